@@ -1,0 +1,1 @@
+"""edgekit: trained PyTorch models as verified, tiny, measured programs for edge devices."""

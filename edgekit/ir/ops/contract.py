@@ -1,0 +1,154 @@
+"""Ops that sum over an axis: linear, the shared per-channel memory update, and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgekit.ir.dtypes import FLOAT32, INT8, SPIKE
+from edgekit.ir.graph import Op, Tensor
+from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, OpSpec, Typed, axis_of, batched, broadcast, need
+
+FORMS = ("auto", "dense", "event")
+
+
+def _weights(kind: str, tensor: Tensor) -> None:
+    need(kind, len(tensor.shape) == 2, f"weights {tensor.name} must be [out, in], got {tensor.shape}")
+    if tensor.dtype is INT8:
+        quant = tensor.quant
+        need(
+            kind, quant is not None and tensor.is_const, f"int8 weights {tensor.name} must be constant and have scales"
+        )
+        ok = quant is not None and quant.axis in (None, 0) and not quant.zero_point.any()
+        need(kind, ok, f"weights {tensor.name} must be quantised symmetrically, per tensor or per output channel")
+        fits = quant is not None and (quant.axis is None or quant.scale.size == tensor.shape[0])
+        need(kind, fits, f"weights {tensor.name} need one scale per output channel")
+    else:
+        need(kind, tensor.dtype is FLOAT32, f"weights {tensor.name} must be float32 or int8, got {tensor.dtype}")
+
+
+def _infer_linear(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    x, w = inputs[0], inputs[1]
+    need("linear", x.dtype in (FLOAT32, SPIKE), f"wants float32 or spike input, got {x.dtype}")
+    _weights("linear", w)
+    need("linear", len(x.shape) >= 1, "input has no axis to sum over")
+    need("linear", x.shape[-1] == w.shape[1], f"input {x.shape} does not fit weights {w.shape}")
+    form = attrs.get("form", "auto")
+    need("linear", form != "event" or x.dtype is SPIKE, "the event-driven form needs a spike input")
+    shape = (*x.shape[:-1], w.shape[0])
+    if len(inputs) == 3:
+        c = inputs[2]
+        need("linear", c.dtype is FLOAT32, f"addend must be float32, got {c.dtype}")
+        need("linear", broadcast("linear", [c.shape, shape]) == shape, f"addend {c.shape} does not fit output {shape}")
+        need("linear", c.is_const or c.shape == shape, f"addend {c.shape} must have the output's shape {shape}")
+    return [(shape, FLOAT32)]
+
+
+def matvec(x: Array, w: Array, tensor: Tensor) -> Array:
+    """y = x Wᵀ over the last axis of x[N, …, in]; int8 weights are scaled once per output; w[N or 1, out, in]."""
+    x = x.astype(np.float32, copy=False)
+    wide = w.astype(np.float32, copy=False)
+    flat = x.reshape(x.shape[0], -1, x.shape[-1])
+    y = flat.reshape(-1, x.shape[-1]) @ wide[0].T if wide.shape[0] == 1 else flat @ wide.swapaxes(1, 2)
+    y = y.reshape(*x.shape[:-1], w.shape[1])
+    if tensor.quant is not None:
+        y = y * tensor.quant.scale
+    return np.asarray(y, dtype=np.float32)
+
+
+def _evaluate_linear(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    with np.errstate(all="ignore"):
+        y = matvec(inputs[0], inputs[1], tensors[1])
+        if len(inputs) == 3:
+            y = y + batched(inputs[2], tensors[2].shape, y.ndim - 1)
+    return [y]
+
+
+def _cost_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
+    x, w = inputs[0], inputs[1]
+    work = (x.size // max(x.shape[-1], 1)) * w.size
+    spike = x.dtype is SPIKE
+    return Cost(0 if spike else work, work if spike else 0, w.stored_bytes + x.stored_bytes)
+
+
+def _infer_memory(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    m, a, u, b = inputs
+    for weights in (a, b):
+        _weights("memory_update", weights)
+        need("memory_update", weights.is_const, f"{weights.name} must be constant")
+    need("memory_update", m.dtype in (FLOAT32, SPIKE) and u.dtype in (FLOAT32, SPIKE), "wants float32 or spike inputs")
+    need("memory_update", len(m.shape) == 2 and len(u.shape) == 2, "wants memory [M, d] and input [M, k]")
+    order = m.shape[1]
+    need("memory_update", a.shape == (order, order), f"A must be [{order}, {order}], got {a.shape}")
+    need("memory_update", b.shape == (order, u.shape[1]), f"B must be [{order}, {u.shape[1]}], got {b.shape}")
+    need("memory_update", m.shape[0] == u.shape[0], f"{m.shape[0]} memory channels but {u.shape[0]} inputs")
+    return [(m.shape, FLOAT32)]
+
+
+def _evaluate_memory(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    m, a, u, b = inputs
+    with np.errstate(all="ignore"):
+        return [matvec(m, a, tensors[1]) + matvec(u, b, tensors[3])]
+
+
+def _cost_memory(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
+    m, a, u, b = inputs
+    return _cost_linear([m, a], outputs, attrs) + _cost_linear([u, b], outputs, attrs)
+
+
+def _decompose_memory(op: Op, tensor: Callable[[str], Tensor], emit: Callable[..., str]) -> None:
+    m, a, u, b = op.inputs
+    driven = emit("linear", u, b)
+    emit("linear", m, a, driven, out=op.outputs[0])
+
+
+def _infer_reduce(kind: str) -> Callable[[Sequence[Tensor], Attrs], Sequence[Typed]]:
+    def infer(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+        x = inputs[0]
+        need(kind, x.dtype is FLOAT32, f"wants float32, got {x.dtype}")
+        axis = axis_of(kind, attrs, len(x.shape))
+        need(kind, x.shape[axis] > 0, "cannot reduce an empty axis")
+        kept = (1,) if attrs.get("keepdims", False) else ()
+        return [((*x.shape[:axis], *kept, *x.shape[axis + 1 :]), FLOAT32)]
+
+    return infer
+
+
+def _reduce(kind: str, function: Callable[..., Array], summary: str) -> OpSpec:
+    def evaluate(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+        with np.errstate(all="ignore"):
+            y = function(inputs[0], axis=attrs["axis"] + 1, keepdims=attrs.get("keepdims", False))
+        return [np.asarray(y, dtype=np.float32)]
+
+    def cost(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
+        return Cost(acs=inputs[0].size, bytes=inputs[0].stored_bytes)
+
+    attrs = {"axis": Attr(int), "keepdims": Attr(bool, False, required=False)}
+    return OpSpec(kind, "contract", summary, (1, 1), _infer_reduce(kind), evaluate, attrs, cost=cost)
+
+
+CONTRACT: dict[str, OpSpec] = {
+    "linear": OpSpec(
+        "linear",
+        "contract",
+        "y = W x (+ c) over the last axis; a spike input adds the columns of W that fired",
+        (2, 3),
+        _infer_linear,
+        _evaluate_linear,
+        {"form": Attr(str, "auto", required=False, choices=FORMS)},
+        cost=_cost_linear,
+    ),
+    "memory_update": OpSpec(
+        "memory_update",
+        "contract",
+        "y[i] = A m[i] + B u[i] for every memory channel i, A and B shared",
+        (4, 4),
+        _infer_memory,
+        _evaluate_memory,
+        cost=_cost_memory,
+        decompose=_decompose_memory,
+    ),
+    "sum": _reduce("sum", np.sum, "sum over one axis"),
+    "amax": _reduce("amax", np.max, "largest over one axis; NaN if any is NaN"),
+}

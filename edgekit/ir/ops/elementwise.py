@@ -1,0 +1,203 @@
+"""Elementwise ops: arithmetic on float32, comparisons that yield spikes, logic on spikes, and the fused chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgekit.ir.dtypes import DTYPES, FLOAT32, SPIKE, DType
+from edgekit.ir.graph import Tensor
+from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, Evaluate, Infer, OpSpec, Typed, batched, broadcast, need
+
+SMALLEST_NORMAL = np.float32(np.finfo(np.float32).tiny)
+
+
+def _flush(x: Array) -> Array:
+    return np.where(np.abs(x) < SMALLEST_NORMAL, np.float32(0), x)
+
+
+def _sigmoid(x: Array) -> Array:
+    # both branches are finite: exp only ever sees a non-positive argument
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(np.float32)
+
+
+UNARY: dict[str, tuple[Callable[[Array], Array], str]] = {
+    "neg": (np.negative, "-x"),
+    "abs": (np.abs, "|x|"),
+    "sign": (np.sign, "-1, 0 or 1"),
+    "exp": (np.exp, "e^x"),
+    "log": (np.log, "natural logarithm"),
+    "sqrt": (np.sqrt, "square root"),
+    "reciprocal": (np.reciprocal, "1 / x"),
+    "tanh": (np.tanh, "hyperbolic tangent"),
+    "sigmoid": (_sigmoid, "1 / (1 + e^-x)"),
+    "relu": (lambda x: np.maximum(x, np.float32(0)), "max(x, 0); NaN stays NaN"),
+    "flush": (_flush, "x, but 0 where |x| is below the smallest normal float: denormal states never linger"),
+}
+BINARY: dict[str, tuple[Callable[[Array, Array], Array], str]] = {
+    "add": (np.add, "x + y"),
+    "sub": (np.subtract, "x - y"),
+    "mul": (np.multiply, "x · y"),
+    "div": (np.divide, "x / y"),
+    "minimum": (np.minimum, "the smaller; NaN if either is NaN"),
+    "maximum": (np.maximum, "the larger; NaN if either is NaN"),
+}
+COMPARE: dict[str, tuple[Callable[[Array, Array], Array], str]] = {
+    "gt": (np.greater, "a spike where x > y"),
+    "ge": (np.greater_equal, "a spike where x ≥ y"),
+    "lt": (np.less, "a spike where x < y"),
+    "le": (np.less_equal, "a spike where x ≤ y"),
+    "eq": (np.equal, "a spike where x = y"),
+    "ne": (np.not_equal, "a spike where x ≠ y"),
+}
+LOGIC: dict[str, tuple[Callable[..., Array], int, str]] = {
+    "logical_and": (np.logical_and, 2, "both fired"),
+    "logical_or": (np.logical_or, 2, "either fired"),
+    "logical_not": (np.logical_not, 1, "did not fire"),
+}
+
+
+def _evaluate(function: Callable[..., Array]) -> Evaluate:
+    def evaluate(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+        rank = max(len(t.shape) for t in tensors)
+        with np.errstate(all="ignore"):  # NaN and Inf are defined results, not accidents
+            return [function(*(batched(a, t.shape, rank) for a, t in zip(inputs, tensors, strict=True)))]
+
+    return evaluate
+
+
+def _infer(kind: str, wants: Sequence[DType], gives: DType) -> Infer:
+    def infer(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+        for tensor, dtype in zip(inputs, wants, strict=True):
+            need(kind, tensor.dtype is dtype, f"wants {dtype}, got {tensor.dtype} ({tensor.name})")
+        return [(broadcast(kind, [t.shape for t in inputs]), gives)]
+
+    return infer
+
+
+def _cost(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
+    return Cost(acs=outputs[0].size, bytes=sum(t.stored_bytes for t in inputs))
+
+
+def _spec(kind: str, function: Callable[..., Array], summary: str, wants: Sequence[DType], gives: DType) -> OpSpec:
+    return OpSpec(
+        kind,
+        "elementwise",
+        summary,
+        (len(wants), len(wants)),
+        _infer(kind, wants, gives),
+        _evaluate(function),
+        cost=_cost,
+    )
+
+
+def _infer_cast(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    need("cast", attrs["to"] in DTYPES, f"no dtype {attrs['to']!r}")
+    to = DTYPES[attrs["to"]]
+    pair = (inputs[0].dtype, to)
+    need("cast", pair in ((SPIKE, FLOAT32), (FLOAT32, SPIKE)), f"cannot go from {pair[0]} to {pair[1]}")
+    return [(inputs[0].shape, to)]
+
+
+def _evaluate_cast(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    return [inputs[0] != 0 if attrs["to"] == "spike" else inputs[0].astype(np.float32)]
+
+
+SCALAR_OPS: dict[str, OpSpec] = {
+    **{k: _spec(k, f, s, (FLOAT32,), FLOAT32) for k, (f, s) in UNARY.items()},
+    **{k: _spec(k, f, s, (FLOAT32, FLOAT32), FLOAT32) for k, (f, s) in BINARY.items()},
+    **{k: _spec(k, f, s, (FLOAT32, FLOAT32), SPIKE) for k, (f, s) in COMPARE.items()},
+    **{k: _spec(k, f, s, (SPIKE,) * n, SPIKE) for k, (f, n, s) in LOGIC.items()},
+    "where": _spec("where", np.where, "x where the condition fired, else y", (SPIKE, FLOAT32, FLOAT32), FLOAT32),
+    "cast": OpSpec(
+        "cast",
+        "elementwise",
+        "a spike as 0.0 or 1.0, or a spike where x ≠ 0",
+        (1, 1),
+        _infer_cast,
+        _evaluate_cast,
+        {"to": Attr(str, choices=("float32", "spike"))},
+        cost=_cost,
+    ),
+}
+
+
+# --- the fused chain -------------------------------------------------------------------------------------------------
+#
+# `body` is a tuple of lines (kind, operands, attrs as pairs). Values are numbered: the op's inputs first, then one per
+# line. `results` are the numbers that leave the op. Inputs have the op's shape, or are constants that broadcast to it.
+
+Line = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...]]
+
+
+def body_lines(attrs: Attrs, arity: int) -> list[Line]:
+    """The checked lines of a fused body; GraphError when a line is malformed or refers to a later one."""
+    lines: list[Line] = []
+    for at, line in enumerate(attrs["body"]):
+        shaped = isinstance(line, tuple) and len(line) == 3 and isinstance(line[0], str)
+        need("fused", shaped and isinstance(line[1], tuple) and isinstance(line[2], tuple), f"line {at} is malformed")
+        kind, operands, pairs = line
+        need("fused", kind in SCALAR_OPS, f"line {at}: {kind!r} is not elementwise")
+        fits = all(isinstance(o, int) and 0 <= o < arity + at for o in operands)
+        need("fused", fits, f"line {at} refers to a value that does not exist yet")
+        need("fused", all(isinstance(p, tuple) and len(p) == 2 for p in pairs), f"line {at} has malformed attributes")
+        lines.append((kind, operands, pairs))
+    return lines
+
+
+def fused_types(inputs: Sequence[Tensor], attrs: Attrs) -> list[Tensor]:
+    """Every value of a fused body in order: the inputs, then one tensor per line."""
+    values = list(inputs)
+    for at, (kind, operands, pairs) in enumerate(body_lines(attrs, len(inputs))):
+        shape, dtype = SCALAR_OPS[kind].check([values[o] for o in operands], dict(pairs))[0]
+        values.append(Tensor(f"line{at}", shape, dtype))
+    return values
+
+
+def _infer_fused(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    values = fused_types(inputs, attrs)
+    shape = broadcast("fused", [t.shape for t in inputs])
+    for tensor in inputs:
+        need(
+            "fused",
+            tensor.is_const or tensor.shape == shape,
+            f"input {tensor.name} of shape {tensor.shape} is neither constant nor of the op's shape {shape}",
+        )
+    need("fused", len(attrs["results"]) > 0, "has no results")
+    typed: list[Typed] = []
+    for r in attrs["results"]:
+        need("fused", len(inputs) <= r < len(values), f"result {r} is not one of its lines")
+        need("fused", values[r].shape == shape, f"result {r} has shape {values[r].shape}, the op {shape}")
+        typed.append((shape, values[r].dtype))
+    return typed
+
+
+def _evaluate_fused(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    types = fused_types(tensors, attrs)
+    values = list(inputs)
+    for kind, operands, pairs in body_lines(attrs, len(inputs)):
+        args, args_types = [values[o] for o in operands], [types[o] for o in operands]
+        values.append(SCALAR_OPS[kind].evaluate(args, dict(pairs), args_types)[0])
+    return [values[r] for r in attrs["results"]]
+
+
+def _cost_fused(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
+    return Cost(acs=outputs[0].size * len(attrs["body"]), bytes=sum(t.stored_bytes for t in inputs))
+
+
+FUSED = OpSpec(
+    "fused",
+    "elementwise",
+    "a chain of elementwise ops in one loop",
+    (1, None),
+    _infer_fused,
+    _evaluate_fused,
+    {"body": Attr("body"), "results": Attr("ints")},
+    outputs=None,
+    cost=_cost_fused,
+)
+
+ELEMENTWISE: dict[str, OpSpec] = {**SCALAR_OPS, "fused": FUSED}
