@@ -58,6 +58,12 @@ LOGIC: dict[str, tuple[Callable[..., Array], int, str]] = {
     "logical_or": (np.logical_or, 2, "either fired"),
     "logical_not": (np.logical_not, 1, "did not fire"),
 }
+FUNCTIONS: dict[str, Callable[..., Array]] = {
+    **{k: f for k, (f, _) in UNARY.items()},
+    **{k: f for table in (BINARY, COMPARE) for k, (f, _) in table.items()},
+    **{k: f for k, (f, _, _) in LOGIC.items()},
+    "where": np.where,
+}
 
 
 def _evaluate(function: Callable[..., Array]) -> Evaluate:
@@ -94,6 +100,14 @@ def _spec(kind: str, function: Callable[..., Array], summary: str, wants: Sequen
     )
 
 
+def _apply(kind: str, attrs: Attrs, args: Sequence[Array]) -> Array:
+    return _cast(args[0], attrs) if kind == "cast" else FUNCTIONS[kind](*args)
+
+
+def _cast(x: Array, attrs: Attrs) -> Array:
+    return x != 0 if attrs["to"] == "spike" else x.astype(np.float32)
+
+
 def _infer_cast(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     need("cast", attrs["to"] in DTYPES, f"no dtype {attrs['to']!r}")
     to = DTYPES[attrs["to"]]
@@ -103,7 +117,7 @@ def _infer_cast(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
 
 
 def _evaluate_cast(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
-    return [inputs[0] != 0 if attrs["to"] == "spike" else inputs[0].astype(np.float32)]
+    return [_cast(inputs[0], attrs)]
 
 
 SCALAR_OPS: dict[str, OpSpec] = {
@@ -176,11 +190,12 @@ def _infer_fused(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
 
 
 def _evaluate_fused(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
-    types = fused_types(tensors, attrs)
-    values = list(inputs)
-    for kind, operands, pairs in body_lines(attrs, len(inputs)):
-        args, args_types = [values[o] for o in operands], [types[o] for o in operands]
-        values.append(SCALAR_OPS[kind].evaluate(args, dict(pairs), args_types)[0])
+    # constants are aligned with the op's shape once; from there on every line broadcasts by itself
+    rank = max(len(t.shape) for t in tensors)
+    values = [batched(a, t.shape, rank) for a, t in zip(inputs, tensors, strict=True)]
+    with np.errstate(all="ignore"):
+        for kind, operands, pairs in attrs["body"]:
+            values.append(_apply(kind, dict(pairs), [values[o] for o in operands]))
     return [values[r] for r in attrs["results"]]
 
 

@@ -1,0 +1,1 @@
+"""Making weights smaller: quantisation now; pruning and palettes have their place here."""

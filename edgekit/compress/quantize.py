@@ -1,0 +1,42 @@
+"""Weight quantisation. Precision `w8`: int8 weights per output channel, arithmetic in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.ir.dtypes import FLOAT32, INT8
+from edgekit.ir.graph import Graph, Op
+from edgekit.ir.quant import QuantParams
+from edgekit.passes.rewrite import Rewriter, rewrite
+
+# Weights below this many elements stay float32: their scales would cost as much as they save.
+SMALLEST_WEIGHTS = 64
+
+
+def channel_scales(weights: np.ndarray) -> np.ndarray:
+    """One symmetric scale per output channel of weights [out, in]: max|w| / 127 (1 for a row of zeros)."""
+    largest = np.abs(weights).max(axis=1)
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def quantize_weights_int8(graph: Graph) -> Graph:
+    """Store the constant weights of every `linear` as int8 with one scale per output channel.
+
+    w ≈ scale[o] · q[o, i], q = clip(floor(w / scale + 1/2), -127, 127).
+    The shared A and B of a memory_update stay float32: a few dozen numbers, whose error every later step would feel.
+    """
+    done: dict[str, str] = {}
+
+    def rule(rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
+        if op.kind != "linear":
+            return None
+        tensor = rewriter.tensor(op.inputs[1])
+        if tensor.data is None or tensor.dtype is not FLOAT32 or tensor.size < SMALLEST_WEIGHTS:
+            return None
+        if tensor.name not in done:
+            scale = channel_scales(tensor.data)
+            quant = QuantParams(scale, np.zeros(scale.size, np.int32), 0, -127, 127)
+            done[tensor.name] = rewriter.const(f"{tensor.name}.int8", quant.quantize(tensor.data), INT8, quant)
+        return (rewriter.emit("linear", op.inputs[0], done[tensor.name], *op.inputs[2:], **op.attrs),)
+
+    return rewrite(graph, rule)

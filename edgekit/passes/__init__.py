@@ -1,0 +1,1 @@
+"""Graph -> Graph functions, one per file; `pipelines` lists them in order."""

@@ -1,0 +1,50 @@
+"""Batch-norm folding: a constant scale or shift after a linear moves into its weights and bias."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.ir.graph import Graph, Op
+from edgekit.passes.rewrite import Rewriter, rewrite
+
+
+def _channel_constant(graph: Rewriter, name: str, out: int) -> np.ndarray | None:  # type: ignore[type-arg]
+    data = graph.data(name)
+    if data is None or data.size not in (1, out) or (data.size == out and data.shape[-1:] != (out,)):
+        return None
+    return np.broadcast_to(data.reshape(-1), (out,))
+
+
+def _rule(graph: Rewriter, op: Op) -> tuple[str, ...] | None:
+    if op.kind not in ("mul", "sub", "add", "div"):
+        return None
+    value, constant = op.inputs
+    if op.kind in ("mul", "add") and graph.tensor(value).is_const:
+        value, constant = constant, value
+    linear = graph.producer(value, "linear")
+    if linear is None or not graph.single_use(value):
+        return None
+    x, weights = linear.inputs[:2]
+    w = graph.data(weights)
+    if w is None or graph.tensor(weights).quant is not None:
+        return None
+    if graph.tensor(op.outputs[0]).shape != graph.tensor(value).shape:
+        return None
+    k = _channel_constant(graph, constant, w.shape[0])
+    bias = graph.data(linear.inputs[2]) if len(linear.inputs) == 3 else np.float32(0)
+    if k is None or bias is None:
+        return None
+    b = np.broadcast_to(np.asarray(bias, np.float64), np.broadcast_shapes(np.shape(bias), (w.shape[0],)))
+    scaled = w.astype(np.float64)
+    if op.kind in ("mul", "div"):
+        factor = k.astype(np.float64) if op.kind == "mul" else 1 / k.astype(np.float64)
+        scaled, b = scaled * factor[:, None], b * factor
+    else:
+        b = b + k if op.kind == "add" else b - k
+    new_weights = weights if op.kind in ("add", "sub") else graph.const(f"{weights}.folded", scaled)
+    return (graph.emit("linear", x, new_weights, graph.const(f"{weights}.bias", b), **linear.attrs),)
+
+
+def fold_affine(graph: Graph) -> Graph:
+    """Fold constant per-channel scales and shifts that follow a linear into it, in float64."""
+    return rewrite(graph, _rule)

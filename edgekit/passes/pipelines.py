@@ -1,0 +1,45 @@
+"""The passes in order, with the reason for each position. Every pass returns a verified graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgekit.ir.graph import Graph
+from edgekit.passes.broadcast import materialise_broadcasts
+from edgekit.passes.flush import flush_states
+from edgekit.passes.fold import fold_constants
+from edgekit.passes.fold_affine import fold_affine
+from edgekit.passes.fuse import fuse_elementwise
+from edgekit.passes.memory_update import share_memory_update
+from edgekit.passes.simplify import simplify
+from edgekit.passes.spike_states import narrow_spike_states
+from edgekit.passes.state_cleanup import clean_states
+
+Pass = Callable[[Graph], Graph]
+
+# Model-level rewrites: the graph keeps its meaning in terms of layers; quantisation comes after these.
+OPTIMISE: Sequence[Pass] = (
+    clean_states,
+    fold_constants,  # first, so that the others see decay factors and transposed weights as constants
+    narrow_spike_states,  # before simplify: casts of spike states are what simplify sinks towards the linears
+    simplify,
+    fold_affine,  # after simplify has joined addends, so that a batch norm finds linear + bias as one op
+    fold_constants,
+    simplify,
+    share_memory_update,  # after addends are joined: it looks for a linear whose addend is a linear
+)
+
+# Backend-level rewrites: what an engine without broadcasting and with one elementwise kernel needs.
+LOWER: Sequence[Pass] = (
+    flush_states,  # before fusion, so that the flush is part of the loop that writes the state
+    materialise_broadcasts,  # before fusion: a fused op reads values of its own shape
+    fold_constants,
+    fuse_elementwise,  # last: it ends the life of single elementwise ops
+)
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """Apply passes in order."""
+    for apply in passes:
+        graph = apply(graph)
+    return graph

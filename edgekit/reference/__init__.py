@@ -1,0 +1,6 @@
+"""The numpy reference interpreter: the specification that every backend is held against."""
+
+from edgekit.reference.blob import BLOB_VERSION, pack_states, unpack_states
+from edgekit.reference.interpreter import Interpreter, Values
+
+__all__ = ["BLOB_VERSION", "Interpreter", "Values", "pack_states", "unpack_states"]

@@ -1,0 +1,100 @@
+"""Run a graph in numpy, many independent streams at once, op by op from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import DataError, UsageError
+from edgekit.ir.graph import Entry, Graph
+from edgekit.ir.ops import OPS
+
+Array = npt.NDArray[Any]
+Values = dict[str, Array]
+
+
+class Interpreter:
+    """The oracle: every value is an array [N, *shape] of N independent streams.
+
+    A NaN or Inf in a float input is refused (DataError) before any state changes, as every backend does.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._consts = {n: t.data[None] for n, t in graph.tensors.items() if t.data is not None}
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name; UsageError lists the entries there are."""
+        if name not in self.graph.entries:
+            raise UsageError(f"entry {name!r}", "not in this program", f"it has {', '.join(self.graph.entries)}")
+        return self.graph.entries[name]
+
+    def initial_state(self, batch: int = 1) -> Values:
+        """First values of all states, [N, *shape] each."""
+        return {s.tensor: np.repeat(s.init[None], batch, axis=0) for s in self.graph.states}
+
+    def reset(self, state: Mapping[str, Array]) -> Values:
+        """The state after a reset: first values again, except for states with the policy `keep`."""
+        fresh = self.initial_state(next(iter(state.values())).shape[0] if state else 1)
+        return {s.tensor: state[s.tensor] if s.reset == "keep" else fresh[s.tensor] for s in self.graph.states}
+
+    def _checked_inputs(self, entry: Entry, inputs: Mapping[str, Array]) -> Values:
+        if set(inputs) != set(entry.inputs):
+            raise DataError(f"entry {entry.name!r}", f"takes inputs {list(entry.inputs)}, got {list(inputs)}")
+        checked: Values = {}
+        for name in entry.inputs:
+            tensor = self.graph.tensors[name]
+            array = np.asarray(inputs[name])
+            if array.shape[1:] != tensor.shape:
+                raise DataError(
+                    f"input {name!r}", f"has step shape {array.shape[1:]}, the program takes {tensor.shape}"
+                )
+            array = array.astype(tensor.dtype.numpy, copy=False)
+            if tensor.dtype.is_float and not np.isfinite(array).all():
+                raise DataError(f"input {name!r}", "holds NaN or Inf", "the step is refused and the state is untouched")
+            checked[name] = array
+        return checked
+
+    def trace(self, inputs: Mapping[str, Array], state: Mapping[str, Array], entry: str = "step") -> Values:
+        """Every value of one execution, by name: inputs, states before it, constants and all results."""
+        program = self.entry(entry)
+        values: Values = {**self._consts, **state, **self._checked_inputs(program, inputs)}
+        tensors = self.graph.tensors
+        for op in program.ops:
+            args = [values[name] for name in op.inputs]
+            results = OPS[op.kind].evaluate(args, op.attrs, [tensors[name] for name in op.inputs])
+            values.update(zip(op.outputs, results, strict=True))
+        return values
+
+    def execute(
+        self, inputs: Mapping[str, Array], state: Mapping[str, Array], entry: str = "step"
+    ) -> tuple[Values, Values]:
+        """Run one entry once: outputs and next state, each [N, *shape]. The state given is not changed."""
+        program = self.entry(entry)
+        values = self.trace(inputs, state, entry)
+        batch = max([a.shape[0] for a in inputs.values()] or [1])
+
+        def streams(name: str) -> Array:
+            array = values[name]
+            return np.broadcast_to(array, (batch, *array.shape[1:])) if array.shape[0] != batch else array
+
+        outputs = {name: streams(name) for name in program.outputs}
+        updated = {s: np.ascontiguousarray(streams(v)) for s, v in program.updates.items()}
+        return outputs, {s.tensor: updated.get(s.tensor, state[s.tensor]) for s in self.graph.states}
+
+    def run(self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
+        """Run the step over sequences [N, T, *shape]: outputs [N, T, *shape] and the last state."""
+        first = np.asarray(next(iter(inputs.values())))
+        batch, steps = first.shape[:2]
+        state = dict(state) if state is not None else self.initial_state(batch)
+        if steps == 0:
+            raise DataError("input", "has no time steps")
+        collected: dict[str, list[Array]] = {}
+        for t in range(steps):
+            outputs, state = self.execute({n: np.asarray(a)[:, t] for n, a in inputs.items()}, state)
+            for name, value in outputs.items():
+                collected.setdefault(name, []).append(value)
+        return {name: np.stack(values, axis=1) for name, values in collected.items()}, state
