@@ -19,12 +19,17 @@ Values = dict[str, Array]
 class Interpreter:
     """The oracle: every value is an array [N, *shape] of N independent streams.
 
-    A NaN or Inf in a float input is refused (DataError) before any state changes, as every backend does.
+    A NaN or Inf in a float input is refused (DataError) before any state changes, as every backend does. With
+    `dtype=float64` the same graph runs in double precision: that tells how close a value was to its threshold.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, dtype: npt.DTypeLike = np.float32) -> None:
         self.graph = graph
-        self._consts = {n: t.data[None] for n, t in graph.tensors.items() if t.data is not None}
+        self._real = np.dtype(dtype)
+        self._consts = {n: self._widened(t.data)[None] for n, t in graph.tensors.items() if t.data is not None}
+
+    def _widened(self, array: Array) -> Array:
+        return array.astype(self._real, copy=False) if array.dtype.kind == "f" else array
 
     def entry(self, name: str) -> Entry:
         """The entry of that name; UsageError lists the entries there are."""
@@ -34,7 +39,7 @@ class Interpreter:
 
     def initial_state(self, batch: int = 1) -> Values:
         """First values of all states, [N, *shape] each."""
-        return {s.tensor: np.repeat(s.init[None], batch, axis=0) for s in self.graph.states}
+        return {s.tensor: np.repeat(self._widened(s.init)[None], batch, axis=0) for s in self.graph.states}
 
     def reset(self, state: Mapping[str, Array]) -> Values:
         """The state after a reset: first values again, except for states with the policy `keep`."""
@@ -55,7 +60,7 @@ class Interpreter:
             array = array.astype(tensor.dtype.numpy, copy=False)
             if tensor.dtype.is_float and not np.isfinite(array).all():
                 raise DataError(f"input {name!r}", "holds NaN or Inf", "the step is refused and the state is untouched")
-            checked[name] = array
+            checked[name] = self._widened(array)
         return checked
 
     def trace(self, inputs: Mapping[str, Array], state: Mapping[str, Array], entry: str = "step") -> Values:

@@ -47,14 +47,14 @@ def _infer_linear(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
 
 def matvec(x: Array, w: Array, tensor: Tensor) -> Array:
     """y = x Wᵀ over the last axis of x[N, …, in]; int8 weights are scaled once per output; w[N or 1, out, in]."""
-    x = x.astype(np.float32, copy=False)
-    wide = w.astype(np.float32, copy=False)
+    real = np.result_type(np.float32, *(a.dtype for a in (x, w) if a.dtype.kind == "f"))
+    x, wide = x.astype(real, copy=False), w.astype(real, copy=False)
     flat = x.reshape(x.shape[0], -1, x.shape[-1])
     y = flat.reshape(-1, x.shape[-1]) @ wide[0].T if wide.shape[0] == 1 else flat @ wide.swapaxes(1, 2)
     y = y.reshape(*x.shape[:-1], w.shape[1])
     if tensor.quant is not None:
         y = y * tensor.quant.scale
-    return np.asarray(y, dtype=np.float32)
+    return np.asarray(y)
 
 
 def _evaluate_linear(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
@@ -119,7 +119,7 @@ def _reduce(kind: str, function: Callable[..., Array], summary: str) -> OpSpec:
     def evaluate(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
         with np.errstate(all="ignore"):
             y = function(inputs[0], axis=attrs["axis"] + 1, keepdims=attrs.get("keepdims", False))
-        return [np.asarray(y, dtype=np.float32)]
+        return [np.asarray(y)]
 
     def cost(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
         return Cost(acs=inputs[0].size, bytes=inputs[0].stored_bytes)

@@ -15,13 +15,13 @@ SMALLEST_NORMAL = np.float32(np.finfo(np.float32).tiny)
 
 
 def _flush(x: Array) -> Array:
-    return np.where(np.abs(x) < SMALLEST_NORMAL, np.float32(0), x)
+    return np.where(np.abs(x) < SMALLEST_NORMAL, x.dtype.type(0), x)
 
 
 def _sigmoid(x: Array) -> Array:
     # both branches are finite: exp only ever sees a non-positive argument
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(np.float32)
+    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)), dtype=x.dtype)
 
 
 UNARY: dict[str, tuple[Callable[[Array], Array], str]] = {
