@@ -1,7 +1,56 @@
 # Two commands are all a newcomer needs: make demo · make test.
-PY ?= python3.11
+PY   ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.edgekit-installed
+BIN  := $(VENV)/bin
+DEMO := $(VENV)/.installed-demo
+DEV  := $(VENV)/.installed-dev
+# torch first and pinned: anything else that asks for torch would bring its CUDA build
+PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check test-all bench clean
+.PHONY: help demo test check test-all bench figures clean
+
+help:
+	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4"
+	@echo "make test      every test but the slow sweeps"
+	@echo "make check     ruff, mypy --strict, import contracts, fast tests"
+	@echo "make test-all  the slow sweeps too"
+	@echo "make bench     peers side by side, in one run"
+	@echo "make figures   every figure of docs/STATE.md, measured again"
+
+$(BIN)/pip:
+	$(PY) -m venv $(VENV)
+
+$(DEMO): $(BIN)/pip pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) -e ".[convert,emulate]"
+	@touch $@
+
+$(DEV): $(BIN)/pip pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) -e ".[dev]"
+	@touch $@ $(DEMO)
+
+demo: $(DEMO)
+	$(BIN)/python -m examples.har.demo
+
+test: $(DEV)
+	$(BIN)/pytest -q -n 2 -m "not sweep"
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n 2 -m "not slow and not sweep"
+
+test-all: $(DEV)
+	$(BIN)/pytest -q -n 2
+
+bench: $(DEV)
+	$(BIN)/python -m edgekit.bench
+
+figures: $(DEV)
+	$(BIN)/python -m tools.figures
+
+clean:
+	rm -rf $(VENV) build dist .cache

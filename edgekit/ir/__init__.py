@@ -4,7 +4,7 @@ from edgekit.ir.build import GraphBuilder
 from edgekit.ir.document import from_document, to_document
 from edgekit.ir.dtypes import DTYPES, FLOAT16, FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType
 from edgekit.ir.graph import Entry, Graph, Op, State, Tensor
-from edgekit.ir.ops import OPS, Cost, OpSpec
+from edgekit.ir.ops import OPS, SCALAR_OPS, Cost, OpSpec
 from edgekit.ir.plan import Buffer, Plan
 from edgekit.ir.quant import QuantParams
 from edgekit.ir.text import from_text, to_text
@@ -19,6 +19,7 @@ __all__ = [
     "INT16",
     "INT32",
     "OPS",
+    "SCALAR_OPS",
     "SPIKE",
     "Buffer",
     "Cost",

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.errors import GraphError
 from edgekit.ir.dtypes import INT8
-from edgekit.ir.graph import RESET_POLICIES, Entry, Graph, Tensor
+from edgekit.ir.graph import RESET_POLICIES, Entry, Graph, Shape, Tensor
 from edgekit.ir.ops import OPS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,199}")
@@ -16,17 +16,23 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_TENSORS, MAX_OPS, MAX_RANK, MAX_ELEMENTS = 100_000, 100_000, 6, 2**27
 
 
+def check_shape(name: str, shape: Shape) -> None:
+    """GraphError unless a shape is of at most 6 axes and at most 2^27 elements, none of them empty."""
+    thing = f"tensor {name[:80]!r}"
+    if len(shape) > MAX_RANK or any(not 0 < n <= MAX_ELEMENTS for n in shape):
+        raise GraphError(thing, f"has shape {shape}", f"axes run from 1 to {MAX_ELEMENTS}, at most {MAX_RANK} of them")
+    elements = 1
+    for n in shape:  # Python integers: no overflow, whatever a hostile file says
+        elements *= n
+    if elements > MAX_ELEMENTS:
+        raise GraphError(thing, f"has {elements} elements", f"at most {MAX_ELEMENTS}")
+
+
 def _check_tensor(name: str, tensor: Tensor) -> None:
     thing = f"tensor {name!r}"
     if tensor.name != name or not NAME.fullmatch(name):
         raise GraphError(thing, f"has no usable name ({tensor.name!r})")
-    if len(tensor.shape) > MAX_RANK or any(not 0 < n <= MAX_ELEMENTS for n in tensor.shape):
-        raise GraphError(thing, f"has shape {tensor.shape}", f"axes run from 1 to {MAX_ELEMENTS}, at most {MAX_RANK}")
-    elements = 1
-    for n in tensor.shape:  # Python integers: no overflow, whatever a hostile file says
-        elements *= n
-    if elements > MAX_ELEMENTS:
-        raise GraphError(thing, f"has {elements} elements", f"at most {MAX_ELEMENTS}")
+    check_shape(name, tensor.shape)
     if tensor.data is not None:
         if tensor.data.shape != tensor.shape or tensor.data.dtype != tensor.dtype.numpy:
             raise GraphError(

@@ -8,7 +8,7 @@ from edgekit.ir.graph import Graph, Op
 from edgekit.passes.rewrite import Rewriter, rewrite
 
 
-def _channel_constant(graph: Rewriter, name: str, out: int) -> np.ndarray | None:  # type: ignore[type-arg]
+def _channel_constant(graph: Rewriter, name: str, out: int) -> np.ndarray | None:
     data = graph.data(name)
     if data is None or data.size not in (1, out) or (data.size == out and data.shape[-1:] != (out,)):
         return None

@@ -14,6 +14,7 @@ from edgekit.passes.memory_update import share_memory_update
 from edgekit.passes.simplify import simplify
 from edgekit.passes.spike_states import narrow_spike_states
 from edgekit.passes.state_cleanup import clean_states
+from edgekit.passes.state_moves import copy_moved_states
 
 Pass = Callable[[Graph], Graph]
 
@@ -31,6 +32,7 @@ OPTIMISE: Sequence[Pass] = (
 
 # Backend-level rewrites: what an engine without broadcasting and with one elementwise kernel needs.
 LOWER: Sequence[Pass] = (
+    copy_moved_states,  # before the plan decides what is updated in place
     flush_states,  # before fusion, so that the flush is part of the loop that writes the state
     materialise_broadcasts,  # before fusion: a fused op reads values of its own shape
     fold_constants,

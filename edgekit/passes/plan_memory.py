@@ -116,6 +116,9 @@ def plan_memory(graph: Graph) -> Plan:
             if name in in_place:
                 continue
             size = _aligned(buffer_bytes(graph.tensors[name]))
+            # an op with several results may write only one of them over each of its inputs
+            siblings = [places[o] for o in entry.ops[life.made].outputs if o in places]
+            taken = {b.offset for b in siblings if b.space == "arena"}
             offset = None
             for other in entry.ops[life.made].inputs:
                 r = root[other]
@@ -126,7 +129,7 @@ def plan_memory(graph: Graph) -> Plan:
                     and _elementwise_at(entry, life.made, other)
                     and graph.tensors[r].dtype is graph.tensors[name].dtype
                     and graph.tensors[r].size == graph.tensors[name].size
-                    and not any(places.get(o) == places[r] for o in entry.ops[life.made].outputs)
+                    and places[r].offset not in taken
                 ):
                     offset = places[r].offset
                     break

@@ -1,0 +1,137 @@
+"""An artifact as a value: the checked file and the graph inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.artifact.atomic import write_atomic
+from edgekit.artifact.layout import GRAPH, SELFTEST, WEIGHTS, max_bytes
+from edgekit.artifact.read import ArtifactFile, load_bytes, read_artifact
+from edgekit.artifact.strict_json import dump_json, parse_object
+from edgekit.artifact.tensors import dump_tensors, load_tensors
+from edgekit.artifact.write import pack_artifact
+from edgekit.errors import ArtifactError, GraphError
+from edgekit.ir import Graph, from_document, to_document
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """A short stream with its expected results: per input and output [T, *shape], and the state blob at the end."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    final_state: bytes
+
+    def to_tensors(self) -> dict[str, Array]:
+        return {
+            **{f"input:{name}": array for name, array in self.inputs.items()},
+            **{f"output:{name}": array for name, array in self.outputs.items()},
+            "state": np.frombuffer(self.final_state, np.uint8),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Array], graph: Graph) -> SelfTest:
+        """The self-test in these tensors; ArtifactError when it does not fit the graph."""
+        step = graph.entries["step"]
+        sides: dict[str, dict[str, Array]] = {}
+        expected = {"state"}
+        steps = set()
+        for side, names in (("input", step.inputs), ("output", step.outputs)):
+            sides[side] = {}
+            for name in names:
+                key = f"{side}:{name}"
+                expected.add(key)
+                array = tensors.get(key)
+                if array is None or array.dtype != np.float32 or array.shape[1:] != graph.tensors[name].shape:
+                    raise ArtifactError(SELFTEST, f"{key} is missing or does not fit the graph")
+                steps.add(array.shape[0])
+                sides[side][name] = array
+        state = tensors.get("state")
+        if state is None or state.dtype != np.uint8 or state.ndim != 1 or set(tensors) != expected or len(steps) != 1:
+            raise ArtifactError(SELFTEST, "does not hold exactly one stream of this program")
+        return cls(sides["input"], sides["output"], state.tobytes())
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One `.edge` file: manifest, graph, weights, self-test vectors and programs, checked as a whole."""
+
+    file: ArtifactFile
+    packed: bytes
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Artifact:
+        """Read and check an artifact; ArtifactError names the file and the first fault."""
+        path = Path(path)
+        try:
+            packed = load_bytes(path)
+            artifact = cls(read_artifact(packed), packed)
+            artifact.graph, artifact.selftest  # noqa: B018  (both are parsed and checked here, once)
+        except (ArtifactError, GraphError) as error:
+            raise ArtifactError(f"{path}: {error.thing}", error.cause, error.remedy, error.items) from error
+        return artifact
+
+    @classmethod
+    def build(
+        cls, manifest: Mapping[str, Any], graph: Graph, selftest: SelfTest, programs: Mapping[str, bytes]
+    ) -> Artifact:
+        """Pack a new artifact; `programs` holds the members under native/ and c/."""
+        document, weights = to_document(graph)
+        members = {
+            GRAPH: dump_json(document),
+            WEIGHTS: dump_tensors(weights),
+            SELFTEST: dump_tensors(selftest.to_tensors()),
+            **programs,
+        }
+        packed = pack_artifact(manifest, members)
+        return cls(read_artifact(packed), packed)
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.file.manifest
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["name"])
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file: what the trust list holds."""
+        return self.file.sha256
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The verified graph of the program; GraphError or ArtifactError when the members do not fit together."""
+        document = parse_object(self.file.members[GRAPH], GRAPH, max_bytes(GRAPH))
+        graph = from_document(document, load_tensors(self.file.members[WEIGHTS], WEIGHTS))
+        if graph.hash() != self.manifest["graph_sha256"]:
+            raise ArtifactError(GRAPH, "is not the graph that the manifest names")
+        entries = {e.name: {"inputs": list(e.inputs), "outputs": list(e.outputs)} for e in graph.entries.values()}
+        if graph.name != self.manifest["name"] or entries != self.manifest["entries"]:
+            raise ArtifactError(GRAPH, "and the manifest differ in name or entries")
+        for side in ("inputs", "outputs"):
+            for port in self.manifest["io"][side]:
+                if tuple(port["shape"]) != graph.tensors[port["name"]].shape:
+                    raise ArtifactError(GRAPH, f"and the manifest differ in the shape of {port['name']!r}")
+        return graph
+
+    @cached_property
+    def selftest(self) -> SelfTest:
+        """The self-test stream, checked against the graph."""
+        return SelfTest.from_tensors(load_tensors(self.file.members[SELFTEST], SELFTEST), self.graph)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the file, whole or not at all."""
+        path = Path(path)
+        write_atomic(path, self.packed)
+        return path

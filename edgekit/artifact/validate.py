@@ -1,0 +1,160 @@
+"""The manifest, schema version 1: its form as a table, and what must agree between its fields."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from edgekit.artifact.layout import MANIFEST
+from edgekit.artifact.schema import (
+    IDENTIFIER,
+    Check,
+    choice,
+    count,
+    list_of,
+    number,
+    optional,
+    record,
+    scalar,
+    table_of,
+    text,
+)
+from edgekit.errors import ArtifactError
+
+SCHEMA_VERSION = 1
+PRECISIONS = ("fp32", "w8", "int8", "int8s8", "int4", "auto")
+DECISIONS = ("sum", "mean", "last")
+LAYOUTS = ("sequence", "flattened")
+MAX_FAULTS = 12
+
+_SHA256 = text(r"[0-9a-f]{64}")
+_NAME = text(r"[ -~]{1,200}")
+_SHAPE = list_of(count(1, 2**24), maximum=8)
+_DTYPE = text(r"(spike|int4|int8|int16|int32|float16|float32)")
+
+_INPUT = record(
+    {"name": _NAME, "shape": _SHAPE, "dtype": _DTYPE},
+    {
+        "unit": optional(_NAME),  # of the raw values, before normalisation
+        "rate_hz": optional(number(positive=True)),
+        "channels": optional(list_of(_NAME)),
+        "offset": optional(list_of(number())),  # normalised = (raw - offset) * scale, per channel
+        "scale": optional(list_of(number(positive=True))),
+    },
+)
+_OUTPUT = record({"name": _NAME, "shape": _SHAPE, "dtype": _DTYPE}, {"meaning": optional(_NAME)})
+_IO = record(
+    {"inputs": list_of(_INPUT), "outputs": list_of(_OUTPUT)},
+    {
+        "dt": optional(number(positive=True)),  # seconds per step
+        "discretisation": optional(_NAME),
+        "window": optional(record({"length": count(1), "stride": count(1), "layout": choice(*LAYOUTS)})),
+        "decision": optional(choice(*DECISIONS)),
+        "classes": optional(list_of(_NAME)),
+    },
+)
+_PROGRAM = record(
+    {"arch": _NAME, "cpu": _NAME, "simd": _NAME, "compiler": _NAME},
+    {"library": optional(_NAME), "flags": list_of(_NAME)},
+)
+_KERNEL = record({"entry": text(IDENTIFIER), "op": _NAME, "kernel": _NAME})
+_ENTRY = record({"inputs": list_of(_NAME), "outputs": list_of(_NAME)})
+_SIZES = record(
+    {"flash_bytes": count(), "ram_bytes": count(), "state_bytes": count()},
+    {"struct_bytes": count(), "arena_bytes": count(), "weights_bytes": count(), "text_bytes": count()},
+)
+
+MANIFEST_SCHEMA: Check = record(
+    {
+        "schema_version": choice(SCHEMA_VERSION),
+        "edgekit": _NAME,  # version of the producer
+        "name": text(IDENTIFIER),
+        "target": text(r"[a-z0-9-]{1,64}"),
+        "precision": choice(*PRECISIONS),
+        "graph_sha256": _SHA256,
+        "entries": table_of(_ENTRY, key=IDENTIFIER, maximum=16),
+        "io": _IO,
+        "sizes": _SIZES,
+        "provenance": table_of(scalar),
+        "members": table_of(record({"bytes": count(), "sha256": _SHA256})),
+    },
+    {
+        "family": optional(_NAME),
+        "assumed": table_of(scalar),
+        "program": optional(_PROGRAM),
+        "kernels": list_of(_KERNEL),
+        "verification": table_of(scalar),
+    },
+)
+
+
+def check_schema_version(manifest: dict[str, Any]) -> None:
+    """Raise ArtifactError unless the manifest is of the version that this edgekit reads."""
+    version = manifest.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise ArtifactError(
+            MANIFEST, f"schema version {version!r:.40} is unknown", f"this edgekit reads version {SCHEMA_VERSION}"
+        )
+
+
+def validate_manifest(manifest: dict[str, Any]) -> None:
+    """Raise ArtifactError that lists what is malformed in a manifest, or what disagrees between its fields."""
+    check_schema_version(manifest)
+    faults = MANIFEST_SCHEMA(manifest, "") or _disagreements(manifest)
+    if faults:
+        shown, hidden = faults[1:MAX_FAULTS], len(faults[MAX_FAULTS:])
+        raise ArtifactError(MANIFEST, faults[0], items=shown + ([f"and {hidden} more"] if hidden else []))
+
+
+def _disagreements(manifest: dict[str, Any]) -> list[str]:
+    io, entries, members = manifest["io"], manifest["entries"], manifest["members"]
+    if "step" not in entries:
+        return ["entries has no 'step'"]
+    if not io["inputs"] or not io["outputs"]:
+        return ["io has no inputs, or no outputs"]
+    faults = []
+    for side in ("inputs", "outputs"):
+        if [port["name"] for port in io[side]] != entries["step"][side]:
+            faults.append(f"io.{side} and entries.step.{side} name different tensors")
+    for port in io["inputs"]:
+        faults += _normalisation_faults(port)
+    faults += _window_faults(io)
+    program = manifest.get("program") or {}
+    library = program.get("library")
+    if library is not None and library not in members:
+        faults.append(f"program.library {library!r} is not a member")
+    faults += [
+        f"kernels[{i}].entry {row['entry']!r} is not an entry"
+        for i, row in enumerate(manifest.get("kernels", []))
+        if row["entry"] not in entries
+    ]
+    return faults
+
+
+def _normalisation_faults(port: dict[str, Any]) -> list[str]:
+    lengths = {key: len(port[key]) for key in ("channels", "offset", "scale") if port.get(key) is not None}
+    extent = port["shape"][-1] if port["shape"] else 1
+    faults = []
+    if len(set(lengths.values())) > 1:
+        faults.append(f"input {port['name']!r}: channels, offset and scale differ in length")
+    faults += [
+        f"input {port['name']!r}: {length} values of {key} do not divide its last extent {extent}"
+        for key, length in lengths.items()
+        if length == 0 or extent % length
+    ]
+    if ("offset" in lengths) != ("scale" in lengths):
+        faults.append(f"input {port['name']!r}: offset and scale come together")
+    return faults
+
+
+def _window_faults(io: dict[str, Any]) -> list[str]:
+    faults = []
+    window, classes = io.get("window"), io.get("classes")
+    if window and window["layout"] == "flattened" and prod(io["inputs"][0]["shape"]) % window["length"]:
+        faults.append("io.window.length does not divide the flattened input")
+    if classes is not None:
+        if len(set(classes)) != len(classes):
+            faults.append("io.classes names a class twice")
+        if prod(io["outputs"][0]["shape"]) != len(classes):
+            faults.append(f"io.classes names {len(classes)} classes, the output has {prod(io['outputs'][0]['shape'])}")
+    return faults

@@ -1,0 +1,113 @@
+"""What every part of the emitter needs: the graph, where its values lie, and the constants written so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_panels, padded, spike_words
+from edgekit.backends.c.layout import Layout, roots
+from edgekit.errors import GraphError
+from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Plan, Tensor
+
+
+@dataclass
+class Constants:
+    """The constant arrays of a program; each form of a tensor is written once."""
+
+    prefix: str
+    nbytes: int = 0
+    _names: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _texts: list[str] = field(default_factory=list)
+
+    def add(self, key: tuple[str, ...], ctype: str, make: Callable[[], Array]) -> str:
+        """The C name of the array for `key`, made by `make` at its first use."""
+        if key not in self._names:
+            values = make()
+            self._names[key] = name = f"{self.prefix}_c{len(self._names)}"
+            self.nbytes += values.nbytes
+            self._texts.append(f"/* {comment(' '.join(key))} */\n{c_array(ctype, name, values)}")
+        return self._names[key]
+
+    def text(self) -> str:
+        """All arrays as C."""
+        return "\n".join(self._texts)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One emission: `prefix` is `ek_<name>`, `pad` what outputs of a float linear are padded to."""
+
+    graph: Graph
+    plan: Plan
+    layout: Layout
+    prefix: str
+    pad: int
+    consts: Constants
+
+    def tensor(self, name: str) -> Tensor:
+        return self.graph.tensors[name]
+
+    def pointer(self, entry: Entry, name: str) -> str:
+        """The C expression of a value's first element; a constant becomes a padded array."""
+        place = self.plan.buffers[entry.name][name]
+        if place.space == "const":
+            return self.whole(entry, name, self.tensor(name).shape)
+        if place.space == "state":
+            return f"m->{self.layout.states[place.root].name}"
+        offset = self.layout.inputs[entry.name][place.root] if place.space == "input" else place.offset
+        where = f"m->{place.space} + {offset // 4}"
+        return f"(uint32_t *)({where})" if self.tensor(name).dtype is SPIKE else where
+
+    def root(self, entry: Entry, name: str) -> str:
+        """The value that `name` is a view of, or itself."""
+        return roots(entry).get(name, name)
+
+    def const(self, entry: Entry, name: str) -> Array | None:
+        """The data of a constant, or of a view of one; None for what is computed."""
+        data = self.tensor(self.root(entry, name)).data
+        return None if data is None else data.reshape(self.tensor(name).shape)
+
+    def whole(self, entry: Entry, name: str, shape: Sequence[int]) -> str:
+        """A constant broadcast to a shape, row-major, padded to whole vectors."""
+        data, key = self.const(entry, name), (name, f"as {list(shape)}")
+        if data is None:
+            raise GraphError(f"tensor {name!r}", "is not a constant")
+        if data.dtype == np.bool_:
+            return self.consts.add(key, "uint32_t", lambda: spike_words(np.broadcast_to(data, shape)))
+        return self.consts.add(key, "float", lambda: padded(np.broadcast_to(data, shape)))
+
+    def data(self, name: str) -> Array:
+        """The data of a constant; GraphError for anything else."""
+        data = self.tensor(name).data
+        if data is None:
+            raise GraphError(f"tensor {name!r}", "is not a constant")
+        return data
+
+    def packed(self, w: str) -> str:
+        """The C arguments of packed weights: the panels, and for int8 the scale of each output."""
+        tensor, data = self.tensor(w), self.data(w)
+        if tensor.dtype is FLOAT32:
+            return self.consts.add((w, "panels"), "float", lambda: pack_panels(data, self.pad))
+        if tensor.quant is None:
+            raise GraphError(f"weights {w!r}", "are int8 without scales")
+        scale = np.broadcast_to(tensor.quant.scale, tensor.shape[0])
+        panels = self.consts.add((w, "panels"), "int8_t", lambda: pack_panels(data, PAD_I8))
+        return f"{panels}, {self.consts.add((w, 'scales'), 'float', lambda: padded(scale))}"
+
+
+def comment(text: str) -> str:
+    """Text that cannot end the C comment it stands in."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("*/", "* /").replace("/*", "/ *")
+
+
+def suffix(tensor: Tensor) -> str:
+    """The ending of the kernels that handle values of this dtype."""
+    return "spike" if tensor.dtype is SPIKE else "f32"
+
+
+def function(head: str, *lines: str) -> str:
+    """A C function from its head and its lines."""
+    return f"{head} {{\n{''.join(f'    {line}{chr(10)}' for line in lines)}}}\n"

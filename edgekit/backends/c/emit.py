@@ -1,0 +1,132 @@
+"""Graph and memory plan to a C program: data, shapes and the call sequence. Every loop is in the kernels."""
+
+from __future__ import annotations
+
+from edgekit.backends.c.context import Constants, Context, comment
+from edgekit.backends.c.data import PAD_I8
+from edgekit.backends.c.entries import entry_text, parameters, run_text
+from edgekit.backends.c.layout import make_layout
+from edgekit.backends.c.program import KernelUse, Program, kernel_files
+from edgekit.backends.c.select import SUPPORTED
+from edgekit.backends.c.states import blob_bytes, state_text
+from edgekit.errors import GraphError, UnsupportedError
+from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
+
+MAX_SPIKE_RESULTS = 8  # of one fused op: EK_MAX_SPIKES in kernels/map.h
+OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash")
+PADS = (8, PAD_I8)
+KERNEL_HEADERS = ("copy", "io", "linear", "map", "math", "memory", "reduce", "simd", "state")
+
+
+def emit(graph: Graph, plan: Plan, *, pad: int = 8, name: str | None = None) -> Program:
+    """Write a lowered graph as C99.
+
+    `plan` is the memory plan of the same graph. `pad` is what the outputs of a float32 linear are padded to: 8, or 16
+    where AVX-512 may run. `name` is the model's C identifier, by default the graph's name.
+
+    Raises UnsupportedError that lists every op and value for which there is no kernel.
+    """
+    if pad not in PADS:
+        raise GraphError(f"padding {pad}", "is not possible", f"choose one of {PADS}")
+    _check(graph)
+    name = name or graph.name
+    ctx = Context(graph, plan, make_layout(graph, plan), f"ek_{name}", pad, Constants(f"ek_{name}"))
+    texts, kernels = [], list[KernelUse]()
+    for entry in graph.entries.values():
+        text, uses = entry_text(ctx, entry)
+        texts.append(text)
+        kernels += uses
+    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    files = {
+        f"ek_{name}.h": _header(ctx),
+        f"ek_{name}_data.h": _data(ctx),
+        f"ek_{name}.c": _source(ctx, texts),
+        **kernel_files(),
+    }
+    return Program(name, files, tuple(kernels), max(ctx.layout.struct_bytes, 1), ctx.consts.nbytes, blob_bytes(graph))
+
+
+def _check(graph: Graph) -> None:
+    """Everything that has no kernel, in one list."""
+    faults = []
+    for entry, op in graph.ops():
+        origin = f"{op.kind} in entry {entry.name} (from {op.source or 'the graph'})"
+        if op.kind not in SUPPORTED:
+            faults.append(f"{origin}: no kernel; has the graph been lowered?")
+        elif op.kind == "fused" and sum(graph.tensors[n].dtype is SPIKE for n in op.outputs) > MAX_SPIKE_RESULTS:
+            faults.append(f"{origin}: more than {MAX_SPIKE_RESULTS} spike results")
+    for tensor in graph.tensors.values():
+        weights = tensor.dtype is INT8 and tensor.is_const
+        if tensor.dtype not in (FLOAT32, SPIKE) and not weights:
+            faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
+    faults += [f"entry {n}: a function of that name exists already" for n in graph.entries if n in OWN_FUNCTIONS]
+    if faults:
+        raise UnsupportedError(f"graph {graph.name!r}", "cannot be written as C", items=faults)
+
+
+def _header(ctx: Context) -> str:
+    p, graph = ctx.prefix, ctx.graph
+    fields = "".join(f"    {f.ctype} {f.name}[{f.length}]; /* {comment(f.note)} */\n" for f in ctx.layout.fields)
+    entries = []
+    for entry in graph.entries.values():
+        ins = [f"in{i}: {n} {list(ctx.tensor(n).shape)}" for i, n in enumerate(entry.inputs)]
+        outs = [f"out{i}: {n} {list(ctx.tensor(n).shape)}" for i, n in enumerate(entry.outputs)]
+        entries.append(f"/* {comment('; '.join([*ins, *outs]))} */\nint {p}_{entry.name}({p} *m{parameters(entry)});\n")
+    step = graph.entries["step"]
+    return f"""/* {graph.name}: written by edgekit. Compile {p}.c with any C99 compiler:
+ *     cc -std=c99 -O2 -ffp-contract=off -I . -c {p}.c
+ * There is no other state than the struct, which the caller owns: no heap, no globals, no libc.
+ * Arrays are row-major float32; spikes are 0.0 and 1.0. Functions return 0, or:
+ *     1  an input holds NaN or Inf: nothing was changed
+ *     2  a state blob is damaged or of another program: nothing was changed
+ */
+#ifndef {p.upper()}_H
+#define {p.upper()}_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#if defined(__GNUC__)
+#define {p.upper()}_ALIGNED __attribute__((aligned(64)))
+#else
+#define {p.upper()}_ALIGNED /* align the struct to 64 bytes yourself */
+#endif
+
+typedef struct {p.upper()}_ALIGNED {p} {{
+{fields}}} {p};
+
+uint32_t {p}_sizeof(void);
+int {p}_init({p} *m);  /* all states to their first values; call it before anything else */
+int {p}_reset({p} *m); /* the same, except for states that a reset keeps */
+
+{"".join(entries)}/* T steps at once: arrays [T, ...] */
+int {p}_run({p} *m, uint32_t steps{parameters(step)});
+
+uint32_t {p}_state_bytes(void);
+int {p}_save(const {p} *m, uint8_t *blob);
+int {p}_restore({p} *m, const uint8_t *blob, uint32_t n);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def _data(ctx: Context) -> str:
+    head = f"/* The constants of {ctx.graph.name}: {ctx.consts.nbytes} bytes. Panels are described in ek/linear.h. */"
+    return f"{head}\n\n{ctx.consts.text()}"
+
+
+def _source(ctx: Context, texts: list[str]) -> str:
+    includes = "".join(f'#include "ek/{h}.h"\n' for h in KERNEL_HEADERS)
+    head = (
+        f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"
+    )
+    return (
+        f'{head}#define EK_PAD {ctx.pad}\n#include "{ctx.prefix}.h"\n\n{includes}\n'
+        f'#include "{ctx.prefix}_data.h"\n\n' + "\n".join(texts)
+    )

@@ -1,0 +1,79 @@
+"""The exported function of an entry: take the inputs, run the ops in order, give the outputs, commit the states."""
+
+from __future__ import annotations
+
+from edgekit.backends.c.context import Context, function, suffix
+from edgekit.backends.c.ops import kernel_use, op_function
+from edgekit.backends.c.program import KernelUse
+from edgekit.errors import UnsupportedError
+from edgekit.ir import Entry
+
+
+def parameters(entry: Entry) -> str:
+    """The C parameters of an entry after the model: `, const float *in0, …, float *out0, …`."""
+    ins = [f", const float *in{i}" for i in range(len(entry.inputs))]
+    return "".join([*ins, *(f", float *out{i}" for i in range(len(entry.outputs)))])
+
+
+def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
+    """The functions of an entry, and which kernel runs each op."""
+    uses = [kernel_use(ctx, entry, at, op) for at, op in enumerate(entry.ops) if op.kind != "reshape"]
+    texts = [op_function(ctx, entry, use, entry.ops[use.op]) for use in uses]
+    base, model = f"{ctx.prefix}_{entry.name}", f"{ctx.prefix} *m"
+    calls = [f"{use.symbol}(m);" for use in uses]
+    if entry.inputs:
+        checks = [
+            f"ek_take_{suffix(ctx.tensor(n))}({ctx.pointer(entry, n)}, in{i}, {ctx.tensor(n).size}u)"
+            for i, n in enumerate(entry.inputs)
+        ]
+        ins = "".join(f", const float *in{i}" for i in range(len(entry.inputs)))
+        head = f"static EK_NOINLINE int {base}_take({model}{ins})"
+        texts.append(function(head, f"return {' && '.join(checks)};"))
+        args = "".join(f", in{i}" for i in range(len(entry.inputs)))
+        calls.insert(0, f"if (!{base}_take(m{args})) return EK_NOT_FINITE;")
+    gives = [
+        f"ek_give_{suffix(ctx.tensor(n))}(out{i}, {ctx.pointer(entry, n)}, {ctx.tensor(n).size}u);"
+        for i, n in enumerate(entry.outputs)
+    ]
+    outs = "".join(f", float *out{i}" for i in range(len(entry.outputs)))
+    texts.append(function(f"static EK_NOINLINE void {base}_give({model}{outs})", *gives, *_commits(ctx, entry)))
+    calls.append(f"{base}_give(m{''.join(f', out{i}' for i in range(len(entry.outputs)))});")
+    texts.append(function(f"EK_EXPORT int {base}({model}{parameters(entry)})", *calls, "return EK_OK;"))
+    return "\n".join(texts), uses
+
+
+def run_text(ctx: Context, entry: Entry) -> str:
+    """The function that makes T steps; inputs are checked first, so that a refusal leaves all states as they were."""
+    size = {n: ctx.tensor(n).size for n in (*entry.inputs, *entry.outputs)}
+    checks = [
+        f"if (!ek_all_finite(in{i}, (uintptr_t)steps * {size[n]}u)) return EK_NOT_FINITE;"
+        for i, n in enumerate(entry.inputs)
+    ]
+    args = [f"in{i} + t * {size[n]}u" for i, n in enumerate(entry.inputs)]
+    args += [f"out{i} + t * {size[n]}u" for i, n in enumerate(entry.outputs)]
+    call = f"EK_RUN(steps, {ctx.prefix}_step({', '.join(['m', *args])}))"
+    head = f"EK_EXPORT int {ctx.prefix}_run({ctx.prefix} *m, uint32_t steps{parameters(entry)})"
+    return function(head, *checks, call, "return EK_OK;")
+
+
+def _commits(ctx: Context, entry: Entry) -> list[str]:
+    """Copies of new values into states, ordered so that a state is read before it is overwritten."""
+    waiting = list(ctx.plan.commits[entry.name])
+    lines = []
+    while waiting:
+        sources = [ctx.plan.buffers[entry.name][value] for _, value in waiting]
+        ready = next(
+            (
+                at
+                for at, (state, _) in enumerate(waiting)
+                if not any(s == ctx.plan.states[state] for i, s in enumerate(sources) if i != at)
+            ),
+            None,
+        )
+        if ready is None:
+            names = [state for state, _ in waiting]
+            raise UnsupportedError(f"entry {entry.name!r}", "exchanges states with one another", items=names)
+        state, value = waiting.pop(ready)
+        tensor, field = ctx.tensor(state), ctx.layout.states[state].name
+        lines.append(f"ek_copy_{suffix(tensor)}(m->{field}, {ctx.pointer(entry, value)}, {tensor.size}u);")
+    return lines

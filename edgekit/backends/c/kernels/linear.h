@@ -1,0 +1,273 @@
+/* y = c + W x: dense and event-driven, float32 and int8 weights.
+ *
+ * Weights are packed at conversion. Outputs are padded to EK_PAD (int8: to 16) and cut into panels of 64, the last one
+ * narrower; a panel of width p is stored [in][p], so that its p sums stay in registers over all inputs and the weights
+ * stream once, in order. Three forms:
+ *   dense   x is float32: every weight is multiplied
+ *   event   x is the list of neurons that fired (ek_events): their rows are added, in ascending order
+ *   masked  x is a spike tensor: every row is multiplied by 0.0 or 1.0, for layers where most neurons fire
+ * Event and masked give the same bits: the sum starts at c + 0.0f, never at -0.0, and weights are finite.
+ *
+ * c may be null (zero), and may be y itself; y must not overlap x. `first` is where x begins inside a larger value.
+ * `exact` = 1: y and c have no room for padded outputs (a row inside a larger value): the last panel makes a detour.
+ */
+#ifndef EK_LINEAR_H
+#define EK_LINEAR_H
+
+#include "simd.h"
+
+#define EK_PANEL 64u
+
+EK_INLINE uint32_t ek_lowest_bit(uint32_t word) {
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_ctz(word);
+#else
+    uint32_t at = 0;
+    while (!(word >> at & 1u)) ++at;
+    return at;
+#endif
+}
+
+/* Bits first … first + n - 1 of a spike tensor as ascending indices from 0; returns how many. n <= 65536. */
+EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t first, uint32_t n) {
+    uint32_t count = 0, at = 0;
+    while (at < n) {
+        const uint32_t shift = (first + at) % 32u, room = 32u - shift, take = n - at < room ? n - at : room;
+        uint32_t word = bits[(first + at) / 32u] >> shift;
+        if (take < 32u) word &= (1u << take) - 1u;
+        while (word) {
+            list[count++] = (uint16_t)(at + ek_lowest_bit(word));
+            word &= word - 1u;
+        }
+        at += take;
+    }
+    return count;
+}
+
+EK_INLINE float ek_bit_float(const uint32_t *bits, uint32_t i) { return (float)(bits[i / 32u] >> (i % 32u) & 1u); }
+
+/* --- one float32 panel: V vectors, WIDTH outputs; a function per form -------------------------------------------- */
+
+#define EK_INPUT_dense(x, i) x[i]
+#define EK_INPUT_masked(x, i) ek_bit_float(x, i)
+
+#define EK_F32_START(k) ekf a##k = c ? ek_add(ek_load(c + k * EK_W), ek_set(0.0f)) : ek_set(0.0f);
+#define EK_F32_MULTIPLY(k) a##k = ek_fma(ek_load(w + k * EK_W), v, a##k);
+#define EK_F32_ADD(k) a##k = ek_add(a##k, ek_load(row + k * EK_W));
+#define EK_F32_FINISH(k) ek_store(y + k * EK_W, a##k);
+
+#define EK_F32_MULTIPLIED(FORM, WIDTH, V, X) \
+    EK_INLINE void ek_##FORM##_f32_##WIDTH(float *y, const float *c, const float *w, const X *x, uint32_t first, \
+                                           uint32_t n) { \
+        uint32_t i; \
+        EK_REP##V(EK_F32_START) \
+        EK_UNROLL4 for (i = 0; i < n; ++i, w += WIDTH) { \
+            const ekf v = ek_set(EK_INPUT_##FORM(x, first + i)); \
+            EK_REP##V(EK_F32_MULTIPLY) \
+        } \
+        EK_REP##V(EK_F32_FINISH) \
+    }
+#define EK_F32_PANEL(WIDTH, V) \
+    EK_F32_MULTIPLIED(dense, WIDTH, V, float) \
+    EK_F32_MULTIPLIED(masked, WIDTH, V, uint32_t) \
+    EK_INLINE void ek_event_f32_##WIDTH(float *y, const float *c, const float *w, const uint16_t *x, uint32_t first, \
+                                        uint32_t n) { \
+        uint32_t e; \
+        EK_REP##V(EK_F32_START) \
+        for (e = first; e < first + n; ++e) { \
+            const float *row = w + (uint32_t)x[e] * WIDTH; \
+            EK_REP##V(EK_F32_ADD) \
+        } \
+        EK_REP##V(EK_F32_FINISH) \
+    }
+
+#if EK_W == 16
+#define EK_F32_WIDTHS(DO) DO(16, 1) DO(32, 2) DO(48, 3) DO(64, 4)
+#define EK_I8_WIDTHS(DO) DO(16, 1, 1) DO(32, 2, 2) DO(48, 3, 3) DO(64, 4, 4)
+#elif EK_W == 8
+#define EK_F32_WIDTHS(DO) DO(8, 1) DO(16, 2) DO(24, 3) DO(32, 4) DO(40, 5) DO(48, 6) DO(56, 7) DO(64, 8)
+#define EK_I8_WIDTHS(DO) DO(16, 2, 1) DO(32, 4, 2) DO(48, 6, 3) DO(64, 8, 4)
+#else
+#define EK_F32_WIDTHS(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8) DO(40, 10) DO(48, 12) DO(56, 14) DO(64, 16)
+#define EK_I8_WIDTHS(DO) DO(16, 4, 2) DO(32, 8, 4) DO(48, 12, 6) DO(64, 16, 8)
+#endif
+
+EK_F32_WIDTHS(EK_F32_PANEL)
+
+/* --- one int8 panel: bare sums, scaled once afterwards ------------------------------------------------------------ */
+
+#define EK_I16_ROWS 256u /* rows summed in int16: 256 * -128 just fits; across such blocks in float32, still exact */
+
+#define EK_I8_START(k) ekf a##k = ek_set(0.0f);
+#define EK_I8_MULTIPLY(k) a##k = ek_fma(ek_load_i8(w + 16 * (k / (16 / EK_W)), k % (16 / EK_W)), v, a##k);
+#define EK_I8_FINISH(k) ek_store(sum + k * EK_W, a##k);
+#define EK_I16_START(k) eki a##k = ek_i16_zero();
+#define EK_I16_ADD(k) a##k = ek_i16_add_i8(a##k, row + k * EK_WI);
+#define EK_I16_FINISH(k) ek_i16_carry(sum + k * EK_WI, a##k, carry);
+
+/* sum = (sum +) int16 accumulators */
+EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
+    int h;
+    for (h = 0; h < EK_WI / EK_W; ++h) {
+        const ekf part = ek_i16_float(a, h);
+        ek_store(sum + h * EK_W, carry ? ek_add(ek_load(sum + h * EK_W), part) : part);
+    }
+}
+
+#define EK_I8_MULTIPLIED(FORM, WIDTH, V, X) \
+    EK_INLINE void ek_##FORM##_i8_##WIDTH(float *sum, const int8_t *w, const X *x, uint32_t first, uint32_t n) { \
+        uint32_t i; \
+        EK_REP##V(EK_I8_START) \
+        EK_UNROLL4 for (i = 0; i < n; ++i, w += WIDTH) { \
+            const ekf v = ek_set(EK_INPUT_##FORM(x, first + i)); \
+            EK_REP##V(EK_I8_MULTIPLY) \
+        } \
+        EK_REP##V(EK_I8_FINISH) \
+    }
+#define EK_I8_PANEL(WIDTH, V, VI) \
+    EK_I8_MULTIPLIED(dense, WIDTH, V, float) \
+    EK_I8_MULTIPLIED(masked, WIDTH, V, uint32_t) \
+    EK_INLINE void ek_rows_i8_##WIDTH(float *sum, const int8_t *w, const uint16_t *x, uint32_t n, int carry) { \
+        uint32_t e; \
+        EK_REP##VI(EK_I16_START) \
+        for (e = 0; e < n; ++e) { \
+            const int8_t *row = w + (uint32_t)x[e] * WIDTH; \
+            EK_REP##VI(EK_I16_ADD) \
+        } \
+        EK_REP##VI(EK_I16_FINISH) \
+    } \
+    EK_INLINE void ek_event_i8_##WIDTH(float *sum, const int8_t *w, const uint16_t *x, uint32_t first, uint32_t n) { \
+        uint32_t at = n < EK_I16_ROWS ? n : EK_I16_ROWS; \
+        ek_rows_i8_##WIDTH(sum, w, x + first, at, 0); \
+        for (; at < n; at += EK_I16_ROWS) \
+            ek_rows_i8_##WIDTH(sum, w, x + first + at, n - at < EK_I16_ROWS ? n - at : EK_I16_ROWS, 1); \
+    }
+
+EK_I8_WIDTHS(EK_I8_PANEL)
+
+/* y = c + scale * sum, to the end of the last vector, or of `width` exactly */
+EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const float *sum, uint32_t width, int exact) {
+    uint32_t k = 0;
+    for (; k + (exact ? EK_W : 1) <= width; k += EK_W) {
+        const ekf t = ek_mul(ek_load(sum + k), ek_load(scale + k));
+        ek_store(y + k, c ? ek_add(ek_load(c + k), t) : t);
+    }
+    for (; k < width; ++k) y[k] = c ? c[k] + scale[k] * sum[k] : scale[k] * sum[k];
+}
+
+/* --- all panels --------------------------------------------------------------------------------------------------- */
+
+EK_INLINE void ek_copy_floats(float *y, const float *x, uint32_t n) {
+    uint32_t i;
+    for (i = 0; i < n; ++i) y[i] = x[i];
+}
+
+/* `n` inputs, or n list entries; every panel of the packed weights has n_in rows. */
+#define EK_LINEAR(FORM, X) \
+    EK_INLINE void ek_linear_##FORM##_f32(float *y, const float *c, const float *w, const X *x, uint32_t first, \
+                                          uint32_t n, uint32_t n_in, uint32_t n_out, int exact) { \
+        uint32_t o; \
+        for (o = 0; o + EK_PANEL <= n_out; o += EK_PANEL) \
+            ek_##FORM##_f32_64(y + o, c ? c + o : 0, w + o * n_in, x, first, n); \
+        if (o < n_out) { \
+            const uint32_t left = n_out - o, width = (left + EK_PAD - 1u) / EK_PAD * EK_PAD; \
+            const int detour = exact && width != left; \
+            float room[EK_PANEL], *to = detour ? room : y + o; \
+            const float *from = !c ? 0 : detour ? room : c + o; \
+            if (c && detour) ek_copy_floats(room, c + o, left); \
+            w += o * n_in; \
+            switch (width) { EK_F32_WIDTHS(EK_F32_CASE_##FORM) } \
+            if (detour) ek_copy_floats(y + o, room, left); \
+        } \
+    } \
+    EK_INLINE void ek_linear_##FORM##_i8(float *y, const float *c, const int8_t *w, const float *scale, const X *x, \
+                                         uint32_t first, uint32_t n, uint32_t n_in, uint32_t n_out, int exact) { \
+        float sum[EK_PANEL]; \
+        uint32_t o; \
+        for (o = 0; o + EK_PANEL <= n_out; o += EK_PANEL) { \
+            ek_##FORM##_i8_64(sum, w + o * n_in, x, first, n); \
+            ek_scale_sums(y + o, c ? c + o : 0, scale + o, sum, EK_PANEL, 0); \
+        } \
+        if (o < n_out) { \
+            w += o * n_in; \
+            switch ((n_out - o + 15u) / 16u * 16u) { EK_I8_WIDTHS(EK_I8_CASE_##FORM) } \
+            ek_scale_sums(y + o, c ? c + o : 0, scale + o, sum, n_out - o, exact); \
+        } \
+    }
+#define EK_F32_CASE_dense(WIDTH, V) case WIDTH: ek_dense_f32_##WIDTH(to, from, w, x, first, n); break;
+#define EK_F32_CASE_masked(WIDTH, V) case WIDTH: ek_masked_f32_##WIDTH(to, from, w, x, first, n); break;
+#define EK_F32_CASE_event(WIDTH, V) case WIDTH: ek_event_f32_##WIDTH(to, from, w, x, first, n); break;
+#define EK_I8_CASE_dense(WIDTH, V, VI) case WIDTH: ek_dense_i8_##WIDTH(sum, w, x, first, n); break;
+#define EK_I8_CASE_masked(WIDTH, V, VI) case WIDTH: ek_masked_i8_##WIDTH(sum, w, x, first, n); break;
+#define EK_I8_CASE_event(WIDTH, V, VI) case WIDTH: ek_event_i8_##WIDTH(sum, w, x, first, n); break;
+
+EK_LINEAR(dense, float)
+EK_LINEAR(masked, uint32_t)
+EK_LINEAR(event, uint16_t)
+
+/* --- x[rows, n_in] through one W: y[rows, n_out] = c[rows or 1, n_out] + x W^T; c_step is 0 for one row of c -------- */
+
+#define EK_ROWS(FORM, X) \
+    EK_INLINE void ek_rows_##FORM##_f32(float *y, const float *c, uint32_t c_step, const float *w, const X *x, \
+                                        uint32_t rows, uint32_t n_in, uint32_t n_out) { \
+        uint32_t r; \
+        for (r = 0; r < rows; ++r) \
+            ek_linear_##FORM##_f32(y + r * n_out, c ? c + r * c_step : 0, w, x, r * n_in, n_in, n_in, n_out, 1); \
+    } \
+    EK_INLINE void ek_rows_##FORM##_i8(float *y, const float *c, uint32_t c_step, const int8_t *w, \
+                                       const float *scale, const X *x, uint32_t rows, uint32_t n_in, \
+                                       uint32_t n_out) { \
+        uint32_t r; \
+        for (r = 0; r < rows; ++r) \
+            ek_linear_##FORM##_i8(y + r * n_out, c ? c + r * c_step : 0, w, scale, x, r * n_in, n_in, n_in, n_out, 1); \
+    }
+EK_ROWS(dense, float)
+EK_ROWS(masked, uint32_t)
+
+EK_INLINE void ek_rows_event_f32(float *y, const float *c, uint32_t c_step, const float *w, const uint32_t *bits,
+                                 uint16_t *list, uint32_t rows, uint32_t n_in, uint32_t n_out) {
+    uint32_t r;
+    for (r = 0; r < rows; ++r) {
+        const uint32_t n = ek_events(list, bits, r * n_in, n_in);
+        ek_linear_event_f32(y + r * n_out, c ? c + r * c_step : 0, w, list, 0, n, n_in, n_out, 1);
+    }
+}
+EK_INLINE void ek_rows_event_i8(float *y, const float *c, uint32_t c_step, const int8_t *w, const float *scale,
+                                const uint32_t *bits, uint16_t *list, uint32_t rows, uint32_t n_in, uint32_t n_out) {
+    uint32_t r;
+    for (r = 0; r < rows; ++r) {
+        const uint32_t n = ek_events(list, bits, r * n_in, n_in);
+        ek_linear_event_i8(y + r * n_out, c ? c + r * c_step : 0, w, scale, list, 0, n, n_in, n_out, 1);
+    }
+}
+
+/* --- plastic weights: W[out, in] is a value of the program, row-major; one dot product per output ------------------- */
+
+EK_INLINE void ek_plastic_dense_f32(float *y, const float *c, uint32_t c_step, const float *w, const float *x,
+                                    uint32_t rows, uint32_t n_in, uint32_t n_out) {
+    uint32_t r, o, i;
+    for (r = 0; r < rows; ++r, x += n_in, y += n_out)
+        for (o = 0; o < n_out; ++o) {
+            const float *row = w + o * n_in;
+            ekf sums = ek_set(0.0f);
+            float sum;
+            for (i = 0; i + EK_W <= n_in; i += EK_W) sums = ek_fma(ek_load(row + i), ek_load(x + i), sums);
+            sum = ek_sum(sums);
+            for (; i < n_in; ++i) sum += row[i] * x[i];
+            y[o] = c ? sum + c[r * c_step + o] : sum;
+        }
+}
+EK_INLINE void ek_plastic_event_f32(float *y, const float *c, uint32_t c_step, const float *w, const uint32_t *bits,
+                                    uint16_t *list, uint32_t rows, uint32_t n_in, uint32_t n_out) {
+    uint32_t r, o, e;
+    for (r = 0; r < rows; ++r, y += n_out) {
+        const uint32_t n = ek_events(list, bits, r * n_in, n_in);
+        for (o = 0; o < n_out; ++o) {
+            float sum = 0.0f;
+            for (e = 0; e < n; ++e) sum += w[o * n_in + list[e]];
+            y[o] = c ? sum + c[r * c_step + o] : sum;
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,123 @@
+"""One C function per op: a call of its kernel with shapes and constants as literals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from edgekit.backends.c.context import Context, comment, function
+from edgekit.backends.c.data import float_literal
+from edgekit.backends.c.fused import CTYPES, line_expression, needed_lines
+from edgekit.backends.c.linear import linear_lines, memory_lines
+from edgekit.backends.c.program import KernelUse
+from edgekit.backends.c.select import kernel_of
+from edgekit.backends.c.walk import walks_of
+from edgekit.ir import SPIKE, Entry, Op
+from edgekit.ir.ops import body_lines, fused_types
+
+
+def kernel_use(ctx: Context, entry: Entry, at: int, op: Op) -> KernelUse:
+    """Which kernel runs op `at` of an entry, under which symbol."""
+    kernel = kernel_of(ctx.graph, op)
+    return KernelUse(entry.name, at, op.kind, kernel, f"{ctx.prefix}_{entry.name}_op{at}_{kernel}", op.source)
+
+
+def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
+    """The text of the function that runs one op."""
+    inputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.inputs)
+    outputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.outputs)
+    source = f" ({op.source})" if op.source else ""
+    head = f"/* {comment(f'op {use.op}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
+    if op.kind == "fused":
+        return head + _fused(ctx, entry, op, use.symbol)
+    if op.kind == "linear":
+        lines = linear_lines(ctx, entry, use.op, op)
+    elif op.kind == "memory_update":
+        lines = memory_lines(ctx, entry, use.op, op)
+    elif op.kind in ("sum", "amax"):
+        lines = _reduce(ctx, entry, op)
+    elif op.kind == "gather":
+        lines = _gather(ctx, entry, op)
+    else:
+        lines = _walk(ctx, entry, op)
+    return head + function(f"static EK_NOINLINE void {use.symbol}({ctx.prefix} *m)", *lines)
+
+
+def _fused(ctx: Context, entry: Entry, op: Op, symbol: str) -> str:
+    arity, shape = len(op.inputs), ctx.tensor(op.outputs[0]).shape
+    types, lines = fused_types([ctx.tensor(n) for n in op.inputs], op.attrs), body_lines(op.attrs, arity)
+    results: tuple[int, ...] = op.attrs["results"]
+    used = needed_lines(lines, arity, results)
+    read = {o for at in used for o in lines[at][1]}
+    names = [f"v{i}" for i in range(len(types))]
+    # All loads come first: a result may take the place of an input.
+    values = [(i, _load(ctx, entry, name, shape)) for i, name in enumerate(op.inputs) if i in read]
+    values += [(arity + at, line_expression(lines[at], names)) for at in used]
+    body = [f"const {CTYPES[types[i].dtype]} v{i} = {expression};" for i, expression in values]
+    stores: list[str] = []
+    word: list[str] = []
+    for name, result in zip(op.outputs, results, strict=True):
+        where = ctx.pointer(entry, name)
+        if types[result].dtype is SPIKE:
+            bits = f"spikes->bits[{len(word)}]"
+            stores.append(f"{bits} = ek_bits_put({bits}, v{result}, k);")
+            word.append(f"({where})[w] = ek_bits_word({bits}) & valid;")
+        else:
+            stores.append(f"ek_store({where} + i, v{result});")
+    model, n = f"{ctx.prefix} *m", ctx.tensor(op.outputs[0]).size
+    if not any(ctx.tensor(t).dtype is SPIKE for t in (*op.inputs, *op.outputs)):
+        vector = _inline(f"{symbol}_vector", [model, "uint32_t i"], [*body, *stores])
+        return f"{vector}EK_MAP({symbol}, {ctx.prefix}, {n}u)\n"
+    parameters = [model, "uint32_t i", "uint32_t w", "uint32_t k", "ek_spikes *spikes"]
+    vector = _inline(f"{symbol}_vector", parameters, [*body, *stores])
+    store = _inline(f"{symbol}_word", [model, "uint32_t w", "uint32_t valid", "const ek_spikes *spikes"], word)
+    return f"{vector}{store}EK_MAP_SPIKES({symbol}, {ctx.prefix}, {n}u)\n"
+
+
+def _inline(symbol: str, parameters: Sequence[str], body: Sequence[str]) -> str:
+    """An inline function; parameters that its body does not mention are marked as unused."""
+    names = [re.split(r"[ *]", p)[-1] for p in parameters]
+    unused = [f"(void){name};" for name in names if not any(re.search(rf"\b{name}\b", line) for line in body)]
+    return function(f"EK_INLINE void {symbol}({', '.join(parameters)})", *unused, *body)
+
+
+def _load(ctx: Context, entry: Entry, name: str, shape: Sequence[int]) -> str:
+    data, spike = ctx.const(entry, name), ctx.tensor(name).dtype is SPIKE
+    if data is not None and not spike and np.unique(data.view(np.uint32)).size == 1:
+        return f"ek_set({float_literal(data.flat[0])})"
+    where = ctx.pointer(entry, name) if data is None else ctx.whole(entry, name, shape)
+    return f"ek_bits_get(({where})[w], k)" if spike else f"ek_load({where} + i)"
+
+
+def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    shape, axis = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"]
+    sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {prod(shape[axis + 1 :])}u"
+    return [f"ek_{op.kind}_f32({ctx.pointer(entry, op.outputs[0])}, {ctx.pointer(entry, op.inputs[0])}, {sizes});"]
+
+
+def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    shape, axis, indices = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"], op.attrs["indices"]
+    index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: np.array(indices, np.uint32))
+    sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {len(indices)}u, {prod(shape[axis + 1 :])}u"
+    y, x = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0])
+    return [*_cleared(ctx, op, y), f"ek_{kernel_of(ctx.graph, op)}({y}, {x}, {index}, {sizes});"]
+
+
+def _walk(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    y = ctx.pointer(entry, op.outputs[0])
+    lines = _cleared(ctx, op, y)
+    for number, (name, walk) in enumerate(zip(op.inputs, walks_of(ctx.graph, op), strict=True)):
+        axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (walk.shape, walk.x_step, walk.y_step)]
+        table = ", ".join([f"{len(walk.shape)}u", f"{walk.x_first}u", f"{walk.y_first}u", *axes])
+        lines.append(f"static const ek_walk walk{number} = {{{table}}};")
+        lines.append(f"ek_{kernel_of(ctx.graph, op)}({y}, {ctx.pointer(entry, name)}, &walk{number});")
+    return lines
+
+
+def _cleared(ctx: Context, op: Op, y: str) -> list[str]:
+    """Single bits go into words whose unused bits must be zero."""
+    tensor = ctx.tensor(op.outputs[0])
+    return [f"ek_zero_spike({y}, {tensor.size}u);"] if tensor.dtype is SPIKE else []

@@ -1,0 +1,53 @@
+"""What the C backend hands out: the files of a program, and what is known about it before it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+KERNELS = Path(__file__).parent / "kernels"
+
+
+@dataclass(frozen=True)
+class KernelUse:
+    """Which kernel runs an op: `op` is its number in the entry, `symbol` the C function that instructions count to."""
+
+    entry: str
+    op: int
+    kind: str
+    kernel: str
+    symbol: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """C sources of a model. `files` maps paths below the C folder to texts; `main` is the one to compile.
+
+    `struct_bytes` is the memory that the caller owns (states, arena, inputs, event lists), `const_bytes` the constants,
+    `blob_bytes` the size of a saved state.
+    """
+
+    name: str
+    files: Mapping[str, str]
+    kernels: tuple[KernelUse, ...]
+    struct_bytes: int
+    const_bytes: int
+    blob_bytes: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
+
+    @property
+    def main(self) -> str:
+        return f"ek_{self.name}.c"
+
+
+@lru_cache(maxsize=1)
+def kernel_files() -> Mapping[str, str]:
+    """The kernel headers by their path below the C folder: `ek/linear.h`, `ek/simd/neon.h`, …"""
+    headers = sorted(KERNELS.rglob("*.h"))
+    return MappingProxyType({f"ek/{h.relative_to(KERNELS).as_posix()}": h.read_text("utf-8") for h in headers})

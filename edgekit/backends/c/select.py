@@ -1,0 +1,66 @@
+"""Which kernel runs an op: one table row per combination of input dtype, weights and form."""
+
+from __future__ import annotations
+
+from edgekit.ir import FLOAT32, INT8, OPS, SPIKE, Graph, Op
+
+# What is left after the lowering passes: elementwise ops come as `fused`.
+SUPPORTED = frozenset(
+    {"fused", "linear", "memory_update", "sum", "amax", "reshape", "transpose", "expand", "slice", "concat", "gather"}
+)
+
+MAX_EVENTS = 2**16  # an event list holds 16-bit indices
+TABLE_BITS = 8  # a memory update over this many spikes is a table of at most 256 rows
+
+_FORMS = {
+    (FLOAT32, "auto"): "dense",
+    (FLOAT32, "dense"): "dense",
+    (SPIKE, "auto"): "event",
+    (SPIKE, "event"): "event",
+    (SPIKE, "dense"): "masked",
+}
+_WEIGHTS = {FLOAT32: "f32", INT8: "i8"}
+
+
+def linear_kernel(graph: Graph, x: str, w: str, form: str = "auto") -> str:
+    """`linear_<form>_<weights>`, or `plastic_<form>_f32` where the weights are a value of the program."""
+    chosen = _FORMS[graph.tensors[x].dtype, form]
+    if not graph.tensors[w].is_const:
+        return "plastic_dense_f32" if chosen == "dense" else "plastic_event_f32"
+    if chosen == "event" and graph.tensors[x].shape[-1] > MAX_EVENTS:
+        chosen = "masked"  # the same bits, found without a list
+    return f"linear_{chosen}_{_WEIGHTS[graph.tensors[w].dtype]}"
+
+
+def kernel_of(graph: Graph, op: Op) -> str:
+    """The kernel that runs an op; a reshape needs none and gives ''."""
+    if op.kind == "linear":
+        return linear_kernel(graph, op.inputs[0], op.inputs[1], OPS["linear"].attr(op.attrs, "form"))
+    spike = graph.tensors[op.outputs[0]].dtype is SPIKE
+    if op.kind == "memory_update":
+        m, a, u, _ = op.inputs
+        order, inputs = graph.tensors[m].shape[1], graph.tensors[u].shape[1]
+        both = graph.tensors[m].dtype is SPIKE and graph.tensors[u].dtype is SPIKE
+        if both and order + inputs <= TABLE_BITS:
+            return "memory_table_f32"
+        return linear_kernel(graph, m, a).replace("linear", "memory")
+    if op.kind == "fused":
+        spikes = any(graph.tensors[n].dtype is SPIKE for n in (*op.inputs, *op.outputs))
+        return "map_spike" if spikes else "map_f32"
+    if op.kind in ("sum", "amax"):
+        return f"{op.kind}_f32"
+    if op.kind == "reshape":
+        return ""
+    return ("gather" if op.kind == "gather" else "walk") + ("_spike" if spike else "_f32")
+
+
+def event_inputs(graph: Graph, op: Op) -> list[tuple[str, str]]:
+    """The (spikes, weights) of an op that are summed from a list of the neurons that fired."""
+    if op.kind == "linear":
+        pairs = [(op.inputs[0], op.inputs[1])] if "_event_" in kernel_of(graph, op) else []
+    elif op.kind == "memory_update" and kernel_of(graph, op) != "memory_table_f32":
+        m, a, u, b = op.inputs
+        pairs = [(x, w) for x, w in ((u, b), (m, a)) if "_event_" in linear_kernel(graph, x, w)]
+    else:
+        pairs = []
+    return pairs

@@ -1,0 +1,74 @@
+"""The command line: one file per verb; each parses, calls the library, and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import typer
+
+from edgekit._version import __version__
+from edgekit.cli import convert, doctor, inspect, run, supported_ops, targets, trust, verify
+from edgekit.cli.output import BAD_INPUT, SCHEMA_VERSION
+from edgekit.errors import EdgekitError
+
+app = typer.Typer(
+    name="edgekit",
+    help="Trained PyTorch models as verified, tiny, measured programs for edge devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("doctor")(doctor.doctor)
+app.command("targets")(targets.targets)
+app.command("supported-ops")(supported_ops.supported_ops)
+app.command("inspect")(inspect.inspect)
+app.command("convert")(convert.convert)
+app.command("verify")(verify.verify)
+app.command("run")(run.run)
+app.command("trust")(trust.trust)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"edgekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Verbs share --target, --json, -o, -v and -q. Exit codes: 0 ok; 1 the answer is no; 2 bad usage or input."""
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """One clear line, and the exit code, for everything a user can cause."""
+    if isinstance(error, EdgekitError):
+        return str(error), BAD_INPUT
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; nothing was written", 130
+    if isinstance(error, MemoryError):
+        return "memory: the input is too large for this computer; use less data at once", BAD_INPUT
+    if isinstance(error, OSError):
+        return f"{error.filename or 'file'}: {error.strerror or error}", BAD_INPUT
+    raise error
+
+
+def main() -> None:
+    """Entry point of `edgekit`: run a verb, and turn every fault a user can cause into one line and exit code 2."""
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; that is no fault
+        sys.exit(0)
+    except (EdgekitError, KeyboardInterrupt, MemoryError, OSError) as error:
+        text, code = _explain(error)
+        if "--json" in sys.argv:
+            first, *items = text.split("\n  - ")
+            print(json.dumps({"schema_version": SCHEMA_VERSION, "error": first, "items": items}, indent=1))
+        print(f"error: {text}", file=sys.stderr)
+        sys.exit(code)

@@ -1,0 +1,125 @@
+"""`edgekit convert`: a model file in, one verified artifact out."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from edgekit.cli.arrays import read_data
+from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
+from edgekit.errors import DataError, ModelError
+
+
+def read_config(path: Path | None) -> dict[str, Any] | None:
+    """The JSON object in a --config file; None without one."""
+    if path is None:
+        return None
+    try:
+        config = jsonlib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ModelError(str(path), f"is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(str(path), "must hold one JSON object")
+    return config
+
+
+def convert(
+    model: Annotated[
+        Path, typer.Argument(help="A file of edgekit.save, or a state_dict: .pt .pth .ckpt .safetensors .npz")
+    ],
+    target: Annotated[str, typer.Option(help="Device to build for; see `edgekit targets`.")] = "host",
+    precision: Annotated[str, typer.Option(help="fp32, or w8: int8 weights per output channel.")] = "fp32",
+    calib: Annotated[
+        Path | None, typer.Option(help="Windows in raw units (.npy, .npz): spike rates are measured on them.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON with what the weights do not tell.")] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="package.module:function that returns (module, example): RUNS that code.")
+    ] = None,
+    learn: Annotated[str | None, typer.Option(help="Add an entry that learns on the device: delta.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Step size of the learning rule.")] = 0.01,
+    compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: MODEL.TARGET.edge, here.")] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Turn a model into a verified artifact: import, optimise, quantise, compile, prove, pack.
+
+    The original is replayed against the imported graph, and the compiled program against the reference, before
+    anything is written.
+    """
+    from edgekit.convert import Options, convert_file, save_trusted
+
+    path = output or Path(f"{model.stem}.{target}.edge")
+    if not path.parent.is_dir():
+        raise DataError(str(path), "its folder does not exist")
+    started = time.perf_counter()
+    out = Output(as_json=json, quiet=quiet)
+    windows = None if calib is None else read_data(calib).x
+    options = Options(target, precision, windows, learn, learning_rate, compiler)
+    with out.stages() as progress:
+        done = convert_file(model, options, config=read_config(config), factory=factory, progress=progress)
+        save_trusted(done.artifact, path)
+    seconds = time.perf_counter() - started
+    manifest, report = done.artifact.manifest, done.imported.report
+    sizes = {"artifact_bytes": path.stat().st_size, **manifest["sizes"]}
+
+    def human(console: Console) -> None:
+        console.print(f"[bold]{path}[/bold]  {manifest['name']} for {manifest['target']}, {precision}")
+        rows = table("", "", right=(1,))
+        rows.show_header = False
+        rows.add_row("artifact", kilobytes(sizes["artifact_bytes"]))
+        rows.add_row("flash (code and weights)", kilobytes(sizes["flash_bytes"]))
+        rows.add_row("weights", kilobytes(sizes["weights_bytes"]))
+        rows.add_row("RAM (states and arena)", kilobytes(sizes["ram_bytes"]))
+        console.print(rows)
+        console.print(
+            f"replay of the original: {report.steps} steps x {report.batch} streams, worst error "
+            f"{report.worst_error:.2g}, {report.spikes_differing} of {report.spikes_compared} spikes differ"
+        )
+        console.print(
+            f"self-test on {done.selftest.engine}: {done.selftest.steps} steps, "
+            f"worst error {done.selftest.worst_error:.2g}"
+        )
+        for key, value in done.imported.assumed.items():
+            console.print(f"assumed: {key} = {value}")
+        for note in done.imported.notes:
+            console.print(f"note: {note}")
+        if verbose:
+            _print_kernels(console, manifest["kernels"])
+            for name, rate in done.activity.items():
+                console.print(f"activity of {name}: {rate:.1%}")
+        else:
+            kernels = Counter(k["kernel"] for k in manifest["kernels"])
+            console.print("kernels: " + ", ".join(f"{n} x {k}" for k, n in kernels.most_common()))
+        console.print(f"done in {seconds:.1f} s")
+
+    document = {
+        "artifact": str(path),
+        "sha256": done.artifact.sha256,
+        "seconds": round(seconds, 3),
+        "sizes": sizes,
+        "precision": precision,
+        "target": manifest["target"],
+        "kernels": manifest["kernels"],
+        "verification": manifest["verification"],
+        "assumed": manifest.get("assumed", {}),
+        "activity": dict(done.activity),
+    }
+    out.answer(document, human)
+
+
+def _print_kernels(console: Console, kernels: list[dict[str, str]]) -> None:
+    rows = table("entry", "op", "kernel")
+    for row in kernels:
+        rows.add_row(row["entry"], row["op"], row["kernel"])
+    console.print(rows)

@@ -1,0 +1,107 @@
+"""`edgekit inspect`: what is inside an artifact, and what a step of it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from edgekit.cli.output import JsonOption, Output, kilobytes, table
+
+
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
+    graph: Annotated[bool, typer.Option("--graph", help="Print the graph in text form.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Count the instructions of each op in the emulator.")] = False,
+    selftest: Annotated[bool, typer.Option("--selftest", help="Replay the self-test on the engine at hand.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what an artifact holds; its code is not run unless asked for, and then only where that is safe."""
+    from edgekit.artifact import Artifact, is_trusted
+    from edgekit.ir import to_text
+
+    opened = Artifact.open(artifact)
+    manifest = dict(opened.manifest)
+    document: dict[str, Any] = {
+        "artifact": str(artifact),
+        "sha256": opened.sha256,
+        "trusted": is_trusted(opened.sha256),
+        "manifest": manifest,
+    }
+    if graph:
+        document["graph"] = to_text(opened.graph)
+    costs = None
+    if cost:
+        from edgekit.runtime.cost import step_costs
+
+        costs = step_costs(opened)
+        document["cost"] = costs.to_dict()
+    replayed = None
+    if selftest:
+        from edgekit.runtime import load
+        from edgekit.runtime.selftest import replay_selftest
+
+        replayed = replay_selftest(opened.graph, opened.selftest, load(opened).engine_stream)
+        document["selftest"] = {
+            "engine": replayed.engine,
+            "steps": replayed.steps,
+            "worst_error": replayed.worst_error,
+        }
+
+    def human(console: Console) -> None:
+        trusted = "trusted" if document["trusted"] else "not trusted"
+        console.print(f"[bold]{manifest['name']}[/bold]  {manifest['precision']} for {manifest['target']}, {trusted}")
+        _print_io(console, manifest)
+        sizes = manifest["sizes"]
+        console.print(
+            f"flash {kilobytes(sizes['flash_bytes'])}, weights {kilobytes(sizes['weights_bytes'])}, "
+            f"RAM {kilobytes(sizes['ram_bytes'])} (states {kilobytes(sizes['state_bytes'])})"
+        )
+        _print_states(console, opened.graph)
+        rows = table("entry", "op", "kernel")
+        for row in manifest.get("kernels", []):
+            rows.add_row(row["entry"], row["op"], row["kernel"])
+        console.print(rows)
+        for key, value in manifest.get("assumed", {}).items():
+            console.print(f"assumed: {key} = {value}")
+        if graph:
+            console.print(document["graph"], markup=False)
+        if costs is not None:
+            shown = table("op", "kernel", "instructions", "share", right=(2, 3))
+            for line in costs.ops:
+                shown.add_row(
+                    line.op, line.kernel, f"{line.instructions:,.0f}", f"{line.instructions / costs.total:.1%}"
+                )
+            shown.add_row("step, all", "", f"{costs.total:,.0f}", "100.0%")
+            console.print(shown)
+            console.print(f"mean of {costs.steps} self-test steps on {costs.core} (emulated, exact counts)")
+        if replayed is not None:
+            console.print(
+                f"self-test on {replayed.engine}: {replayed.steps} steps, worst error {replayed.worst_error:.2g}"
+            )
+
+    Output(as_json=json).answer(document, human)
+
+
+def _print_io(console: Console, manifest: dict[str, Any]) -> None:
+    io = manifest["io"]
+    for side in ("inputs", "outputs"):
+        for port in io[side]:
+            facts = [f"{port['dtype']}{port['shape']}"]
+            facts += [str(port["unit"])] if port.get("unit") else []
+            facts += [f"{port['rate_hz']:g} Hz"] if port.get("rate_hz") else []
+            facts += ["normalised in the program"] if port.get("scale") else []
+            console.print(f"{side[:-1]} {port['name']}: {', '.join(facts)}", markup=False)
+    if io.get("window"):
+        window = io["window"]
+        console.print(f"window: {window['length']} steps, stride {window['stride']}, {window['layout']}")
+    if io.get("classes"):
+        console.print(f"decision: {io.get('decision') or 'argmax of a step'} over {', '.join(io['classes'])}")
+
+
+def _print_states(console: Console, graph: Any) -> None:
+    for state in graph.states:
+        tensor = graph.tensors[state.tensor]
+        console.print(f"state {state.tensor}: {tensor.dtype}{list(tensor.shape)}, {state.reset}", markup=False)

@@ -1,0 +1,60 @@
+"""What every verb shares: the two ways to answer (tables for people, JSON for machines), progress, and the one exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+SCHEMA_VERSION = 1
+OK, ANSWER_IS_NO, BAD_INPUT = 0, 1, 2
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print more.")]
+
+
+class Output:
+    """Prints either tables or one JSON object with `schema_version`, never both."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        width = None if sys.stdout.isatty() else 140  # a file or a pipe has no width to fit
+        self.console = Console(highlight=False, width=width, soft_wrap=True)
+
+    def answer(self, document: Mapping[str, Any], human: Callable[[Console], None]) -> None:
+        """Give the answer of a verb."""
+        if self.as_json:
+            print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1, default=str))
+        elif not self.quiet:
+            human(self.console)
+
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str], None]]:
+        """A spinner that names the current stage; silent without a terminal, under CI, for JSON and when quiet."""
+        bare = self.as_json or self.quiet or not sys.stderr.isatty() or bool(os.environ.get("CI"))
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True, disable=bare) as progress:
+            task = progress.add_task("start", total=None)
+            yield lambda stage: progress.update(task, description=stage)
+
+
+def table(*columns: str, title: str | None = None, right: tuple[int, ...] = ()) -> Table:
+    """An empty table with these columns; `right` are the numbers of those aligned to the right."""
+    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for at, column in enumerate(columns):
+        made.add_column(column, justify="right" if at in right else "left", no_wrap=at in right)
+    return made
+
+
+def kilobytes(count: int) -> str:
+    """A size for people: bytes below 10 kB, kB (1000 bytes) above."""
+    return f"{count} B" if count < 10_000 else f"{count / 1000:,.1f} kB"

@@ -1,0 +1,97 @@
+"""`edgekit verify`: the original against the artifact, layer by layer and step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from edgekit.cli.arrays import read_data
+from edgekit.cli.convert import read_config
+from edgekit.cli.output import ANSWER_IS_NO, JsonOption, Output, QuietOption, VerboseOption, table
+from edgekit.cli.run import engine_of
+
+SHOWN = 10
+NOISE_WINDOWS, NOISE_STEPS = 32, 50
+
+
+def verify(
+    artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
+    reference: Annotated[Path, typer.Option(help="The model file that the artifact was made from.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Windows in raw units (.npy, .npz with x, y); default: noise.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON with what the weights do not tell.")] = None,
+    factory: Annotated[str | None, typer.Option(help="package.module:function: RUNS that code.")] = None,
+    on: Annotated[str, typer.Option(help="host, or emulator: the target's own machine code.")] = "host",
+    engine: Annotated[str | None, typer.Option(help="On the host: native, rebuilt, reference or qemu.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N windows.")] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Compare an artifact with its original: per layer and time step the first divergence and the worst error, and on
+    labelled data the accuracy before and after. Exit code 1 when it does not pass.
+    """
+    from edgekit.convert import original_of
+    from edgekit.frontends import import_file
+    from edgekit.runtime import load
+    from edgekit.verify import verify_artifact
+
+    out = Output(as_json=json, quiet=quiet)
+    session = load(artifact, engine=engine_of(on, engine))
+    found = None if data is None else read_data(data)
+    with out.stages() as progress:
+        progress("import the original")
+        imported = import_file(reference, config=read_config(config), factory=factory)
+        original = original_of(imported)
+        x = _noise(session) if found is None else found.x
+        y = None if found is None else found.y
+        x, y = x[:limit], None if y is None else y[:limit]
+        progress(f"compare on {session.engine}")
+        report = verify_artifact(session, original.graph, original.run, x, y)
+
+    def human(console: Console) -> None:
+        what = "windows of noise" if found is None else "windows"
+        console.print(
+            f"{report.windows} {what} x {report.steps} steps, {report.precision}, on {report.engine}", markup=False
+        )
+        rows = table(
+            "layer", "dtype", "worst error", "isolated", "first divergence", "windows", "from", right=(2, 3, 5)
+        )
+        layers = report.layers if verbose else [r for r in report.layers if r.step is not None or _notable(r.name)]
+        for r in layers:
+            first = "-" if r.step is None else f"step {r.step}, window {r.window}"
+            rows.add_row(r.name, r.kind, f"{r.worst:.2g}", f"{r.isolated:.2g}", first, str(r.windows), r.source)
+        console.print(rows)
+        console.print(f"worst output error {report.worst_output_error:.3g}; {report.windows_differing} windows differ")
+        for d in report.divergences[:SHOWN]:
+            console.print(f"  window {d.window}: first differs at step {d.step}, float64 margin {d.margin:.2g}")
+        if report.agreement is not None:
+            console.print(f"decisions equal on {100 * report.agreement:.2f} % of windows")
+        if report.accuracy_before is not None and report.accuracy_after is not None:
+            before, after = 100 * report.accuracy_before, 100 * report.accuracy_after
+            console.print(f"accuracy: original {before:.2f} %, artifact {after:.2f} % ({after - before:+.2f} points)")
+        console.print(f"{'passed' if report.passed else 'FAILED'}: {report.rule}")
+
+    out.answer(report.to_dict(), human)
+    if not report.passed:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+def _notable(name: str) -> bool:
+    return name.startswith("state ")
+
+
+def _noise(session: Any) -> np.ndarray:
+    """Windows of noise with the spread that the artifact's normalisation expects."""
+    port = session.artifact.manifest["io"]["inputs"][0]
+    steps = (NOISE_STEPS,) if session.stateful else ()
+    x = np.random.default_rng(0).normal(size=(NOISE_WINDOWS, *steps, *port["shape"]))
+    if port.get("scale"):
+        repeats = port["shape"][-1] // len(port["scale"])
+        x = x / np.tile(port["scale"], repeats) + np.tile(port["offset"], repeats)
+    return x.astype(np.float32)

@@ -1,0 +1,290 @@
+"""The main job, in order: import, optimise, quantise, lower, compile, prove, pack."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit._version import __version__
+from edgekit.artifact import Artifact, check_meta, describe_io, trust
+from edgekit.backends.c import SUPPORTED
+from edgekit.compress.quantize import quantize_weights_int8
+from edgekit.errors import CapacityError, DataError, UsageError
+from edgekit.ir import SCALAR_OPS, Graph
+from edgekit.learn import RULES
+from edgekit.passes.activity import measure_activity
+from edgekit.passes.choose_forms import choose_forms
+from edgekit.passes.legalize import legalize
+from edgekit.passes.normalise import prepend_normalisation
+from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
+from edgekit.runtime import program_stream
+from edgekit.runtime.build import Program, build_program
+from edgekit.runtime.selftest import SelfTestReport, make_selftest, replay_selftest
+from edgekit.target import Target, load_target
+
+if TYPE_CHECKING:
+    from edgekit.frontends import Imported
+
+Array = npt.NDArray[Any]
+Progress = Callable[[str], None]
+
+PRECISIONS: Mapping[str, Callable[[Graph], Graph]] = {"fp32": lambda graph: graph, "w8": quantize_weights_int8}
+SELFTEST_STEPS = 32
+ACTIVITY_WINDOWS = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a conversion was asked for; `learn` names a rule, `compiler` a compiler to use instead of the first."""
+
+    target: str = "host"
+    precision: str = "fp32"
+    calib: Array | None = None  # [N, (T,) features] raw inputs: activity and self-test come from it
+    learn: str | None = None
+    learning_rate: float = 0.01
+    compiler: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: the artifact, and what was found out on the way."""
+
+    artifact: Artifact
+    imported: Imported
+    program: Program
+    selftest: SelfTestReport
+    activity: Mapping[str, float] = field(default_factory=dict)
+
+
+def convert(
+    module: Any,
+    example_input: Any = None,
+    *,
+    target: str = "host",
+    precision: str = "fp32",
+    calib: npt.ArrayLike | None = None,
+    name: str | None = None,
+    dt: float | None = None,
+    io: Mapping[str, Any] | None = None,
+    learn: str | None = None,
+    learning_rate: float = 0.01,
+) -> Artifact:
+    """Turn a torch module whose call is one time step into a verified artifact.
+
+    `example_input` is one batch of inputs, [B, features] (an edgekit model needs none); `calib` raw inputs from which
+    spike rates are measured; `io` the normalisation, window, decision and class names; `dt` seconds per step.
+    Raises an EdgekitError that names what cannot be converted, and why.
+    """
+    from edgekit.frontends import import_module
+
+    options = Options(target, precision, None if calib is None else np.asarray(calib), learn, learning_rate)
+    _check(options)
+    imported = import_module(module, example_input, name=name or type(module).__name__.lower(), dt=dt)
+    return convert_imported(imported, options, io=io).artifact
+
+
+def convert_file(
+    path: str | PathLike[str],
+    options: Options,
+    *,
+    config: Mapping[str, Any] | None = None,
+    factory: str | None = None,
+    progress: Progress = lambda _stage: None,
+) -> Conversion:
+    """Convert a model file; see `edgekit convert --help` for what it may be."""
+    from edgekit.frontends import import_file
+
+    _check(options)
+    progress("import")
+    return convert_imported(import_file(path, config=config, factory=factory), options, progress=progress)
+
+
+def convert_imported(
+    imported: Imported,
+    options: Options,
+    *,
+    io: Mapping[str, Any] | None = None,
+    progress: Progress = lambda _stage: None,
+) -> Conversion:
+    """The rest of the way, for a graph that a front end has imported and replayed."""
+    target = load_target(options.target)
+    meta = dict(io if io is not None else imported.io or {})
+    check_meta(meta)
+    progress("optimise")
+    graph = run_passes(_normalised(imported.graph, meta), OPTIMISE)
+    if options.learn is not None:
+        graph = RULES[options.learn](graph, options.learning_rate)
+    graph = PRECISIONS[options.precision](graph)
+    graph = run_passes(legalize(graph, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
+    stimulus = _stimulus(graph, meta, options.calib)
+    activity = measure_activity(graph, stimulus)
+    graph = choose_forms(graph, activity)
+    progress("compile")
+    program = build_program(graph, target, compiler=options.compiler)
+    _check_capacity(target, program)
+    progress("prove")
+    selftest = make_selftest(graph, {n: a[:8, :SELFTEST_STEPS] for n, a in stimulus.items()})
+    report = replay_selftest(graph, selftest, program_stream(graph, program, target))
+    progress("pack")
+    manifest = _manifest(
+        imported=imported, graph=graph, meta=meta, options=options, target=target, program=program, report=report
+    )
+    artifact = Artifact.build(manifest, graph, selftest, _members(graph, program))
+    return Conversion(artifact, imported, program, report, activity)
+
+
+def save_trusted(artifact: Artifact, path: str | PathLike[str]) -> None:
+    """Write an artifact that was made here and put it on this computer's trust list."""
+    trust(artifact.save(path))
+
+
+@dataclass(frozen=True)
+class Original:
+    """The model before conversion: its imported graph with the normalisation, and the torch module to run."""
+
+    graph: Graph
+    imported: Imported
+
+    def run(self, x: Array) -> Array:
+        """Outputs of the torch module over raw windows: [N, T, *shape] -> [N, T, *out]; stateless [N, *shape]."""
+        from edgekit.frontends import run_original
+
+        spec = (self.imported.io or {}).get("input") or {}
+        if spec.get("scale") is not None:
+            repeats = x.shape[-1] // len(spec["scale"])
+            offset, scale = (np.tile(np.asarray(spec[k], np.float32), repeats) for k in ("offset", "scale"))
+            x = (x.astype(np.float32) - offset) * scale
+        shape = self.graph.tensors[self.graph.entries["step"].inputs[0]].shape
+        sequence = x.ndim == len(shape) + 2
+        y = run_original(self.imported, x if sequence else x[:, None])
+        return y if sequence else y[:, 0]
+
+
+def original_of(imported: Imported) -> Original:
+    """What `verify` compares an artifact with."""
+    return Original(_normalised(imported.graph, imported.io or {}), imported)
+
+
+def _check(options: Options) -> None:
+    if options.precision not in PRECISIONS:
+        known = "fp32, w8, int8, int8s8, int4, auto"
+        remedy = f"this version has {', '.join(PRECISIONS)}"
+        cause = "is not in this version yet" if options.precision in known.split(", ") else "is not known"
+        raise UsageError(f"precision {options.precision!r}", cause, remedy)
+    if options.learn is not None and options.learn not in RULES:
+        raise UsageError(f"learning rule {options.learn!r}", "is not known", f"known are {', '.join(RULES)}")
+    load_target(options.target)
+
+
+def _normalised(graph: Graph, meta: Mapping[str, Any]) -> Graph:
+    spec = meta.get("input") or {}
+    if spec.get("offset") is None and spec.get("scale") is None:
+        return graph
+    name = graph.entries["step"].inputs[0]
+    return prepend_normalisation(graph, name, spec.get("offset") or (), spec.get("scale") or ())
+
+
+def _stimulus(graph: Graph, meta: Mapping[str, Any], calib: Array | None) -> dict[str, Array]:
+    """Inputs [N, T, *shape] in raw units: the calibration windows, or noise of the normalisation's spread."""
+    step = graph.entries["step"]
+    if calib is not None:
+        shape = graph.tensors[step.inputs[0]].shape
+        windows = np.asarray(calib, np.float32)
+        if len(step.inputs) != 1 or windows.shape[windows.ndim - len(shape) :] != shape or not windows.size:
+            raise DataError("calibration data", f"has shape {windows.shape}", f"the model takes [N, T, {shape}]")
+        if windows.ndim == len(shape) + 1:  # stateless: every row is a step
+            windows = windows[None, : ACTIVITY_WINDOWS * SELFTEST_STEPS]
+        if windows.ndim != len(shape) + 2 or not np.isfinite(windows).all():
+            raise DataError("calibration data", f"shape {windows.shape} or a NaN in it cannot be used")
+        return {step.inputs[0]: windows[:ACTIVITY_WINDOWS]}
+    rng = np.random.default_rng(0)
+    spec = meta.get("input") or {}
+    inputs = {}
+    for name in step.inputs:
+        shape = graph.tensors[name].shape
+        noise = rng.normal(size=(8, SELFTEST_STEPS, *shape))
+        if name == step.inputs[0] and spec.get("scale"):
+            repeats = shape[-1] // len(spec["scale"])
+            noise = noise / np.tile(spec["scale"], repeats) + np.tile(spec["offset"], repeats)
+        inputs[name] = noise.astype(np.float32)
+    return inputs
+
+
+def _check_capacity(target: Target, program: Program) -> None:
+    for what, required, available in (
+        ("flash", len(program.library), target.flash_bytes),
+        ("RAM", program.struct_bytes, target.ram_bytes),
+    ):
+        if available is not None and required > available:
+            raise CapacityError(f"target {target.name}, {what}", required, available, "a smaller model or precision")
+
+
+def _members(graph: Graph, program: Program) -> dict[str, bytes]:
+    header = f"ek_{graph.name}.h"
+    return {
+        f"native/{graph.name}.so": program.library,
+        f"native/{header}": program.files[header].encode(),
+        **{f"c/{path}": text.encode() for path, text in program.files.items()},
+    }
+
+
+def _manifest(
+    *,
+    imported: Imported,
+    graph: Graph,
+    meta: Mapping[str, Any],
+    options: Options,
+    target: Target,
+    program: Program,
+    report: SelfTestReport,
+) -> dict[str, Any]:
+    weights = sum(t.stored_bytes for t in graph.consts.values())
+    manifest: dict[str, Any] = {
+        "schema_version": 1,
+        "edgekit": __version__,
+        "name": graph.name,
+        "target": target.name,
+        "precision": options.precision,
+        "graph_sha256": graph.hash(),
+        "entries": {e.name: {"inputs": list(e.inputs), "outputs": list(e.outputs)} for e in graph.entries.values()},
+        "io": describe_io(graph, meta),
+        "sizes": {
+            "flash_bytes": len(program.library),
+            "ram_bytes": program.struct_bytes,
+            "state_bytes": program.plan.state_bytes,
+            "arena_bytes": program.plan.arena_bytes,
+            "weights_bytes": weights,
+        },
+        "program": {
+            "arch": target.arch,
+            "cpu": target.cpu,
+            "simd": target.simd,
+            "compiler": program.compiler,
+            "flags": list(program.flags),
+            "library": f"native/{graph.name}.so",
+        },
+        "kernels": [
+            {"entry": k.entry, "op": k.symbol.removeprefix(f"ek_{graph.name}_{k.entry}_"), "kernel": k.kernel}
+            for k in program.kernels
+        ],
+        "verification": {
+            "replay_steps": imported.report.steps,
+            "replay_worst_error": float(imported.report.worst_error),
+            "selftest_on": report.engine,
+            "selftest_worst_error": report.worst_error,
+        },
+        "provenance": {"python": platform.python_version(), **imported.provenance},
+    }
+    if imported.family:
+        manifest["family"] = imported.family
+    if imported.assumed:
+        manifest["assumed"] = {
+            k: v if isinstance(v, (str, int, float)) else str(v) for k, v in imported.assumed.items()
+        }
+    return manifest

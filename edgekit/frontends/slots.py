@@ -1,0 +1,140 @@
+"""Where a module keeps tensors: attributes of its submodules, also inside tuples, lists and dicts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.errors import ModelError
+
+Keys = tuple[int | str, ...]
+
+MAX_NESTING = 3
+_MACHINERY = frozenset(nn.Module().__dict__)
+"""Attributes that nn.Module itself uses; everything else in a module's `__dict__` is its author's."""
+
+
+def leaves(tree: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Tensor]]:
+    """Every tensor in nested tuples, lists and dicts, with the keys that lead to it, in order."""
+    if isinstance(tree, Tensor):
+        yield keys, tree
+    elif isinstance(tree, (tuple, list)) and len(keys) < MAX_NESTING:
+        for at, item in enumerate(tree):
+            yield from leaves(item, (*keys, at))
+    elif isinstance(tree, dict) and len(keys) < MAX_NESTING:
+        for key, item in tree.items():
+            if isinstance(key, str):
+                yield from leaves(item, (*keys, key))
+
+
+def replaced(tree: Any, keys: Keys, tensor: Tensor) -> Any:
+    """The same tree with another tensor behind `keys`; the containers on the way are copied."""
+    if not keys:
+        return tensor
+    head, rest = keys[0], keys[1:]
+    if isinstance(tree, tuple):
+        items = list(tree)
+        items[int(head)] = replaced(tree[int(head)], rest, tensor)
+        return type(tree)._make(items) if hasattr(tree, "_make") else tuple(items)
+    fresh = copy.copy(tree)
+    fresh[head] = replaced(tree[head], rest, tensor)
+    return fresh
+
+
+def refilled(tree: Any, tensors: tuple[Tensor, ...]) -> Any:
+    """The same tree with its tensors replaced one by one, in order."""
+    for (keys, _), tensor in zip(list(leaves(tree)), tensors, strict=True):
+        tree = replaced(tree, keys, tensor)
+    return tree
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place for a tensor: submodule, the table of it that holds the attribute, the attribute, keys inside it."""
+
+    owner: str
+    table: str
+    attribute: str
+    keys: Keys = ()
+
+    @property
+    def path(self) -> str:
+        """Dotted path from the root module: `encoder.lif.mem`, `cell.hidden.0`."""
+        return ".".join(part for part in (self.owner, self.attribute, *map(str, self.keys)) if part)
+
+    def _held(self, module: nn.Module) -> dict[str, Any]:
+        table: dict[str, Any] = getattr(module.get_submodule(self.owner), self.table)
+        return table
+
+    def read(self, module: nn.Module) -> Any:
+        """What the module holds here."""
+        value = self._held(module)[self.attribute]
+        for key in self.keys:
+            value = value[key]
+        return value
+
+    def peek(self, module: nn.Module) -> Tensor | None:
+        """The tensor that the module holds here, None if it holds none (yet)."""
+        try:
+            value = self.read(module)
+        except (KeyError, IndexError, TypeError):
+            return None
+        return value if isinstance(value, Tensor) else None
+
+    def write(self, module: nn.Module, tensor: Tensor) -> None:
+        """Put a tensor here, past any property or `__setattr__` of the module."""
+        held = self._held(module)
+        held[self.attribute] = replaced(held.get(self.attribute), self.keys, tensor)
+
+
+def slots(module: nn.Module) -> dict[Slot, Tensor]:
+    """Every tensor that a module and its submodules hold as buffer, parameter or plain attribute."""
+    found: dict[Slot, Tensor] = {}
+    for owner, submodule in module.named_modules():
+        attributes = {k: v for k, v in submodule.__dict__.items() if k not in _MACHINERY}
+        tables = {"_parameters": submodule._parameters, "_buffers": submodule._buffers, "__dict__": attributes}
+        for table, held in tables.items():
+            for attribute, value in held.items():
+                for keys, tensor in leaves(value):
+                    found[Slot(owner, table, attribute, keys)] = tensor
+    return found
+
+
+def clone(module: nn.Module) -> nn.Module:
+    """A copy to work on, in eval mode and float32, that shares nothing with the user's module.
+
+    ModelError when the module cannot be copied or holds what float32 cannot stand for.
+    """
+    thing = f"module {type(module).__name__}"
+    if any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
+        raise ModelError(thing, "is TorchScript", "convert the Python module (PYTORCH_JIT=0 before importing torch)")
+    # deepcopy refuses tensors with a gradient history, such as the membrane left over from training
+    history = {id(t): t.detach().clone() for t in slots(module).values() if not t.is_leaf or t.is_inference()}
+    try:
+        fresh = copy.deepcopy(module, history)
+    except Exception as error:  # whatever the attributes of a foreign class raise
+        raise ModelError(thing, f"cannot be copied ({line(error)})", "remove what cannot be deep-copied") from error
+    for slot, tensor in slots(fresh).items():
+        if tensor.is_complex() or tensor.is_quantized or tensor.layout is not torch.strided:
+            raise ModelError(
+                f"{thing}, {slot.path}", f"holds {tensor.dtype}", "only plain real tensors can be converted"
+            )
+        if slot.table == "__dict__" and tensor.is_floating_point() and tensor.dtype is not torch.float32:
+            slot.write(fresh, tensor.float())
+    return fresh.float().cpu().eval()
+
+
+def narrowed(module: nn.Module) -> list[str]:
+    """Floating dtypes other than float32 in a module, by name: what `clone` changes."""
+    kinds = {t.dtype for t in slots(module).values() if t.is_floating_point() and t.dtype is not torch.float32}
+    return sorted(str(k).removeprefix("torch.") for k in kinds)
+
+
+def line(error: BaseException) -> str:
+    """A foreign exception in one line."""
+    return f"{type(error).__name__}: " + (str(error).strip().splitlines() or [""])[0][:200]

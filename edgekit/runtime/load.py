@@ -1,0 +1,133 @@
+"""Opening an artifact for use: which engine may run it, and which one does."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from edgekit.artifact import Artifact, is_trusted
+from edgekit.errors import TargetError, ToolchainError, UsageError
+from edgekit.ir import Graph
+from edgekit.runtime.build import Program, build_program
+from edgekit.runtime.session import Session
+from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
+from edgekit.target import Target, load_target
+from edgekit.toolchain import Emulator, Machine, QemuUser
+
+ENGINES = ("auto", "native", "rebuilt", "reference", "emulator", "qemu")
+
+
+def load(source: str | PathLike[str] | Artifact, *, engine: str = "auto") -> Session:
+    """Open an `.edge` file and return a session; `session.engine` says what executes.
+
+    `auto` takes the artifact's own native code if the file is trusted and made for this computer, else code rebuilt
+    from its graph with edgekit's kernels if a compiler is here, else the numpy reference. Any other engine is taken or
+    refused, never replaced: `native`, `rebuilt`, `reference`, `emulator` (instructions counted), `qemu`.
+
+    Raises ArtifactError for a damaged or hostile file, UsageError or ToolchainError for an engine that cannot run it.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}", "is not known", f"known are {', '.join(ENGINES)}")
+    artifact = source if isinstance(source, Artifact) else Artifact.open(source)
+    return Session(artifact, _CHOICES[engine](artifact))
+
+
+def _library(artifact: Artifact) -> bytes | None:
+    program = artifact.manifest.get("program") or {}
+    name = program.get("library")
+    return artifact.file.members[name] if name else None
+
+
+def _native(artifact: Artifact) -> Stream:
+    library = _library(artifact)
+    if library is None:
+        raise UsageError("engine 'native'", f"artifact {artifact.name!r} carries no native library")
+    if why := _foreign(artifact):
+        raise UsageError("engine 'native'", why, "use --on emulator, or the engines 'rebuilt' or 'reference'")
+    if not is_trusted(artifact.sha256):
+        raise UsageError(
+            "engine 'native'",
+            f"the code in artifact {artifact.name!r} is not trusted on this computer",
+            "if you know who made the file: edgekit trust FILE",
+        )
+    program = artifact.manifest["program"]
+    return NativeStream(NativeProgram(artifact.graph, library, f"native ({program['cpu']}, trusted)"))
+
+
+def _foreign(artifact: Artifact) -> str | None:
+    """Why this computer cannot run the artifact's library, None if it can."""
+    program = artifact.manifest["program"]
+    try:
+        host = load_target("host")
+    except TargetError as error:
+        return error.cause
+    if program["arch"] != host.arch:
+        return f"its library is for {program['arch']}, this computer is {host.arch}"
+    order = ("portable", "neon") if host.arch == "aarch64" else ("portable", "avx2", "avx512")
+    if program["simd"] not in order or order.index(program["simd"]) > order.index(host.simd):
+        return f"its library needs {program['simd']}, this computer has {host.simd}"
+    return None
+
+
+def _rebuilt(artifact: Artifact) -> Stream:
+    return NativeStream(rebuild(artifact.graph, "rebuilt from the graph"))
+
+
+def rebuild(graph: Graph, engine: str) -> NativeProgram:
+    """Compile a graph for this computer with edgekit's own kernels; ToolchainError when no compiler is here."""
+    host = load_target("host")
+    program = build_program(graph, host)
+    return NativeProgram(graph, program.library, f"{engine} ({host.cpu}, {program.compiler.split()[0]})")
+
+
+def program_stream(graph: Graph, program: Program, target: Target) -> Stream:
+    """A stream of a program just built here: on this computer if that is the target, else on the emulated core."""
+    if target.is_host:
+        return NativeStream(NativeProgram(graph, program.library, f"native ({target.cpu})"))
+    machine = Emulator(program.library, target)
+    return MachineStream(graph, machine, f"emulated {machine.core}, {machine.engine}")
+
+
+def _reference(artifact: Artifact) -> Stream:
+    return ReferenceStream(artifact.graph)
+
+
+def _auto(artifact: Artifact) -> Stream:
+    if _library(artifact) is not None and not _foreign(artifact) and is_trusted(artifact.sha256):
+        return _native(artifact)
+    try:
+        return _rebuilt(artifact)
+    except (ToolchainError, TargetError):  # no compiler for this computer: the session's `engine` says so
+        return _reference(artifact)
+
+
+def _on_machine(artifact: Artifact, machine: type[Emulator] | type[QemuUser]) -> Stream:
+    library = _library(artifact)
+    if library is None:
+        raise UsageError("emulator", f"artifact {artifact.name!r} carries no native library")
+    running: Machine = machine(library, load_target(str(artifact.manifest["target"])))
+    where = f"emulated {running.core}, {running.engine}"
+    return MachineStream(artifact.graph, running, where)
+
+
+def _emulator(artifact: Artifact) -> Stream:
+    return _on_machine(artifact, Emulator)  # confined: anything may run in it
+
+
+def _qemu(artifact: Artifact) -> Stream:
+    if not is_trusted(artifact.sha256):  # qemu's user mode passes system calls on to this computer
+        raise UsageError(
+            "engine 'qemu'",
+            f"the code in artifact {artifact.name!r} is not trusted on this computer",
+            "use --on emulator, or trust the file: edgekit trust FILE",
+        )
+    return _on_machine(artifact, QemuUser)
+
+
+_CHOICES = {
+    "auto": _auto,
+    "native": _native,
+    "rebuilt": _rebuilt,
+    "reference": _reference,
+    "emulator": _emulator,
+    "qemu": _qemu,
+}

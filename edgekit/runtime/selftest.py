@@ -1,0 +1,90 @@
+"""The self-test: a short stream whose results the reference has written down, replayed on the program itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.artifact import SelfTest
+from edgekit.errors import ReplayError
+from edgekit.ir import Graph
+from edgekit.reference import Interpreter, pack_states, unpack_states
+from edgekit.runtime.streams import Array, Stream
+
+# Floats of a backend may differ from the reference in the order of a sum: this much, relative to the larger of 1 and
+# the expected value. Spikes may not differ at all.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class SelfTestReport:
+    """What a replay found: the engine, steps replayed, and the worst relative error of outputs and final states."""
+
+    engine: str
+    steps: int
+    worst_error: float
+
+
+def relative_error(got: Array, expected: Array) -> float:
+    """The largest |got - expected| / max(1, |expected|)."""
+    if got.size == 0:
+        return 0.0
+    difference = np.abs(got.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected.astype(np.float64)))
+    return float(np.max(difference))
+
+
+def make_selftest(graph: Graph, stimulus: Mapping[str, Array]) -> SelfTest:
+    """The first of N candidate streams [N, T, *shape] whose spikes are the same in float32 and in float64.
+
+    Such a stream keeps its distance from every threshold, so that a correct program cannot fail it by rounding. When
+    no candidate does, the first one is taken.
+    """
+    single, double = Interpreter(graph), Interpreter(graph, np.float64)
+    outputs, state = single.run(stimulus)
+    exact_outputs, exact_state = double.run(stimulus)
+    batch = next(iter(stimulus.values())).shape[0]
+
+    def robust(n: int) -> bool:
+        pairs = [(outputs[k][n], exact_outputs[k][n]) for k in outputs]
+        pairs += [(state[k][n], exact_state[k][n]) for k in state]
+        return all(
+            relative_error(np.asarray(a, np.float32), np.asarray(b, np.float64)) <= TOLERANCE / 10 for a, b in pairs
+        )
+
+    chosen = next((n for n in range(batch) if robust(n)), 0)
+    return SelfTest(
+        {k: np.ascontiguousarray(a[chosen], dtype=np.float32) for k, a in stimulus.items()},
+        {k: np.ascontiguousarray(a[chosen], dtype=np.float32) for k, a in outputs.items()},
+        pack_states(graph, {k: a[chosen] for k, a in state.items()}),
+    )
+
+
+def replay_selftest(graph: Graph, selftest: SelfTest, stream: Stream) -> SelfTestReport:
+    """Run the stream from a reset and compare every output and the final states.
+
+    Raises ReplayError that names the first output or state outside the tolerance, and the step.
+    """
+    stream.reset()
+    step = graph.entries["step"]
+    got = stream.run([selftest.inputs[n] for n in step.inputs])
+    steps = next(iter(selftest.inputs.values())).shape[0]
+    worst = 0.0
+    for name, values in zip(step.outputs, got, strict=True):
+        for t in range(steps):
+            error = relative_error(values[t], selftest.outputs[name][t])
+            if not error <= TOLERANCE:
+                raise ReplayError(
+                    f"self-test on {stream.engine}", f"output {name!r} is off by {error:.3g} at step {t} of {steps}"
+                )
+            worst = max(worst, error)
+    final = unpack_states(graph, stream.save())
+    for name, expected in unpack_states(graph, selftest.final_state).items():
+        error = relative_error(np.asarray(final[name], np.float32), np.asarray(expected, np.float32))
+        if not error <= TOLERANCE:
+            raise ReplayError(
+                f"self-test on {stream.engine}", f"state {name!r} is off by {error:.3g} after {steps} steps"
+            )
+        worst = max(worst, error)
+    return SelfTestReport(stream.engine, steps, worst)

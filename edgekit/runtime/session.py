@@ -1,0 +1,161 @@
+"""A session: one stream of a program, with the shapes, units and decision of the artifact around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.artifact import Artifact
+from edgekit.errors import DataError, UsageError
+from edgekit.runtime.streams import Array, Stream, output_shapes
+
+DECISIONS = {
+    "sum": lambda y: y.sum(axis=-2),
+    "mean": lambda y: y.mean(axis=-2),
+    "last": lambda y: y[..., -1, :],
+}
+
+
+class Session:
+    """Runs an artifact step by step; the state is inside. Inputs are in raw units, outputs are float32.
+
+    `engine` says what executes: the artifact's own native code (trusted), code rebuilt from its graph, the target's
+    machine code in an emulator, or the numpy reference.
+    """
+
+    def __init__(self, artifact: Artifact, stream: Stream) -> None:
+        self.artifact = artifact
+        self._stream = stream
+        graph = artifact.graph
+        step = graph.entries["step"]
+        self._entry = step
+        self._shapes = [graph.tensors[n].shape for n in step.inputs]
+        self._shape = self._shapes[0]
+        self._single = len(step.inputs) == 1 and len(step.outputs) == 1
+
+    @property
+    def engine(self) -> str:
+        """Which engine runs the program."""
+        return self._stream.engine
+
+    @property
+    def engine_stream(self) -> Stream:
+        """The stream underneath, for what only some engines can do (counting instructions)."""
+        return self._stream
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each output of one step."""
+        return output_shapes(self.artifact.graph, self._entry)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a step depends on the ones before it since the last reset."""
+        return any(s.reset == "reset" for s in self.artifact.graph.states)
+
+    def _checked(self, name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+        try:
+            array = np.asarray(value, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"input {name!r}", f"is not an array of numbers: {error}") from error
+        if array.shape != shape:
+            raise DataError(f"input {name!r}", f"has shape {array.shape}, one step takes {shape}")
+        return array
+
+    def step(self, *inputs: npt.ArrayLike) -> Any:
+        """One time step: an array for each input in, an array out (a tuple when the program has several outputs).
+
+        Raises DataError for a wrong shape, and for NaN or Inf; the state is then untouched.
+        """
+        if len(inputs) != len(self._shapes):
+            raise DataError("step", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
+        x = inputs[0]
+        if self._single and x.__class__ is np.ndarray and x.shape == self._shape:
+            return self._stream.call("step", inputs)[0]  # type: ignore[arg-type]
+        arrays = [self._checked(n, a, s) for n, a, s in zip(self._entry.inputs, inputs, self._shapes, strict=True)]
+        outputs = self._stream.call("step", arrays)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def run(self, *inputs: npt.ArrayLike) -> Any:
+        """Many steps at once: [T, *shape] -> [T, *out], continuing from the current state like T calls of `step`.
+
+        With one more leading axis, [N, T, *shape], every one of the N samples starts from a reset, and the state of
+        this session stays as it is. A program without states takes [N, *shape].
+        """
+        arrays = [np.asarray(a, dtype=np.float32) for a in inputs]
+        if len(arrays) != len(self._shapes):
+            raise DataError("run", f"takes {len(self._shapes)} inputs, got {len(arrays)}")
+        leading = {a.shape[: a.ndim - len(s)] for a, s in zip(arrays, self._shapes, strict=True)}
+        fits = all(a.shape[a.ndim - len(s) :] == s for a, s in zip(arrays, self._shapes, strict=True))
+        if len(leading) != 1 or not fits or len(axes := leading.pop()) not in (1, 2):
+            wants = ", ".join(f"[T, {str(s).strip('(),')}] or [N, T, …]" for s in self._shapes)
+            raise DataError("run", f"got shapes {[a.shape for a in arrays]}, wants {wants}")
+        if 0 in axes:
+            raise DataError("run", f"got shapes {[a.shape for a in arrays]}", "there is nothing to run")
+        outputs = self._stream.run(arrays) if len(axes) == 1 else self._run_samples(arrays)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _run_samples(self, arrays: list[Array]) -> list[Array]:
+        scratch = self._stream.fork()
+        scratch.restore(self._stream.save())  # learned weights count for every sample
+        collected = []
+        for sample in zip(*arrays, strict=True):
+            scratch.reset()
+            collected.append(scratch.run(list(sample)))
+        return [np.stack(parts) for parts in zip(*collected, strict=True)]
+
+    def decide(self, outputs: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """The class of each window: argmax of the sum, mean or last of its step outputs, ties to the lowest index.
+
+        [T, C] -> a scalar, [N, T, C] -> [N]; without states every step is a window of its own: [N, C] -> [N].
+        """
+        y = np.asarray(outputs)
+        decision = self.artifact.manifest["io"].get("decision")
+        if self.stateful:
+            if decision is None:
+                raise UsageError("decide", f"artifact {self.artifact.name!r} declares no decision over a window")
+            y = DECISIONS[decision](y)
+        return np.asarray(np.argmax(y, axis=-1), dtype=np.int64)
+
+    def learn(self, *inputs: npt.ArrayLike) -> Any:
+        """One step that also learns: the inputs of a step, then the target, a class index or an array.
+
+        Returns the outputs of the step, computed before the weights changed. UsageError when the artifact has no
+        learning rule.
+        """
+        graph = self.artifact.graph
+        if "learn" not in graph.entries:
+            raise UsageError(
+                "learn", f"artifact {self.artifact.name!r} has no learning rule", "convert it with --learn delta"
+            )
+        names = graph.entries["learn"].inputs
+        if len(inputs) != len(names):
+            raise DataError("learn", f"takes {len(names)} arguments ({', '.join(names)}), got {len(inputs)}")
+        target_shape = graph.tensors[names[-1]].shape
+        target = np.asarray(inputs[-1])
+        if target.ndim == 0 and target.dtype.kind in "iu":
+            if not 0 <= target < target_shape[0]:
+                raise DataError("label", f"{target} is outside the {target_shape[0]} classes")
+            target = np.eye(target_shape[0], dtype=np.float32)[int(target)]
+        values = [*inputs[:-1], target]
+        arrays = [self._checked(n, a, graph.tensors[n].shape) for n, a in zip(names, values, strict=True)]
+        outputs = self._stream.call("learn", arrays)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def reset(self) -> None:
+        """Start again: first values for all states but those that a reset keeps (learned weights)."""
+        self._stream.reset()
+
+    def save_state(self) -> bytes:
+        """The state as bytes, the same from every engine."""
+        return self._stream.save()
+
+    def restore_state(self, blob: bytes) -> None:
+        """Continue from saved bytes; StateError when they belong to another program or are damaged."""
+        self._stream.restore(bytes(blob))
+
+    def stream(self) -> Session:
+        """Another, independent stream of the same program, in the initial state."""
+        return Session(self.artifact, self._stream.fork())

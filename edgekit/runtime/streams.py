@@ -1,0 +1,269 @@
+"""Streams: one running copy of a program with its own state, on one of three engines.
+
+Every stream speaks float32 arrays in the order of the entry's inputs and outputs, spikes as 0.0 and 1.0.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import DataError, StateError, ToolchainError
+from edgekit.ir import Entry, Graph
+from edgekit.reference import Interpreter, Values, pack_states, unpack_states
+from edgekit.toolchain import Machine
+
+Array = npt.NDArray[np.float32]
+ALIGN = 64  # of the struct that holds a stream's state
+NONFINITE, BAD_BLOB = 1, 2  # what a program returns when it refuses
+
+
+class Stream(Protocol):
+    """What every engine offers for one stream."""
+
+    @property
+    def engine(self) -> str:
+        """Which engine this is, in words."""
+
+    def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        """Run an entry once; arrays of the step's shapes."""
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the step over [T, *shape] arrays."""
+
+    def reset(self) -> None:
+        """States with the policy `reset` start again; `keep` states stay."""
+
+    def save(self) -> bytes:
+        """The state blob."""
+
+    def restore(self, blob: bytes) -> None:
+        """Take over a state blob; StateError when it does not belong here."""
+
+    def fork(self) -> Stream:
+        """Another stream of the same program, in the initial state."""
+
+
+def refused(code: int, entry: str, graph: Graph, inputs: Sequence[Array]) -> Exception:
+    """The error for a program's return code."""
+    if code == NONFINITE:
+        names = [n for n, a in zip(graph.entries[entry].inputs, inputs, strict=True) if not np.isfinite(a).all()]
+        name = names[0] if names else entry
+        return DataError(f"input {name!r}", "holds NaN or Inf", "the step is refused and the state is untouched")
+    if code == BAD_BLOB:
+        return StateError("state blob", "belongs to another program, or is damaged")
+    return ToolchainError(f"entry {entry!r}", f"returned the unknown code {code}")
+
+
+def output_shapes(graph: Graph, entry: Entry) -> list[tuple[int, ...]]:
+    """Shapes of an entry's outputs, in order."""
+    return [graph.tensors[name].shape for name in entry.outputs]
+
+
+class ReferenceStream:
+    """A stream on the numpy reference interpreter: slow, needs nothing but numpy, and is the specification."""
+
+    engine = "reference (numpy interpreter)"
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._interpreter = graph, Interpreter(graph)
+        self._state: Values = self._interpreter.initial_state()
+
+    def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        names = self._interpreter.entry(entry).inputs
+        given = {n: a[None] for n, a in zip(names, inputs, strict=True)}
+        outputs, self._state = self._interpreter.execute(given, self._state, entry)
+        return [outputs[n][0].astype(np.float32) for n in self._interpreter.entry(entry).outputs]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        entry = self._interpreter.entry("step")
+        given = {n: a[None] for n, a in zip(entry.inputs, inputs, strict=True)}
+        outputs, self._state = self._interpreter.run(given, self._state)
+        return [outputs[n][0].astype(np.float32) for n in entry.outputs]
+
+    def reset(self) -> None:
+        self._state = self._interpreter.reset(self._state)
+
+    def save(self) -> bytes:
+        return pack_states(self._graph, {n: a[0] for n, a in self._state.items()})
+
+    def restore(self, blob: bytes) -> None:
+        self._state = {n: a[None] for n, a in unpack_states(self._graph, blob).items()}
+
+    def fork(self) -> ReferenceStream:
+        return ReferenceStream(self._graph)
+
+
+class NativeProgram:
+    """A library of this computer's own machine code, loaded once and shared by its streams."""
+
+    def __init__(self, graph: Graph, library: bytes, engine: str) -> None:
+        self.graph, self.engine = graph, engine
+        # A path of its own for each library: the loader takes a path it has seen for the library it has seen.
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            path = Path(folder) / f"{graph.name}.so"
+            path.write_bytes(library)
+            try:
+                self._library = ctypes.CDLL(str(path))
+            except OSError as error:
+                raise ToolchainError("native library", f"cannot be loaded: {error}") from error
+        self.struct_bytes = int(self.function("sizeof")())
+        self.state_bytes = int(self.function("state_bytes")())
+
+    def function(self, name: str) -> Any:
+        """The exported function `ek_<model>_<name>`."""
+        try:
+            return self._library[f"ek_{self.graph.name}_{name}"]
+        except AttributeError:
+            raise ToolchainError("native library", f"does not export ek_{self.graph.name}_{name}") from None
+
+
+def _aligned(nbytes: int) -> tuple[Any, ctypes.c_void_p]:
+    """A zeroed buffer and the 64-byte aligned address inside it."""
+    buffer = ctypes.create_string_buffer(nbytes + ALIGN)
+    return buffer, ctypes.c_void_p(-(-ctypes.addressof(buffer) // ALIGN) * ALIGN)
+
+
+class _Port:
+    """The fixed buffers of one entry, with the arguments of its call made once."""
+
+    def __init__(self, program: NativeProgram, entry: Entry, struct: ctypes.c_void_p) -> None:
+        tensors = program.graph.tensors
+        self.inputs = [np.zeros(tensors[n].shape, np.float32) for n in entry.inputs]
+        self.outputs = [np.zeros(tensors[n].shape, np.float32) for n in entry.outputs]
+        self.function = program.function(entry.name)
+        self.arguments = (struct, *(ctypes.c_void_p(a.ctypes.data) for a in (*self.inputs, *self.outputs)))
+
+
+class NativeStream:
+    """A stream on machine code: the caller-owned struct is a buffer of this object."""
+
+    def __init__(self, program: NativeProgram) -> None:
+        self.engine = program.engine
+        self._program, self._graph = program, program.graph
+        self._buffer, self._struct = _aligned(program.struct_bytes)
+        self._ports = {e.name: _Port(program, e, self._struct) for e in program.graph.entries.values()}
+        self._run = program.function("run")
+        self._simple("init")
+
+    def _simple(self, name: str, *arguments: object) -> None:
+        if code := self._program.function(name)(self._struct, *arguments):
+            raise refused(code, name, self._graph, [])
+
+    def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        port = self._ports[entry]
+        for buffer, array in zip(port.inputs, inputs, strict=True):
+            buffer[...] = array
+        if code := port.function(*port.arguments):
+            raise refused(code, entry, self._graph, inputs)
+        return [a.copy() for a in port.outputs]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        steps = inputs[0].shape[0]
+        flat = [np.ascontiguousarray(a, dtype=np.float32) for a in inputs]
+        outputs = [np.empty((steps, *s), np.float32) for s in output_shapes(self._graph, self._graph.entries["step"])]
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*flat, *outputs)]
+        if code := self._run(self._struct, ctypes.c_uint32(steps), *pointers):
+            raise refused(code, "step", self._graph, inputs)
+        return outputs
+
+    def reset(self) -> None:
+        self._simple("reset")
+
+    def save(self) -> bytes:
+        blob = ctypes.create_string_buffer(self._program.state_bytes)
+        self._simple("save", blob)
+        return blob.raw
+
+    def restore(self, blob: bytes) -> None:
+        self._simple("restore", ctypes.c_char_p(blob), ctypes.c_uint32(len(blob)))
+
+    def fork(self) -> NativeStream:
+        return NativeStream(self._program)
+
+
+class MachineStream:
+    """A stream in an emulator: the target's own machine code, its instructions counted where the machine can."""
+
+    def __init__(self, graph: Graph, machine: Machine, engine: str) -> None:
+        self.engine = engine
+        self._graph, self._machine = graph, machine
+        self._struct = machine.alloc(self._value("sizeof"))
+        self._blob_bytes = self._value("state_bytes")
+        self._blob = machine.alloc(self._blob_bytes)
+        self._areas: dict[tuple[str, int], list[int]] = {}
+        self.counting = False
+        self._counter = [0]  # shared with forks: what all streams of this machine have executed
+        self._simple("init")
+
+    def _symbol(self, name: str) -> str:
+        return f"ek_{self._graph.name}_{name}"
+
+    def _value(self, name: str) -> int:
+        return self._machine.call(self._symbol(name), count=False).value
+
+    def _simple(self, name: str, *arguments: int) -> None:
+        if code := self._machine.call(self._symbol(name), [self._struct, *arguments], count=False).value:
+            raise refused(code, name, self._graph, [])
+
+    def _addresses(self, entry: Entry, steps: int) -> list[int]:
+        """Buffers for `steps` steps of an entry, made at first use."""
+        key = entry.name, steps
+        if key not in self._areas:
+            sizes = [self._graph.tensors[n].size for n in (*entry.inputs, *entry.outputs)]
+            self._areas[key] = [self._machine.alloc(4 * steps * size, align=4) for size in sizes]
+        return self._areas[key]
+
+    def _execute(
+        self, symbol: str, entry: Entry, steps: int, inputs: Sequence[Array], extra: Sequence[int]
+    ) -> list[Array]:
+        addresses = self._addresses(entry, steps)
+        split = len(entry.inputs)
+        for address, array in zip(addresses[:split], inputs, strict=True):
+            self._machine.write(address, np.ascontiguousarray(array, dtype="<f4").tobytes())
+        result = self._machine.call(self._symbol(symbol), [self._struct, *extra, *addresses], count=self.counting)
+        if result.value:
+            raise refused(result.value, entry.name, self._graph, inputs)
+        if self.counting and result.instructions is not None:
+            self._counter[0] += result.instructions
+        outputs = []
+        for address, name in zip(addresses[split:], entry.outputs, strict=True):
+            tensor = self._graph.tensors[name]
+            raw = self._machine.read(address, 4 * steps * tensor.size)
+            outputs.append(np.frombuffer(raw, "<f4").astype(np.float32).reshape(steps, *tensor.shape))
+        return outputs
+
+    def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        return [a[0] for a in self._execute(entry, self._graph.entries[entry], 1, inputs, ())]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        steps = inputs[0].shape[0]
+        return self._execute("run", self._graph.entries["step"], steps, inputs, (steps,))
+
+    def reset(self) -> None:
+        self._simple("reset")
+
+    def save(self) -> bytes:
+        self._simple("save", self._blob)
+        return self._machine.read(self._blob, self._blob_bytes)
+
+    def restore(self, blob: bytes) -> None:
+        if len(blob) != self._blob_bytes:
+            raise StateError("state blob", f"has {len(blob)} bytes, this program's has {self._blob_bytes}")
+        self._machine.write(self._blob, blob)
+        self._simple("restore", self._blob, len(blob))
+
+    def fork(self) -> MachineStream:
+        stream = MachineStream(self._graph, self._machine, self.engine)
+        stream.counting, stream._counter = self.counting, self._counter
+        return stream
+
+    def total_instructions(self) -> int:
+        """Instructions counted so far in steps and runs, by this stream and its forks."""
+        return self._counter[0]

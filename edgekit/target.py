@@ -1,0 +1,202 @@
+"""Targets: what a device is, read from `targets/<name>.toml`; every figure carries the source it was taken from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import TargetError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HOST = "host"
+ALIASES = {"jetson": "jetson-orin-nano", "smartwatch": "smartwatch-m33"}
+ARCHITECTURES = ("x86_64", "aarch64")
+SIMDS = ("portable", "neon", "avx2", "avx512")
+
+# Values that describe the device rather than how to build for it; each needs an entry in [sources].
+FIGURES = ("features", "cores", "clock_hz", "ram_bytes", "flash_bytes")
+
+# What the compiler assumes under `-mcpu=x86_64_v3` and `_v4` (the psABI micro-architecture levels), as Linux names it.
+X86_64_V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"})
+X86_64_V4 = X86_64_V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One device that programs are built for.
+
+    `triple` and `cpu` are spelled as zig wants them (`aarch64-linux-gnu.2.31`, `cortex_a72`); sizes are in bytes,
+    clocks in Hz. A figure that nobody has sourced is None: gaps stay gaps. `sources` maps each figure to its source.
+    """
+
+    name: str
+    description: str
+    arch: str
+    triple: str
+    cpu: str
+    simd: str
+    alignment: int
+    features: tuple[str, ...] = ()
+    cflags: tuple[str, ...] = ()
+    emulated_core: str | None = None
+    cores: int | None = None
+    clock_hz: int | None = None
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_host(self) -> bool:
+        return self.name == HOST
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values, lists for tuples."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else dict(v) if k == "sources" else v for k, v in values.items()}
+
+
+def list_targets() -> list[str]:
+    """Return the names that `load_target` accepts, `host` first."""
+    return [HOST, *sorted(path.stem for path in _target_dir().glob("*.toml"))]
+
+
+def load_target(name: str) -> Target:
+    """Return the target called `name`, or one of the aliases; `host` is this machine, looked at now.
+
+    Raises TargetError when there is no such target, when its file breaks a rule, or when `host` is unsupported.
+    """
+    real = ALIASES.get(name, name)
+    if real == HOST:
+        return _host()
+    if real not in list_targets():
+        alias = f" (alias of {real})" if real != name else ""
+        raise TargetError(f"target {name!r}{alias}", "is not known", "known targets:", list_targets())
+    path = _target_dir() / f"{real}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TargetError(str(path), f"is not TOML: {error}") from error
+    return target_from_table(table, where=str(path), name=real)
+
+
+def target_from_table(table: Mapping[str, Any], *, where: str, name: str) -> Target:
+    """Return the target that the TOML `table` describes; `where` is how messages call it.
+
+    Raises TargetError that lists every unknown, missing, ill-typed or unsourced key at once.
+    """
+    faults = [f"unknown key {key!r}" for key in table if key not in _RULES]
+    for key, (check, wanted, required) in _RULES.items():
+        if key not in table:
+            faults += [f"missing key {key!r}"] if required else []
+        elif not check(table[key]):
+            faults.append(f"{key} must be {wanted}, not {table[key]!r}")
+    if not faults:
+        sources = table.get("sources", {})
+        faults += [f"{key} has no entry in [sources]" for key in FIGURES if key in table and key not in sources]
+        faults += [f"[sources] names {key!r}, which is not a figure here" for key in sources if key not in table]
+        faults += [f"name is {table['name']!r}, the file is {name}.toml"] if table["name"] != name else []
+    if faults:
+        raise TargetError(where, "does not describe a target", "mend the file", faults)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Target(**values)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(_is_text(item) for item in value)
+
+
+# key -> (check, what the message says, required)
+_RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
+    "name": (lambda v: _is_text(v) and re.fullmatch(r"[a-z0-9-]+", v) is not None, "lower case, digits and -", True),
+    "description": (_is_text, "a text", True),
+    "arch": (lambda v: v in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}", True),
+    "triple": (_is_text, "a zig target triple", True),
+    "cpu": (_is_text, "a zig cpu name", True),
+    "simd": (lambda v: v in SIMDS, f"one of {', '.join(SIMDS)}", True),
+    "alignment": (lambda v: _is_count(v) and v & (v - 1) == 0, "a power of two, bytes", True),
+    "features": (_is_texts, "a list of texts", False),
+    "cflags": (_is_texts, "a list of texts", False),
+    "emulated_core": (_is_text, "a core name", False),
+    "cores": (_is_count, "a positive integer", False),
+    "clock_hz": (_is_count, "a positive integer, Hz", False),
+    "ram_bytes": (_is_count, "a positive integer, bytes", False),
+    "flash_bytes": (_is_count, "a positive integer, bytes", False),
+    "sources": (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "a table of texts", False),
+}
+
+
+def _target_dir() -> Path:
+    """`edgekit/_targets` in an installed wheel, `targets/` beside the package in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_targets"
+    return installed if installed.is_dir() else package.parent / "targets"
+
+
+def _host() -> Target:
+    arch = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if platform.system() != "Linux" or arch not in ARCHITECTURES:
+        raise TargetError(
+            "target 'host'",
+            f"{platform.system()} on {platform.machine()} is not supported",
+            "use Linux on x86_64 or aarch64, or name a target and run it with --on emulator",
+        )
+    features = _cpu_features()
+    if arch == "aarch64":
+        triple, cpu, simd = "aarch64-linux-gnu.2.31", "generic", "neon"
+    elif features >= X86_64_V4:
+        triple, cpu, simd = "x86_64-linux-gnu.2.17", "x86_64_v4", "avx512"
+    elif features >= X86_64_V3:
+        triple, cpu, simd = "x86_64-linux-gnu.2.17", "x86_64_v3", "avx2"
+    else:
+        triple, cpu, simd = "x86_64-linux-gnu.2.17", "x86_64", "portable"
+    clock_hz = _max_clock_hz()
+    sources = {"features": "/proc/cpuinfo", "cores": "os.cpu_count", "ram_bytes": "sysconf"}
+    return Target(
+        name=HOST,
+        description=f"this machine: {arch}, {simd}",
+        arch=arch,
+        triple=triple,
+        cpu=cpu,
+        simd=simd,
+        alignment=64,
+        features=tuple(sorted(features & (X86_64_V4 if arch == "x86_64" else {"fp", "asimd", "crc32", "asimddp"}))),
+        cores=os.cpu_count(),
+        clock_hz=clock_hz,
+        ram_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        sources=sources | ({"clock_hz": str(_MAX_CLOCK)} if clock_hz else {}),
+    )
+
+
+_MAX_CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+
+
+def _max_clock_hz() -> int | None:
+    try:
+        return int(_MAX_CLOCK.read_text()) * 1000
+    except (OSError, ValueError):
+        return None
+
+
+def _cpu_features() -> frozenset[str]:
+    """The feature words that Linux prints for the first core (`flags` on x86, `Features` on Arm)."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found.group(1).split()) if found else frozenset()

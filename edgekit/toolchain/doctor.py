@@ -1,0 +1,56 @@
+"""What of the toolchain is here, and how to get the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from edgekit.toolchain.qemu_user import REMEDY as QEMU_REMEDY
+from edgekit.toolchain.qemu_user import find_qemu
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One row of the report; `remedy` says how to get what is missing, and is empty when it is there."""
+
+    tool: str
+    version: str | None
+    path: str | None
+    ok: bool
+    remedy: str
+
+
+def doctor() -> list[Tool]:
+    """Return what is installed of the compilers and emulators; none of them is needed to run on this machine."""
+    cross = "aarch64-linux-gnu-gcc"
+    rows = [
+        _package("zig", "ziglang", 'pip install "edgekit[convert]"'),
+        _program("gcc", shutil.which("gcc"), "apt install gcc"),
+        _program("clang", shutil.which("clang"), "apt install clang"),
+        _package("unicorn", "unicorn", 'pip install "edgekit[emulate]"'),
+        _program("qemu-aarch64", find_qemu("aarch64"), QEMU_REMEDY),
+    ]
+    if platform.machine() != "aarch64":
+        rows.insert(3, _program(cross, shutil.which(cross), "apt install gcc-aarch64-linux-gnu"))
+    return rows
+
+
+def _package(tool: str, module: str, remedy: str) -> Tool:
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        return Tool(tool, None, None, ok=False, remedy=remedy)
+    return Tool(tool, importlib.metadata.version(module), spec.origin, ok=True, remedy="")
+
+
+def _program(tool: str, path: str | None, remedy: str) -> Tool:
+    if path is None:
+        return Tool(tool, None, None, ok=False, remedy=remedy)
+    try:
+        result = subprocess.run([path, "--version"], capture_output=True, timeout=30, check=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Tool(tool, None, path, ok=False, remedy=f"it does not run ({error}); install it again")
+    return Tool(tool, result.stdout.splitlines()[0], path, ok=True, remedy="")

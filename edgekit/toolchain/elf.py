@@ -1,0 +1,204 @@
+"""Shared libraries built with -nostdlib: just enough of ELF to place one in memory without a loader.
+
+Every offset and count is checked before use: the library may come from an artifact that someone else wrote.
+Source of the layouts: the System V ABI, generic part, and the AArch64 and x86-64 supplements.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from edgekit.errors import ToolchainError
+
+PAGE = 4096
+MAX_IMAGE_BYTES = 512 << 20
+MAX_ROWS = 1 << 16  # of any table
+
+READ, WRITE, EXECUTE = 1, 2, 4
+
+_HEADER = struct.Struct("<16s2HI3QI6H")
+_PROGRAM = struct.Struct("<2I6Q")
+_SECTION = struct.Struct("<2I4Q2I2Q")
+_SYMBOL = struct.Struct("<I2BH2Q")
+_RELA = struct.Struct("<2Qq")
+
+_MACHINES = {62: "x86_64", 183: "aarch64"}
+_RELATIVE = {"x86_64": 8, "aarch64": 1027}  # the one relocation that needs no symbol: *place = base + addend
+_PT_LOAD, _PT_TLS = 1, 7
+_SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_DYNSYM, _SHT_RELR = 2, 4, 9, 11, 19
+_SHF_ALLOC, _SHN_UNDEF, _STT_FUNC = 2, 0, 2
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`size` bytes at `address`, the first of which are `data` and the rest zero; `access` is a sum of READ, …"""
+
+    address: int
+    size: int
+    data: bytes
+    access: int
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function symbol: `size` bytes of code at `address`."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A library at its place in memory; `functions` are sorted by address."""
+
+    arch: str
+    segments: tuple[Segment, ...]
+    functions: tuple[Function, ...]
+    exported: frozenset[str]
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Bytes of the file that are needed at run time: code and constants (what a flash would hold)."""
+        return sum(len(segment.data) for segment in self.segments)
+
+    def function(self, name: str) -> Function:
+        """Return the exported or local function called `name`; raises ToolchainError when there is none."""
+        for candidate in self.functions:
+            if candidate.name == name:
+                return candidate
+        raise ToolchainError(f"function {name!r}", "is not in the library", "its functions are:", sorted(self.exported))
+
+    def function_at(self, address: int) -> Function | None:
+        """Return the function whose code holds `address`."""
+        at = bisect_right(self.functions, address, key=lambda f: f.address) - 1
+        if at >= 0 and address < self.functions[at].address + self.functions[at].size:
+            return self.functions[at]
+        return None
+
+    def word_at(self, address: int) -> int:
+        """Return the little-endian 32-bit word at `address`, 0 where nothing is."""
+        for segment in self.segments:
+            if segment.address <= address <= segment.address + len(segment.data) - 4:
+                return int.from_bytes(segment.data[address - segment.address :][:4], "little")
+        return 0
+
+
+def load_image(library: bytes, base: int = 0) -> Image:
+    """Return the library placed at `base` (a multiple of 64 KiB), its relocations applied.
+
+    Raises ToolchainError when it is no 64-bit little-endian shared library for a known machine, is malformed, has an
+    undefined symbol, or needs a loader (other relocations, thread-local storage).
+    """
+    try:
+        return _load(library, base)
+    except (struct.error, OverflowError) as error:
+        raise ToolchainError("library", f"is malformed ({error})") from error
+
+
+def _load(library: bytes, base: int) -> Image:
+    ident, kind, machine, _, _, phoff, shoff, _, _, phsize, phnum, shsize, shnum, _ = _HEADER.unpack_from(library)
+    if ident[:6] != b"\x7fELF\x02\x01" or kind != 3 or machine not in _MACHINES:
+        raise ToolchainError("library", "is not a 64-bit little-endian ELF shared library for x86_64 or aarch64")
+    if phsize != _PROGRAM.size or shsize != _SECTION.size:
+        raise ToolchainError("library", "has tables of an unknown form")
+    arch = _MACHINES[machine]
+    segments = _segments(library, [_PROGRAM.unpack_from(library, phoff + i * phsize) for i in range(phnum)])
+    sections = [_SECTION.unpack_from(library, shoff + i * shsize) for i in range(shnum)]
+    local, exported = _symbols(library, sections, _SHT_SYMTAB), _symbols(library, sections, _SHT_DYNSYM)
+    undefined = sorted({name for name, section, *_ in exported if section == _SHN_UNDEF and name})
+    if undefined:
+        raise ToolchainError("library", "calls functions that are not in it", "the C must be libc-free", undefined)
+    functions = {
+        (name, address): size
+        for name, section, kind, address, size in (*local, *exported)
+        if kind == _STT_FUNC and section != _SHN_UNDEF
+    }
+    return Image(
+        arch,
+        _relocated(segments, _relocations(library, sections, arch), base),
+        tuple(
+            Function(name, base + address, size)
+            for (name, address), size in sorted(functions.items(), key=lambda item: item[0][1])
+        ),
+        frozenset(name for name, section, kind, *_ in exported if kind == _STT_FUNC and section != _SHN_UNDEF),
+    )
+
+
+def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
+    segments: list[Segment] = []
+    page = 0
+    for kind, flags, offset, address, _, stored, size, _ in headers:
+        if kind == _PT_TLS:
+            raise ToolchainError("library", "has thread-local storage, which needs a loader")
+        if kind != _PT_LOAD:
+            continue
+        if stored > size or offset + stored > len(library) or address + size > MAX_IMAGE_BYTES:
+            raise ToolchainError("library", "has a segment that lies outside it")
+        if address // PAGE < page:
+            raise ToolchainError("library", "has segments that overlap or share a page")
+        page = -(-(address + size) // PAGE)
+        access = (READ if flags & 4 else 0) | (WRITE if flags & 2 else 0) | (EXECUTE if flags & 1 else 0)
+        if access & WRITE and access & EXECUTE:
+            raise ToolchainError("library", "has a segment that is both writable and executable")
+        segments.append(Segment(address, size, library[offset : offset + stored], access))
+    if not segments:
+        raise ToolchainError("library", "has nothing to load")
+    return segments
+
+
+def _table(library: bytes, section: tuple[int, ...], row: struct.Struct) -> Iterator[tuple[int, ...]]:
+    offset, size = section[4], section[5]
+    if offset + size > len(library) or size // row.size > MAX_ROWS:
+        raise ToolchainError("library", "has a table that lies outside it, or is too long")
+    return (row.unpack_from(library, at) for at in range(offset, offset + size - row.size + 1, row.size))
+
+
+def _symbols(library: bytes, sections: list[tuple[int, ...]], kind: int) -> list[tuple[str, int, int, int, int]]:
+    """(name, section, kind, address, size) of every symbol of the table of that kind; empty when there is none."""
+    found = []
+    for section in sections:
+        if section[1] != kind:
+            continue
+        if section[6] >= len(sections):
+            raise ToolchainError("library", "has symbols without names")
+        names_at, names_size = sections[section[6]][4:6]
+        names = library[names_at : names_at + names_size]
+        for name, info, _, index, address, size in _table(library, section, _SYMBOL):
+            text = names[name : names.find(b"\0", name)].decode("ascii", "replace")
+            found.append((text, index, info & 15, address, size))
+    return found
+
+
+def _relocations(library: bytes, sections: list[tuple[int, ...]], arch: str) -> list[tuple[int, int]]:
+    """(address, addend) of every relocation; only those relative to the base are known."""
+    found = []
+    for section in sections:
+        if not section[2] & _SHF_ALLOC or section[1] not in (_SHT_RELA, _SHT_REL, _SHT_RELR):
+            continue
+        if section[1] != _SHT_RELA:
+            raise ToolchainError("library", "has relocations of an unknown form")
+        for address, info, addend in _table(library, section, _RELA):
+            if info != _RELATIVE[arch]:
+                raise ToolchainError("library", f"has a relocation of type {info & 0xFFFFFFFF}, which needs a loader")
+            found.append((address, addend))
+    return found
+
+
+def _relocated(segments: list[Segment], relocations: list[tuple[int, int]], base: int) -> tuple[Segment, ...]:
+    contents = [bytearray(segment.data) for segment in segments]
+    for address, addend in relocations:
+        for segment, content in zip(segments, contents, strict=True):
+            at = address - segment.address
+            if 0 <= at <= len(content) - 8:
+                struct.pack_into("<Q", content, at, (base + addend) % 2**64)
+                break
+        else:
+            raise ToolchainError("library", "has a relocation outside its data")
+    return tuple(
+        replace(segment, address=base + segment.address, data=bytes(content))
+        for segment, content in zip(segments, contents, strict=True)
+    )

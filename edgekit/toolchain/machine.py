@@ -1,0 +1,274 @@
+"""A machine that runs one library in a process of its own: memory, calls, time-outs, and an end that always comes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from subprocess import PIPE
+from types import TracebackType
+from typing import IO, TypeVar
+
+from edgekit.errors import ToolchainError
+from edgekit.toolchain import wire
+from edgekit.toolchain.device import Device
+from edgekit.toolchain.elf import PAGE, READ, WRITE, Image, load_image
+
+LIBRARY_BASE = 0x10_0000_0000
+HEAP_BASE = 0x20_0000_0000
+MAX_HEAP_BYTES = 1 << 30
+GRACE_S = 10.0  # what the machine gets beyond its own time-out before it is killed
+
+M = TypeVar("M", bound="Machine")
+
+_BRANCH_WITH_LINK = ((0xFC000000, 0x94000000), (0xFFFFFC1F, 0xD63F0000))  # A64 (mask, value): bl, blr
+
+
+@dataclass(frozen=True)
+class CallSite:
+    """One call instruction of the watched function: what it called, how often, and all that ran because of it."""
+
+    offset: int
+    callee: str
+    calls: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """`value` is the low 32 bits of the result. The counts are exact; None and empty where nothing was counted."""
+
+    value: int
+    instructions: int | None = None
+    by_symbol: Mapping[str, int] = field(default_factory=dict)
+    by_call: tuple[CallSite, ...] = ()
+
+
+class Machine(ABC):
+    """One library for `device`, placed in the memory of another process; use it as a context manager, or `close` it.
+
+    Subclasses say what to start. Addresses are those of the machine. Every fault of the library, the machine or the
+    clock is a ToolchainError, after which the machine is closed. `core` names the emulated core, `engine` what runs it.
+    """
+
+    counts = False  # whether `call` can count instructions
+
+    def __init__(self, library: bytes, device: Device, *, timeout_s: float = 60.0) -> None:
+        if device.emulated_core is None:
+            raise ToolchainError(f"target {device.name!r}", "has no emulated core", "choose a target that has one")
+        self.image: Image = load_image(library, LIBRARY_BASE)
+        if self.image.arch != device.arch:
+            raise ToolchainError("library", f"is built for {self.image.arch}, target {device.name!r} is {device.arch}")
+        self.device, self.core, self.engine = device, device.emulated_core, "machine"
+        self._timeout_s, self._heap_end, self._doing = timeout_s, HEAP_BASE, "starting"
+        command = self._command()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
+        # A session of its own: Ctrl-C reaches this process only, which then closes the other.
+        self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._errors, start_new_session=True)
+        self._finalizer = weakref.finalize(self, _end, self._process, self._errors)
+        try:
+            self._to, self._from = _descriptors(self._process)
+            self.engine = self._reply(time.monotonic() + timeout_s + GRACE_S)[1].decode()
+            self._place()
+        except BaseException:
+            self.close()
+            raise
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """The program to start, and its arguments."""
+
+    def _place(self) -> None:
+        for segment in self.image.segments:
+            start = segment.address // PAGE * PAGE
+            size = -(-(segment.address + segment.size) // PAGE) * PAGE - start
+            self._request(wire.MAP, start, size)
+            self.write(segment.address, segment.data)
+            self._request(wire.PROTECT, start, size, segment.access)
+
+    def alloc(self, nbytes: int, align: int = 64) -> int:
+        """Return the address of `nbytes` zero bytes. They lie at the end of a page that nothing follows, so that
+        an overrun by `align` bytes or more is a fault.
+        """
+        if nbytes < 0 or align < 1 or align & (align - 1) or align > PAGE:
+            raise ToolchainError("alloc", f"{nbytes} bytes aligned to {align} are not possible")
+        padded = -(-max(nbytes, 1) // align) * align
+        size = -(-padded // PAGE) * PAGE
+        if self._heap_end + size - HEAP_BASE > MAX_HEAP_BYTES:
+            raise ToolchainError("alloc", f"{nbytes:,} bytes more would exceed the cap of {MAX_HEAP_BYTES:,}")
+        start, self._heap_end = self._heap_end, self._heap_end + size + PAGE
+        self._request(wire.MAP, start, size)
+        self._request(wire.PROTECT, start, size, READ | WRITE)
+        return start + size - padded
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes into the machine's memory."""
+        self._request(wire.WRITE, address, len(data), payload=data)
+
+    def read(self, address: int, nbytes: int) -> bytes:
+        """Get bytes from the machine's memory."""
+        return self._request(wire.READ, address, nbytes)[1]
+
+    def call(
+        self, name: str, args: Iterable[int] = (), *, count: bool | None = None, watch: str | None = None
+    ) -> CallResult:
+        """Call a function with up to eight integers or addresses.
+
+        Instructions are counted unless `count` is False (counting is slower) or the machine cannot; to ask such a one
+        for counts is an error. `watch` names a function whose every call instruction gets a row of `by_call`.
+        """
+        if (count or watch) and not self.counts:
+            raise ToolchainError(self.engine, "cannot count instructions", "use the emulator")
+        counting = bool(watch) or (self.counts if count is None else count)
+        function, words = self.image.function(name), [int(a) % 2**64 for a in args]
+        if len(words) > wire.MAX_ARGUMENTS:
+            raise ToolchainError(f"function {name!r}", f"takes at most {wire.MAX_ARGUMENTS} arguments")
+        if counting:
+            watched = self.image.function(watch) if watch else None
+            bounds = (watched.address, watched.address + watched.size) if watched else (0, 0)
+            self._request(wire.WATCH, *bounds)
+        self._doing = f"running {name}"
+        payload = b"".join(map(wire.WORD.pack, words))
+        value, rows = self._request(wire.CALL, function.address, len(words), int(counting), payload)
+        if not counting:
+            return CallResult(value & 0xFFFFFFFF)
+        blocks = list(wire.ROW.iter_unpack(rows))
+        by_symbol = self._by_symbol(blocks)
+        by_call = self._by_call(blocks, watch) if watch else ()
+        return CallResult(value & 0xFFFFFFFF, sum(by_symbol.values()), by_symbol, by_call)
+
+    def close(self) -> None:
+        """End the other process; calling it again does nothing."""
+        self._finalizer()
+
+    def __enter__(self: M) -> M:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _by_symbol(self, blocks: list[tuple[int, ...]]) -> dict[str, int]:
+        """Instructions of each function itself, without those it calls; largest first."""
+        totals: dict[str, int] = {}
+        for _, address, size, executions in blocks:
+            for at in range(address, address + size, 4):
+                name = self._name(at)
+                totals[name] = totals.get(name, 0) + executions
+        return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+    def _by_call(self, blocks: list[tuple[int, ...]], watch: str) -> tuple[CallSite, ...]:
+        function = self.image.function(watch)
+        calls: dict[int, int] = {}
+        inside: dict[int, int] = {}
+        callee: dict[int, str] = {}
+        for site, address, size, executions in blocks:
+            if function.address <= address < function.address + function.size:
+                last = address + size - 4
+                calls[last] = calls.get(last, 0) + executions
+            elif any(self.image.word_at(site) & mask == value for mask, value in _BRANCH_WITH_LINK):
+                callee.setdefault(site, self._name(address))
+                inside[site] = inside.get(site, 0) + executions * (size // 4)
+        return tuple(
+            CallSite(site - function.address, callee[site], calls.get(site, 0), inside[site]) for site in sorted(inside)
+        )
+
+    def _name(self, address: int) -> str:
+        function = self.image.function_at(address)
+        return function.name if function else "(no symbol)"
+
+    def _request(self, op: int, a: int = 0, b: int = 0, c: int = 0, payload: bytes = b"") -> tuple[int, bytes]:
+        if not self._finalizer.alive:
+            raise ToolchainError(self.engine, "is closed")
+        deadline = time.monotonic() + self._timeout_s + GRACE_S
+        try:
+            self._send(wire.REQUEST.pack(op, a, b, c) + payload, deadline)
+            return self._reply(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def _reply(self, deadline: float) -> tuple[int, bytes]:
+        status, value, length = wire.REPLY.unpack(self._receive(wire.REPLY.size, deadline))
+        payload = self._receive(length, deadline)
+        if status == wire.OK:
+            return value, payload
+        if status == wire.FAULT:
+            counter, address, kind = wire.FAULT_ROW.unpack(payload)
+            raise ToolchainError(self._doing, self._fault(counter, address, wire.FAULTS[kind]))
+        raise ToolchainError(self._doing, payload.decode("utf-8", "replace"))
+
+    def _fault(self, counter: int, address: int, kind: str) -> str:
+        function = self.image.function_at(counter)
+        place = f"{function.name}+{counter - function.address:#x}" if function else f"address {counter:#x}"
+        if kind == "instruction":
+            return f"{place}: not an instruction that the core has, or one that leaves the program"
+        return f"{place}: {kind} at {address:#x}, outside the memory it may use"
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        left = memoryview(data)
+        while left:
+            self._wait(deadline, writable=True)
+            try:
+                left = left[os.write(self._to, left) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                self._died()
+
+    def _receive(self, nbytes: int, deadline: float) -> bytes:
+        out = bytearray()
+        while len(out) < nbytes:
+            self._wait(deadline, writable=False)
+            part = os.read(self._from, min(nbytes - len(out), 1 << 20))
+            if not part:
+                self._died()
+            out += part
+        return bytes(out)
+
+    def _wait(self, deadline: float, *, writable: bool) -> None:
+        left = deadline - time.monotonic()
+        ready = select.select([] if writable else [self._from], [self._to] if writable else [], [], max(left, 0))
+        if not any(ready):
+            raise self._timeout()
+
+    def _timeout(self) -> ToolchainError:
+        return ToolchainError(self._doing, f"took more than {self._timeout_s:g} s")
+
+    def _died(self) -> None:
+        code = self._process.wait()
+        if code == -signal.SIGALRM:
+            raise self._timeout()
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._errors.seek(0)
+        last_words = self._errors.read(1 << 16).decode("utf-8", "replace").splitlines()[-1:]
+        raise ToolchainError(self._doing, f"the machine {how}", items=last_words)
+
+
+def _descriptors(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """The process's input and output, neither of which may block: `select` decides how long to wait."""
+    if process.stdin is None or process.stdout is None:
+        raise ToolchainError("machine", "has no pipes")
+    descriptors = process.stdin.fileno(), process.stdout.fileno()
+    for descriptor in descriptors:
+        os.set_blocking(descriptor, False)
+    return descriptors
+
+
+def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    """Kill a process if it still runs, collect it, and close its pipes and the file of its messages."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
+    errors.close()

@@ -1,0 +1,154 @@
+"""The whole comparison: what the original answers on every window, what the artifact answers, and whether that passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import DataError
+from edgekit.ir import Graph
+from edgekit.runtime import Session
+from edgekit.runtime.selftest import relative_error
+from edgekit.verify.layers import LayerReport, compare_layers
+from edgekit.verify.margins import first_divergence, is_spiking
+
+Array = npt.NDArray[Any]
+
+FLOAT_TOLERANCE = 1e-4  # of fp32 outputs, relative to the larger of 1 and the original's value
+MARGIN = 1e-5  # a spike closer than this to its threshold, in float64, may differ by rounding
+MAX_ROUNDED = 0.002  # of all windows
+MAX_POINTS_LOST = 0.5  # of accuracy, for precisions below fp32
+LAYER_WINDOWS = 256
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A window whose spikes differ: the first step where they do, and the float64 margin of that neuron."""
+
+    window: int
+    step: int
+    margin: float
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was compared and found. `rule` says in words what passing means for this precision."""
+
+    engine: str
+    precision: str
+    windows: int
+    steps: int
+    worst_output_error: float
+    windows_differing: int
+    divergences: tuple[Divergence, ...]
+    layers: tuple[LayerReport, ...]
+    agreement: float | None
+    accuracy_before: float | None
+    accuracy_after: float | None
+    passed: bool
+    rule: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def verify_artifact(
+    session: Session,
+    original: Graph,
+    run_original: Callable[[Array], Array],
+    x: Array,
+    y: npt.NDArray[np.integer] | None = None,
+    *,
+    layer_windows: int = LAYER_WINDOWS,
+) -> VerifyReport:
+    """Compare a session with the original over windows x [N, T, *shape] (stateless: [N, *shape]) in raw units.
+
+    `original` is the imported graph with the artifact's normalisation, `run_original` the torch module itself over such
+    windows. fp32 passes when every float output is within 1e-4 and every decision is the same; windows in which spikes
+    differ must have a first divergence with a float64 margin below 1e-5, and be at most 0.2 % of all. A lower precision
+    passes when it loses at most 0.5 points of accuracy on labelled data; without labels only its program is checked.
+    """
+    step = session.artifact.graph.entries["step"]
+    shape = session.artifact.graph.tensors[step.inputs[0]].shape
+    axes = 2 if session.stateful else 1
+    if x.ndim != len(shape) + axes or x.shape[axes:] != shape:
+        wants = f"[N, T, {', '.join(map(str, shape))}]" if session.stateful else f"[N, {', '.join(map(str, shape))}]"
+        raise DataError("data", f"has shape {x.shape}, the artifact takes {wants}")
+    if not np.isfinite(x).all():
+        raise DataError("data", "holds NaN or Inf")
+    before = np.asarray(run_original(x), np.float32)
+    after = np.asarray(session.run(x), np.float32)
+    if before.shape != after.shape:
+        raise DataError(
+            "reference", f"gives outputs {before.shape}, the artifact {after.shape}", "is it the same model?"
+        )
+    windows = x if session.stateful else x[:, None]
+    program = session.artifact.graph
+    layers = compare_layers(original, program, windows[:layer_windows])
+    flat_before, flat_after = before.reshape(len(x), -1), after.reshape(len(x), -1)
+    errors = np.abs(flat_before - flat_after) / np.maximum(1.0, np.abs(flat_before))
+    differing = np.nonzero(errors.max(axis=1) > FLOAT_TOLERANCE)[0]
+    decides = not session.stateful or session.artifact.manifest["io"].get("decision") is not None
+    classes_before = session.decide(before) if decides else None
+    classes_after = session.decide(after) if decides else None
+    agreement = None if classes_before is None else float(np.mean(classes_before == classes_after))
+    accuracy_before = accuracy_after = None
+    if y is not None:
+        if classes_before is None or len(y) != len(x):
+            raise DataError("labels", "cannot be compared", "the artifact declares no decision, or the counts differ")
+        accuracy_before, accuracy_after = float(np.mean(classes_before == y)), float(np.mean(classes_after == y))
+    precision = str(session.artifact.manifest["precision"])
+    divergences: list[Divergence] = []
+    if precision == "fp32":
+        passed, rule = True, f"every output within {FLOAT_TOLERANCE:g}, every decision equal"
+        if is_spiking(original):
+            for n in differing:
+                found = first_divergence(original, program, windows[n])
+                divergences.append(Divergence(int(n), *(found or (-1, float("inf")))))
+            passed = all(d.margin < MARGIN for d in divergences) and len(differing) <= MAX_ROUNDED * len(x)
+            rule = f"spikes equal, but for windows with a margin below {MARGIN:g} ({MAX_ROUNDED:.1%} at most)"
+            equal = np.ones(len(x), bool)
+            equal[differing] = False
+            same = classes_before is None or bool(np.all((classes_before == classes_after)[equal]))
+            passed = passed and same
+        else:
+            passed = len(differing) == 0 and agreement in (None, 1.0)
+    elif accuracy_before is not None and accuracy_after is not None:
+        passed = 100 * (accuracy_before - accuracy_after) <= MAX_POINTS_LOST
+        rule = f"at most {MAX_POINTS_LOST} points of accuracy lost"
+    else:
+        passed, rule = True, "the program equals its own reference; give labelled data to judge the precision"
+    return VerifyReport(
+        engine=session.engine,
+        precision=precision,
+        windows=len(x),
+        steps=windows.shape[1],
+        worst_output_error=relative_error(after, before),
+        windows_differing=len(differing),
+        divergences=tuple(divergences),
+        layers=tuple(layers),
+        agreement=agreement,
+        accuracy_before=accuracy_before,
+        accuracy_after=accuracy_after,
+        passed=passed and _matches_reference(session, windows[:layer_windows]),
+        rule=rule,
+    )
+
+
+def _matches_reference(session: Session, windows: Array) -> bool:
+    """Whether the engine gives what the reference interpreter gives for the artifact's own graph."""
+    from edgekit.reference import Interpreter
+
+    graph = session.artifact.graph
+    step = graph.entries["step"]
+    expected = Interpreter(graph).run({step.inputs[0]: windows})[0][step.outputs[0]]
+    got = session.run(windows if session.stateful else windows[:, 0])
+    got = got if session.stateful else got[:, None]
+    if is_spiking(graph):
+        differing = np.any(np.asarray(expected, np.float32) != got, axis=tuple(range(1, got.ndim)))
+        return bool(differing.mean() <= MAX_ROUNDED or differing.sum() <= 1)
+    return relative_error(np.asarray(got), np.asarray(expected, np.float32)) <= FLOAT_TOLERANCE

@@ -1,0 +1,215 @@
+"""Small networks built op by op, for the conformance of backends: an MLP, an L2MU, and steps of awkward sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, GraphBuilder, QuantParams
+from edgekit.ir.ops import SCALAR_OPS
+from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
+
+
+def lowered(graph: Graph) -> Graph:
+    """The graph as a backend gets it."""
+    return run_passes(graph, (*OPTIMISE, *LOWER))
+
+
+def random_weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+
+def mlp(sizes: tuple[int, ...], seed: int = 0) -> Graph:
+    """Fully connected layers with relu between them."""
+    rng, b = np.random.default_rng(seed), GraphBuilder("mlp")
+    x = b.input("x", (sizes[0],))
+    for at, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        w = b.const(f"w{at}", random_weights(rng, n_out, n_in))
+        x = b.op("linear", x, w, b.const(f"b{at}", random_weights(rng, n_out)))
+        if at < len(sizes) - 2:
+            x = b.op("relu", x)
+    b.output(x)
+    return b.build()
+
+
+def _leaky(b: GraphBuilder, name: str, current: str, shape: tuple[int, ...], beta: float, threshold: float) -> str:
+    u = b.state(f"{name}.u", np.zeros(shape))
+    thr, decay = b.const(f"{name}.thr", threshold), b.const(f"{name}.beta", beta)
+    reset = b.op("mul", b.op("cast", b.op("gt", u, thr), to="float32"), thr)
+    u_next = b.op("sub", b.op("add", b.op("mul", decay, u), current), reset)
+    b.update(f"{name}.u", u_next)
+    return b.op("gt", u_next, thr)
+
+
+def l2mu(
+    n: int = 6, hidden: int = 128, channels: int = 64, order: int = 4, classes: int = 7, seed: int = 0, thr: float = 1.0
+) -> Graph:
+    """The L2MU of MODELS.md with Leaky populations; a low `thr` makes it lively."""
+    rng, b = np.random.default_rng(seed), GraphBuilder("l2mu")
+    x = b.input("x", (n,))
+    h = b.state("h.s", np.zeros(hidden, bool), SPIKE)
+    m = b.state("m.s", np.zeros(channels * order, bool), SPIKE)
+
+    def total(kind: str, rows: int, memory: str) -> str:
+        parts = [
+            b.op("linear", source, b.const(f"{kind}{tag}", random_weights(rng, rows, size)))
+            for tag, source, size in (("x", x, n), ("h", h, hidden), ("m", memory, channels * order))
+        ]
+        return b.op("add", b.op("add", parts[0], parts[1]), parts[2])
+
+    s_u = _leaky(b, "u", total("e", channels, m), (channels,), 0.6, 0.6 * thr)
+    a, drive = b.const("A", random_weights(rng, order, order)), b.const("B", random_weights(rng, order, 1))
+    folded = b.op("reshape", m, shape=(channels, order))
+    i_m = b.op("add", b.op("linear", folded, a), b.op("linear", b.op("reshape", s_u, shape=(channels, 1)), drive))
+    s_m = b.op("reshape", _leaky(b, "m", i_m, (channels, order), 0.4, 0.3 * thr), shape=(channels * order,))
+    s_h = _leaky(b, "h", total("w", hidden, s_m), (hidden,), 0.6, 0.7 * thr)
+    i_o = b.op("linear", s_h, b.const("wo", random_weights(rng, classes, hidden)), b.const("bo", np.zeros(classes)))
+    s_o = _leaky(b, "o", i_o, (classes,), 0.9, 1.0 * thr)
+    b.update("h.s", s_h)
+    b.update("m.s", s_m)
+    b.output(s_o)
+    return b.build()
+
+
+def dyadic(values: np.ndarray, bits: int = 5) -> np.ndarray:
+    """Values rounded to multiples of 2^-bits: float32 sums of them are exact, in any order and on any machine."""
+    return (np.round(np.asarray(values) * 2**bits) / 2**bits).astype(np.float32)
+
+
+def exact(graph: Graph) -> Graph:
+    """The graph with dyadic constants, so that every backend must give the very same bits."""
+    tensors = {
+        n: dataclasses.replace(t, data=dyadic(t.data)) if t.data is not None and t.dtype is FLOAT32 else t
+        for n, t in graph.tensors.items()
+    }
+    return graph.replace(tensors=tensors)
+
+
+def int8_weights(b: GraphBuilder, name: str, weights: np.ndarray) -> str:
+    """Weights [out, in] as int8 with one scale per output."""
+    scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
+    quant = QuantParams(scale, np.zeros(scale.size, np.int32), 0, -127, 127)
+    return b.const(name, quant.quantize(weights), INT8, quant)
+
+
+def learner(n_in: int = 37, n_out: int = 5, seed: int = 0) -> Graph:
+    """A read-out with plastic weights: `step` applies them, `learn` is the delta rule W += 0.25 (target - y) x^T."""
+    rng, b = np.random.default_rng(seed), GraphBuilder("learner")
+    w = b.state("w", dyadic(random_weights(rng, n_out, n_in)), reset="keep")
+    x = b.input("x", (n_in,))
+    trace = b.state("trace", dyadic(rng.standard_normal(n_in)))
+    mixed = b.op("add", b.op("mul", trace, b.const("half", 0.5)), x)
+    spikes = b.op("gt", mixed, b.const("zero", 0.0))
+    b.update("trace", mixed)
+    b.output(b.op("linear", x, w), b.op("linear", spikes, w), spikes)
+    b.entry("learn")
+    x, target = b.input("sample", (n_in,)), b.input("target", (n_out,))
+    y = b.op("linear", x, w)
+    error = b.op("mul", b.op("sub", target, y), b.const("rate", 0.25))
+    b.update("w", b.op("add", w, b.op("mul", b.op("reshape", error, shape=(n_out, 1)), x)))
+    b.output(error)
+    return b.build()
+
+
+def everything(seed: int = 0) -> tuple[Graph, list[tuple[str, slice]]]:
+    """One graph that uses every op in many shapes; its output holds the results side by side, named by the slices.
+
+    Inputs: x float32[96] and s spike[77]; every size that matters is not a multiple of a vector or a word.
+    """
+    rng, b = np.random.default_rng(seed), GraphBuilder("everything")
+    x, s = b.input("x", (96,)), b.input("s", (77,), SPIKE)
+    results: list[tuple[str, str]] = []
+
+    def add(label: str, value: str) -> None:
+        results.append((label, value))
+
+    def const(label: str, *shape: int) -> str:
+        return b.const(b.fresh(label), random_weights(rng, *shape) if shape else rng.standard_normal())
+
+    short, shorter = b.op("slice", x, axis=0, start=3, stop=80), b.op("slice", x, axis=0, start=19, stop=96)
+    fired = b.op("gt", short, const("zero"))
+    positive = b.op("add", b.op("abs", short), b.const("tenth", 0.1))
+    for kind, spec in SCALAR_OPS.items():
+        if kind == "cast":
+            add("cast", b.op("cast", b.op("cast", b.op("relu", short), to="spike"), to="float32"))
+            continue
+        arity = spec.arity[0]
+        if kind.startswith("logical"):
+            add(kind, b.op("cast", b.op(kind, *(s, fired)[:arity]), to="float32"))
+        elif kind == "where":
+            add(kind, b.op(kind, fired, shorter, const("other", 77)))
+        elif kind in ("log", "sqrt", "reciprocal"):
+            add(kind, b.op(kind, positive))
+        else:
+            value = b.op(kind, *(short, shorter)[:arity])
+            add(kind, b.op("cast", value, to="float32") if b.tensor(value).dtype is SPIKE else value)
+    add("scalar constant", b.op("mul", b.op("reshape", short, shape=(7, 11)), const("k")))
+    add("row constant", b.op("mul", b.op("reshape", short, shape=(7, 11)), const("k", 11)))
+    add(
+        "column broadcast",
+        b.op(
+            "add",
+            b.op("reshape", short, shape=(7, 11)),
+            b.op("slice", b.op("reshape", short, shape=(7, 11)), axis=1, start=0, stop=1),
+        ),
+    )
+    for n_out in (1, 7, 8, 33, 64, 72, 130):
+        weights, spiking = random_weights(rng, n_out, 96), random_weights(rng, n_out, 77)
+        add(f"dense {n_out}", b.op("linear", x, b.const(f"wd{n_out}", weights)))
+        add(f"dense int8 {n_out}", b.op("linear", x, int8_weights(b, f"wd8{n_out}", weights), const("bias", n_out)))
+        run = b.op("linear", x, b.const(f"wr{n_out}", weights[::-1]))
+        for form in ("event", "dense"):
+            add(f"{form} spikes {n_out}", b.op("linear", s, b.const(f"ws{form}{n_out}", spiking), run, form=form))
+            add(
+                f"{form} spikes int8 {n_out}",
+                b.op("linear", s, int8_weights(b, f"w8{form}{n_out}", spiking), run, form=form),
+            )
+    table, spikes = b.op("reshape", short, shape=(7, 11)), b.op("reshape", s, shape=(7, 11))
+    for n_out in (3, 8, 70):
+        weights, rows = random_weights(rng, n_out, 11), const("rows", 7, n_out)
+        add(f"rows {n_out}", b.op("linear", table, b.const(f"r{n_out}", weights), const("bias", n_out)))
+        add(f"rows int8 {n_out}", b.op("linear", table, int8_weights(b, f"r8{n_out}", weights), rows))
+        for form in ("event", "dense"):
+            add(f"{form} rows {n_out}", b.op("linear", spikes, b.const(f"rs{form}{n_out}", weights), rows, form=form))
+            add(
+                f"{form} rows int8 {n_out}",
+                b.op("linear", spikes, int8_weights(b, f"rs8{form}{n_out}", weights), form=form),
+            )
+    for channels, order, k in ((16, 4, 1), (9, 8, 1), (13, 5, 1), (11, 7, 1), (11, 3, 2), (7, 9, 1), (4, 4, 4)):
+        memory = b.op("reshape", b.op("slice", s, axis=0, start=0, stop=channels * order), shape=(channels, order))
+        drive = b.op("reshape", b.op("slice", s, axis=0, start=5, stop=5 + channels * k), shape=(channels, k))
+        weights = const("a", order, order), const("b", order, k)
+        add(f"memory {channels}x{order}+{k}", b.op("memory_update", memory, weights[0], drive, weights[1]))
+    real = b.op("reshape", b.op("slice", x, axis=0, start=0, stop=65), shape=(13, 5))
+    drive = b.op("reshape", b.op("slice", x, axis=0, start=65, stop=78), shape=(13, 1))
+    add("memory real", b.op("memory_update", real, const("a", 5, 5), drive, const("b", 5, 1)))
+    cube, flags = (
+        b.op("reshape", x, shape=(4, 3, 8)),
+        b.op("reshape", b.op("slice", s, axis=0, start=1, stop=73), shape=(3, 4, 6)),
+    )
+    for axis in range(3):
+        add(f"sum {axis}", b.op("sum", cube, axis=axis))
+        add(f"amax {axis}", b.op("amax", cube, axis=axis, keepdims=True))
+        add(f"slice {axis}", b.op("slice", cube, axis=axis, start=1, stop=3, step=1))
+        add(f"gather {axis}", b.op("gather", cube, axis=axis, indices=(2, 0, 2)))
+        add(f"concat {axis}", b.op("concat", cube, b.op("neg", cube), axis=axis))
+        spike_ops = {
+            "slice": b.op("slice", flags, axis=axis, start=0, stop=3, step=2),
+            "gather": b.op("gather", flags, axis=axis, indices=(1, 1, 0)),
+            "concat": b.op("concat", flags, b.op("logical_not", flags), flags, axis=axis),
+        }
+        for kind, value in spike_ops.items():
+            add(f"{kind} spikes {axis}", b.op("cast", value, to="float32"))
+    add("transpose", b.op("transpose", cube, perm=(2, 0, 1)))
+    add("transpose spikes", b.op("cast", b.op("transpose", flags, perm=(1, 2, 0)), to="float32"))
+    add("expand", b.op("expand", b.op("reshape", short, shape=(7, 1, 11)), shape=(2, 7, 3, 11)))
+    add("expand spikes", b.op("cast", b.op("expand", spikes, shape=(2, 7, 11)), to="float32"))
+    flat, slices, at = [], [], 0
+    for label, value in results:
+        size = b.tensor(value).size
+        flat.append(b.op("reshape", value, shape=(size,)))
+        slices.append((label, slice(at, at + size)))
+        at += size
+    b.output(b.op("concat", *flat, axis=0))
+    return b.build(), slices

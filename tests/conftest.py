@@ -1,0 +1,34 @@
+"""What tests share: the golden vectors and data, a trust list and build cache of their own, and the drawn seed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("EDGEKIT_SHARED", ROOT / ".." / "shared")).resolve()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with golden vectors and data; its absence fails under CI and skips elsewhere."""
+    if not SHARED.is_dir():
+        reason = f"no golden vectors at {SHARED}: set EDGEKIT_SHARED"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def drawn_seed() -> int:
+    """A seed that CI takes from the date and prints; fixed elsewhere."""
+    return int(os.environ.get("EDGEKIT_TEST_SEED", "0"))
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never touch the user's trust list."""
+    monkeypatch.setenv("EDGEKIT_HOME", str(tmp_path / "edgekit-home"))

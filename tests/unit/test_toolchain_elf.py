@@ -1,0 +1,91 @@
+"""The ELF reader: it agrees with pyelftools on real libraries, and never crashes on damaged ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from edgekit.errors import ToolchainError
+from edgekit.target import load_target
+from edgekit.toolchain import build_shared, load_image
+
+SOURCE = """
+static const float W[4] = {1, 2, 3, 4};
+const float *ek_rows[2] = {W, W + 2};
+static __attribute__((noinline)) float row(int i, int j) { return ek_rows[i & 1][j & 1]; }
+float ek_get(int i, int j) { return row(i, j) + 1; }
+int ek_counter = 3;
+int ek_count(void) { return ++ek_counter; }
+"""
+
+
+@pytest.fixture(scope="module", params=["raspberrypi4", "host"])
+def library(request):
+    return build_shared({"m.c": SOURCE}, "m.c", load_target(request.param))
+
+
+def test_agrees_with_pyelftools(library):
+    image, elf = load_image(library), ELFFile(io.BytesIO(library))
+    loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
+    assert [(s.address, s.size, len(s.data)) for s in image.segments] == [
+        (s["p_vaddr"], s["p_memsz"], s["p_filesz"]) for s in loads
+    ]
+    theirs = {
+        (s.name, s["st_value"], s["st_size"])
+        for s in elf.get_section_by_name(".symtab").iter_symbols()
+        if s["st_info"]["type"] == "STT_FUNC"
+    }
+    assert {(f.name, f.address, f.size) for f in image.functions} == theirs
+    assert image.exported == {"ek_get", "ek_count"}
+    assert image.loaded_bytes == sum(s["p_filesz"] for s in loads)
+
+
+def test_relocations_move_with_the_base(library):
+    """The table of pointers must point at the floats 1 and 3, wherever the library lies."""
+    base = 0x10_0000_0000
+    image = load_image(library, base)
+    elf = ELFFile(io.BytesIO(library))
+    words = set()
+    for row in next(s for s in elf.iter_sections() if s["sh_type"] == "SHT_RELA").iter_relocations():
+        at = base + row["r_offset"]
+        segment = next(s for s in image.segments if s.address <= at < s.address + len(s.data))
+        (pointer,) = struct.unpack_from("<Q", segment.data, at - segment.address)
+        assert pointer == base + row["r_addend"]
+        words.add(image.word_at(pointer))
+    assert {0x3F800000, 0x40400000} <= words
+
+
+def test_functions_are_found_by_name_and_address(library):
+    image = load_image(library, 0x1000_0000)
+    function = image.function("row")
+    assert image.function_at(function.address) == function
+    assert image.function_at(function.address + function.size - 1) == function
+    assert image.function_at(0) is None
+    with pytest.raises(ToolchainError, match="its functions are") as caught:
+        image.function("ek_got")
+    assert caught.value.items == ("ek_count", "ek_get")
+
+
+def test_other_files_are_refused():
+    for data in (b"", b"\x7fELF", b"MZ" + bytes(200), b"\x7fELF\x01\x01" + bytes(200)):
+        with pytest.raises(ToolchainError):
+            load_image(data)
+
+
+def test_damaged_libraries_are_refused_or_read_but_never_crash(library, drawn_seed):
+    rng = np.random.default_rng(drawn_seed)
+    for size in range(0, len(library), 97):
+        with pytest.raises(ToolchainError):
+            load_image(library[:size])
+    damaged = bytearray(library)
+    for _ in range(3000):
+        at = int(rng.integers(len(library)))
+        damaged[at] = int(rng.integers(256))
+        try:
+            load_image(bytes(damaged))
+        except ToolchainError:
+            damaged = bytearray(library)
