@@ -93,7 +93,7 @@ def convert_file(
     path: str | PathLike[str],
     options: Options,
     *,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | PathLike[str] | None = None,
     factory: str | None = None,
     progress: Progress = lambda _stage: None,
 ) -> Conversion:

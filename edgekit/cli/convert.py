@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from edgekit.cli.arrays import read_data
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
-from edgekit.errors import DataError, ModelError
-
-
-def read_config(path: Path | None) -> dict[str, Any] | None:
-    """The JSON object in a --config file; None without one."""
-    if path is None:
-        return None
-    try:
-        config = jsonlib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(str(path), f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ModelError(str(path), f"is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError(str(path), "must hold one JSON object")
-    return config
+from edgekit.errors import DataError
 
 
 def convert(
@@ -67,7 +51,7 @@ def convert(
     windows = None if calib is None else read_data(calib).x
     options = Options(target, precision, windows, learn, learning_rate, compiler)
     with out.stages() as progress:
-        done = convert_file(model, options, config=read_config(config), factory=factory, progress=progress)
+        done = convert_file(model, options, config=config, factory=factory, progress=progress)
         save_trusted(done.artifact, path)
     seconds = time.perf_counter() - started
     manifest, report = done.artifact.manifest, done.imported.report

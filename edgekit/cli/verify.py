@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 
 from edgekit.cli.arrays import read_data
-from edgekit.cli.convert import read_config
-from edgekit.cli.output import ANSWER_IS_NO, JsonOption, Output, QuietOption, VerboseOption, table
+from edgekit.cli.output import ANSWER_IS_NO, JsonOption, Output, QuietOption, table
 from edgekit.cli.run import engine_of
 
 SHOWN = 10
@@ -31,7 +30,6 @@ def verify(
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N windows.")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Compare an artifact with its original: per layer and time step the first divergence and the worst error, and on
     labelled data the accuracy before and after. Exit code 1 when it does not pass.
@@ -46,7 +44,7 @@ def verify(
     found = None if data is None else read_data(data)
     with out.stages() as progress:
         progress("import the original")
-        imported = import_file(reference, config=read_config(config), factory=factory)
+        imported = import_file(reference, config=config, factory=factory)
         original = original_of(imported)
         x = _noise(session) if found is None else found.x
         y = None if found is None else found.y
@@ -59,15 +57,16 @@ def verify(
         console.print(
             f"{report.windows} {what} x {report.steps} steps, {report.precision}, on {report.engine}", markup=False
         )
-        rows = table(
-            "layer", "dtype", "worst error", "isolated", "first divergence", "windows", "from", right=(2, 3, 5)
-        )
-        layers = report.layers if verbose else [r for r in report.layers if r.step is not None or _notable(r.name)]
-        for r in layers:
+        rows = table("layer", "dtype", "worst", "isolated", "first divergence", "windows", "over time", "from")
+        for r in report.layers:
             first = "-" if r.step is None else f"step {r.step}, window {r.window}"
-            rows.add_row(r.name, r.kind, f"{r.worst:.2g}", f"{r.isolated:.2g}", first, str(r.windows), r.source)
+            worst, isolated = f"{r.worst:.2g}", f"{r.isolated:.2g}"
+            rows.add_row(r.name, r.kind, worst, isolated, first, str(r.windows), sparkline(r.by_step), r.source)
         console.print(rows)
-        console.print(f"worst output error {report.worst_output_error:.3g}; {report.windows_differing} windows differ")
+        console.print(
+            f"worst output error {report.worst_output_error:.3g}; "
+            f"{report.windows_differing} of {report.windows} windows have an output beyond the tolerance"
+        )
         for d in report.divergences[:SHOWN]:
             console.print(f"  window {d.window}: first differs at step {d.step}, float64 margin {d.margin:.2g}")
         if report.agreement is not None:
@@ -82,8 +81,13 @@ def verify(
         raise typer.Exit(ANSWER_IS_NO)
 
 
-def _notable(name: str) -> bool:
-    return name.startswith("state ")
+def sparkline(errors: list[float], width: int = 24) -> str:
+    """Errors over the steps as a row of bars: logarithmic, from 1e-8 (lowest) to 1 (highest), a dot for no error."""
+    chunks = np.array_split(np.asarray(errors), min(width, len(errors)))
+    bars = ""
+    for worst in (float(c.max()) for c in chunks):
+        bars += "·" if worst == 0 else "▁▂▃▄▅▆▇█"[int(np.clip(8 + np.log10(worst), 0, 7))]
+    return bars
 
 
 def _noise(session: Any) -> np.ndarray:

@@ -15,7 +15,6 @@ from torch._ops import OpOverload
 
 from edgekit.frontends.lower import BATCH_REMEDY, Call, Known, Live, Lost, Lowering, Refuse, Row, key_of
 
-
 ROWS: dict[str, Row] = {}
 
 
@@ -57,12 +56,12 @@ def _apply(low: Lowering, call: Call, kind: str, *values: Any) -> Live:
 
 
 @_row("clone", "detach", "alias", "contiguous", "lift_fresh_copy", "positive")
-def _same(low: Lowering, call: Call) -> Any:
+def _same(_: Lowering, call: Call) -> Any:
     return next(iter(call.args.values()))
 
 
 @_row("dropout", "feature_dropout", "alpha_dropout")
-def _dropout(low: Lowering, call: Call) -> Any:
+def _dropout(_: Lowering, call: Call) -> Any:
     if call["train"]:
         raise Refuse("drops at random in evaluation too", "pass training=self.training")
     return call["input"]
@@ -77,7 +76,7 @@ def _convert(low: Lowering, call: Call) -> Any:
 
 
 @_row("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
-def _filled(low: Lowering, call: Call) -> Known:
+def _filled(_: Lowering, call: Call) -> Known:
     """A tensor in the shape of another one: it reads the shape and no value."""
     fill = call.args.get("fill_value", 1.0 if "ones" in call.name else 0.0)
     if not isinstance(fill, (int, float)):
@@ -322,7 +321,7 @@ def _is_zero(value: Any) -> bool:
 def _heaviside(low: Lowering, call: Call) -> Live:
     """1 where x > 0, `values` where x = 0."""
     at_zero = call["values"]
-    if isinstance(at_zero, Known) and at_zero.tensor.unique().tolist() in ([0.0], [1.0]):
+    if isinstance(at_zero, Known) and set(at_zero.tensor.reshape(-1).tolist()) in ({0.0}, {1.0}):
         kind = "ge" if at_zero.tensor.any() else "gt"
         return low.emit("cast", _apply(low, call, kind, call["self"], 0.0), to="float32")
     raise Refuse("has values at zero other than 0 or 1", "use a comparison")
@@ -582,10 +581,6 @@ def _repeat(low: Lowering, call: Call) -> Live:
     return x  # type: ignore[no-any-return]
 
 
-def _cut(low: Lowering, x: Live, axis: int, start: int, stop: int, step: int = 1) -> Live:
-    return low.emit("slice", x, axis=axis, start=start, stop=stop, step=step)
-
-
 @_row("slice", "narrow")
 def _slice(low: Lowering, call: Call) -> Live:
     x = call["self"]
@@ -599,7 +594,7 @@ def _slice(low: Lowering, call: Call) -> Live:
     axis = _axis(call["dim"], _rank(low, x))
     size = low.shape(x)[axis]
     first, last, _ = slice(start, stop, step).indices(size)
-    return _cut(low, x, axis, first, max(first, last), step)
+    return low.emit("slice", x, axis=axis, start=first, stop=max(first, last), step=step)
 
 
 @_row("select")
@@ -607,7 +602,7 @@ def _select(low: Lowering, call: Call) -> Live:
     x = call["self"]
     axis = _axis(call["dim"], _rank(low, x))
     at = call["index"] % low.shape(x)[axis]
-    return low.emit("reshape", _cut(low, x, axis, at, at + 1), shape=call.shape)
+    return low.emit("reshape", low.emit("slice", x, axis=axis, start=at, stop=at + 1), shape=call.shape)
 
 
 @_row("split", "split_with_sizes", "chunk", "unbind", "unsafe_chunk", "unsafe_split")
@@ -624,7 +619,9 @@ def _split(low: Lowering, call: Call) -> list[Live]:
     if isinstance(sizes, int):
         sizes = [min(sizes, size - at) for at in range(0, size, sizes)]
     ends = np.cumsum(sizes).tolist()
-    parts = [_cut(low, x, axis, end - length, end) for end, length in zip(ends, sizes, strict=True)]
+    parts = [
+        low.emit("slice", x, axis=axis, start=end - length, stop=end) for end, length in zip(ends, sizes, strict=True)
+    ]
     return [low.emit("reshape", p, shape=call.shape) for p in parts] if call.name == "aten::unbind" else parts
 
 
@@ -688,7 +685,8 @@ def _reorder(low: Lowering, call: Call) -> Live:
 
 @_row("constant_pad_nd", "pad")
 def _pad(low: Lowering, call: Call) -> Live:
-    x, widths = low.real(_live(call["self"])), call["pad"]
+    x: Live = low.real(_live(call["self"]))
+    widths = call["pad"]
     if call.args.get("mode", "constant") != "constant" or min(widths) < 0 or len(widths) // 2 >= call.rank:
         raise Refuse("pads with other than constants, cuts, or pads the batch", "use torch.cat with constants")
     for at in range(len(widths) // 2):  # the last axis comes first

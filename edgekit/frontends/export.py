@@ -41,7 +41,7 @@ def export_step(found: Discovered, is_lowered: Callable[[object], bool]) -> Expo
 
     Raises UnsupportedError when the step branches on the values of tensors, fixes its batch, or unrolls a sequence.
     """
-    thing = f"module {type(found.source).__name__}"
+    thing = found.subject.thing
     with torch.no_grad(), _quiet():
         program = _export(thing, found)
         if len(program.graph.nodes) > MAX_NODES:
@@ -49,10 +49,8 @@ def export_step(found: Discovered, is_lowered: Callable[[object], bool]) -> Expo
                 thing, f"unrolls into {len(program.graph.nodes):,} operations", "convert the step, not the sequence"
             )
         if not all(is_lowered(n.target) for n in program.graph.nodes if n.op == "call_function"):
-            table = default_decompositions()
-            for target in [t for t in table if is_lowered(t)]:
-                table.pop(target)
-            program = program.run_decompositions(table)
+            table = default_decompositions().items()  # type: ignore[no-untyped-call]
+            program = program.run_decompositions({t: d for t, d in table if not is_lowered(t)})
     return _read(program, len(found.states))
 
 
@@ -70,7 +68,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _export(thing: str, found: Discovered) -> ExportedProgram:
-    inputs = tuple(x[:1].expand(BATCH, *x.shape[1:]).clone() for x in found.examples)
+    inputs = tuple(x[:1].expand(BATCH, *x.shape[1:]).clone() for x in found.subject.examples)
     states = found.initial_states(BATCH)
     batch = Dim("batch")
     shapes = tuple(tuple({0: batch} for _ in tensors) for tensors in (inputs, states))
@@ -78,8 +76,8 @@ def _export(thing: str, found: Discovered) -> ExportedProgram:
     def trace(step: nn.Module) -> ExportedProgram:
         return export(step, (inputs, states), dynamic_shapes=shapes, strict=False)
 
-    # Copies, because tracing leaves fake tensors in attributes. Integer buffers first become Python numbers, for modules
-    # that branch on them (snnTorch's reset mechanism); a module that computes with them needs them as they are.
+    # Copies, because tracing leaves fake tensors in attributes. Integer buffers first become Python numbers, for
+    # modules that branch on them (snnTorch's reset mechanism); one that computes with them needs them as they are.
     plain, numbered = copy.deepcopy(found.step), copy.deepcopy(found.step)
     try:
         if _integers_as_numbers(numbered.module, {slot.path for slot in found.step.slots}):

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from edgekit.errors import DataError, UnsupportedError, UsageError
+from edgekit.errors import DataError, ModelError, UnsupportedError, UsageError
 from edgekit.frontends.imported import Imported, import_module
 from edgekit.models import open_model, read_state_dict
-from edgekit.models.checkpoints import fill
 
 LATER = {
     ".onnx": UnsupportedError("ONNX files", "cannot be read by this version", "convert the PyTorch module"),
@@ -26,7 +24,7 @@ LATER = {
     ".pt2": UnsupportedError(
         ".pt2 files",
         "cannot be read without running pickles in them",
-        "load one that you trust in a factory: torch.export.load(path).module(), with --factory package.module:function",
+        "load one that you trust in a factory of your own: --factory package.module:function",
     ),
 }
 MAX_CONFIG_BYTES = 2**20
@@ -41,16 +39,14 @@ def import_file(
 ) -> Imported:
     """The graph of a model file, through its PyTorch module and the same replay check as any module.
 
-    The file is one of `edgekit.save`, or a state dict (.pt .pth .ckpt .safetensors .npz) of a known family, completed by
-    `config` (a dict or a JSON file). With `factory` ("package.module:function", user code that returns (module, example
-    input)) the file is a state dict for that module, and may be None. The name defaults to the file's stem.
+    The file is one of `edgekit.save`, or a state dict (.pt .pth .ckpt .safetensors .npz) of a known family, completed
+    by `config` (a dict or a JSON file). With `factory` ("package.module:function", user code that returns (module,
+    example input)) the file is a state dict for that module, and may be None. The name defaults to the file's stem.
 
     Raises ModelError for a file that cannot be read or recognised (a pickle with code in it never runs), UsageError for
     options that do not fit, and what `import_module` raises.
     """
     path = None if path is None else Path(path)
-    if path is None and factory is None:
-        raise UsageError("model", "there is no file and no factory", "give one of them")
     if path is not None and path.suffix in LATER:
         raise LATER[path.suffix]
     settings = _settings(config)
@@ -61,10 +57,11 @@ def import_file(
             raise UsageError("config", "is not used beside a factory", "let the factory configure its module")
         module, example = _made(factory)
         if path is not None:
-            fill(module, read_state_dict(path))
-    else:
-        assert path is not None  # one of path and factory is given
+            _fill(module, read_state_dict(path), path)
+    elif path is not None:
         module, assumed = open_model(path, settings)
+    else:
+        raise UsageError("model", "there is no file and no factory", "give one of them")
     io = getattr(module, "io", None)
     stem = name or (path.stem if path is not None else type(module).__name__.lower())
     imported = import_module(module, example, name=stem, dt=_dt(io))
@@ -108,6 +105,15 @@ def _made(factory: str) -> tuple[nn.Module, object]:
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], nn.Module):
         raise UsageError(thing, f"returned {type(made).__name__}", "return (module, example_input)")
     return made
+
+
+def _fill(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights into the module of a factory."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:  # torch lists what is missing, unused or misshapen, one a line
+        faults = [line.strip() for line in str(error).splitlines()[1:]]
+        raise ModelError(str(path), "does not fit the module of the factory", items=faults[:20]) from error
 
 
 def _dt(io: Mapping[str, Any] | None) -> float | None:

@@ -27,8 +27,8 @@ class Imported:
     """A model as a graph that was replayed against its module, and what a reader of the result should know.
 
     `notes` are facts about the import, `assumed` is what a checkpoint did not tell, `io` the normalisation, window and
-    classes that came with a file (None: it had none), `family` that of an edgekit model, `module` the original for later
-    comparison, `provenance` where the graph came from, in plain words.
+    classes that came with a file (None: it had none), `family` that of an edgekit model, `module` the original for
+    later comparison, `provenance` where the graph came from, in plain words.
     """
 
     graph: Graph
@@ -47,8 +47,8 @@ def import_module(
     """The graph of one time step of a PyTorch module, checked step by step against the module.
 
     `example_input` is one step's input [batch, ...] or the tuple of all arguments (a model of edgekit.models needs
-    none); `dt` is the time of a step in seconds; `method` is what computes a step (default: `step` beside an `init_state`, else `forward`). The module is
-    not touched: copies of it run, in eval mode and float32.
+    none); `dt` is the time of a step in seconds; `method` is what computes a step (default: `step` beside an
+    `init_state`, else `forward`). The module is not touched: copies of it run, in eval mode and float32.
 
     Raises UnsupportedError with everything that cannot be lowered, ReplayError when graph and module differ, ModelError
     when the module cannot be run or copied.

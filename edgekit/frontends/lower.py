@@ -222,7 +222,7 @@ class Lowering:
         if self.faults:
             count = len(self.faults)
             raise UnsupportedError(
-                f"module {type(found.source).__name__}",
+                found.subject.thing,
                 f"{count} operation{'s' if count > 1 else ''} cannot be lowered",
                 items=self.faults,
             )
@@ -253,28 +253,30 @@ class Lowering:
         kind, inputs = self.producer(value)
         if kind == "cast" and self.dtype(Live(inputs[0])) is SPIKE:
             value = Live(inputs[0])  # spikes leave as spikes; the program writes them as 0.0 and 1.0
-        if self.producer(value) == ("", ()) or value.name in self._leaving:
-            shape = self.shape(value) if isinstance(value, Live) else tuple(value.tensor.shape[int(value.batched) :])
-            value = Live(
-                self.builder.op("reshape", self.name(value), shape=shape)
-            )  # a tensor of its own, to carry its name
-        self._leaving[value.name] = self.builder.fresh(name)
-        self.builder.output(value.name)
+        if isinstance(value, Known):
+            source, shape = self.name(value), tuple(value.tensor.shape[int(value.batched) :])
+        else:
+            source, shape = value.name, self.shape(value)
+        if source in self._leaving or not self._producers.get(source):
+            source = self.builder.op("reshape", source, shape=shape)  # a tensor of its own, to carry its name
+        self._leaving[source] = self.builder.fresh(name)
+        self.builder.output(source)
 
     def _per_sample(self, node: fx.Node) -> Shape:
         return tuple(int(n) for n in node.meta["val"].shape[1:])
 
     def _call(self, node: fx.Node) -> Any:
         """The value of a call; faults are noted and give a Lost value."""
-        args = map_arg((node.args, node.kwargs), lambda n: self._values[n])
+        args: Any = map_arg((node.args, node.kwargs), lambda n: self._values[n])
         lost = next((v for v in _flat(args) if isinstance(v, Lost)), None)
         key = key_of(node.target)
         self.source = _module_path(node)
         try:
+            if lost is not None and key != "aten::sym_size":
+                picks_another = key == "getitem" and args[0][0] is not lost
+                return args[0][0][args[0][1]] if picks_another else lost
             if key == "getitem":
                 return args[0][0][args[0][1]]
-            if lost is not None and key != "aten::sym_size":
-                return lost
             if not isinstance(node.target, OpOverload):
                 return _sized(node.target, args)
             if key == "aten::sym_size":
@@ -320,8 +322,9 @@ class Lowering:
         return Call(key_of(target), named, tuple(int(n) for n in first.shape[1:]), first.dtype)
 
     def _check_batch(self, value: Tensor) -> None:
-        axes = [n.node.expr if isinstance(n, torch.SymInt) else n for n in value.shape]
-        if not axes or axes[0] != self._batch or any(isinstance(n, torch.SymInt) for n in value.shape[1:]):
+        axes: list[Any] = list(value.shape)
+        first = axes[0].node.expr if axes and isinstance(axes[0], torch.SymInt) else None
+        if first != self._batch or any(isinstance(n, torch.SymInt) for n in axes[1:]):
             raise Refuse("sums over, moves or reshapes the batch axis", BATCH_REMEDY)
 
     def _checked(self, node: fx.Node, value: Any) -> Any:
@@ -346,7 +349,7 @@ class Lowering:
             raise Refuse("makes values from the batch size", BATCH_REMEDY)
         known = [v for v in _flat(args) if isinstance(v, Known)]
         hint = known[0].hint if known else self.source or "const"
-        plain = map_aggregate(args, lambda v: v.tensor if isinstance(v, Known) else v)  # type: ignore[no-untyped-call]
+        plain: Any = map_aggregate(args, lambda v: v.tensor if isinstance(v, Known) else v)
         result, expected = target(*plain[0], **plain[1]), node.meta["val"]
         if not isinstance(result, (tuple, list)):
             return _known(result, expected, hint)

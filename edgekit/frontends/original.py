@@ -18,7 +18,8 @@ def run_original(imported: Imported, x: npt.NDArray[Any]) -> npt.NDArray[np.floa
     """Step outputs [N, T, *out] of the PyTorch module itself over normalised windows x [N, T, *shape], from reset."""
     step = imported.graph.entries["step"]
     examples = tuple(torch.zeros(1, *imported.graph.tensors[n].shape) for n in step.inputs)
-    found = discover(imported.module, examples, imported.provenance["method"])
+    method = imported.provenance["method"]
+    found = discover(imported.module, examples, None if method in ("step", "forward") else method)
     parts = []
     with torch.no_grad():
         for start in range(0, len(x), CHUNK):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import ReplayError
-from edgekit.frontends.discover import Discovered, repeated
+from edgekit.frontends.calls import repeated
+from edgekit.frontends.discover import Discovered
 from edgekit.frontends.slots import clone, leaves
 from edgekit.ir import SPIKE, Graph
 from edgekit.reference import Interpreter
@@ -92,7 +93,7 @@ def _streams(found: Discovered, batch: int) -> list[tuple[Tensor, ...]]:
     streams: list[tuple[Tensor, ...]] = []
     for step in range(STEPS):
         row: list[Tensor] = []
-        for example in found.examples:
+        for example in found.subject.examples:
             noise = torch.randn(batch, *example.shape[1:], generator=random)
             kinds = (
                 example[:1].expand(noise.shape).clone(),
@@ -112,8 +113,8 @@ class _Run:
 
     def __init__(self, found: Discovered, graph: Graph) -> None:
         self.found, self.graph, self.batch = found, graph, found.native_batch
-        self.thing = f"module {type(found.source).__name__}"
-        self._module, self._passed = clone(found.source), repeated(found.given, self.batch)
+        self.thing = found.subject.thing
+        self._module, self._passed = clone(found.subject.module), repeated(found.subject.given, self.batch)
         self._oracle, self._exact = Interpreter(graph), Interpreter(graph, np.float64)
         self._state = self._oracle.initial_state(self.batch)
         self._native = self._kept(dict(zip(found.states, found.initial_states(self.batch), strict=True)))
@@ -144,7 +145,8 @@ class _Run:
         if (differs & ~excused).any() or self._excused > MAX_EXCUSED * STEPS * self.batch:
             self._refuse(step, errors, differs if not (differs & ~excused).any() else differs & ~excused)
         for name, a, b in pairs:
-            self._count(name, step, errors[name], a, b, ~excused)
+            self._count(name, a, b)
+            self._note_worst(name, step, errors[name][~excused])
         for name, value in state.items():  # an excused sample goes on from the module's own state
             value[excused] = after[name][excused]
         self._state, self._native = state, after
@@ -183,16 +185,16 @@ class _Run:
                 least = np.minimum(least, gap.reshape(gap.shape[0], -1).min(axis=1, initial=np.inf))
         return least
 
-    def _count(self, name: str, step: int, errors: Array, got: Array, expected: Array, kept: Array) -> None:
+    def _count(self, name: str, got: Array, expected: Array) -> None:
         counts = self._counts.setdefault(name, [0, 0, 0])
+        counts[0] += int(expected.size)
         if self._is_spike(name):
-            counts[0] += int(expected.size)
             counts[1] += int(np.count_nonzero(expected))
             counts[2] += int(np.count_nonzero(got != expected))
-            return
-        counts[0] += int(expected[kept].size)
-        worst = float(errors[kept].max(initial=0.0))
-        if worst > self._worst.get(name, (0.0, 0))[0]:
+
+    def _note_worst(self, name: str, step: int, errors: Array) -> None:
+        worst = float(errors.max(initial=0.0))
+        if not self._is_spike(name) and worst > self._worst.get(name, (0.0, 0))[0]:
             self._worst[name] = (worst, step)
 
     def _refuse(self, step: int, errors: dict[str, Array], samples: Array) -> None:

@@ -140,6 +140,10 @@ class L2MU(nn.Module):
 
     def _initialise(self, theta: float | None) -> None:
         """LeCun-uniform E_x and E_h, zero E_m, Glorot-normal W, frozen W_A and W_B."""
+        self.A.weight.requires_grad_(False)
+        self.B.weight.requires_grad_(False)
+        if self.A.weight.is_meta:  # built without storage, to be given weights
+            return
         with torch.no_grad():
             for linear in (self.e_x, self.e_h):
                 bound = (3.0 / linear.in_features) ** 0.5
@@ -151,8 +155,6 @@ class L2MU(nn.Module):
             if theta is not None:
                 for linear, weight in zip((self.A, self.B), discretise(self.config["order"], theta), strict=True):
                     linear.weight.copy_(weight)
-        self.A.weight.requires_grad_(False)
-        self.B.weight.requires_grad_(False)
 
     def populations(self) -> Iterator[tuple[str, Leaky]]:
         """(letter, neurons) of every population in the order of the step: x (encoder), u, m, h, o."""

@@ -41,7 +41,7 @@ def drop_unread_states(graph: Graph) -> Graph:
 
 
 def fold_constant_states(graph: Graph) -> Graph:
-    """Make a constant of every state that no entry changes: each update is the state itself, or equals its first value."""
+    """Make a constant of every state that no entry changes: each update is itself, or equals its first value."""
     constant = [
         state
         for state in graph.states

@@ -78,13 +78,26 @@ class Session:
         outputs = self._stream.call("step", arrays)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
+    def arrange(self, x: npt.ArrayLike) -> Array:
+        """The first input in the program's layout: windows [N, length, channels] of a program that eats flattened
+        windows become [N, length · channels]; everything else stays as it is.
+        """
+        array = np.asarray(x, dtype=np.float32)
+        window = self.artifact.manifest["io"].get("window")
+        if window and window["layout"] == "flattened" and len(self._shape) == 1:
+            channels = self._shape[0] // window["length"]
+            if array.ndim >= 2 and array.shape[-2:] == (window["length"], channels):
+                return array.reshape(*array.shape[:-2], self._shape[0])
+        return array
+
     def run(self, *inputs: npt.ArrayLike) -> Any:
         """Many steps at once: [T, *shape] -> [T, *out], continuing from the current state like T calls of `step`.
 
         With one more leading axis, [N, T, *shape], every one of the N samples starts from a reset, and the state of
-        this session stays as it is. A program without states takes [N, *shape].
+        this session stays as it is. A program without states takes [N, *shape]; one that eats flattened windows also
+        takes them as [N, length, channels].
         """
-        arrays = [np.asarray(a, dtype=np.float32) for a in inputs]
+        arrays = [self.arrange(a) if at == 0 else np.asarray(a, np.float32) for at, a in enumerate(inputs)]
         if len(arrays) != len(self._shapes):
             raise DataError("run", f"takes {len(self._shapes)} inputs, got {len(arrays)}")
         leading = {a.shape[: a.ndim - len(s)] for a, s in zip(arrays, self._shapes, strict=True)}

@@ -74,6 +74,7 @@ def verify_artifact(
     """
     step = session.artifact.graph.entries["step"]
     shape = session.artifact.graph.tensors[step.inputs[0]].shape
+    x = session.arrange(x)
     axes = 2 if session.stateful else 1
     if x.ndim != len(shape) + axes or x.shape[axes:] != shape:
         wants = f"[N, T, {', '.join(map(str, shape))}]" if session.stateful else f"[N, {', '.join(map(str, shape))}]"

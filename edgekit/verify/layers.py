@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ class LayerReport:
 
     `worst` is the largest error along the artifact's own trajectory, `isolated` the largest when every step starts from
     the original's states (what this layer and those before it in the same step add); both relative to the larger of 1
-    and the original's value. `step` and `window` say where the layer first diverged; None if it never did.
+    and the original's value. `step` and `window` say where the layer first diverged; None if it never did. `windows` is
+    the largest number of windows beyond the tolerance in one step, `by_step` the largest error of each step.
     """
 
     name: str
@@ -35,6 +36,7 @@ class LayerReport:
     step: int | None = None
     window: int | None = None
     windows: int = 0
+    by_step: list[float] = field(default_factory=list)
 
 
 def layer_names(original: Graph, program: Graph) -> dict[str, str]:
@@ -89,7 +91,8 @@ def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[Layer
             left = theirs.updates[state] if state in theirs.updates else key if state is None else state
             right = ours.updates[state] if state in ours.updates else key if state is None else state
             errors = _errors(values_a[left], values_b[right])
-            layer.worst = max(layer.worst, float(errors.max()))
+            layer.by_step.append(float(errors.max()))
+            layer.worst = max(layer.worst, layer.by_step[-1])
             if alone is not None:
                 layer.isolated = max(layer.isolated, float(_errors(values_a[left], alone[right]).max()))
             beyond = errors > DIVERGED

@@ -12,7 +12,11 @@ from edgekit.ir import SPIKE, Graph
 from edgekit.reference import Interpreter
 
 PORTABLE = ("-DEK_FORCE_PORTABLE",)
-VARIANTS = [("zig", ()), ("gcc", ()), ("clang", ()), ("gcc", PORTABLE), ("clang", PORTABLE)]
+VARIANTS = [
+    ("zig", ()),
+    ("gcc", PORTABLE),
+    *(pytest.param(*v, marks=pytest.mark.slow) for v in (("gcc", ()), ("clang", ()), ("clang", PORTABLE))),
+]
 EXACT = (
     "transpose",
     "expand",
@@ -66,6 +70,7 @@ def test_every_op_equals_the_reference(compiler: str, flags: tuple[str, ...]) ->
         compare(slices, got, expect(graph, x, s))
 
 
+@pytest.mark.slow
 def test_every_op_on_the_emulated_core() -> None:
     graph, slices = everything()
     graph = lowered(graph)

@@ -48,9 +48,10 @@ EK_INLINE void ek_spikes_clear(ek_spikes *s) {
         op##_word(m, w, take < 32u ? (1u << take) - 1u : 0xffffffffu, &spikes); \
     } \
     static EK_NOINLINE void op(model *m) { \
+        const uint32_t whole = (n) / 32u, rest = (n) % 32u; \
         uint32_t w; \
-        for (w = 0; w < (n) / 32u; ++w) op##_take(m, w, 32u); \
-        if ((n) % 32u) op##_take(m, (n) / 32u, (n) % 32u); \
+        for (w = 0; w < whole; ++w) op##_take(m, w, 32u); \
+        if (rest) op##_take(m, whole, rest); \
     }
 
 #endif

@@ -1,0 +1,101 @@
+"""Where states start: what the module holds, what it was given, zero, or what it assigns first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.errors import ModelError
+from edgekit.frontends.calls import Subject, repeated, running, shapes
+from edgekit.frontends.slots import Slot, clone, leaves
+from edgekit.frontends.step import Step, Tensors
+
+
+def first_values(found: Subject, step: Step, names: Sequence[str], templates: Tensors) -> Tensors:
+    """First values without the batch axis: those with which the step repeats what the fresh module does by itself.
+
+    Tried in this order: what the module holds and was given; zero; what a lazily starting module assigns first.
+    `templates` are states [batch, ...] that show shape and dtype. ModelError when none of these is right.
+    """
+    if not names:
+        return ()
+    noise = tuple(torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) for x in found.examples)
+    assigned: dict[Slot, Tensor] = {}
+    expected = []
+    for inputs in (found.examples, noise):
+        fresh = clone(found.module)
+        with running(found.thing), _first_assignments(fresh, step.slots, assigned):
+            outputs, state = step.form.call(fresh, inputs, repeated(found.given, found.batch))
+        after = (*(slot.peek(fresh) for slot in step.slots), *(t for _, t in leaves(state)))
+        expected.append((inputs, (*(t for _, t in leaves(outputs)), *after)))
+
+    _check_rows(found.thing, [name for name, _ in shapes(found.given)], [t for _, t in leaves(found.given)])
+    untouched, count = clone(found.module), len(step.slots)
+    zeros = [torch.zeros_like(t) for t in templates]
+    passed = [t for _, t in leaves(repeated(found.given, found.batch))] or zeros[count:]
+    held = [slot.peek(untouched) for slot in step.slots]
+    lazy = [assigned.get(slot) for slot in step.slots]
+    for slot_values in (held, [None] * count, lazy):
+        start = [_fitting(v, z) for v, z in zip([*slot_values, *passed], zeros, strict=True)]
+        if all(_same(step(inputs, tuple(start)), values) for inputs, values in expected):
+            break
+    else:
+        raise ModelError(
+            found.thing,
+            "starts from states that cannot be told from outside",
+            "pass them as example: (x, state), or let the attributes hold their first values",
+            names,
+        )
+    _check_rows(found.thing, names, start)
+    return tuple(value[0].clone() for value in start)
+
+
+def _check_rows(thing: str, names: Sequence[str], values: Sequence[Tensor]) -> None:
+    """Refuse first values that differ from sample to sample."""
+    unlike = [n for n, v in zip(names, values, strict=True) if not _equal(v, v[:1].expand_as(v))]
+    if unlike:
+        raise ModelError(thing, "starts differently for each sample of the batch", "reset the module first", unlike)
+
+
+def _fitting(value: Tensor | None, zero: Tensor) -> Tensor:
+    """A value in the shape of a state, or zero where it does not fit."""
+    if value is None or value.numel() == 0 or value.dtype is not zero.dtype:
+        return zero
+    try:
+        return value.detach().expand_as(zero).clone()
+    except RuntimeError:
+        return zero
+
+
+def _same(result: tuple[Tensors, Tensors], expected: Sequence[Tensor | None]) -> bool:
+    values = (*result[0], *result[1])
+    return len(values) == len(expected) and all(
+        b is None or _equal(a, b) for a, b in zip(values, expected, strict=True)
+    )
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+@contextmanager
+def _first_assignments(module: nn.Module, wanted: tuple[Slot, ...], seen: dict[Slot, Tensor]) -> Iterator[None]:
+    """Note the first tensor that is assigned to each wanted attribute: a lazy module starts with it."""
+    by_place = {(id(module.get_submodule(s.owner)), s.attribute): s for s in wanted if not s.keys}
+    original = nn.Module.__setattr__
+
+    def watch(self: nn.Module, name: str, value: Any) -> None:
+        slot = by_place.get((id(self), name))
+        if slot is not None and isinstance(value, Tensor):
+            seen.setdefault(slot, value.detach().clone())
+        original(self, name, value)
+
+    nn.Module.__setattr__ = watch  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__setattr__ = original  # type: ignore[method-assign]

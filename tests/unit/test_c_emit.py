@@ -1,0 +1,128 @@
+"""The emitter: kernel selection, struct layout, refusals, and the text that users read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekit.backends.c import SUPPORTED, Program, emit
+from edgekit.backends.c.layout import make_layout
+from edgekit.backends.c.program import kernel_files
+from edgekit.backends.c.select import MAX_EVENTS, kernel_of, linear_kernel
+from edgekit.errors import GraphError, UnsupportedError
+from edgekit.ir import OPS, SPIKE, Graph, GraphBuilder
+from edgekit.passes.pipelines import LOWER, run_passes
+from edgekit.passes.plan_memory import plan_memory
+
+
+def emitted(graph: Graph) -> Program:
+    return emit(graph, plan_memory(graph))
+
+
+def spiking(n: int = 40, **attrs: str) -> Graph:
+    b = GraphBuilder("spiking")
+    x, w = b.input("x", (n,)), b.const("w", np.ones((3, n)))
+    b.output(b.op("linear", b.op("gt", x, b.const("zero", 0.0)), w, **attrs))
+    return run_passes(b.build(), LOWER)
+
+
+def test_every_supported_op_is_in_the_op_table() -> None:
+    assert set(OPS) >= SUPPORTED
+
+
+def test_kernels_are_listed_with_their_symbols() -> None:
+    program = emitted(spiking())
+    assert [(k.op, k.kind, k.kernel) for k in program.kernels] == [
+        (0, "fused", "map_spike"),
+        (1, "linear", "linear_event_f32"),
+    ]
+    assert program.kernels[1].symbol == "ek_spiking_step_op1_linear_event_f32"
+
+
+def test_the_form_and_the_length_choose_the_kernel() -> None:
+    assert emitted(spiking(form="dense")).kernels[1].kernel == "linear_masked_f32"
+    graph = spiking(MAX_EVENTS + 1)
+    op = graph.entries["step"].ops[1]
+    assert linear_kernel(graph, *op.inputs[:2], form="event") == "linear_masked_f32", "a list cannot index so many"
+
+
+def test_a_memory_update_is_a_table_when_it_is_small() -> None:
+    def kernel(order: int, dtype: bool) -> str:
+        b = GraphBuilder("memory")
+        m, u = (b.input(n, (5, k), *([SPIKE] if dtype else [])) for n, k in (("m", order), ("u", 1)))
+        b.output(b.op("memory_update", m, b.const("a", np.eye(order)), u, b.const("b", np.ones((order, 1)))))
+        graph = b.build()
+        return kernel_of(graph, graph.entries["step"].ops[0])
+
+    assert kernel(7, True) == "memory_table_f32"
+    assert kernel(8, True) == "memory_event_f32"
+    assert kernel(4, False) == "memory_dense_f32"
+
+
+def test_the_struct_is_whole_cache_lines() -> None:
+    graph = spiking()
+    layout = make_layout(graph, plan_memory(graph))
+    assert all(f.nbytes % 64 == 0 for f in layout.fields)
+    assert emitted(graph).struct_bytes == layout.struct_bytes
+
+
+def test_everything_without_a_kernel_is_listed_at_once() -> None:
+    b = GraphBuilder("raw")
+    x = b.input("x", (4,))
+    b.output(b.op("exp", b.op("neg", x, source="a.b"), source="a.c"))
+    b.entry("reset")
+    b.output(b.input("y", (2,)))
+    with pytest.raises(UnsupportedError) as caught:
+        emitted(b.build())
+    text = str(caught.value)
+    assert "neg in entry step (from a.b)" in text
+    assert "exp in entry step (from a.c)" in text
+    assert "entry reset" in text
+
+
+def test_padding_is_eight_or_sixteen() -> None:
+    graph = spiking()
+    with pytest.raises(GraphError, match="padding 12"):
+        emit(graph, plan_memory(graph), pad=12)
+
+
+def test_states_that_exchange_their_values_are_refused() -> None:
+    b = GraphBuilder("exchange")
+    left, right = b.state("left", np.zeros(3)), b.state("right", np.ones(3))
+    b.update("left", right)
+    b.update("right", left)
+    b.output(b.op("neg", b.input("x", (3,))))
+    with pytest.raises(UnsupportedError, match="exchanges states"):
+        emitted(run_passes(b.build(), LOWER))
+
+
+def test_a_shift_register_is_committed_from_its_end() -> None:
+    b = GraphBuilder("shift")
+    states = [b.state(f"s{i}", np.full(3, i)) for i in range(3)]
+    x = b.input("x", (3,))
+    for state, value in zip(states, (x, *states), strict=False):
+        b.update(state, value)
+    b.output(b.op("neg", states[2]))
+    text = emitted(run_passes(b.build(), LOWER)).files["ek_shift.c"]
+    order = [text.index(f"ek_copy_f32(m->s{at}_s{at}") for at in (2, 1, 0)]
+    assert order == sorted(order), "each state is read before it is overwritten"
+
+
+def test_names_cannot_leave_their_comment() -> None:
+    b = GraphBuilder("comment")
+    b.output(b.op("sum", b.input("x", (4,)), axis=0, source="evil */ int x; /*\nline"))
+    text = emitted(b.build()).files["ek_comment.c"]
+    assert "evil * / int x; / * line" in text
+
+
+def test_the_same_graph_gives_the_same_text() -> None:
+    assert dict(emitted(spiking()).files) == dict(emitted(spiking()).files)
+
+
+def test_the_program_brings_its_kernels() -> None:
+    program = emitted(spiking())
+    assert set(kernel_files()) <= set(program.files)
+    assert {"ek/simd.h", "ek/simd/neon.h", "ek/simd/avx2.h", "ek/simd/avx512.h", "ek/simd/portable.h"} <= set(
+        program.files
+    )
+    assert program.main in program.files

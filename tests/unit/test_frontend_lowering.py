@@ -1,0 +1,289 @@
+"""The lowering table against torch: many calls at once through the replay check, and what is refused, all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgekit.errors import ReplayError, UnsupportedError
+from edgekit.frontends import import_module
+from edgekit.frontends.discover import discover
+from edgekit.frontends.replay import replay
+from edgekit.ir import from_text, to_text
+from edgekit.models import L2MU, MLP
+
+Function = Callable[[Tensor], Tensor]
+X = torch.randn(2, 6, generator=torch.Generator().manual_seed(4))
+W = torch.randn(4, 6, generator=torch.Generator().manual_seed(5))
+C = torch.linspace(-1, 1, 6)
+
+
+class Many(nn.Module):
+    """Every function of a group of the same input, as named outputs."""
+
+    def __init__(self, functions: dict[str, Function]) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {name: function(x) for name, function in self.functions.items()}
+
+
+GROUPS: dict[str, dict[str, Function]] = {
+    "unary": {
+        "neg": lambda x: -x,
+        "abs": torch.abs,
+        "sign": torch.sign,
+        "exp": torch.exp,
+        "log": lambda x: torch.log(x.abs() + 0.5),
+        "log1p": lambda x: torch.log1p(x.abs()),
+        "expm1": torch.expm1,
+        "sqrt": lambda x: torch.sqrt(x.abs()),
+        "rsqrt": lambda x: torch.rsqrt(x.abs() + 1),
+        "reciprocal": lambda x: torch.reciprocal(x.abs() + 1),
+        "square": torch.square,
+        "cube": lambda x: x**3,
+        "root": lambda x: (x * x) ** 0.5,
+        "inverse": lambda x: (x * x + 1) ** -1,
+        "two_to_the": lambda x: 2**x,
+    },
+    "arithmetic": {
+        "alpha": lambda x: torch.add(x, C, alpha=0.5),
+        "rsub": lambda x: 1 - x,
+        "rsub_alpha": lambda x: torch.rsub(x, 2.0, alpha=3),
+        "division": lambda x: x / 3 + C / (x * x + 1),
+        "float_of_bool": lambda x: (x > 0) * C,
+        "both": lambda x: torch.maximum(x, C) + torch.minimum(x, -C),
+        "clamp": lambda x: x.clamp(-0.5, 0.5) + x.clamp(min=0.1) + torch.clamp(x, max=C),
+        "lerp": lambda x: torch.lerp(x, C, 0.25),
+        "addcmul": lambda x: torch.addcmul(x, x, C, value=0.5) + torch.addcdiv(x, C, x * x + 1),
+    },
+    "activations": {
+        "relu6": F.relu6,
+        "hardtanh": F.hardtanh,
+        "silu": F.silu,
+        "leaky": lambda x: F.leaky_relu(x, 0.2),
+        "elu": lambda x: F.elu(x, 1.5) + F.selu(x) + F.celu(x, 2.0),
+        "softplus": lambda x: F.softplus(x) + F.softplus(x, 2.0, 5.0),
+        "gelu": lambda x: F.gelu(x, approximate="tanh"),
+        "hard": lambda x: F.hardsigmoid(x) + F.hardswish(x),
+        "threshold": lambda x: F.threshold(x, 0.3, -1.0),
+        "prelu": lambda x: F.prelu(x, torch.tensor([0.3])),
+        "softmax": lambda x: F.softmax(x, -1) + F.log_softmax(x.reshape(-1, 2, 3), 2).reshape(-1, 6),
+        "mish": F.mish,
+        "softsign": F.softsign,
+    },
+    "choice": {
+        "where": lambda x: torch.where(x > 0.2, x, -1.0) + torch.where(x > C, C, x),
+        "masked": lambda x: x.masked_fill(x < 0, 0.5),
+        "logic": lambda x: ((x > 0) & (x < 1) | ~(x >= C)).float(),
+        "not_equal": lambda x: ((x != 0) & (x.sign() == 1)).float(),
+        "difference": lambda x: (x - 0.5 > 0).float() * 2,
+        "heaviside": lambda x: torch.heaviside(x - C, torch.tensor(0.0)) + torch.heaviside(x, torch.tensor(1.0)),
+        "spikes": lambda x: x > 0.5,
+        "not": lambda x: torch.logical_not(x > 0.5),
+    },
+    "products": {
+        "linear": lambda x: F.linear(x, W, C[:4]),
+        "matmul": lambda x: x @ W.T,
+        "vector": lambda x: (x @ C)[:, None],
+        "addmm": lambda x: torch.addmm(C[:4], x, W.T, beta=0.5, alpha=2),
+        "per_channel": lambda x: F.linear(x.reshape(-1, 2, 3), W[:, :3]),
+        "from_the_left": lambda x: torch.matmul(W[:, :3], x.reshape(-1, 3, 2)),
+        "outer": lambda x: F.linear(x.unsqueeze(-1), W[:, :1]),
+    },
+    "normalisation": {
+        "batch": lambda x: F.batch_norm(x, C, C.abs() + 1, C, -C, training=False),
+        "batch_plain": lambda x: F.batch_norm(x.reshape(-1, 2, 3), C[:2], C[:2].abs() + 1),
+        "layer": lambda x: F.layer_norm(x, (6,), C, -C),
+        "layer_two": lambda x: F.layer_norm(x.reshape(-1, 2, 3), (2, 3), C.reshape(2, 3)),
+        "by_hand": lambda x: (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True) + 1e-5),
+    },
+    "reductions": {
+        "sum": lambda x: x.reshape(-1, 2, 3).sum((1, 2), keepdim=True) + x.reshape(-1, 2, 3).sum(1)[:, :1, None],
+        "mean": lambda x: x.mean(-1, keepdim=True),
+        "amax": lambda x: x.reshape(-1, 2, 3).amax(2) + x.reshape(-1, 2, 3).amin(2),
+        "max": lambda x: x.max(1, keepdim=True).values + x.min(1, keepdim=True).values,
+        "dropout": lambda x: F.dropout(x, 0.5, training=False),
+    },
+    "movement": {
+        "transpose": lambda x: x.reshape(-1, 2, 3).transpose(1, 2).reshape(-1, 6),
+        "permute": lambda x: x.reshape(-1, 2, 3, 1).permute(0, 3, 1, 2),
+        "movedim": lambda x: x.reshape(-1, 1, 2, 3).movedim(1, 3),
+        "cat": lambda x: torch.cat([x, C.expand(x.shape[0], 6), torch.zeros_like(x)], 1),
+        "stack": lambda x: torch.stack([x, -x], 2),
+        "slices": lambda x: x[:, 1:5:2] + x[:, -2:] + x[:, 3].unsqueeze(1),
+        "parts": lambda x: x.chunk(3, 1)[1] + x.split(2, 1)[2] + torch.split(x, [1, 2, 3], 1)[1],
+        "unbind": lambda x: x.reshape(-1, 2, 3).unbind(1)[1],
+        "repeat": lambda x: x.repeat(1, 2),
+        "expand": lambda x: x.unsqueeze(1).expand(-1, 3, -1),
+        "gather": lambda x: x[:, [5, 0, 2]] + x.index_select(1, torch.tensor([1, 1, 3])),
+        "reorder": lambda x: x.flip(1) + x.roll(2, 1),
+        "pad": lambda x: F.pad(x, (1, 2), value=0.5),
+        "fresh": lambda x: x + x.new_zeros(x.shape[0], 6) + torch.ones(x.shape[0], 6),
+    },
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_calls_are_lowered_as_torch_computes_them(group: str) -> None:
+    imported = import_module(Many(GROUPS[group]), X, name=group)
+    assert set(imported.graph.entries["step"].outputs) == set(GROUPS[group])
+    assert {v.name for v in imported.report.values} == set(GROUPS[group])
+    assert imported.report.worst_error < 1e-5
+    assert imported.report.spikes_differing == 0
+    assert to_text(from_text(to_text(imported.graph), _arrays(imported.graph))) == to_text(imported.graph)
+
+
+def _arrays(graph: object) -> dict[str, np.ndarray]:
+    from edgekit.ir import Graph, to_document
+
+    assert isinstance(graph, Graph)
+    return to_document(graph)[1]
+
+
+def test_sequential_with_everything_in_it() -> None:
+    layers = [
+        nn.Linear(6, 8),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.LayerNorm(8),
+        nn.Linear(8, 3),
+        nn.Softmax(1),
+    ]
+    imported = import_module(nn.Sequential(*layers), X, name="net")
+    assert imported.report.worst_error < 1e-5
+    assert {op.source for _, op in imported.graph.ops()} == {"0", "1", "2", "4", "5", "6"}
+
+
+def test_l2mu_becomes_plain_ops() -> None:
+    module = L2MU(inputs=6, hidden=5, memory=4, order=3, outputs=2, theta=8.0, neuron="synaptic", per_neuron=True)
+    graph = import_module(module, None, name="l2mu", dt=0.05).graph
+    kinds = {op.kind for _, op in graph.ops()}
+    assert kinds == {"linear", "mul", "add", "sub", "gt", "cast", "reshape"}
+    assert {s.tensor for s in graph.states} == set(module.names)
+    assert graph.tensors["y"].dtype.name == "spike"
+    assert graph.dt == 0.05
+
+
+def test_the_same_module_gives_the_same_graph() -> None:
+    module = MLP(sizes=[6, 5, 3])
+    assert import_module(module, X, name="a").graph.hash() == import_module(module, None, name="a").graph.hash()
+
+
+class Inner(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.erf(torch.cumsum(x, 1)) + x @ x[:, :, None].transpose(1, 2).reshape(-1, 6, 1)[0]
+
+
+class Unsupported(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 3)
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(torch.sort(self.conv(x.unsqueeze(1)).flatten(1), 1).values)
+
+
+def test_all_unsupported_calls_are_listed_at_once_with_path_and_remedy() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        import_module(Unsupported(), X, name="m")
+    items = "\n".join(caught.value.items)
+    assert re.search(r"aten\.conv\w+ in conv: has no row.*; use linear layers on a flattened window", items)
+
+
+class TwoFaults(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.act(x), torch.cumsum(x, 1)
+
+
+def test_independent_faults_are_both_listed() -> None:
+    with pytest.raises(UnsupportedError, match="2 operations cannot be lowered") as caught:
+        import_module(TwoFaults(), X, name="m")
+    assert caught.value.items == (
+        "aten.gelu in act: needs the error function; use GELU(approximate='tanh')",
+        "aten.cumsum: has no row in the lowering table; carry the sum as a state",
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda x: x * x.shape[0], "batch"),
+        (lambda x: x @ x[:, :, None].reshape(-1, 6, 1)[:1].reshape(6, 1), "batch"),
+        (lambda x: torch.bmm(x.reshape(-1, 2, 3), x.reshape(-1, 3, 2)), "change"),
+        (lambda x: (x > 0).sum(1, keepdim=True), "int64"),
+        (lambda x: x.double(), "float64"),
+        (lambda x: x.argmax(1, keepdim=True), "decision|int64"),
+        (lambda x: x.std(1, keepdim=True) ** 1.7, "exponent|lowered"),
+    ],
+)
+def test_refusals_say_why(function: Function, says: str) -> None:
+    with pytest.raises(UnsupportedError, match=says):
+        import_module(Many({"y": function}), X, name="m")
+
+
+def test_normalising_with_batch_statistics_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="batch"):
+        import_module(nn.BatchNorm1d(6, track_running_stats=False), X, name="m")
+
+
+# --- the replay check ------------------------------------------------------------------------------------------------
+
+
+class Clock(nn.Module):
+    """Fires once in 24 steps, where 0.1 has been added up to about two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phase = torch.zeros(1, 1)
+        self.register_buffer("threshold", torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        phase = self.phase + 0.1 + 0 * x[:, :1]
+        spikes = (phase > self.threshold).float()
+        self.phase = phase * (1 - spikes)
+        return spikes
+
+
+def _with_constant(name: str, change: float) -> tuple[object, object]:
+    found = discover(Clock(), X)
+    graph = import_module(Clock(), X, name="clock").graph
+    tensor = graph.tensors[name]
+    assert tensor.data is not None
+    changed = dataclasses.replace(tensor, data=np.float32(tensor.data + change))
+    return found, graph.replace(tensors={**graph.tensors, name: changed})
+
+
+def test_replay_refuses_a_graph_that_differs() -> None:
+    found, graph = _with_constant("threshold", 0.15)
+    with pytest.raises(ReplayError, match=r"y, step 19: 1 spikes differ"):
+        replay(found, graph)  # type: ignore[arg-type]
+    found, graph = _with_constant("const.0.1", 0.001)
+    with pytest.raises(ReplayError, match=r"state phase, step 0: relative error 0\.00"):
+        replay(found, graph)  # type: ignore[arg-type]
+
+
+def test_replay_excuses_spikes_that_rounding_decides_and_counts_them() -> None:
+    phase, below = np.float32(0), 0.0
+    while phase <= 2.0:
+        phase = np.float32(phase + np.float32(0.1))
+    below = float(phase) - 2.0
+    assert below < 1e-5, "the sum passes the threshold by rounding alone"
+    found, graph = _with_constant("threshold", below)
+    report = replay(found, graph)  # type: ignore[arg-type]
+    assert report.excused == report.spikes_differing == report.batch
+    assert report.spikes_fired == report.batch

@@ -1,0 +1,341 @@
+"""State discovery: which attributes and arguments are states, where they start, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgekit.errors import EdgekitError, ModelError, ReplayError, UnsupportedError, UsageError
+from edgekit.frontends import Imported, import_module
+from edgekit.reference import Interpreter
+
+X = torch.randn(2, 5, generator=torch.Generator().manual_seed(3))
+
+
+def states_of(imported: Imported) -> list[str]:
+    return [s.tensor for s in imported.graph.states]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+class Lif(nn.Module):
+    """A hand-written neuron whose membrane is a plain attribute that starts as None."""
+
+    def __init__(self, rest: float = 0.0, threshold: float = 0.5) -> None:
+        super().__init__()
+        self.fc = nn.Linear(5, 7)
+        self.tau = nn.Parameter(torch.rand(7) + 1)
+        self.rest, self.threshold = rest, threshold
+        self.mem: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mem is None:
+            self.mem = torch.full((x.shape[0], 7), self.rest)
+        self.mem = self.mem * torch.exp(-1 / self.tau) + self.fc(x)
+        spikes = (self.mem >= self.threshold).float()
+        self.mem = self.mem * (1 - spikes) + self.rest * spikes
+        return spikes
+
+
+class InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(5, 3)
+        self.register_buffer("trace", torch.zeros(1, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.trace.mul_(0.9).add_(self.fc(x))
+        return torch.tanh(self.trace)
+
+
+class Nested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(5, 3)
+        self.hidden: tuple[Tensor, dict[str, Tensor]] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, rest = self.hidden or (torch.zeros(x.shape[0], 3), {"slow": torch.zeros(x.shape[0], 3)})
+        a = 0.5 * a + self.fc(x)
+        self.hidden = (a, {"slow": 0.9 * rest["slow"] + a})
+        return self.hidden[1]["slow"]
+
+
+class Passed(nn.Module):
+    """Takes and gives back its state, in the way `shape` says."""
+
+    def __init__(self, shape: str) -> None:
+        super().__init__()
+        self.shape, self.fc = shape, nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        if state is None:
+            state = {"v": torch.zeros(x.shape[0], 3)} if self.shape == "dict" else torch.zeros(x.shape[0], 3)
+        v = state["v"] if self.shape == "dict" else state
+        v = 0.7 * v + self.fc(x)
+        return torch.relu(v), {"v": v} if self.shape == "dict" else v
+
+
+def test_plain_attribute_that_starts_as_none() -> None:
+    imported = import_module(Lif(), X, name="lif")
+    assert states_of(imported) == ["mem"]
+    assert imported.report.spikes_fired > 0
+    assert imported.report.spikes_differing == 0
+
+
+def test_lazy_state_starts_where_the_module_puts_it() -> None:
+    imported = import_module(Lif(rest=-0.25), X, name="lif")
+    np.testing.assert_array_equal(imported.graph.states[0].init, np.full(7, -0.25, np.float32))
+    assert "mem: starts at a non-zero value" in imported.notes
+
+
+def test_a_membrane_that_silence_keeps_at_zero_is_a_state() -> None:
+    module = Lif()
+    nn.init.zeros_(module.fc.bias)
+    assert states_of(import_module(module, torch.zeros(2, 5), name="lif")) == ["mem"]
+
+
+def test_buffer_changed_in_place_with_a_fixed_batch_of_one() -> None:
+    imported = import_module(InPlace(), X[:1], name="m")
+    assert states_of(imported) == ["trace"]
+    assert imported.report.batch == 1
+    assert any("fixed batch" in note for note in imported.notes)
+
+
+def test_tensors_inside_containers() -> None:
+    assert states_of(import_module(Nested(), X, name="m")) == ["hidden.0", "hidden.1.slow"]
+
+
+def test_stale_state_of_another_batch_is_not_the_first_value() -> None:
+    module = nn.Sequential(nn.Linear(5, 4))
+    snn = pytest.importorskip("snntorch")
+    module.append(snn.Leaky(0.9, init_hidden=True))
+    module(torch.ones(7, 5))  # leaves a membrane with a gradient history behind
+    assert module[1].mem.requires_grad
+    imported = import_module(module, X, name="m")
+    assert not imported.graph.states[0].init.any()
+
+
+def test_first_value_that_the_module_holds() -> None:
+    module = Lif()
+    module.mem = torch.full((1, 7), 0.125)
+    imported = import_module(module, X, name="m")
+    np.testing.assert_array_equal(imported.graph.states[0].init, np.full(7, 0.125, np.float32))
+
+
+def test_rows_that_start_differently_are_refused() -> None:
+    module = Lif()
+    module.mem = torch.randn(2, 7)
+    with pytest.raises(ModelError, match="starts differently for each sample"):
+        import_module(module, X, name="m")
+
+
+@pytest.mark.parametrize(("shape", "state"), [("tensor", "state"), ("dict", "v")])
+def test_state_that_is_passed(shape: str, state: str) -> None:
+    imported = import_module(Passed(shape), X, name="m")
+    assert states_of(imported) == [state]
+    assert imported.graph.entries["step"].outputs == ("y",)
+
+
+def test_state_that_is_given_with_the_example_starts_there() -> None:
+    imported = import_module(Passed("tensor"), (X, torch.full((2, 3), 0.5)), name="m")
+    np.testing.assert_array_equal(imported.graph.states[0].init, np.full(3, 0.5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("cell", "states"),
+    [(nn.LSTMCell, ["h", "c"]), (nn.GRUCell, ["h"]), (nn.RNNCell, ["h"])],
+)
+def test_torch_cells(cell: type[nn.Module], states: list[str]) -> None:
+    imported = import_module(cell(5, 6), X, name="cell")
+    assert states_of(imported) == states
+    assert imported.report.worst_error < 1e-5
+
+
+def test_several_inputs_keep_their_names() -> None:
+    class Two(nn.Module):
+        def forward(self, left: Tensor, right: Tensor) -> Tensor:
+            return left[:, :2] * right
+
+    imported = import_module(Two(), (X, X[:, :2]), name="two")
+    assert imported.graph.entries["step"].inputs == ("left", "right")
+
+
+def test_another_method_can_be_the_step() -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("the sequence form")
+
+        def advance(self, x: Tensor) -> Tensor:
+            return torch.relu(x)
+
+    assert import_module(Model(), X, name="m", method="advance").provenance["method"] == "advance"
+    with pytest.raises(UsageError, match="no method 'walk'"):
+        import_module(Model(), X, name="m", method="walk")
+    with pytest.raises(ModelError, match="the sequence form"):
+        import_module(Model(), X, name="m")
+
+
+def test_the_module_is_left_as_it_was() -> None:
+    module = nn.Sequential(Lif(), nn.Dropout(0.5)).train()
+    lif = module[0]
+    assert isinstance(lif, Lif)
+    lif.mem = torch.zeros(2, 7)
+    held, version = lif.mem, lif.mem._version
+    import_module(module, X, name="m")
+    assert lif.mem is held
+    assert held._version == version
+    assert module.training
+
+    class Broken(Lif):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.svdvals(x * super().forward(x).sum())
+
+    broken = Broken()
+    with pytest.raises(EdgekitError):
+        import_module(broken, X, name="m")
+    assert broken.mem is None
+
+
+class Refused:
+    """Modules that cannot become a step, each with what its error says."""
+
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = torch.zeros(2, 0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = torch.cat([self.seen, x[:, :1]], 1)
+            return self.seen.sum(1, keepdim=True)
+
+    class Recording(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.record: list[Tensor] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.record.append(x)
+            return x
+
+    class Mixing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x - x.mean(0)
+
+    class Squeezing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :1].squeeze().unsqueeze(-1)
+
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 100 else -x
+
+    class Learning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(5), requires_grad=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.weight.mul_(0.9)
+            return x * self.weight
+
+    class Unbatched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean = torch.zeros(5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.mean = 0.9 * self.mean + x[0]
+            return x - self.mean
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.steps += 1
+            return x * self.steps
+
+    class Late(nn.Module):
+        """Changes its mind after the few steps that discovery runs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.steps += 1
+            return x if self.steps <= 8 else -x
+
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 0.1 * torch.rand_like(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "says"),
+    [
+        (Refused.Growing(), UnsupportedError, "grows from step to step"),
+        (Refused.Recording(), UnsupportedError, "grows from step to step"),
+        (Refused.Mixing(), UnsupportedError, "mixes the samples of a batch"),
+        (Refused.Squeezing(), UnsupportedError, "batch"),
+        (Refused.Branching(), UnsupportedError, "branches on the value"),
+        (Refused.Learning(), UnsupportedError, "changes its own parameters"),
+        (Refused.Unbatched(), UnsupportedError, "without a leading batch axis"),
+        (Refused.Counting(), UnsupportedError, "different results for the same inputs"),
+        (nn.LSTM(5, 3), UnsupportedError, "torch.nn.LSTMCell"),
+        (Refused.Noisy(), UnsupportedError, "different results for the same inputs"),
+        (Refused.Late(), ReplayError, "y, step 8"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_refused_with_a_reason(module: nn.Module, error: type[EdgekitError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        import_module(module, X, name="m")
+
+
+def test_a_counter_that_does_not_matter_is_left_out() -> None:
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.tensor(0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return torch.relu(x)
+
+    imported = import_module(Counted(), X, name="m")
+    assert not imported.graph.states
+    assert any(note.startswith("calls: a counter") for note in imported.notes)
+
+
+def test_float64_models_become_float32_with_a_note() -> None:
+    module = nn.Sequential(nn.Linear(5, 3)).double()
+    imported = import_module(module, X, name="m")
+    assert "float64 weights are converted as float32" in imported.notes
+    assert module[0].weight.dtype is torch.float64
+
+
+@pytest.mark.parametrize("example", [torch.ones(5), 3.0, (), None])
+def test_example_without_a_batch_axis(example: object) -> None:
+    with pytest.raises(UsageError, match="example input"):
+        import_module(nn.Linear(5, 3), example, name="m")
+
+
+def test_passed_state_and_interpreter_agree_over_a_long_stream() -> None:
+    module = Lif(rest=-0.1)
+    imported = import_module(module, X, name="m")
+    stream = torch.randn(3, 100, 5)
+    with torch.no_grad():
+        module.mem = None
+        expected = torch.stack([module(stream[:, t]) for t in range(100)], 1)
+    outputs, _ = Interpreter(imported.graph).run({"x": stream.numpy()})
+    np.testing.assert_array_equal(outputs["y"], expected.numpy().astype(bool))
