@@ -694,6 +694,6 @@ def _pad(low: Lowering, call: Call) -> Live:
         sides = []
         for width in widths[2 * at : 2 * at + 2]:
             shape = (*low.shape(x)[:axis], width, *low.shape(x)[axis + 1 :])
-            sides.append([Known(torch.full(shape, float(call["value"] or 0)), "pad")] if width else [])
+            sides.append([Known(torch.full(shape, float(call["value"] or 0)), "const.pad")] if width else [])
         x = low.emit("concat", *sides[0], x, *sides[1], axis=axis)
     return x

@@ -272,11 +272,11 @@ class Lowering:
         key = key_of(node.target)
         self.source = _module_path(node)
         try:
-            if lost is not None and key != "aten::sym_size":
-                picks_another = key == "getitem" and args[0][0] is not lost
-                return args[0][0][args[0][1]] if picks_another else lost
             if key == "getitem":
-                return args[0][0][args[0][1]]
+                container, at = args[0]
+                return container if isinstance(container, Lost) else container[at]
+            if lost is not None and key != "aten::sym_size":
+                return lost
             if not isinstance(node.target, OpOverload):
                 return _sized(node.target, args)
             if key == "aten::sym_size":

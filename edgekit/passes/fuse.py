@@ -67,6 +67,7 @@ def _fused(cluster: _Cluster, needed: set[str]) -> Op:
 
 def fuse_elementwise(graph: Graph) -> Graph:
     """Fuse elementwise ops into `fused` ops; a lone one becomes a chain of one, so that backends know one form only."""
+    graph = sweep(graph)  # a chain that nothing reads would have no results
     entries: list[Entry] = []
     for entry in graph.entries.values():
         clusters = _clusters(graph, entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def mlp(sizes: tuple[int, ...], seed: int = 0) -> Graph:
     """Fully connected layers with relu between them."""
     rng, b = np.random.default_rng(seed), GraphBuilder("mlp")
     x = b.input("x", (sizes[0],))
-    for at, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for at, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
         w = b.const(f"w{at}", random_weights(rng, n_out, n_in))
         x = b.op("linear", x, w, b.const(f"b{at}", random_weights(rng, n_out)))
         if at < len(sizes) - 2:
@@ -33,7 +34,8 @@ def mlp(sizes: tuple[int, ...], seed: int = 0) -> Graph:
     return b.build()
 
 
-def _leaky(b: GraphBuilder, name: str, current: str, shape: tuple[int, ...], beta: float, threshold: float) -> str:
+def _leaky(b: GraphBuilder, name: str, current: str, *, beta: float, threshold: float) -> str:
+    shape = b.tensor(current).shape
     u = b.state(f"{name}.u", np.zeros(shape))
     thr, decay = b.const(f"{name}.thr", threshold), b.const(f"{name}.beta", beta)
     reset = b.op("mul", b.op("cast", b.op("gt", u, thr), to="float32"), thr)
@@ -43,7 +45,14 @@ def _leaky(b: GraphBuilder, name: str, current: str, shape: tuple[int, ...], bet
 
 
 def l2mu(
-    n: int = 6, hidden: int = 128, channels: int = 64, order: int = 4, classes: int = 7, seed: int = 0, thr: float = 1.0
+    *,
+    n: int = 6,
+    hidden: int = 128,
+    channels: int = 64,
+    order: int = 4,
+    classes: int = 7,
+    seed: int = 0,
+    thr: float = 1.0,
 ) -> Graph:
     """The L2MU of MODELS.md with Leaky populations; a low `thr` makes it lively."""
     rng, b = np.random.default_rng(seed), GraphBuilder("l2mu")
@@ -58,14 +67,14 @@ def l2mu(
         ]
         return b.op("add", b.op("add", parts[0], parts[1]), parts[2])
 
-    s_u = _leaky(b, "u", total("e", channels, m), (channels,), 0.6, 0.6 * thr)
+    s_u = _leaky(b, "u", total("e", channels, m), beta=0.6, threshold=0.6 * thr)
     a, drive = b.const("A", random_weights(rng, order, order)), b.const("B", random_weights(rng, order, 1))
     folded = b.op("reshape", m, shape=(channels, order))
     i_m = b.op("add", b.op("linear", folded, a), b.op("linear", b.op("reshape", s_u, shape=(channels, 1)), drive))
-    s_m = b.op("reshape", _leaky(b, "m", i_m, (channels, order), 0.4, 0.3 * thr), shape=(channels * order,))
-    s_h = _leaky(b, "h", total("w", hidden, s_m), (hidden,), 0.6, 0.7 * thr)
+    s_m = b.op("reshape", _leaky(b, "m", i_m, beta=0.4, threshold=0.3 * thr), shape=(channels * order,))
+    s_h = _leaky(b, "h", total("w", hidden, s_m), beta=0.6, threshold=0.7 * thr)
     i_o = b.op("linear", s_h, b.const("wo", random_weights(rng, classes, hidden)), b.const("bo", np.zeros(classes)))
-    s_o = _leaky(b, "o", i_o, (classes,), 0.9, 1.0 * thr)
+    s_o = _leaky(b, "o", i_o, beta=0.9, threshold=1.0 * thr)
     b.update("h.s", s_h)
     b.update("m.s", s_m)
     b.output(s_o)

@@ -78,10 +78,7 @@ class Native:
             buffers[-1].data[:] = np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint8)
         shapes = [(*lead, *self.graph.tensors[n].shape) for n in entry.outputs]
         outputs = [Guarded(4 * int(np.prod(shape)), offset=4) for shape in shapes]
-        if steps is None:
-            code = self._call(name, *buffers, *outputs)
-        else:
-            code = self._call("run", steps, *buffers, *outputs)
+        code = self._call(name if steps is None else "run", *([] if steps is None else [steps]), *buffers, *outputs)
         return code, [o.data.view(np.float32).reshape(s).copy() for o, s in zip(outputs, shapes, strict=True)]
 
     def reset(self) -> None:

@@ -22,7 +22,11 @@ SOURCE = r"""
 #include "ek/math.h"
 
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
-#define APPLY(F) static void run_##F(float *y, const float *x) { int i; for (i = 0; i < 64; i += EK_W) ek_store(y + i, ek_##F(ek_load(x + i))); }
+#define APPLY(F) \
+    static void run_##F(float *y, const float *x) { \
+        int i; \
+        for (i = 0; i < 64; i += EK_W) ek_store(y + i, ek_##F(ek_load(x + i))); \
+    }
 APPLY(exp) APPLY(log) APPLY(tanh) APPLY(sigmoid)
 
 int main(int argc, char **argv) {

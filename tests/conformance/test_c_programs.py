@@ -10,7 +10,7 @@ from c_nets import dyadic, exact, l2mu, learner, lowered, mlp
 from c_runs import Emulated, Native
 
 from edgekit.compress.quantize import quantize_weights_int8
-from edgekit.ir import Graph
+from edgekit.ir import Graph, GraphBuilder
 from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
 from edgekit.reference import Interpreter, pack_states
 
@@ -194,3 +194,22 @@ def test_learning_is_an_entry_like_any_other(engine: str) -> None:
     weights, trace = 40, 40 + 4 * 5 * 37
     assert program.save()[weights:trace] == learned[weights:trace], "a reset keeps what was learned"
     assert program.save()[trace:] == graph.states[1].init.tobytes(), "and gives other states their first value"
+
+
+def test_states_that_exchange_and_shift_their_values() -> None:
+    b = GraphBuilder("moves")
+    x = b.input("x", (3,))
+    left, right = b.state("left", np.arange(3)), b.state("right", np.ones(3))
+    line = [b.state(f"line{i}", np.full(3, i)) for i in range(3)]
+    for state, value in ((left, right), (right, left), *zip(line, (x, *line), strict=False)):
+        b.update(state, value)
+    b.output(left, line[2])
+    graph = lowered(b.build())
+    program, reference = Native(graph, "gcc"), Interpreter(graph)
+    state = reference.initial_state()
+    for t in range(5):
+        x_now = np.full(3, t + 10, np.float32)
+        outputs, state = reference.execute({"x": x_now[None]}, state)
+        _, got = program.entry("step", x_now)
+        for y, wanted in zip(got, outputs.values(), strict=True):
+            np.testing.assert_array_equal(y, wanted[0])

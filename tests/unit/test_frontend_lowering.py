@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edgekit.errors import ReplayError, UnsupportedError
 from edgekit.frontends import import_module
@@ -66,19 +66,19 @@ GROUPS: dict[str, dict[str, Function]] = {
         "addcmul": lambda x: torch.addcmul(x, x, C, value=0.5) + torch.addcdiv(x, C, x * x + 1),
     },
     "activations": {
-        "relu6": F.relu6,
-        "hardtanh": F.hardtanh,
-        "silu": F.silu,
-        "leaky": lambda x: F.leaky_relu(x, 0.2),
-        "elu": lambda x: F.elu(x, 1.5) + F.selu(x) + F.celu(x, 2.0),
-        "softplus": lambda x: F.softplus(x) + F.softplus(x, 2.0, 5.0),
-        "gelu": lambda x: F.gelu(x, approximate="tanh"),
-        "hard": lambda x: F.hardsigmoid(x) + F.hardswish(x),
-        "threshold": lambda x: F.threshold(x, 0.3, -1.0),
-        "prelu": lambda x: F.prelu(x, torch.tensor([0.3])),
-        "softmax": lambda x: F.softmax(x, -1) + F.log_softmax(x.reshape(-1, 2, 3), 2).reshape(-1, 6),
-        "mish": F.mish,
-        "softsign": F.softsign,
+        "relu6": functional.relu6,
+        "hardtanh": functional.hardtanh,
+        "silu": functional.silu,
+        "leaky": lambda x: functional.leaky_relu(x, 0.2),
+        "elu": lambda x: functional.elu(x, 1.5) + functional.selu(x) + functional.celu(x, 2.0),
+        "softplus": lambda x: functional.softplus(x) + functional.softplus(x, 2.0, 5.0),
+        "gelu": lambda x: functional.gelu(x, approximate="tanh"),
+        "hard": lambda x: functional.hardsigmoid(x) + functional.hardswish(x),
+        "threshold": lambda x: functional.threshold(x, 0.3, -1.0),
+        "prelu": lambda x: functional.prelu(x, torch.tensor([0.3])),
+        "softmax": lambda x: functional.softmax(x, -1) + functional.log_softmax(x.reshape(-1, 2, 3), 2).reshape(-1, 6),
+        "mish": functional.mish,
+        "softsign": functional.softsign,
     },
     "choice": {
         "where": lambda x: torch.where(x > 0.2, x, -1.0) + torch.where(x > C, C, x),
@@ -91,19 +91,19 @@ GROUPS: dict[str, dict[str, Function]] = {
         "not": lambda x: torch.logical_not(x > 0.5),
     },
     "products": {
-        "linear": lambda x: F.linear(x, W, C[:4]),
+        "linear": lambda x: functional.linear(x, W, C[:4]),
         "matmul": lambda x: x @ W.T,
         "vector": lambda x: (x @ C)[:, None],
         "addmm": lambda x: torch.addmm(C[:4], x, W.T, beta=0.5, alpha=2),
-        "per_channel": lambda x: F.linear(x.reshape(-1, 2, 3), W[:, :3]),
+        "per_channel": lambda x: functional.linear(x.reshape(-1, 2, 3), W[:, :3]),
         "from_the_left": lambda x: torch.matmul(W[:, :3], x.reshape(-1, 3, 2)),
-        "outer": lambda x: F.linear(x.unsqueeze(-1), W[:, :1]),
+        "outer": lambda x: functional.linear(x.unsqueeze(-1), W[:, :1]),
     },
     "normalisation": {
-        "batch": lambda x: F.batch_norm(x, C, C.abs() + 1, C, -C, training=False),
-        "batch_plain": lambda x: F.batch_norm(x.reshape(-1, 2, 3), C[:2], C[:2].abs() + 1),
-        "layer": lambda x: F.layer_norm(x, (6,), C, -C),
-        "layer_two": lambda x: F.layer_norm(x.reshape(-1, 2, 3), (2, 3), C.reshape(2, 3)),
+        "batch": lambda x: functional.batch_norm(x, C, C.abs() + 1, C, -C, training=False),
+        "batch_plain": lambda x: functional.batch_norm(x.reshape(-1, 2, 3), C[:2], C[:2].abs() + 1),
+        "layer": lambda x: functional.layer_norm(x, (6,), C, -C),
+        "layer_two": lambda x: functional.layer_norm(x.reshape(-1, 2, 3), (2, 3), C.reshape(2, 3)),
         "by_hand": lambda x: (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True) + 1e-5),
     },
     "reductions": {
@@ -111,7 +111,7 @@ GROUPS: dict[str, dict[str, Function]] = {
         "mean": lambda x: x.mean(-1, keepdim=True),
         "amax": lambda x: x.reshape(-1, 2, 3).amax(2) + x.reshape(-1, 2, 3).amin(2),
         "max": lambda x: x.max(1, keepdim=True).values + x.min(1, keepdim=True).values,
-        "dropout": lambda x: F.dropout(x, 0.5, training=False),
+        "dropout": lambda x: functional.dropout(x, 0.5, training=False),
     },
     "movement": {
         "transpose": lambda x: x.reshape(-1, 2, 3).transpose(1, 2).reshape(-1, 6),
@@ -126,7 +126,7 @@ GROUPS: dict[str, dict[str, Function]] = {
         "expand": lambda x: x.unsqueeze(1).expand(-1, 3, -1),
         "gather": lambda x: x[:, [5, 0, 2]] + x.index_select(1, torch.tensor([1, 1, 3])),
         "reorder": lambda x: x.flip(1) + x.roll(2, 1),
-        "pad": lambda x: F.pad(x, (1, 2), value=0.5),
+        "pad": lambda x: functional.pad(x, (1, 2), value=0.5),
         "fresh": lambda x: x + x.new_zeros(x.shape[0], 6) + torch.ones(x.shape[0], 6),
     },
 }

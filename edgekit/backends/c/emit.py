@@ -59,6 +59,11 @@ def _check(graph: Graph) -> None:
         weights = tensor.dtype is INT8 and tensor.is_const
         if tensor.dtype not in (FLOAT32, SPIKE) and not weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
+    for entry in graph.entries.values():
+        moved = [s for s, value in entry.updates.items() if value in graph.state_names and value != s]
+        faults += [
+            f"update of {s} in entry {entry.name}: takes a state as it is; has the graph been lowered?" for s in moved
+        ]
     faults += [f"entry {n}: a function of that name exists already" for n in graph.entries if n in OWN_FUNCTIONS]
     if faults:
         raise UnsupportedError(f"graph {graph.name!r}", "cannot be written as C", items=faults)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from edgekit.backends.c.context import Context, function, suffix
 from edgekit.backends.c.ops import kernel_use, op_function
 from edgekit.backends.c.program import KernelUse
-from edgekit.errors import UnsupportedError
 from edgekit.ir import Entry
 
 
@@ -57,23 +56,9 @@ def run_text(ctx: Context, entry: Entry) -> str:
 
 
 def _commits(ctx: Context, entry: Entry) -> list[str]:
-    """Copies of new values into states, ordered so that a state is read before it is overwritten."""
-    waiting = list(ctx.plan.commits[entry.name])
+    """Copies of the new values that could not be written in place."""
     lines = []
-    while waiting:
-        sources = [ctx.plan.buffers[entry.name][value] for _, value in waiting]
-        ready = next(
-            (
-                at
-                for at, (state, _) in enumerate(waiting)
-                if not any(s == ctx.plan.states[state] for i, s in enumerate(sources) if i != at)
-            ),
-            None,
-        )
-        if ready is None:
-            names = [state for state, _ in waiting]
-            raise UnsupportedError(f"entry {entry.name!r}", "exchanges states with one another", items=names)
-        state, value = waiting.pop(ready)
+    for state, value in ctx.plan.commits[entry.name]:
         tensor, field = ctx.tensor(state), ctx.layout.states[state].name
         lines.append(f"ek_copy_{suffix(tensor)}(m->{field}, {ctx.pointer(entry, value)}, {tensor.size}u);")
     return lines

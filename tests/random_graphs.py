@@ -1,0 +1,217 @@
+"""Random graphs for property tests: any op of the table over a few inputs, states and constants."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgekit.ir import FLOAT32, INT8, SPIKE, DType, Graph, GraphBuilder, QuantParams, to_document
+
+UNARY = ("neg", "abs", "tanh", "sigmoid", "relu")
+BINARY = ("add", "sub", "mul", "minimum", "maximum")
+COMPARE = ("gt", "ge", "lt", "le")
+
+
+class _Maker:
+    """Adds one random op after another; every value stays finite, of at most 64 elements."""
+
+    def __init__(self, seed: int, quantised: bool) -> None:
+        self.rng, self.quantised = random.Random(seed), quantised
+        self.numbers = np.random.default_rng(seed)
+        self.b = GraphBuilder(f"random{seed % 1000}", dt=self.rng.choice([None, 0.05]))
+        self.values: list[str] = []
+
+    def const(self, *shape: int) -> str:
+        return self.b.const(self.b.fresh("c"), self.numbers.normal(size=shape))
+
+    def weights(self, out: int, features: int) -> str:
+        name, data = self.b.fresh("w"), self.numbers.normal(size=(out, features)) / np.sqrt(features)
+        if not (self.quantised and self.rng.random() < 0.3):
+            return self.b.const(name, data)
+        scale = (np.abs(data).max(axis=1) / 127).astype(np.float32)
+        quant = QuantParams(scale, np.zeros(out, np.int32), 0, -127, 127)
+        return self.b.const(name, quant.quantize(data.astype(np.float32)), INT8, quant)
+
+    def pick(self, fits: Callable[[tuple[int, ...], DType], bool] = lambda shape, dtype: True) -> str | None:
+        """A value so far, more likely a recent one."""
+        good = [n for n in self.values if fits(self.b.tensor(n).shape, self.b.tensor(n).dtype)]
+        return self.rng.choice(good[-4:] if good and self.rng.random() < 0.7 else good) if good else None
+
+    def real(self, shape: tuple[int, ...] | None = None) -> str | None:
+        return self.pick(lambda s, d: d is FLOAT32 and shape in (None, s))
+
+    def partner(self, name: str) -> str:
+        """Something that broadcasts against `name` without making it larger: a value, a scalar or a row."""
+        shape = self.b.tensor(name).shape
+        choices = [self.const(), self.const(*shape[-1:]), self.const(*shape)]
+        other = self.real(shape)
+        return self.rng.choice([*choices, other, other] if other else choices)
+
+    def op(self) -> None:
+        made = getattr(self, f"_{self.rng.choice(self.KINDS)}")()
+        if made is not None and self.b.tensor(made).size <= 64:
+            self.values.append(made)
+
+    KINDS = (
+        *("elementwise", "elementwise", "compare", "logic", "where", "cast", "cast"),
+        *("linear", "linear", "linear", "memory", "reduce", "reshape", "reshape", "move", "join"),
+    )
+
+    def _elementwise(self) -> str | None:
+        x = self.real()
+        if x is None:
+            return None
+        if self.rng.random() < 0.4:
+            return self.b.op(self.rng.choice(UNARY), x)
+        pair = [x, self.partner(x)]
+        self.rng.shuffle(pair)
+        y = self.b.op(self.rng.choice(BINARY), *pair)
+        return self.b.op("tanh", y) if self.rng.random() < 0.3 else y
+
+    def _compare(self) -> str | None:
+        x = self.real()
+        return None if x is None else self.b.op(self.rng.choice(COMPARE), x, self.partner(x))
+
+    def _logic(self) -> str | None:
+        s = self.pick(lambda _, d: d is SPIKE)
+        if s is None:
+            return None
+        other = self.pick(lambda shape, d: d is SPIKE and shape == self.b.tensor(s).shape)
+        kind = self.rng.choice(["logical_not", "logical_and", "logical_or"])
+        return self.b.op(kind, s) if kind == "logical_not" else self.b.op(kind, s, str(other))
+
+    def _where(self) -> str | None:
+        s = self.pick(lambda _, d: d is SPIKE)
+        x = None if s is None else self.real(self.b.tensor(s).shape)
+        return None if s is None or x is None else self.b.op("where", s, x, self.partner(x))
+
+    def _cast(self) -> str | None:
+        s = self.pick(lambda _, d: d is SPIKE)
+        return None if s is None else self.b.op("cast", s, to="float32")
+
+    def _linear(self) -> str | None:
+        x = self.pick(lambda shape, _: len(shape) >= 1)
+        if x is None:
+            return None
+        shape = self.b.tensor(x).shape
+        out = self.rng.choice([1, 3, 5])
+        y_shape = (*shape[:-1], out)
+        addend = self.rng.choice([None, self.const(out), self.const(), self.real(y_shape)])
+        y = self.b.op("linear", x, self.weights(out, shape[-1]), *([addend] if addend else []))
+        return self.b.op(self.rng.choice(["add", "mul"]), y, self.const(out)) if self.rng.random() < 0.3 else y
+
+    def _memory(self) -> str | None:
+        m = self.pick(lambda shape, _: len(shape) == 2)
+        if m is None:
+            return None
+        rows, order = self.b.tensor(m).shape
+        u = self.pick(lambda shape, _: len(shape) == 2 and shape[0] == rows)
+        columns = self.b.tensor(str(u)).shape[1]
+        a, b = self.weights(order, order), self.weights(order, columns)
+        if self.rng.random() < 0.5:
+            return self.b.op("memory_update", m, a, str(u), b)
+        return self.b.op("add", self.b.op("linear", m, a), self.b.op("linear", str(u), b))
+
+    def _reduce(self) -> str | None:
+        x = self.pick(lambda shape, d: d is FLOAT32 and len(shape) >= 1)
+        if x is None:
+            return None
+        axis = self.rng.randrange(len(self.b.tensor(x).shape))
+        return self.b.op(self.rng.choice(["sum", "amax"]), x, axis=axis, keepdims=self.rng.random() < 0.5)
+
+    def _reshape(self) -> str | None:
+        x = self.pick()
+        if x is None:
+            return None
+        size = self.b.tensor(x).size
+        rows = self.rng.choice([n for n in range(1, size + 1) if size % n == 0])
+        return self.b.op("reshape", x, shape=self.rng.choice([(size,), (rows, size // rows), (size, 1)]))
+
+    def _move(self) -> str | None:
+        x = self.pick(lambda shape, _: len(shape) >= 1)
+        if x is None:
+            return None
+        shape = self.b.tensor(x).shape
+        axis = self.rng.randrange(len(shape))
+        kind = self.rng.choice(["transpose", "slice", "gather", "expand"])
+        if kind == "transpose":
+            return self.b.op("transpose", x, perm=tuple(self.rng.sample(range(len(shape)), len(shape))))
+        if kind == "slice":
+            start = self.rng.randrange(shape[axis])
+            stop = self.rng.randrange(start, shape[axis]) + 1
+            return self.b.op("slice", x, axis=axis, start=start, stop=stop, step=self.rng.choice([1, 1, 2]))
+        if kind == "gather":
+            indices = tuple(self.rng.randrange(shape[axis]) for _ in range(self.rng.randint(1, 4)))
+            return self.b.op("gather", x, axis=axis, indices=indices)
+        return self.b.op("expand", x, shape=(2, *shape))
+
+    def _join(self) -> str | None:
+        x = self.pick(lambda shape, _: len(shape) >= 1)
+        if x is None:
+            return None
+        tensor = self.b.tensor(x)
+        other = self.pick(lambda s, d: d is tensor.dtype and len(s) == len(tensor.shape) and s[1:] == tensor.shape[1:])
+        return self.b.op("concat", x, str(other), axis=0)
+
+
+def random_graph(seed: int, ops: int = 12, *, quantised: bool = True, entries: int = 1) -> Graph:
+    """A graph of about `ops` ops per entry with two inputs, three states (one kept, one of spikes) and an output each.
+
+    Every state but the spikes is updated through tanh, so that nothing grows without bound.
+    """
+    maker = _Maker(seed, quantised)
+    b, rng = maker.b, maker.rng
+    size = rng.randint(1, 6)
+    u = b.state("u", maker.numbers.normal(size=size) if rng.random() < 0.5 else np.zeros(size))
+    s = b.state("s", maker.numbers.random((2, size)) < 0.3, SPIKE)
+    k = b.state("kept", maker.numbers.normal(size=(2, size)), reset="keep")
+    for at in range(entries):
+        if at:
+            b.entry(f"entry{at}")
+        maker.values = [b.input(f"x{at}", (size,)), b.input(f"y{at}", (2, size)), u, s, k]
+        for _ in range(ops):
+            maker.op()
+        finish(maker, u, s, k)
+    return b.build()
+
+
+def finish(maker: _Maker, u: str, s: str, k: str) -> None:
+    """Update the states from what there is, and let the last values out."""
+    b = maker.b
+    last = [n for n in maker.values if n not in (u, s, k)][-1]
+    source = maker.real() or u
+    for state in (u, k):
+        shape = b.tensor(state).shape
+        drive = b.op("linear", b.op("reshape", source, shape=(b.tensor(source).size,)),
+                     maker.weights(int(np.prod(shape)), b.tensor(source).size))
+        b.update(state, b.op("tanh", b.op("add", state, b.op("reshape", drive, shape=shape))))
+    if maker.rng.random() < 0.8:
+        b.update(s, b.op("gt", k, maker.const()))
+    spikes = b.tensor(last).dtype is SPIKE
+    b.output(b.op("cast", last, to="float32") if spikes else last)
+    if maker.rng.random() < 0.3:
+        b.output(u)
+
+
+def random_inputs(graph: Graph, seed: int, batch: int, steps: int, entry: str = "step") -> dict[str, np.ndarray]:
+    """Normal inputs [batch, steps, *shape] of an entry, some of them exactly zero."""
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for name in graph.entries[entry].inputs:
+        x = rng.normal(size=(batch, steps, *graph.tensors[name].shape)).astype(np.float32)
+        inputs[name] = np.where(rng.random(x.shape) < 0.2, np.float32(0), x)
+    return inputs
+
+
+def same_graph(a: Graph, b: Graph) -> bool:
+    """Whether two graphs say the same: structure, attributes and every array bit for bit; tensors in any order."""
+
+    def form(graph: Graph) -> tuple[Any, Any]:
+        document, weights = to_document(graph)
+        document["tensors"] = sorted(document["tensors"], key=lambda row: str(row["name"]))
+        return document, {n: (w.dtype.str, w.shape, w.tobytes()) for n, w in weights.items()}
+
+    return form(a) == form(b)
