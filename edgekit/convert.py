@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit._version import __version__
-from edgekit.artifact import Artifact, check_meta, describe_io, trust
+from edgekit.artifact import Artifact, check_meta, describe_io
 from edgekit.backends.c import SUPPORTED
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.errors import CapacityError, DataError, UsageError
@@ -137,11 +139,6 @@ def convert_imported(
     )
     artifact = Artifact.build(manifest, graph, selftest, _members(graph, program))
     return Conversion(artifact, imported, program, report, activity)
-
-
-def save_trusted(artifact: Artifact, path: str | PathLike[str]) -> None:
-    """Write an artifact that was made here and put it on this computer's trust list."""
-    trust(artifact.save(path))
 
 
 @dataclass(frozen=True)
@@ -288,3 +285,13 @@ def _manifest(
             k: v if isinstance(v, (str, int, float)) else str(v) for k, v in imported.assumed.items()
         }
     return manifest
+
+
+class _CallableModule(ModuleType):
+    """Importing this module puts it in the place of the function `edgekit.convert`: called, it is the function."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Artifact:
+        return convert(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

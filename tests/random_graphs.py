@@ -158,7 +158,7 @@ class _Maker:
 
 
 def random_graph(seed: int, ops: int = 12, *, quantised: bool = True, entries: int = 1) -> Graph:
-    """A graph of about `ops` ops per entry with two inputs, three states (one kept, one of spikes) and an output each.
+    """A graph of about `ops` ops per entry with two inputs, four states (one kept, one of spikes) and an output each.
 
     Every state but the spikes is updated through tanh, so that nothing grows without bound.
     """
@@ -168,28 +168,31 @@ def random_graph(seed: int, ops: int = 12, *, quantised: bool = True, entries: i
     u = b.state("u", maker.numbers.normal(size=size) if rng.random() < 0.5 else np.zeros(size))
     s = b.state("s", maker.numbers.random((2, size)) < 0.3, SPIKE)
     k = b.state("kept", maker.numbers.normal(size=(2, size)), reset="keep")
+    r = b.state("fired", maker.numbers.random(size) < 0.5)  # floats that only ever hold spikes
+    states = (u, s, k, r)
     for at in range(entries):
         if at:
             b.entry(f"entry{at}")
-        maker.values = [b.input(f"x{at}", (size,)), b.input(f"y{at}", (2, size)), u, s, k]
+        maker.values = [b.input(f"x{at}", (size,)), b.input(f"y{at}", (2, size)), *states]
         for _ in range(ops):
             maker.op()
-        finish(maker, u, s, k)
+        _finish(maker, states)
     return b.build()
 
 
-def finish(maker: _Maker, u: str, s: str, k: str) -> None:
-    """Update the states from what there is, and let the last values out."""
-    b = maker.b
-    last = [n for n in maker.values if n not in (u, s, k)][-1]
+def _finish(maker: _Maker, states: tuple[str, str, str, str]) -> None:
+    """Update the states from what there is, and let the last value out."""
+    b, (u, s, k, r) = maker.b, states
+    last = [n for n in maker.values if n not in states][-1]
     source = maker.real() or u
     for state in (u, k):
-        shape = b.tensor(state).shape
-        drive = b.op("linear", b.op("reshape", source, shape=(b.tensor(source).size,)),
-                     maker.weights(int(np.prod(shape)), b.tensor(source).size))
+        shape, size = b.tensor(state).shape, b.tensor(source).size
+        flat = b.op("reshape", source, shape=(size,))
+        drive = b.op("linear", flat, maker.weights(int(np.prod(shape)), size))
         b.update(state, b.op("tanh", b.op("add", state, b.op("reshape", drive, shape=shape))))
     if maker.rng.random() < 0.8:
         b.update(s, b.op("gt", k, maker.const()))
+    b.update(r, b.op("cast", b.op("gt", u, maker.const()), to="float32"))
     spikes = b.tensor(last).dtype is SPIKE
     b.output(b.op("cast", last, to="float32") if spikes else last)
     if maker.rng.random() < 0.3:

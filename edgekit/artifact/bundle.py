@@ -17,6 +17,7 @@ from edgekit.artifact.layout import GRAPH, SELFTEST, WEIGHTS, max_bytes
 from edgekit.artifact.read import ArtifactFile, load_bytes, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_object
 from edgekit.artifact.tensors import dump_tensors, load_tensors
+from edgekit.artifact.trust import is_trusted, trust
 from edgekit.artifact.write import pack_artifact
 from edgekit.errors import ArtifactError, GraphError
 from edgekit.ir import Graph, from_document, to_document
@@ -64,10 +65,14 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One `.edge` file: manifest, graph, weights, self-test vectors and programs, checked as a whole."""
+    """One `.edge` file: manifest, graph, weights, self-test vectors and programs, checked as a whole.
+
+    `made_here` is true for what this process has just built: its code may run, and saving it puts it on the trust list.
+    """
 
     file: ArtifactFile
     packed: bytes
+    made_here: bool = False
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Artifact:
@@ -94,7 +99,7 @@ class Artifact:
             **programs,
         }
         packed = pack_artifact(manifest, members)
-        return cls(read_artifact(packed), packed)
+        return cls(read_artifact(packed), packed, made_here=True)
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -130,8 +135,15 @@ class Artifact:
         """The self-test stream, checked against the graph."""
         return SelfTest.from_tensors(load_tensors(self.file.members[SELFTEST], SELFTEST), self.graph)
 
+    @property
+    def may_run(self) -> bool:
+        """Whether the code in it may be executed on this computer: it was made here, or the user trusts it."""
+        return self.made_here or is_trusted(self.sha256)
+
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all; what was made here is trusted from then on."""
         path = Path(path)
         write_atomic(path, self.packed)
+        if self.made_here:
+            trust(path)
         return path

@@ -62,6 +62,8 @@ def read_data(path: Path) -> Data:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(str(path), f"is not a .npy or .npz file that can be read ({first[:120]})") from error
+    except MemoryError as error:
+        raise DataError(str(path), "claims more data than this computer has memory for") from error
     if x.dtype.kind not in "fiub":
         raise DataError(str(path), f"holds {x.dtype} values, not numbers")
     if x.size == 0:

@@ -41,7 +41,7 @@ def convert(
     The original is replayed against the imported graph, and the compiled program against the reference, before
     anything is written.
     """
-    from edgekit.convert import Options, convert_file, save_trusted
+    from edgekit.convert import Options, convert_file
 
     path = output or Path(f"{model.stem}.{target}.edge")
     if not path.parent.is_dir():
@@ -52,7 +52,7 @@ def convert(
     options = Options(target, precision, windows, learn, learning_rate, compiler)
     with out.stages() as progress:
         done = convert_file(model, options, config=config, factory=factory, progress=progress)
-        save_trusted(done.artifact, path)
+        done.artifact.save(path)
     seconds = time.perf_counter() - started
     manifest, report = done.artifact.manifest, done.imported.report
     sizes = {"artifact_bytes": path.stat().st_size, **manifest["sizes"]}

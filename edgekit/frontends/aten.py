@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
 from edgekit.frontends.lower import BATCH_REMEDY, Call, Known, Live, Lost, Lowering, Refuse, Row, key_of
@@ -18,13 +19,12 @@ from edgekit.frontends.lower import BATCH_REMEDY, Call, Known, Live, Lost, Lower
 ROWS: dict[str, Row] = {}
 
 
-ROWLESS = frozenset({"aten::sym_size", "aten::_assert_tensor_metadata", "aten::_assert_scalar"})
-"""Calls about sizes and dtypes: they compute no value."""
-
-
-def is_lowered(target: object) -> bool:
-    """Whether an operator has a row or needs none; what torch writes with Python's operators is size arithmetic."""
-    return key_of(target) in ROWS or key_of(target) in ROWLESS or not isinstance(target, OpOverload)
+def decomposed(target: OpOverload) -> Callable[..., Any] | None:
+    """torch's own way to compute an operator without a row from simpler ones, None where there is no need or no way."""
+    if key_of(target) in ROWS:
+        return None
+    simpler = decomposition_table.get(target)
+    return target.decompose if simpler is None and target._can_decompose() else simpler
 
 
 def _row(*names: str) -> Callable[[Row], Row]:
@@ -55,19 +55,12 @@ def _apply(low: Lowering, call: Call, kind: str, *values: Any) -> Live:
 # --- values that pass through ----------------------------------------------------------------------------------------
 
 
-@_row("clone", "detach", "alias", "contiguous", "lift_fresh_copy", "positive")
+@_row("clone", "detach", "alias", "lift_fresh_copy")
 def _same(_: Lowering, call: Call) -> Any:
     return next(iter(call.args.values()))
 
 
-@_row("dropout", "feature_dropout", "alpha_dropout")
-def _dropout(_: Lowering, call: Call) -> Any:
-    if call["train"]:
-        raise Refuse("drops at random in evaluation too", "pass training=self.training")
-    return call["input"]
-
-
-@_row("to", "_to_copy", "type_as")
+@_row("_to_copy")
 def _convert(low: Lowering, call: Call) -> Any:
     value = next(iter(call.args.values()))
     if call.dtype not in (torch.float32, torch.bool):
@@ -81,7 +74,14 @@ def _filled(_: Lowering, call: Call) -> Known:
     fill = call.args.get("fill_value", 1.0 if "ones" in call.name else 0.0)
     if not isinstance(fill, (int, float)):
         raise Refuse("fills with a tensor", "use a number")
-    return Known(torch.full((1, *call.shape), fill, dtype=call.dtype), f"const.{np.float32(fill)!s}", batched=True)
+    return Known(torch.full(call.shape, fill, dtype=call.dtype), f"const.{np.float32(fill)!s}", batched=True)
+
+
+@_row("copy", "fill", "zero")
+def _overwrite(low: Lowering, call: Call) -> Any:
+    """What a tensor holds after it was written as a whole."""
+    value = call["src"] if call.name == "aten::copy" else call.args.get("value", 0.0)
+    return low.spread(low.operand(value, call.rank), call.shape, call.dtype)
 
 
 # --- elementwise -----------------------------------------------------------------------------------------------------
@@ -142,12 +142,9 @@ def _mul(low: Lowering, call: Call) -> Live:
 
 def _is_one(low: Lowering, call: Call, value: Any, factor: Any) -> bool:
     """Whether a product or quotient changes nothing, so that snnTorch's ungraded spikes stay spikes."""
-    one = (
-        factor == 1
-        if isinstance(factor, (int, float))
-        else isinstance(factor, Known) and bool((factor.tensor == 1).all())
-    )
-    return one and isinstance(value, Live) and low.shape(value) == call.shape
+    if isinstance(factor, Known):
+        factor = 1 if bool((factor.tensor == 1).all()) else 0
+    return factor == 1 and isinstance(value, Live) and low.shape(value) == call.shape
 
 
 @_row("div")
@@ -157,11 +154,6 @@ def _div(low: Lowering, call: Call) -> Live:
     if _is_one(low, call, call["self"], call["other"]):
         return low.real(call["self"])  # type: ignore[no-any-return]
     return _apply(low, call, "div", call["self"], call["other"])
-
-
-@_row("square")
-def _square(low: Lowering, call: Call) -> Live:
-    return _apply(low, call, "mul", call["self"], call["self"])
 
 
 @_row("pow")
@@ -183,17 +175,15 @@ def _pow(low: Lowering, call: Call) -> Live:
     raise Refuse("has an exponent other than 1, 2, 3, 1/2, -1/2 and -1", "write it as products, exp and log")
 
 
-@_row("maximum", "fmax", "minimum", "fmin")
+@_row("maximum", "minimum")
 def _extreme(low: Lowering, call: Call) -> Live:
-    return _apply(low, call, "maximum" if "max" in call.name else "minimum", call["self"], call["other"])
+    return _apply(low, call, call.name.removeprefix("aten::"), call["self"], call["other"])
 
 
-@_row("clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6")
+@_row("clamp", "clamp_min", "clamp_max", "hardtanh")
 def _clamp(low: Lowering, call: Call) -> Live:
     """min(max(x, low), high)."""
-    defaults = {"aten::relu6": (0.0, 6.0)}.get(call.name, (None, None))
-    least = call.args.get("min", call.args.get("min_val", defaults[0]))
-    most = call.args.get("max", call.args.get("max_val", defaults[1]))
+    least, most = (call.args.get(name, call.args.get(f"{name}_val")) for name in ("min", "max"))
     value = call["self"]
     if least is not None:
         value = _apply(low, call, "maximum", value, least)
@@ -233,7 +223,7 @@ def _leaky_relu(low: Lowering, call: Call) -> Live:
     return low.emit("where", low.emit("gt", x, 0.0), x, low.emit("mul", x, float(call["negative_slope"])))
 
 
-@_row("prelu", "_prelu_kernel")
+@_row("_prelu_kernel")
 def _prelu(low: Lowering, call: Call) -> Live:
     x, weight = low.real(call["self"]), call["weight"]
     if not isinstance(weight, Known) or (weight.tensor.numel() > 1 and call.rank > 2):
@@ -242,24 +232,38 @@ def _prelu(low: Lowering, call: Call) -> Live:
     return low.emit("where", low.emit("gt", x, 0.0), x, low.emit("mul", x, slope))
 
 
-@_row("elu")
+@_row("elu", "celu")
 def _elu(low: Lowering, call: Call) -> Live:
-    """scale · (x where x > 0, else alpha · (e^(input_scale · x) - 1))."""
-    x = low.real(call["self"])
-    inner = x if call["input_scale"] == 1 else low.emit("mul", x, float(call["input_scale"]))
-    below = low.emit("mul", low.emit("sub", low.emit("exp", inner), 1.0), float(call["alpha"]))
+    """scale · (x where x > 0, else alpha · (e^(input_scale · x) - 1)); celu has input_scale = 1 / alpha."""
+    x, alpha, scale = low.real(call["self"]), float(call["alpha"]), float(call.args.get("scale", 1.0))
+    inner_scale = call.args.get("input_scale", 1 / alpha)
+    inner = x if inner_scale == 1 else low.emit("mul", x, float(inner_scale))
+    below = low.emit("mul", low.emit("sub", low.emit("exp", inner), 1.0), alpha)
     y = low.emit("where", low.emit("gt", x, 0.0), x, below)
-    return y if call["scale"] == 1 else low.emit("mul", y, float(call["scale"]))
+    return y if scale == 1 else low.emit("mul", y, scale)
+
+
+@_row("mish")
+def _mish(low: Lowering, call: Call) -> Live:
+    """x · tanh(softplus(x))."""
+    return low.emit("mul", low.real(call["self"]), low.emit("tanh", _softplus(low, call)))
 
 
 @_row("softplus")
 def _softplus(low: Lowering, call: Call) -> Live:
     """log(1 + e^(beta x)) / beta, and x itself where beta · x > threshold."""
-    x, beta = low.real(call["self"]), float(call["beta"])
+    x, beta, threshold = low.real(call["self"]), float(call.args.get("beta", 1)), float(call.args.get("threshold", 20))
     inner = x if beta == 1 else low.emit("mul", x, beta)
     curve = low.emit("log", low.emit("add", low.emit("exp", inner), 1.0))
     curve = curve if beta == 1 else low.emit("div", curve, beta)
-    return low.emit("where", low.emit("gt", inner, float(call["threshold"])), x, curve)
+    return low.emit("where", low.emit("gt", inner, threshold), x, curve)
+
+
+@_row("log_sigmoid_forward")
+def _log_sigmoid(low: Lowering, call: Call) -> tuple[Live, Lost]:
+    """-softplus(-x)."""
+    negated = Call(call.name, {"self": low.emit("neg", low.real(call["self"]))}, call.shape, call.dtype)
+    return low.emit("neg", _softplus(low, negated)), Lost("the buffer of a log sigmoid is not kept")
 
 
 @_row("gelu")
@@ -287,7 +291,7 @@ def _threshold(low: Lowering, call: Call) -> Live:
     return low.emit("where", low.emit("gt", x, float(call["threshold"])), x, float(call["value"]))
 
 
-@_row("softmax", "_softmax", "log_softmax", "_log_softmax")
+@_row("_softmax", "_log_softmax")
 def _softmax(low: Lowering, call: Call) -> Live:
     """e^(x - max x) / Σ e^(x - max x) along an axis, or its logarithm."""
     x = low.real(call["self"])
@@ -304,17 +308,22 @@ for _name in ("gt", "ge", "lt", "le", "eq", "ne"):
 
     @_row(_name)
     def _compare(low: Lowering, call: Call, kind: str = _name) -> Live:
-        """a ∘ b. A difference compared with zero is the comparison of its terms: with gradual underflow a - b rounds
-        to zero only if a = b, and so snnTorch's `mem - threshold > 0` is the strict threshold."""
-        left, right = call["self"], call["other"]
+        """a ∘ b, with a < b as b > a.
+
+        A difference compared with zero is the comparison of its terms: with gradual underflow a - b rounds to zero only
+        if a = b, and so snnTorch's `mem - threshold > 0` is the strict threshold.
+        """
+        left, right = (low.operand(low.real(call[n]), call.rank) for n in ("self", "other"))
         maker, terms = low.producer(left)
         if maker == "sub" and _is_zero(right) and low.shape(left) == call.shape:
-            return low.emit(kind, *(Live(term) for term in terms))
-        return _apply(low, call, kind, left, right)
+            left, right = (Live(term) for term in terms)
+        if kind in ("lt", "le"):
+            return low.emit("gt" if kind == "lt" else "ge", right, left)
+        return low.emit(kind, left, right)
 
 
 def _is_zero(value: Any) -> bool:
-    return value == 0 if isinstance(value, (int, float)) else isinstance(value, Known) and not value.tensor.any()
+    return not value.tensor.any() if isinstance(value, Known) else value == 0
 
 
 @_row("heaviside")
@@ -331,7 +340,7 @@ def _logic(low: Lowering, call: Call, kind: str) -> Live:
     return low.emit(kind, *(low.operand(low.spike(call[n]), call.rank) for n in ("self", "other")))
 
 
-@_row("logical_and", "bitwise_and", "__and__", "logical_or", "bitwise_or", "__or__")
+@_row("logical_and", "bitwise_and", "logical_or", "bitwise_or")
 def _and_or(low: Lowering, call: Call) -> Live:
     return _logic(low, call, "logical_and" if "and" in call.name else "logical_or")
 
@@ -357,9 +366,9 @@ def _masked_fill(low: Lowering, call: Call) -> Live:
 # --- linear ----------------------------------------------------------------------------------------------------------
 
 
-def _matrix(value: Any, what: str = "weights") -> Known:
+def _matrix(value: Any) -> Known:
     if not isinstance(value, Known) or value.batched:
-        raise Refuse(f"multiplies two values that change at run time ({what} must be constant)", "use constant weights")
+        raise Refuse("combines values that change at run time where one must be constant", "use constant weights")
     return value
 
 
@@ -386,18 +395,16 @@ def _turned(weight: Known) -> Known:
     return Known(weight.tensor.t().contiguous(), weight.hint)
 
 
-@_row("linear")
-def _torch_linear(low: Lowering, call: Call) -> Live:
-    weight = _matrix(call["weight"])
-    if weight.tensor.ndim == 1:
-        y = _linear(low, call["input"], Known(weight.tensor[None], weight.hint), call["bias"])
-        return low.emit("reshape", y, shape=call.shape)
-    return _linear(low, call["input"], weight, call["bias"])
-
-
 @_row("mm")
 def _mm(low: Lowering, call: Call) -> Live:
     return _linear(low, call["self"], _turned(_matrix(call["mat2"])))
+
+
+@_row("mv")
+def _mv(low: Lowering, call: Call) -> Live:
+    vector = _matrix(call["vec"])
+    y = _linear(low, call["self"], Known(vector.tensor[None], vector.hint))
+    return low.emit("reshape", y, shape=call.shape)
 
 
 @_row("addmm")
@@ -411,31 +418,27 @@ def _addmm(low: Lowering, call: Call) -> Live:
     return _linear(low, call["mat1"], weight, bias)
 
 
-@_row("matmul")
-def _matmul(low: Lowering, call: Call) -> Live:
-    left, right = call["self"], call["other"]
-    if isinstance(left, Live):
-        weight = _matrix(right, "the right operand")
-        if weight.tensor.ndim == 1:
-            y = _linear(low, left, Known(weight.tensor[None], weight.hint))
-            return low.emit("reshape", y, shape=call.shape)
-        if weight.tensor.ndim == 2:
-            return _linear(low, left, _turned(weight))
-    elif isinstance(right, Live) and _matrix(left, "the left operand").tensor.ndim == 2 and _rank(low, right) == 3:
+@_row("bmm")
+def _bmm(low: Lowering, call: Call) -> Live:
+    """A stack of products in which every sample meets the same constant matrix."""
+    left, right = call["self"], call["mat2"]
+    if isinstance(left, Live) and isinstance(right, Known) and right.batched:
+        return _linear(low, left, _turned(right))
+    if isinstance(right, Live) and isinstance(left, Known) and left.batched:
         y = _linear(low, low.emit("transpose", right, perm=(1, 0)), left)
         return low.emit("transpose", y, perm=(1, 0))
-    raise Refuse("multiplies by a stack of matrices", "use one constant matrix [out, in]")
+    raise Refuse("multiplies two values that change at run time", "use constant weights")
 
 
 # --- normalisation ---------------------------------------------------------------------------------------------------
 
 
-@_row("batch_norm", "_native_batch_norm_legit_no_training", "_batch_norm_no_update")
+@_row("native_batch_norm", "_native_batch_norm_legit_no_training")
 def _batch_norm(low: Lowering, call: Call) -> Any:
     """(x - mean) / sqrt(var + eps) · weight + bias per channel (axis 1), with the stored statistics."""
     if call.args.get("training"):
         raise Refuse("normalises with the statistics of the batch", "set track_running_stats=True and train with it")
-    mean, variance = _matrix(call["running_mean"], "statistics"), _matrix(call["running_var"], "statistics")
+    mean, variance = _matrix(call["running_mean"]), _matrix(call["running_var"])
     scale = (variance.tensor.double() + call["eps"]).rsqrt()
     if call["weight"] is not None:
         scale = scale * _matrix(call["weight"]).tensor.double()
@@ -446,10 +449,10 @@ def _batch_norm(low: Lowering, call: Call) -> Any:
     stem = mean.hint.removesuffix("running_mean").rstrip(".") or "batch_norm"
     parts = [Known(t.float().reshape(-1, *ones), f"{stem}.{n}") for t, n in ((scale, "scale"), (shift, "shift"))]
     y = low.emit("add", low.emit("mul", low.real(_live(call["input"])), parts[0]), parts[1])
-    return y if call.name == "aten::batch_norm" else (y, Lost("batch statistics"), Lost("batch statistics"))
+    return y, *(Lost("batch statistics are not computed"),) * 2
 
 
-@_row("layer_norm", "native_layer_norm")
+@_row("native_layer_norm")
 def _layer_norm(low: Lowering, call: Call) -> Any:
     """(x - mean x) / sqrt(var x + eps) · weight + bias over the last axes."""
     axes, x = len(call["normalized_shape"]), low.real(_live(call["input"]))
@@ -466,7 +469,7 @@ def _layer_norm(low: Lowering, call: Call) -> Any:
             factor = _matrix(call[name])
             y = low.emit(kind, y, Known(factor.tensor.reshape(-1), factor.hint))
     y = low.emit("reshape", y, shape=call.shape) if axes > 1 else y
-    return y if call.name == "aten::layer_norm" else (y, Lost("mean"), Lost("deviation"))
+    return y, Lost("the mean of a layer norm is not kept"), Lost("the deviation of a layer norm is not kept")
 
 
 def _mean(low: Lowering, x: Live, axis: int) -> Live:
@@ -481,7 +484,7 @@ def _reduce(low: Lowering, call: Call, kind: str, value: Any) -> Live:
     """Reduce one axis after another, the last first, and give the result torch's shape."""
     x = low.real(_live(value))
     axes = call.args.get("dim")
-    if axes is None or axes == []:
+    if axes is None or axes == ():
         raise Refuse("reduces the batch axis too", "name the axes: dim=1, …")
     for axis in sorted({_axis(a, _rank(low, x)) for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True):
         x = low.emit(kind, x, axis=axis, keepdims=True)
@@ -522,32 +525,29 @@ def _amax(low: Lowering, call: Call) -> Live:
 
 
 @_row("max", "min")
-def _max(low: Lowering, call: Call) -> Any:
+def _max(low: Lowering, call: Call) -> tuple[Live, Lost]:
     kind = call.name.removeprefix("aten::")
-    if "other" in call.args:
-        return _apply(low, call, f"{kind}imum", call["self"], call["other"])
-    return _amax(low, Call(f"aten::a{kind}", call.args, call.shape, call.dtype)), Lost(
-        "the index of a maximum is not kept"
-    )
+    values = _amax(low, Call(f"aten::a{kind}", call.args, call.shape, call.dtype))
+    return values, Lost(f"the index of the {kind}imum is not computed; return the scores")
 
 
 # --- movement --------------------------------------------------------------------------------------------------------
 
 
-@_row("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+@_row("view", "_unsafe_view", "squeeze", "unsqueeze")
 def _view(low: Lowering, call: Call) -> Live:
     """Any view that keeps the batch first: the same elements of each sample, row-major."""
+    if isinstance(call["self"], Live) and low.shape(call["self"]) == call.shape:
+        return call["self"]
     return low.emit("reshape", call["self"], shape=call.shape)
 
 
-@_row("permute", "transpose", "t", "movedim")
+@_row("permute", "transpose", "t")
 def _permute(low: Lowering, call: Call) -> Live:
     x = call["self"]
     order = list(range(_rank(low, x)))
     if call.name == "aten::permute":
         order = [d % len(order) for d in call["dims"]]
-    elif call.name == "aten::movedim":
-        order = _moved(order, call["source"], call["destination"])
     else:
         a, b = (0, 1) if call.name == "aten::t" else (call["dim0"], call["dim1"])
         order[a], order[b] = order[b], order[a]
@@ -556,14 +556,7 @@ def _permute(low: Lowering, call: Call) -> Live:
     return low.emit("transpose", x, perm=tuple(d - 1 for d in order[1:]))
 
 
-def _moved(order: list[int], sources: Any, targets: Any) -> list[int]:
-    pairs = [(sources, targets)] if isinstance(sources, int) else list(zip(sources, targets, strict=True))
-    goes = {t % len(order): s % len(order) for s, t in pairs}
-    rest = iter([d for d in order if d not in goes.values()])
-    return [goes[at] if at in goes else next(rest) for at in order]
-
-
-@_row("expand", "expand_as")
+@_row("expand")
 def _expand(low: Lowering, call: Call) -> Live:
     if _rank(low, call["self"]) < call.rank:
         raise Refuse("puts an axis before the batch", BATCH_REMEDY)
@@ -581,12 +574,10 @@ def _repeat(low: Lowering, call: Call) -> Live:
     return x  # type: ignore[no-any-return]
 
 
-@_row("slice", "narrow")
+@_row("slice")
 def _slice(low: Lowering, call: Call) -> Live:
     x = call["self"]
-    start = call["start"] or 0
-    stop = start + call["length"] if call.name == "aten::narrow" else call["end"]
-    step = call.args.get("step", 1)
+    start, stop, step = call["start"] or 0, call["end"], call["step"]
     if call["dim"] % _rank(low, x) == 0:
         if start == 0 and step == 1 and (stop is None or stop >= 2**31):
             return x  # type: ignore[no-any-return]
@@ -605,17 +596,12 @@ def _select(low: Lowering, call: Call) -> Live:
     return low.emit("reshape", low.emit("slice", x, axis=axis, start=at, stop=at + 1), shape=call.shape)
 
 
-@_row("split", "split_with_sizes", "chunk", "unbind", "unsafe_chunk", "unsafe_split")
+@_row("split", "split_with_sizes", "unbind", "unsafe_split")
 def _split(low: Lowering, call: Call) -> list[Live]:
     x = call["self"]
     axis = _axis(call["dim"], _rank(low, x))
     size = low.shape(x)[axis]
-    if call.name.endswith("chunk"):
-        sizes: Any = -(-size // call["chunks"])
-    elif call.name == "aten::unbind":
-        sizes = 1
-    else:
-        sizes = call.args.get("split_sizes", call.args.get("split_size"))
+    sizes = 1 if call.name == "aten::unbind" else call.args.get("split_sizes", call.args.get("split_size"))
     if isinstance(sizes, int):
         sizes = [min(sizes, size - at) for at in range(0, size, sizes)]
     ends = np.cumsum(sizes).tolist()
@@ -625,7 +611,7 @@ def _split(low: Lowering, call: Call) -> list[Live]:
     return [low.emit("reshape", p, shape=call.shape) for p in parts] if call.name == "aten::unbind" else parts
 
 
-@_row("cat", "concat", "concatenate", "stack")
+@_row("cat", "stack")
 def _concat(low: Lowering, call: Call) -> Live:
     axis = _axis(call["dim"], call.rank)
     parts = []
@@ -633,10 +619,8 @@ def _concat(low: Lowering, call: Call) -> Live:
         if not isinstance(value, Live) and not isinstance(value, Known):
             raise Refuse("joins something that is not a tensor")
         part = low.real(value) if call.dtype is torch.float32 else low.spike(value)
-        if isinstance(part, Known):
-            if not part.batched:
-                raise Refuse("joins a constant for each sample of the batch", BATCH_REMEDY)
-            part = Known(part.tensor[0], part.hint)
+        if isinstance(part, Known) and not part.batched:
+            raise Refuse("joins a constant for each sample of the batch", BATCH_REMEDY)
         if call.name == "aten::stack":
             own = low.shape(part) if isinstance(part, Live) else tuple(part.tensor.shape)
             part = low.emit("reshape", part, shape=(*own[:axis], 1, *own[axis:]))
@@ -651,7 +635,7 @@ def _gather(low: Lowering, x: Live, axis: int, indices: Sequence[int]) -> Live:
 
 @_row("index_select")
 def _index_select(low: Lowering, call: Call) -> Live:
-    indices = _matrix(call["index"], "indices").tensor.reshape(-1).tolist()
+    indices = _matrix(call["index"]).tensor.reshape(-1).tolist()
     return _gather(low, call["self"], _axis(call["dim"], _rank(low, call["self"])), indices)
 
 
@@ -661,7 +645,7 @@ def _index(low: Lowering, call: Call) -> Live:
     if len(chosen) != 1:
         raise Refuse("indexes several axes at once", "index one axis after another")
     dim, index = chosen[0]
-    indices = _matrix(index, "indices").tensor
+    indices = _matrix(index).tensor
     if indices.ndim != 1:
         raise Refuse("indexes with a table", "index with a vector")
     if indices.dtype is torch.bool:
@@ -683,17 +667,17 @@ def _reorder(low: Lowering, call: Call) -> Live:
     return x  # type: ignore[no-any-return]
 
 
-@_row("constant_pad_nd", "pad")
+@_row("constant_pad_nd")
 def _pad(low: Lowering, call: Call) -> Live:
     x: Live = low.real(_live(call["self"]))
     widths = call["pad"]
-    if call.args.get("mode", "constant") != "constant" or min(widths) < 0 or len(widths) // 2 >= call.rank:
-        raise Refuse("pads with other than constants, cuts, or pads the batch", "use torch.cat with constants")
+    if min(widths) < 0 or len(widths) // 2 >= call.rank:
+        raise Refuse("cuts, or pads the batch", "use torch.cat with constants")
     for at in range(len(widths) // 2):  # the last axis comes first
         axis = len(low.shape(x)) - 1 - at
         sides = []
         for width in widths[2 * at : 2 * at + 2]:
             shape = (*low.shape(x)[:axis], width, *low.shape(x)[axis + 1 :])
-            sides.append([Known(torch.full(shape, float(call["value"] or 0)), "const.pad")] if width else [])
+            sides.append([Known(torch.full(shape, float(call["value"])), "const.pad")] if width else [])
         x = low.emit("concat", *sides[0], x, *sides[1], axis=axis)
     return x

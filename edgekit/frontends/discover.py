@@ -68,7 +68,7 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         held, counters = _without_counters(changed, warm)
         step = Step(warm, found.form, held, state)
         names = state_names(found, [slot.path for slot in held], state)
-        templates = (*(slot.read(warm) for slot in held), *(t for _, t in leaves(state)))
+        templates = (*(slot.tensor(warm) for slot in held), *(t for _, t in leaves(state)))
         _check_batch_axis(found, names, templates)
         initial = first_values(found, step, names, templates)
         native_batch = _native_batch(found)
@@ -141,7 +141,7 @@ def _check_batch_axis(found: Subject, names: Sequence[str], tensors: Sequence[Te
 
 def _without_counters(changed: tuple[Slot, ...], module: nn.Module) -> tuple[tuple[Slot, ...], list[str]]:
     """The changed slots, and apart from them the paths of single integers: counters of steps, no state of a sample."""
-    counters = {s for s in changed if s.read(module).ndim == 0 and not s.read(module).is_floating_point()}
+    counters = {s for s in changed if (t := s.tensor(module)).ndim == 0 and not t.is_floating_point()}
     return tuple(s for s in changed if s not in counters), [s.path for s in changed if s in counters]
 
 

@@ -100,7 +100,7 @@ def _made(factory: str) -> tuple[nn.Module, object]:
     try:
         make = getattr(importlib.import_module(place), function)
         made = make()
-    except Exception as error:  # user code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise UsageError(thing, f"failed ({type(error).__name__}: {str(error)[:200]})") from error
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], nn.Module):
         raise UsageError(thing, f"returned {type(made).__name__}", "return (module, example_input)")

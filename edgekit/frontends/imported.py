@@ -1,4 +1,4 @@
-"""The import as a whole: discover, export, lower, clean up, replay."""
+"""The import as a whole: discover, trace, lower, clean up, replay."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from edgekit.errors import UsageError
-from edgekit.frontends.aten import ROWS, is_lowered
+from edgekit.frontends.aten import ROWS, decomposed
 from edgekit.frontends.discover import discover
-from edgekit.frontends.export import export_step
 from edgekit.frontends.lower import Lowering
 from edgekit.frontends.replay import ReplayReport, replay
+from edgekit.frontends.trace import trace
 from edgekit.ir import Graph
 from edgekit.models import FAMILIES
 from edgekit.passes.rewrite import sweep
+from edgekit.passes.spike_states import narrow_spike_states
 from edgekit.passes.state_cleanup import clean_states
 
 
@@ -55,14 +56,16 @@ def import_module(
     """
     example = _example(module) if example_input is None else example_input
     found = discover(module, example, method)
-    graph = Lowering(identifier(name), dt, ROWS).run(export_step(found, is_lowered), found)
-    graph = clean_states(sweep(graph))  # what fed only unread states goes with them
+    graph = Lowering(identifier(name), dt, ROWS).run(trace(found, decomposed), found)
+    graph = narrow_spike_states(
+        clean_states(sweep(graph))
+    )  # spike states before the replay, which compares them exactly
     return Imported(
         graph=graph,
         report=replay(found, graph),
         notes=found.notes,
         module=module,
-        io=getattr(module, "io", None),
+        io=_io(module),
         family=getattr(module, "family", None),
         provenance={
             "module": f"{type(module).__module__}.{type(module).__qualname__}",
@@ -70,6 +73,12 @@ def import_module(
             "torch": torch.__version__,
         },
     )
+
+
+def _io(module: nn.Module) -> dict[str, Any] | None:
+    """What a module says of its input and decision; the read-out of an edgekit model decides unless its io does."""
+    io, decision = getattr(module, "io", None), getattr(module, "decision", None)
+    return {"decision": decision, **(io or {})} if isinstance(decision, str) else io
 
 
 def _example(module: nn.Module) -> torch.Tensor:

@@ -30,18 +30,20 @@ def first_values(found: Subject, step: Step, names: Sequence[str], templates: Te
         fresh = clone(found.module)
         with running(found.thing), _first_assignments(fresh, step.slots, assigned):
             outputs, state = step.form.call(fresh, inputs, repeated(found.given, found.batch))
-        after = (*(slot.peek(fresh) for slot in step.slots), *(t for _, t in leaves(state)))
+        after = (*(slot.read(fresh) for slot in step.slots), *(t for _, t in leaves(state)))
         expected.append((inputs, (*(t for _, t in leaves(outputs)), *after)))
 
     _check_rows(found.thing, [name for name, _ in shapes(found.given)], [t for _, t in leaves(found.given)])
     untouched, count = clone(found.module), len(step.slots)
     zeros = [torch.zeros_like(t) for t in templates]
     passed = [t for _, t in leaves(repeated(found.given, found.batch))] or zeros[count:]
-    held = [slot.peek(untouched) for slot in step.slots]
+    held = [slot.read(untouched) for slot in step.slots]
     lazy = [assigned.get(slot) for slot in step.slots]
     for slot_values in (held, [None] * count, lazy):
         start = [_fitting(v, z) for v, z in zip([*slot_values, *passed], zeros, strict=True)]
-        if all(_same(step(inputs, tuple(start)), values) for inputs, values in expected):
+        with running(found.thing):
+            reproduced = all(_same(step(inputs, tuple(start)), values) for inputs, values in expected)
+        if reproduced:
             break
     else:
         raise ModelError(

@@ -1,7 +1,7 @@
-"""From an exported step to a graph: constants are folded, every other call goes through one row of `aten.ROWS`.
+"""From a traced step to a graph: constants are known already, every other call goes through one row of `aten.ROWS`.
 
-A value is `Known` (a tensor fixed at import), `Live` (a tensor of the graph), `Extent` (the batch size) or a plain
-Python value. A call that has no row, or whose row refuses it, is noted; all of them are reported at once.
+A value is `Known` (a tensor fixed at import), `Live` (a tensor of the graph), `Extent` (a number that follows the batch
+size) or a plain Python value. A call that has no row, or whose row refuses it, is noted; all are reported at once.
 """
 
 from __future__ import annotations
@@ -9,41 +9,35 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch._ops import OpOverload
-from torch.fx.node import map_aggregate, map_arg
 
 from edgekit.errors import GraphError, UnsupportedError
 from edgekit.frontends.discover import Discovered
-from edgekit.frontends.export import Exported
 from edgekit.frontends.step import printable
+from edgekit.frontends.trace import Extent, Meta, Record, Ref, Shape, Traced
 from edgekit.ir import FLOAT32, SPIKE, DType, Entry, Graph, GraphBuilder, verify
-from edgekit.ir.graph import Shape
 
 
 @dataclass(frozen=True)
 class Live:
-    """A value computed at run time, by its name in the graph."""
+    """A value computed at run time, by its name in the graph; `merged` where axis 0 is the batch times another axis."""
 
     name: str
+    merged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A value fixed at import. A `batched` one has a first axis of length one that stands for the batch."""
+    """A value fixed at import; torch sees a `batched` one once for each sample, here it is that of one sample."""
 
     tensor: Tensor
     hint: str
     batched: bool = False
-
-
-class Extent(int):
-    """A size that follows the batch, as it is for a batch of one: good for shapes, not for arithmetic on values."""
 
 
 @dataclass(frozen=True)
@@ -83,20 +77,13 @@ class Call:
 Row = Callable[["Lowering", Call], Any]
 
 DTYPES: dict[torch.dtype, DType] = {torch.float32: FLOAT32, torch.bool: SPIKE}
-# Calls whose result depends on the batch size through its shape alone.
-SHAPED = {
-    f"aten::{n}"
-    for n in (
-        *("full", "zeros", "ones", "empty", "new_full", "new_zeros", "new_ones", "new_empty", "expand", "view"),
-        *("reshape", "_unsafe_view", "repeat"),
-    )
-}
 BATCH_REMEDY = "keep axis 0 for the batch and work on the other axes"
 
 
-def key_of(target: object) -> str:
-    """`aten::add` of an operator overload; other callables by their name."""
-    return target._schema.name if isinstance(target, OpOverload) else getattr(target, "__name__", str(target))
+def key_of(target: OpOverload) -> str:
+    """`aten::add` of an operator overload, and of its in-place form: the trace has made values of what that writes."""
+    name: str = target._schema.name
+    return name.removesuffix("_") if target._schema.is_mutable else name
 
 
 class Lowering:
@@ -107,11 +94,10 @@ class Lowering:
         self.rows = rows
         self.faults: list[str] = []
         self.source = ""
-        self._values: dict[fx.Node, Any] = {}
+        self._values: dict[Ref, Any] = {}
         self._made: dict[Any, str] = {}
         self._producers: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._leaving: dict[str, str] = {}
-        self._batch: object = None
 
     # --- for the rows -------------------------------------------------------------------------------------------------
 
@@ -128,8 +114,6 @@ class Lowering:
         """The graph tensor of a value; Known ones and numbers become constants."""
         if isinstance(value, Live):
             return value.name
-        if isinstance(value, Extent):
-            raise Refuse("computes with the batch size", BATCH_REMEDY)
         if isinstance(value, (bool, int, float)):
             value = Known(torch.tensor(float(value)), f"const.{np.float32(value)!s}")
         if not isinstance(value, Known):
@@ -137,7 +121,9 @@ class Lowering:
         tensor = value.tensor
         if tensor.dtype is not torch.bool:
             tensor = tensor.float()
-        array = tensor.numpy()[0] if value.batched else tensor.numpy()
+        if not torch.isfinite(tensor).all():
+            raise Refuse("takes a constant with NaN or Inf in it", "use a large finite number")
+        array = tensor.numpy()
         dtype = DTYPES[tensor.dtype]
         key = (value.hint, dtype.name, array.shape, array.tobytes())
         if key not in self._made:
@@ -191,34 +177,28 @@ class Lowering:
             return value if self.shape(value) == shape else self.emit("expand", value, shape=shape)
         if not isinstance(value, Known):
             value = Known(torch.tensor(float(value)), f"const.{np.float32(value)!s}")
-        tensor = value.tensor[0] if value.batched or value.tensor.ndim > len(shape) else value.tensor
+        tensor = value.tensor[0] if value.tensor.ndim > len(shape) else value.tensor
         return Known(tensor.expand(shape).contiguous(), value.hint)
 
     # --- the walk -----------------------------------------------------------------------------------------------------
 
-    def run(self, exported: Exported, found: Discovered) -> Graph:
+    def run(self, traced: Traced, found: Discovered) -> Graph:
         """Lower a whole step; UnsupportedError lists everything that cannot be lowered."""
-        self._batch = exported.inputs[0].meta["val"].shape[0].node.expr
-        for node, name in zip(exported.inputs, found.inputs, strict=True):
-            self._values[node] = Live(self.builder.input(name, self._per_sample(node)))
-        for node, name, init in zip(exported.states, found.states, found.initial, strict=True):
+        for ref, name in zip(traced.inputs, found.inputs, strict=True):
+            self._values[ref] = Live(self.builder.input(name, traced.values[ref].shape))
+        for ref, name, init in zip(traced.states, found.states, found.initial, strict=True):
             dtype = DTYPES.get(init.dtype)
             if dtype is None:
                 kind = str(init.dtype).removeprefix("torch.")
-                self._values[node] = Lost(f"state {name} is {kind}; a state that matters must be float32 or bool")
+                self._values[ref] = Lost(f"state {name} is {kind}; a state that matters must be float32 or bool")
             else:
-                self._values[node] = Live(self.builder.state(self.builder.fresh(name), init.numpy(), dtype))
-        for node in exported.nodes:
-            if node.op == "placeholder" and node not in self._values:
-                hint, tensor = exported.constants[node.name]
-                self._values[node] = Known(tensor, printable(hint))
-            elif node.op == "call_function" and node.users:
-                self._values[node] = self._call(node)
-        states = dict(zip(exported.states, exported.next_states, strict=True))
-        for node, result in states.items():
-            self._update(node, self._values.get(result) if isinstance(result, fx.Node) else result)
-        for result, name in zip(exported.outputs, found.outputs, strict=True):
-            self._output(result, name)
+                self._values[ref] = Live(self.builder.state(self.builder.fresh(name), init.numpy(), dtype))
+        for call in traced.calls:
+            self._call(call, traced.values)
+        for state, result in zip(traced.states, traced.next_states, strict=True):
+            self._update(self._values[state], self._value(result, traced.values))
+        for result, name in zip(traced.outputs, found.outputs, strict=True):
+            self._output(self._value(result, traced.values), name)
         if self.faults:
             count = len(self.faults)
             raise UnsupportedError(
@@ -228,8 +208,20 @@ class Lowering:
             )
         return _renamed(self.builder.build(), self._leaving)
 
-    def _update(self, node: fx.Node, value: Any) -> None:
-        state = self._values[node]
+    def _value(self, item: Any, values: Mapping[Ref, Meta]) -> Any:
+        """What an argument of a traced call is here."""
+        if isinstance(item, tuple):
+            return tuple(self._value(part, values) for part in item)
+        if not isinstance(item, Ref) or item in self._values:
+            return self._values[item] if isinstance(item, Ref) else item
+        meta = values[item]
+        if meta.constant is None:
+            return Lost("", reported=True)
+        if meta.lead < 0:
+            return Lost("a constant depends on the size of the batch")
+        return Known(meta.constant, printable(meta.hint or "const"), batched=meta.lead > 0)
+
+    def _update(self, state: Any, value: Any) -> None:
         if isinstance(state, Lost):
             return  # nothing that matters has read it: readers of a lost value are lost, and reported where they leave
         if isinstance(value, Lost):
@@ -240,121 +232,83 @@ class Lowering:
         dtype = torch.bool if tensor.dtype is SPIKE else torch.float32
         self.builder.update(state.name, self.name(self.spread(value, tensor.shape, dtype)))
 
-    def _output(self, result: object, name: str) -> None:
-        value = self._values.get(result) if isinstance(result, fx.Node) else None
+    def _output(self, value: Any, name: str) -> None:
         if isinstance(value, Lost):
             if not value.reported:
                 self.faults.append(f"output {name}: {value.reason}")
-            return
-        if not isinstance(value, (Live, Known)):
-            self.faults.append(f"output {name}: is not a tensor")
             return
         self.source = ""
         kind, inputs = self.producer(value)
         if kind == "cast" and self.dtype(Live(inputs[0])) is SPIKE:
             value = Live(inputs[0])  # spikes leave as spikes; the program writes them as 0.0 and 1.0
-        if isinstance(value, Known):
-            source, shape = self.name(value), tuple(value.tensor.shape[int(value.batched) :])
-        else:
-            source, shape = value.name, self.shape(value)
-        if source in self._leaving or not self._producers.get(source):
+        source = self.name(value)
+        if source in self._leaving or source not in self._producers:
+            shape = self.builder.tensor(source).shape
             source = self.builder.op("reshape", source, shape=shape)  # a tensor of its own, to carry its name
         self._leaving[source] = self.builder.fresh(name)
         self.builder.output(source)
 
-    def _per_sample(self, node: fx.Node) -> Shape:
-        return tuple(int(n) for n in node.meta["val"].shape[1:])
-
-    def _call(self, node: fx.Node) -> Any:
-        """The value of a call; faults are noted and give a Lost value."""
-        args: Any = map_arg((node.args, node.kwargs), lambda n: self._values[n])
+    def _call(self, record: Record, values: Mapping[Ref, Meta]) -> None:
+        """Give the results of a call their values; faults are noted and give Lost ones."""
+        metas = [values[ref] for ref in record.results]
+        if not record.fault and metas and all(meta.constant is not None for meta in metas):
+            return
+        key = key_of(record.target)
+        self.source = record.source
+        args = {name: self._value(item, values) for name, item in _named(record).items()}
         lost = next((v for v in _flat(args) if isinstance(v, Lost)), None)
-        key = key_of(node.target)
-        self.source = _module_path(node)
-        try:
-            if key == "getitem":
-                container, at = args[0]
-                return container if isinstance(container, Lost) else container[at]
-            if lost is not None and key != "aten::sym_size":
-                return lost
-            if not isinstance(node.target, OpOverload):
-                return _sized(node.target, args)
-            if key == "aten::sym_size":
-                return self._size(node)
-            live = any(isinstance(v, Live) for v in _flat(args))
-            if live and key in self.rows:
-                return self._checked(node, self.rows[key](self, self._named(node, node.target, args)))
-            if torch.Tag.nondeterministic_seeded in node.target.tags:
-                raise Refuse("draws random numbers", "remove the noise for inference")
-            if live:
-                raise Refuse("has no row in the lowering table", REMEDIES.get(key, ""))
-            return self._folded(node, node.target, args)
-        except Refuse as refusal:
-            self._note(key, refusal.cause, refusal.remedy)
-        except GraphError as error:
-            self._note(key, error.cause, error.remedy)
-        return Lost("", reported=True)
+        results: Any = lost
+        if record.fault or lost is None:
+            try:
+                results = self._lowered(key, args, metas, record.fault)
+            except Refuse as refusal:
+                results = self._note(record, refusal.cause, refusal.remedy)
+            except GraphError as error:
+                results = self._note(record, error.cause, error.remedy)
+        if isinstance(results, Lost):
+            results = [results] * len(metas)
+        self._values.update(zip(record.results, results, strict=True))
 
-    def _note(self, key: str, cause: str, remedy: str) -> None:
-        where = f" in {self.source}" if self.source else ""
-        fault = f"{key.replace('aten::', 'aten.')}{where}: {cause}" + (f"; {remedy}" if remedy else "")
+    def _lowered(self, key: str, args: Mapping[str, Any], metas: list[Meta], fault: str) -> list[Any]:
+        """The values that the row of a call gives, checked against what torch gave."""
+        if fault:
+            raise Refuse(fault)
+        if key not in self.rows:
+            raise Refuse("has no row in the lowering table")
+        if any(isinstance(value, Extent) for value in args.values()):  # inside a list it is a size, and harmless
+            raise Refuse("computes with the batch size", BATCH_REMEDY)
+        merges = metas[0].lead > 1 or any(isinstance(v, Live) and v.merged for v in _flat(args))
+        if metas[0].lead < 1 or (merges and key not in MERGING):
+            raise Refuse("sums over, moves or reshapes the batch axis", BATCH_REMEDY)
+        given = self.rows[key](self, Call(key, args, metas[0].shape, metas[0].dtype))
+        results = list(given) if isinstance(given, (tuple, list)) else [given]
+        return [self._checked(value, meta) for value, meta in zip(results, metas, strict=True)]
+
+    def _checked(self, value: Any, meta: Meta) -> Any:
+        """A row's result, if shape and dtype are those that torch gives."""
+        if not isinstance(value, Live):
+            return value
+        if meta.dtype not in DTYPES:
+            kind = str(meta.dtype).removeprefix("torch.")
+            raise Refuse(f"gives {kind}", "compute in float32, with comparisons as bool")
+        tensor, dtype = self.builder.tensor(value.name), DTYPES[meta.dtype]
+        if tensor.shape != meta.shape or tensor.dtype is not dtype:
+            raise Refuse(f"gives {tensor.dtype}{tensor.shape} where torch gives {dtype}{meta.shape}")
+        return Live(value.name, merged=meta.lead > 1)
+
+    def _note(self, record: Record, cause: str, remedy: str) -> Lost:
+        key, part = key_of(record.target), record.part_of
+        name = f"{key}, part of {part}" if part and key.startswith("aten::") else part or key
+        where = f" in {record.source}" if record.source else ""
+        remedy = remedy or REMEDIES.get(part or key, "")
+        fault = (f"{name}{where}: {cause}" + (f"; {remedy}" if remedy else "")).replace("aten::", "aten.")
         if fault not in self.faults:
             self.faults.append(fault)
+        return Lost("", reported=True)
 
-    def _size(self, node: fx.Node) -> Any:
-        size = node.meta["val"]
-        return Extent(1) if isinstance(size, torch.SymInt) else int(size)
 
-    def _named(self, node: fx.Node, target: OpOverload, args: Any) -> Call:
-        named = {}
-        for at, argument in enumerate(target._schema.arguments):
-            if at < len(args[0]):
-                named[argument.name] = args[0][at]
-            elif argument.name in args[1]:
-                named[argument.name] = args[1][argument.name]
-            else:
-                named[argument.name] = argument.default_value if argument.has_default_value() else None
-        value = node.meta["val"]
-        first = next((v for v in value if isinstance(v, Tensor)), None) if isinstance(value, (tuple, list)) else value
-        if not isinstance(first, Tensor):
-            raise Refuse("gives no tensor")
-        self._check_batch(first)
-        return Call(key_of(target), named, tuple(int(n) for n in first.shape[1:]), first.dtype)
-
-    def _check_batch(self, value: Tensor) -> None:
-        axes: list[Any] = list(value.shape)
-        first = axes[0].node.expr if axes and isinstance(axes[0], torch.SymInt) else None
-        if first != self._batch or any(isinstance(n, torch.SymInt) for n in axes[1:]):
-            raise Refuse("sums over, moves or reshapes the batch axis", BATCH_REMEDY)
-
-    def _checked(self, node: fx.Node, value: Any) -> Any:
-        """The row's result, if its shape and dtype are those that torch gives."""
-        expected = node.meta["val"]
-        pairs = zip(expected, value, strict=False) if isinstance(value, (tuple, list)) else [(expected, value)]
-        for meta, got in pairs:
-            if not isinstance(got, Live):
-                continue
-            self._check_batch(meta)
-            if meta.dtype not in DTYPES:
-                kind = str(meta.dtype).removeprefix("torch.")
-                raise Refuse(f"gives {kind}", "compute in float32, with comparisons as bool")
-            tensor, shape = self.builder.tensor(got.name), tuple(int(n) for n in meta.shape[1:])
-            if tensor.shape != shape or tensor.dtype is not DTYPES[meta.dtype]:
-                raise Refuse(f"gives {tensor.dtype}{tensor.shape} where torch gives {DTYPES[meta.dtype]}{shape}")
-        return value
-
-    def _folded(self, node: fx.Node, target: OpOverload, args: Any) -> Any:
-        """A call on constants, evaluated now by torch itself."""
-        if any(isinstance(v, Extent) for v in _flat(args)) and key_of(target) not in SHAPED:
-            raise Refuse("makes values from the batch size", BATCH_REMEDY)
-        known = [v for v in _flat(args) if isinstance(v, Known)]
-        hint = known[0].hint if known else self.source or "const"
-        plain: Any = map_aggregate(args, lambda v: v.tensor if isinstance(v, Known) else v)
-        result, expected = target(*plain[0], **plain[1]), node.meta["val"]
-        if not isinstance(result, (tuple, list)):
-            return _known(result, expected, hint)
-        return [_known(r, e, hint) for r, e in zip(result, expected, strict=True)]
-
+# torch flattens [batch, k, n] to [batch·k, n] around a matrix product: the calls that may see that.
+MERGING = frozenset(f"aten::{n}" for n in ("view", "_unsafe_view", "clone", "mm", "addmm", "mv"))
 
 REMEDIES = {
     "aten::convolution": "convolutions are not supported; use linear layers on a flattened window",
@@ -363,7 +317,6 @@ REMEDIES = {
     "aten::erf": "use GELU(approximate='tanh')",
     "aten::argmax": "return the scores; the decision is part of the io section",
     "aten::embedding": "feed the embedded vector",
-    "aten::bmm": "only one operand of a product may change at run time",
     "aten::cumsum": "carry the sum as a state",
     "aten::topk": "return the scores and choose outside the model",
     "aten::sort": "return the scores and choose outside the model",
@@ -372,35 +325,21 @@ REMEDIES = {
 
 def _flat(args: Any) -> list[Any]:
     """Every leaf of nested arguments."""
-    if isinstance(args, (tuple, list)):
+    if isinstance(args, tuple):
         return [leaf for item in args for leaf in _flat(item)]
-    if isinstance(args, dict):
+    if isinstance(args, Mapping):
         return [leaf for item in args.values() for leaf in _flat(item)]
     return [args]
 
 
-def _sized(function: object, args: Any) -> Any:
-    """Arithmetic on sizes, which torch writes with Python's operators; what came from the batch follows the batch."""
-    if not isinstance(function, BuiltinFunctionType):
-        raise Refuse("is not an operator", "write the step without control flow on tensors")
-    value = function(*args[0], **args[1])
-    return Extent(value) if type(value) is int and any(isinstance(v, Extent) for v in _flat(args)) else value
-
-
-def _known(value: Any, expected: Any, hint: str) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    moving = [at for at, n in enumerate(expected.shape) if isinstance(n, torch.SymInt)]
-    if moving not in ([], [0]):
-        raise Refuse("moves the batch axis", BATCH_REMEDY)
-    return Known(value.detach(), hint, batched=bool(moving))
-
-
-def _module_path(node: fx.Node) -> str:
-    """The dotted path of the innermost submodule that made a call."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = str(next(reversed(stack.values()))[0]) if stack else ""
-    return path.removeprefix("module").removeprefix(".")
+def _named(record: Record) -> dict[str, Any]:
+    """The arguments of a call by name, defaults filled in."""
+    named = {}
+    for at, argument in enumerate(record.target._schema.arguments):
+        default = argument.default_value if argument.has_default_value() else None
+        default = tuple(default) if isinstance(default, list) else default
+        named[argument.name] = record.args[at] if at < len(record.args) else record.kwargs.get(argument.name, default)
+    return named
 
 
 def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:

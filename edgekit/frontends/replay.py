@@ -124,9 +124,9 @@ class _Run:
         self._excused = 0
 
     def _kept(self, states: dict[str, Tensor]) -> Values:
-        """The module's states that the graph still has."""
-        wanted = self.graph.state_names
-        return {n: t.detach().numpy() for n, t in states.items() if n in wanted}
+        """The module's states that the graph still has, as the graph stores them."""
+        tensors = {n: self.graph.tensor(n) for n in states if n in self.graph.state_names}
+        return {n: states[n].detach().numpy().astype(t.dtype.numpy) for n, t in tensors.items()}
 
     def compare(self, step: int, inputs: tuple[Tensor, ...]) -> None:
         """One step on both sides; ReplayError when they differ without excuse."""
@@ -154,7 +154,7 @@ class _Run:
     def _run_module(self, inputs: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         form = self.found.step.form
         outputs, self._passed = form.call(self._module, inputs, self._passed)
-        held = [slot.read(self._module).detach().clone() for slot in self.found.step.slots]
+        held = [slot.tensor(self._module).detach().clone() for slot in self.found.step.slots]
         return [t for _, t in leaves(outputs)], [*held, *(t for _, t in leaves(self._passed))]
 
     def _is_spike(self, name: str) -> bool:

@@ -71,20 +71,22 @@ class Slot:
         table: dict[str, Any] = getattr(module.get_submodule(self.owner), self.table)
         return table
 
-    def read(self, module: nn.Module) -> Any:
-        """What the module holds here."""
-        value = self._held(module)[self.attribute]
-        for key in self.keys:
-            value = value[key]
-        return value
-
-    def peek(self, module: nn.Module) -> Tensor | None:
+    def read(self, module: nn.Module) -> Tensor | None:
         """The tensor that the module holds here, None if it holds none (yet)."""
-        try:
-            value = self.read(module)
-        except (KeyError, IndexError, TypeError):
-            return None
+        value = self._held(module).get(self.attribute)
+        for key in self.keys:
+            try:
+                value = value[key]  # type: ignore[index]
+            except (KeyError, IndexError, TypeError):
+                return None
         return value if isinstance(value, Tensor) else None
+
+    def tensor(self, module: nn.Module) -> Tensor:
+        """The tensor that the module holds here; TypeError if it holds something else."""
+        value = self.read(module)
+        if value is None:
+            raise TypeError(f"{self.path} is not a tensor any more")
+        return value
 
     def write(self, module: nn.Module, tensor: Tensor) -> None:
         """Put a tensor here, past any property or `__setattr__` of the module."""

@@ -59,7 +59,7 @@ class Step(nn.Module):
             slot.write(self.module, value.clone())  # a copy, because the module may update it in place
         state = None if self.template is None else refilled(self.template, passed)
         outputs, state = self.form.call(self.module, inputs, state)
-        after = tuple(slot.read(self.module) for slot in self.slots)
+        after = tuple(slot.tensor(self.module) for slot in self.slots)
         return _flat(outputs), (*after, *_flat(state))
 
 

@@ -78,6 +78,53 @@ def _row(match: re.Match[str]) -> dict[str, Any]:
     return {"name": match["name"], "shape": shape, "dtype": match["dtype"]}
 
 
+def _read_line(line: str, document: dict[str, Any], arrays: dict[str, Array]) -> bool:
+    """Add what one line says to the document; False when it is no line of the text form.
+
+    Raises ValueError and its like for numbers and JSON that cannot be read.
+    """
+    entries = document["entries"]
+    if match := _GRAPH.fullmatch(line):
+        document["name"] = match["name"]
+        document["dt"] = float(match["dt"]) if match["dt"] else None
+    elif match := _CONST.fullmatch(line):
+        row = {**_row(match), "const": True}
+        if match["quant"]:
+            row["quant"] = json.loads(match["quant"])
+        if match["data"] and match["dtype"] in DTYPES:
+            with np.errstate(over="ignore"):  # an infinity is for the verifier to refuse
+                values = np.array(json.loads(match["data"]), dtype=DTYPES[match["dtype"]].numpy)
+            arrays[row["name"]] = values.reshape(row["shape"])
+        document["tensors"].append(row)
+    elif match := _STATE.fullmatch(line):
+        document["tensors"].append(_row(match))
+        document["states"].append({"tensor": match["name"], "reset": match["reset"], "init": match["init"]})
+    elif match := _ENTRY.fullmatch(line):
+        entries.append({"name": match["name"], "inputs": [], "outputs": [], "ops": [], "updates": []})
+    elif not entries:
+        return False
+    elif match := _INPUT.fullmatch(line):
+        document["tensors"].append(_row(match))
+        entries[-1]["inputs"].append(match["name"])
+    elif match := _UPDATE.fullmatch(line):
+        entries[-1]["updates"].append([match["state"], match["value"]])
+    elif match := _OUTPUT.fullmatch(line):
+        entries[-1]["outputs"] = [name[1:] for name in match["names"].split()]
+    elif match := _OP.fullmatch(line):
+        outs = [_row(m) for m in _TYPED.finditer(match["outs"])]
+        document["tensors"] += outs
+        op: dict[str, Any] = {"kind": match["kind"], "inputs": [n[1:] for n in match["ins"].split()]}
+        op["outputs"] = [row["name"] for row in outs]
+        if match["attrs"]:
+            op["attrs"] = json.loads(match["attrs"])
+        if match["source"]:
+            op["source"] = match["source"]
+        entries[-1]["ops"].append(op)
+    else:
+        return False
+    return True
+
+
 def from_text(text: str, weights: Mapping[str, Array] | None = None) -> Graph:
     """Parse the text form; constants not written in the text come from `weights` under their name.
 
@@ -85,47 +132,12 @@ def from_text(text: str, weights: Mapping[str, Array] | None = None) -> Graph:
     """
     arrays = dict(weights or {})
     document: dict[str, Any] = {"schema_version": 1, "name": "", "dt": None, "tensors": [], "states": [], "entries": []}
-    entry: dict[str, Any] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
-        if not line:
-            continue
-        if match := _GRAPH.fullmatch(line):
-            document["name"] = match["name"]
-            document["dt"] = float(match["dt"]) if match["dt"] else None
-        elif match := _CONST.fullmatch(line):
-            row = {**_row(match), "const": True}
-            if match["quant"]:
-                row["quant"] = json.loads(match["quant"])
-            if match["data"] and match["dtype"] in DTYPES:
-                values = np.array(json.loads(match["data"]), dtype=DTYPES[match["dtype"]].numpy)
-                arrays[row["name"]] = values.reshape(row["shape"])
-            document["tensors"].append(row)
-        elif match := _STATE.fullmatch(line):
-            document["tensors"].append(_row(match))
-            document["states"].append({"tensor": match["name"], "reset": match["reset"], "init": match["init"]})
-        elif match := _ENTRY.fullmatch(line):
-            entry = {"name": match["name"], "inputs": [], "outputs": [], "ops": [], "updates": []}
-            document["entries"].append(entry)
-        elif not entry:
-            raise GraphError(f"graph text, line {number}", f"cannot be read: {line[:80]!r}")
-        elif match := _INPUT.fullmatch(line):
-            document["tensors"].append(_row(match))
-            entry["inputs"].append(match["name"])
-        elif match := _UPDATE.fullmatch(line):
-            entry["updates"].append([match["state"], match["value"]])
-        elif match := _OUTPUT.fullmatch(line):
-            entry["outputs"] = [name[1:] for name in match["names"].split()]
-        elif match := _OP.fullmatch(line):
-            outs = [_row(m) for m in _TYPED.finditer(match["outs"])]
-            document["tensors"] += outs
-            op: dict[str, Any] = {"kind": match["kind"], "inputs": [n[1:] for n in match["ins"].split()]}
-            op["outputs"] = [row["name"] for row in outs]
-            if match["attrs"]:
-                op["attrs"] = json.loads(match["attrs"])
-            if match["source"]:
-                op["source"] = match["source"]
-            entry["ops"].append(op)
-        else:
+        try:
+            readable = not line or _read_line(line, document, arrays)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            readable = False
+        if not readable:
             raise GraphError(f"graph text, line {number}", f"cannot be read: {line[:80]!r}")
     return from_document(document, arrays)

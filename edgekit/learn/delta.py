@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,6 +30,15 @@ def _readout(graph: Graph, step: Entry) -> tuple[int, Op]:
     raise UnsupportedError("learning rule 'delta'", "finds no read-out: the model does not end in W z + b")
 
 
+def _fresh(tensors: Mapping[str, Tensor], stem: str) -> str:
+    """A name that no tensor has: a layer of the model may be called `readout` too."""
+    at, name = 0, stem
+    while name in tensors:
+        at += 1
+        name = f"{stem}.{at}"
+    return name
+
+
 def delta_rule(graph: Graph, rate: float) -> Graph:
     """Make the read-out plastic and add the entry `learn`.
 
@@ -48,7 +58,7 @@ def delta_rule(graph: Graph, rate: float) -> Graph:
     bias = graph.tensors[readout.inputs[2]].data if len(readout.inputs) == 3 else None
     classes, features = weights.shape
     tensors, states = dict(graph.tensors), list(graph.states)
-    w, b = "readout.weight", "readout.bias"
+    w, b, target = (_fresh(tensors, stem) for stem in ("readout.weight", "readout.bias", TARGET))
     for name, init in ((w, weights.data), (b, np.zeros(classes, np.float32) if bias is None else bias)):
         full = np.broadcast_to(init, (classes, features) if name == w else (classes,)).astype(np.float32)
         tensors[name] = Tensor(name, full.shape, FLOAT32)
@@ -63,7 +73,7 @@ def delta_rule(graph: Graph, rate: float) -> Graph:
         rename[name] = f"learn.{name}"
         tensors[rename[name]] = dataclasses.replace(tensors[name], name=rename[name])
         inputs.append(rename[name])
-    tensors[TARGET] = Tensor(TARGET, (classes,), FLOAT32)
+    tensors[target] = Tensor(target, (classes,), FLOAT32)
     for op in step_ops:
         for name in op.outputs:
             rename[name] = f"learn.{name}"
@@ -75,26 +85,28 @@ def delta_rule(graph: Graph, rate: float) -> Graph:
         )
 
     def emit(kind: str, *names: str, out: str, **attrs: object) -> str:
+        out = _fresh(tensors, out)
         ((shape, dtype),) = OPS[kind].check([tensors[n] for n in names], attrs)
         tensors[out] = Tensor(out, shape, dtype)
         ops.append(Op(kind, names, (out,), attrs, "delta rule"))
         return out
 
-    tensors["learn.rate"] = Tensor("learn.rate", (), FLOAT32, data=np.asarray(rate, np.float32))
+    step_size = _fresh(tensors, "learn.rate")
+    tensors[step_size] = Tensor(step_size, (), FLOAT32, data=np.asarray(rate, np.float32))
     z, y = rename[readout.inputs[0]], rename[step.outputs[0]]
     if tensors[z].dtype is SPIKE:
         z = emit("cast", z, out="learn.z", to="float32")
     if tensors[y].dtype is SPIKE:
         y = emit("cast", y, out="learn.y", to="float32")
-    error = emit("sub", TARGET, y, out="learn.error")
-    nudge = emit("mul", error, "learn.rate", out="learn.nudge")
+    error = emit("sub", target, y, out="learn.error")
+    nudge = emit("mul", error, step_size, out="learn.nudge")
     column = emit("reshape", nudge, out="learn.nudge.column", shape=(classes, 1))
     row = emit("reshape", z, out="learn.z.row", shape=(1, features))
     change = emit("mul", column, row, out="learn.change")
     new_w = emit("add", w, change, out=f"{w}.next")
     new_b = emit("add", b, nudge, out=f"{b}.next")
     updates = {**{s: rename[v] for s, v in step.updates.items()}, w: new_w, b: new_b}
-    learn = Entry("learn", (*inputs, TARGET), tuple(rename[n] for n in step.outputs), tuple(ops), updates)
+    learn = Entry("learn", (*inputs, target), tuple(rename[n] for n in step.outputs), tuple(ops), updates)
     learned = graph.replace(tensors=tensors, states=tuple(states))
     step = dataclasses.replace(step, ops=step_ops)
     used = {n for e in (step, learn) for op in e.ops for n in op.inputs}

@@ -6,6 +6,7 @@ import io as streams
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,7 +72,11 @@ def open_model(path: str | os.PathLike[str], config: Mapping[str, Any] | None = 
     path = Path(path)
     content = _read(path)
     if not _is_own(content):
-        return from_checkpoint(_unwrap(path, content), config)
+        weights = _unwrap(path, content)
+        try:
+            return from_checkpoint(weights, config)
+        except ModelError as error:
+            raise type(error)(f"{path}: {error.thing}", error.cause, error.remedy, error.items) from error
     if extra := set(config or {}) - {"io"}:
         remedy = "only the key io may be given beside it"
         raise UsageError("config", f"{path} carries its own configuration", remedy, items=sorted(extra))
@@ -150,7 +155,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _read_torch(path: Path) -> Any:
     _check_inflated(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch thinks of a file that is then refused anyway
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _read_safetensors(path: Path) -> Any:

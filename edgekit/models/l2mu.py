@@ -192,13 +192,18 @@ class L2MU(nn.Module):
         currents = self.output_transformation(self.dropout(torch.stack(hidden, 1)))
         return self._scan("o", currents, state, self._emitted)
 
+    @property
+    def decision(self) -> str:
+        """How the step outputs of a window become scores: their `sum`, `last` or `mean`."""
+        return READOUTS[self.config["readout"]]
+
     def decide(self, ys: Tensor) -> Tensor:
         """The class of each window of step outputs ys [batch, T, outputs]: argmax of their sum, last or mean."""
         return torch.argmax(self.scores(ys), dim=-1)
 
     def scores(self, ys: Tensor) -> Tensor:
         """[batch, T, outputs] -> [batch, outputs]: spike counts, last or mean output membranes."""
-        how = READOUTS[self.config["readout"]]
+        how = self.decision
         return ys[:, -1] if how == "last" else ys.sum(1) if how == "sum" else ys.mean(1)
 
     def trace(self, x: Tensor) -> State:

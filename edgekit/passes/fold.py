@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgekit.ir.graph import Graph, Op
 from edgekit.ir.ops import OPS
 from edgekit.passes.rewrite import Rewriter, rewrite
@@ -12,6 +14,8 @@ def _rule(graph: Rewriter, op: Op) -> tuple[str, ...] | None:
     if not all(t.is_const for t in tensors):
         return None
     results = OPS[op.kind].evaluate([t.data[None] for t in tensors if t.data is not None], op.attrs, tensors)
+    if not all(np.isfinite(value).all() for value in results):
+        return None  # 1/0 and its like stay ops: a constant is always finite
     return tuple(
         graph.const(f"{name}.folded", value[0], graph.tensor(name).dtype)
         for name, value in zip(op.outputs, results, strict=True)

@@ -7,6 +7,8 @@ import numpy as np
 from edgekit.ir.graph import Graph, Op
 from edgekit.passes.rewrite import Rewriter, rewrite
 
+LARGEST = np.finfo(np.float32).max
+
 
 def _channel_constant(graph: Rewriter, name: str, out: int) -> np.ndarray | None:
     data = graph.data(name)
@@ -32,7 +34,7 @@ def _rule(graph: Rewriter, op: Op) -> tuple[str, ...] | None:
         return None
     k = _channel_constant(graph, constant, w.shape[0])
     bias = graph.data(linear.inputs[2]) if len(linear.inputs) == 3 else np.float32(0)
-    if k is None or bias is None:
+    if k is None or bias is None or (op.kind == "div" and not k.all()):
         return None
     b = np.broadcast_to(np.asarray(bias, np.float64), np.broadcast_shapes(np.shape(bias), (w.shape[0],)))
     scaled = w.astype(np.float64)
@@ -41,6 +43,8 @@ def _rule(graph: Rewriter, op: Op) -> tuple[str, ...] | None:
         scaled, b = scaled * factor[:, None], b * factor
     else:
         b = b + k if op.kind == "add" else b - k
+    if not all(np.abs(a).max() <= LARGEST for a in (scaled, b)):
+        return None
     new_weights = weights if op.kind in ("add", "sub") else graph.const(f"{weights}.folded", scaled)
     return (graph.emit("linear", x, new_weights, graph.const(f"{weights}.bias", b), **linear.attrs),)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from edgekit.errors import UnsupportedError
 from edgekit.ir.graph import Graph, Op
@@ -19,7 +20,7 @@ def legalize(graph: Graph, supported: Collection[str], backend: str) -> Graph:
             return None
         made: list[str] = []
 
-        def emit(kind: str, *inputs: str, **attrs: object) -> str:
+        def emit(kind: str, *inputs: str, **attrs: Any) -> str:
             attrs.pop("out", None)  # the rewriter names results itself
             made.append(rewriter.emit(kind, *inputs, **attrs))
             return made[-1]

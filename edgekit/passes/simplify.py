@@ -60,7 +60,7 @@ def _spike_arithmetic(graph: Rewriter, op: Op) -> Names | None:
         for a, b in (op.inputs, op.inputs[::-1]):
             spike = _cast_source(graph, a)
             if spike is not None and _cast_source(graph, b) is None:
-                zero = graph.const(f"{spike}.zero", np.float32(0))
+                zero = graph.const(f"{spike}.zero", np.zeros((), np.float32))
                 return (graph.emit("where", spike, b, zero),)
     if op.kind in ("gt", "ne") and (spike := _cast_source(graph, op.inputs[0])) is not None:
         level = graph.data(op.inputs[1])

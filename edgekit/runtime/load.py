@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 
-from edgekit.artifact import Artifact, is_trusted
+from edgekit.artifact import Artifact
 from edgekit.errors import TargetError, ToolchainError, UsageError
 from edgekit.ir import Graph
 from edgekit.runtime.build import Program, build_program
@@ -43,7 +43,7 @@ def _native(artifact: Artifact) -> Stream:
         raise UsageError("engine 'native'", f"artifact {artifact.name!r} carries no native library")
     if why := _foreign(artifact):
         raise UsageError("engine 'native'", why, "use --on emulator, or the engines 'rebuilt' or 'reference'")
-    if not is_trusted(artifact.sha256):
+    if not artifact.may_run:
         raise UsageError(
             "engine 'native'",
             f"the code in artifact {artifact.name!r} is not trusted on this computer",
@@ -92,7 +92,7 @@ def _reference(artifact: Artifact) -> Stream:
 
 
 def _auto(artifact: Artifact) -> Stream:
-    if _library(artifact) is not None and not _foreign(artifact) and is_trusted(artifact.sha256):
+    if _library(artifact) is not None and not _foreign(artifact) and artifact.may_run:
         return _native(artifact)
     try:
         return _rebuilt(artifact)
@@ -114,7 +114,7 @@ def _emulator(artifact: Artifact) -> Stream:
 
 
 def _qemu(artifact: Artifact) -> Stream:
-    if not is_trusted(artifact.sha256):  # qemu's user mode passes system calls on to this computer
+    if not artifact.may_run:  # qemu's user mode passes system calls on to this computer
         raise UsageError(
             "engine 'qemu'",
             f"the code in artifact {artifact.name!r} is not trusted on this computer",

@@ -55,11 +55,14 @@ class Session:
         """Whether a step depends on the ones before it since the last reset."""
         return any(s.reset == "reset" for s in self.artifact.graph.states)
 
-    def _checked(self, name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+    def _numbers(self, name: str, value: npt.ArrayLike) -> Array:
         try:
-            array = np.asarray(value, dtype=np.float32)
+            return np.asarray(value, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise DataError(f"input {name!r}", f"is not an array of numbers: {error}") from error
+
+    def _checked(self, name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+        array = self._numbers(name, value)
         if array.shape != shape:
             raise DataError(f"input {name!r}", f"has shape {array.shape}, one step takes {shape}")
         return array
@@ -82,7 +85,7 @@ class Session:
         """The first input in the program's layout: windows [N, length, channels] of a program that eats flattened
         windows become [N, length · channels]; everything else stays as it is.
         """
-        array = np.asarray(x, dtype=np.float32)
+        array = self._numbers(self._entry.inputs[0], x)
         window = self.artifact.manifest["io"].get("window")
         if window and window["layout"] == "flattened" and len(self._shape) == 1:
             channels = self._shape[0] // window["length"]
@@ -97,9 +100,9 @@ class Session:
         this session stays as it is. A program without states takes [N, *shape]; one that eats flattened windows also
         takes them as [N, length, channels].
         """
-        arrays = [self.arrange(a) if at == 0 else np.asarray(a, np.float32) for at, a in enumerate(inputs)]
-        if len(arrays) != len(self._shapes):
-            raise DataError("run", f"takes {len(self._shapes)} inputs, got {len(arrays)}")
+        if len(inputs) != len(self._shapes):
+            raise DataError("run", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
+        arrays = [self.arrange(inputs[0]), *map(self._numbers, self._entry.inputs[1:], inputs[1:])]
         leading = {a.shape[: a.ndim - len(s)] for a, s in zip(arrays, self._shapes, strict=True)}
         fits = all(a.shape[a.ndim - len(s) :] == s for a, s in zip(arrays, self._shapes, strict=True))
         if len(leading) != 1 or not fits or len(axes := leading.pop()) not in (1, 2):

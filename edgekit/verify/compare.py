@@ -1,4 +1,4 @@
-"""The whole comparison: what the original answers on every window, what the artifact answers, and whether that passes."""
+"""The whole comparison: what original and artifact answer on every window, and whether that passes."""
 
 from __future__ import annotations
 

@@ -87,9 +87,8 @@ def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[Layer
         values_a, values_b = a.trace({name_a: x}, state_a), b.trace({name_b: x}, state_b)
         alone = b.trace({name_b: x}, as_state(program, state_a)) if complete else None
         for key, layer in layers.items():
-            state = key.removeprefix("state ") if key.startswith("state ") else None
-            left = theirs.updates[state] if state in theirs.updates else key if state is None else state
-            right = ours.updates[state] if state in ours.updates else key if state is None else state
+            value = key.removeprefix("state ")  # of a state, its next value
+            left, right = theirs.updates.get(value, value), ours.updates.get(value, value)
             errors = _errors(values_a[left], values_b[right])
             layer.by_step.append(float(errors.max()))
             layer.worst = max(layer.worst, layer.by_step[-1])

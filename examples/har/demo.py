@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from edgekit.convert import Options, convert_imported, original_of, save_trusted
+from edgekit.convert import Options, convert_imported, original_of
 from edgekit.errors import DataError, EdgekitError
 from edgekit.frontends import import_file
 from edgekit.runtime import load
@@ -62,7 +62,7 @@ def measure(family: str, split: str, precision: str, windows: int, folder: Path)
         x = x.reshape(len(x), -1)
     done = convert_imported(imported, Options(TARGET, precision, calib=calibration))
     path = folder / f"{name}.{precision}.{TARGET}.edge"
-    save_trusted(done.artifact, path)
+    done.artifact.save(path)
     before = original_of(imported).run(x)
     session = load(path, engine="emulator")
     stream = session.engine_stream

@@ -14,8 +14,10 @@ from edgekit.reference import Interpreter
 PORTABLE = ("-DEK_FORCE_PORTABLE",)
 VARIANTS = [
     ("zig", ()),
-    ("gcc", PORTABLE),
-    *(pytest.param(*v, marks=pytest.mark.slow) for v in (("gcc", ()), ("clang", ()), ("clang", PORTABLE))),
+    *(
+        pytest.param(*v, marks=pytest.mark.slow)
+        for v in (("gcc", ()), ("clang", ()), ("gcc", PORTABLE), ("clang", PORTABLE))
+    ),
 ]
 EXACT = (
     "transpose",

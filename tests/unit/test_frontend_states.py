@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -287,7 +289,7 @@ class Refused:
         (Refused.Recording(), UnsupportedError, "grows from step to step"),
         (Refused.Mixing(), UnsupportedError, "mixes the samples of a batch"),
         (Refused.Squeezing(), UnsupportedError, "batch"),
-        (Refused.Branching(), UnsupportedError, "branches on the value"),
+        (Refused.Branching(), UnsupportedError, "into Python, to branch on it"),
         (Refused.Learning(), UnsupportedError, "changes its own parameters"),
         (Refused.Unbatched(), UnsupportedError, "without a leading batch axis"),
         (Refused.Counting(), UnsupportedError, "different results for the same inputs"),
@@ -339,3 +341,31 @@ def test_passed_state_and_interpreter_agree_over_a_long_stream() -> None:
         expected = torch.stack([module(stream[:, t]) for t in range(100)], 1)
     outputs, _ = Interpreter(imported.graph).run({"x": stream.numpy()})
     np.testing.assert_array_equal(outputs["y"], expected.numpy().astype(bool))
+
+
+def test_a_state_that_stops_being_a_tensor_is_refused() -> None:
+    class Vanishing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trace: Any = None
+            self.steps = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.steps += 1
+            self.trace = None if self.steps > 2 else x + 1
+            return x
+
+    with pytest.raises(ModelError, match="trace is not a tensor any more"):
+        import_module(Vanishing(), X, name="m")
+
+
+@pytest.mark.slow
+def test_importing_a_model_does_not_load_the_compiler_of_torch() -> None:
+    code = (
+        "import sys\n"
+        "from edgekit import models\n"
+        "from edgekit.frontends import import_module\n"
+        "import_module(models.L2MU(inputs=3, hidden=4, memory=2, order=2, outputs=2, theta=4.0), None, name='m')\n"
+        "assert 'torch._dynamo' not in sys.modules, 'two seconds of import'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

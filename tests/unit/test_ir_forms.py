@@ -53,7 +53,7 @@ def test_fused_and_lowered_graphs_round_trip_too(graph):
 def test_small_constants_are_written_in_the_text():
     text = """graph small dt=0.125
 const %spikes spike[2] = [true, false]
-const %level float32[] = [0.1]
+const %level float32[] = [0.5]
 const %third float32[1] = [0.3333333432674408]
 state %u float32[] keep zero
 entry step
@@ -106,7 +106,10 @@ UNREADABLE = {
     "too few elements": ("graph g\nconst %c float32[3] = [1, 2]\n" + HEAD[8:] + "  out %x\n", "line 2"),
     "elements that are no numbers": ('graph g\nconst %c float32[1] = ["a"]\n' + HEAD[8:] + "  out %x\n", "line 2"),
     "an integer that does not fit": ("graph g\nconst %c int8[1] = [1000]\n" + HEAD[8:] + "  out %x\n", "line 2"),
-    "a size no tensor has": ("graph g\nconst %c float32[" + "9" * 5000 + "] = [1]\n" + HEAD[8:] + "  out %x\n", "line 2"),
+    "a size no tensor has": (
+        "graph g\nconst %c float32[" + "9" * 5000 + "] = [1]\n" + HEAD[8:] + "  out %x\n",
+        "line 2",
+    ),
 }
 
 
@@ -117,7 +120,7 @@ def test_text_that_cannot_be_read_names_its_line(text, line):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32), st.integers(0, 10**6), st.text(alphabet="%[]{}=,:\"0128 abxst#.-\n", max_size=4))
+@given(st.integers(0, 2**32), st.integers(0, 10**6), st.text(alphabet='%[]{}=,:"0128 abxst#.-\n', max_size=4))
 def test_damaged_text_is_refused_or_read_but_never_crashes(seed, at, noise):
     text, (_, weights) = to_text(random_graph(seed % 20, 6)), to_document(random_graph(seed % 20, 6))
     at %= len(text)

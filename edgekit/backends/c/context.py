@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_panels, padded, spike_words
-from edgekit.backends.c.layout import Layout, roots
+from edgekit.backends.c.layout import Layout
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Plan, Tensor
 
@@ -58,12 +58,12 @@ class Context:
         if place.space == "state":
             return f"m->{self.layout.states[place.root].name}"
         offset = self.layout.inputs[entry.name][place.root] if place.space == "input" else place.offset
-        where = f"m->{place.space} + {offset // 4}"
+        where = f"m->{place.space} + {offset // 4}" if offset else f"m->{place.space}"
         return f"(uint32_t *)({where})" if self.tensor(name).dtype is SPIKE else where
 
     def root(self, entry: Entry, name: str) -> str:
         """The value that `name` is a view of, or itself."""
-        return roots(entry).get(name, name)
+        return self.layout.views[entry.name].get(name, name)
 
     def const(self, entry: Entry, name: str) -> Array | None:
         """The data of a constant, or of a view of one; None for what is computed."""

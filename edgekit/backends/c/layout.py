@@ -50,12 +50,16 @@ class EventList:
 
 @dataclass(frozen=True)
 class Layout:
-    """Struct fields. `states` and `lists[entry][value]` are by tensor name, `inputs[entry][input]` byte offsets."""
+    """Struct fields. `states` and `lists[entry][value]` are by tensor name, `inputs[entry][input]` byte offsets.
+
+    `views[entry][value]` is the value that a reshape is a view of.
+    """
 
     states: Mapping[str, Field]
     others: tuple[Field, ...]
     inputs: Mapping[str, Mapping[str, int]]
     lists: Mapping[str, Mapping[str, EventList]]
+    views: Mapping[str, Mapping[str, str]]
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -140,4 +144,5 @@ def make_layout(graph: Graph, plan: Plan) -> Layout:
         tuple(f for f in others if f.length),
         {name: offsets for name, (offsets, _) in inputs.items()},
         {name: lists for name, (lists, _, _) in per_entry.items()},
+        {e.name: roots(e) for e in graph.entries.values()},
     )

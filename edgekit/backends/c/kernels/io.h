@@ -2,6 +2,7 @@
 #ifndef EK_IO_H
 #define EK_IO_H
 
+#include "copy.h"
 #include "simd.h"
 
 #define EK_OK 0
@@ -56,13 +57,10 @@ EK_INLINE int ek_take_spike(uint32_t *y, const float *x, uint32_t n) {
     return (int)good;
 }
 
-EK_INLINE void ek_give_f32(float *y, const float *x, uint32_t n) {
-    uint32_t i;
-    for (i = 0; i < n; ++i) y[i] = x[i];
-}
+EK_INLINE void ek_give_f32(float *y, const float *x, uint32_t n) { ek_copy_f32(y, x, n); }
 EK_INLINE void ek_give_spike(float *y, const uint32_t *x, uint32_t n) {
     uint32_t i;
-    for (i = 0; i < n; ++i) y[i] = (float)(x[i / 32u] >> (i % 32u) & 1u);
+    for (i = 0; i < n; ++i) y[i] = (float)ek_bit(x, i);
 }
 
 #endif

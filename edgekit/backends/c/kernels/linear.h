@@ -14,6 +14,7 @@
 #ifndef EK_LINEAR_H
 #define EK_LINEAR_H
 
+#include "copy.h"
 #include "simd.h"
 
 #define EK_PANEL 64u
@@ -44,12 +45,10 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
     return count;
 }
 
-EK_INLINE float ek_bit_float(const uint32_t *bits, uint32_t i) { return (float)(bits[i / 32u] >> (i % 32u) & 1u); }
-
 /* --- one float32 panel: V vectors, WIDTH outputs; a function per form -------------------------------------------- */
 
 #define EK_INPUT_dense(x, i) x[i]
-#define EK_INPUT_masked(x, i) ek_bit_float(x, i)
+#define EK_INPUT_masked(x, i) (float)ek_bit(x, i)
 
 #define EK_F32_START(k) ekf a##k = c ? ek_add(ek_load(c + k * EK_W), ek_set(0.0f)) : ek_set(0.0f);
 #define EK_F32_MULTIPLY(k) a##k = ek_fma(ek_load(w + k * EK_W), v, a##k);
@@ -94,6 +93,28 @@ EK_INLINE float ek_bit_float(const uint32_t *bits, uint32_t i) { return (float)(
 
 EK_F32_WIDTHS(EK_F32_PANEL)
 
+/* A dense panel of one or two vectors would wait for each sum: four sums per output run side by side. */
+#define EK_NARROW_START(k) \
+    ekf a##k = c ? ek_load(c + k * EK_W) : ek_set(0.0f), b##k = ek_set(0.0f), d##k = b##k, e##k = b##k;
+#define EK_NARROW_MULTIPLY(k) \
+    a##k = ek_fma(ek_load(w + k * EK_W), ek_set(x[i]), a##k); \
+    b##k = ek_fma(ek_load(w + width + k * EK_W), ek_set(x[i + 1u]), b##k); \
+    d##k = ek_fma(ek_load(w + 2u * width + k * EK_W), ek_set(x[i + 2u]), d##k); \
+    e##k = ek_fma(ek_load(w + 3u * width + k * EK_W), ek_set(x[i + 3u]), e##k);
+#define EK_NARROW_REST(k) a##k = ek_fma(ek_load(w + k * EK_W), ek_set(x[i]), a##k);
+#define EK_NARROW_FINISH(k) ek_store(y + k * EK_W, ek_add(ek_add(a##k, b##k), ek_add(d##k, e##k)));
+#define EK_NARROW(V) \
+    EK_INLINE void ek_narrow_f32_##V(float *y, const float *c, const float *w, const float *x, uint32_t n) { \
+        const uint32_t width = V * EK_W; \
+        uint32_t i = 0; \
+        EK_REP##V(EK_NARROW_START) \
+        for (; i + 4u <= n; i += 4u, w += 4u * width) { EK_REP##V(EK_NARROW_MULTIPLY) } \
+        for (; i < n; ++i, w += width) { EK_REP##V(EK_NARROW_REST) } \
+        EK_REP##V(EK_NARROW_FINISH) \
+    }
+EK_NARROW(1)
+EK_NARROW(2)
+
 /* --- one int8 panel: bare sums, scaled once afterwards ------------------------------------------------------------ */
 
 #define EK_I16_ROWS 256u /* rows summed in int16: 256 * -128 just fits; across such blocks in float32, still exact */
@@ -107,10 +128,12 @@ EK_F32_WIDTHS(EK_F32_PANEL)
 
 /* sum = (sum +) int16 accumulators */
 EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
-    int h;
-    for (h = 0; h < EK_WI / EK_W; ++h) {
-        const ekf part = ek_i16_float(a, h);
-        ek_store(sum + h * EK_W, carry ? ek_add(ek_load(sum + h * EK_W), part) : part);
+    const ekf low = ek_i16_float(a, 0);
+    ek_store(sum, carry ? ek_add(ek_load(sum), low) : low);
+    if (EK_WI > EK_W) {
+        const ekf high = ek_i16_float(a, EK_WI / EK_W - 1);
+        sum += EK_WI - EK_W;
+        ek_store(sum, carry ? ek_add(ek_load(sum), high) : high);
     }
 }
 
@@ -157,11 +180,6 @@ EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const
 
 /* --- all panels --------------------------------------------------------------------------------------------------- */
 
-EK_INLINE void ek_copy_floats(float *y, const float *x, uint32_t n) {
-    uint32_t i;
-    for (i = 0; i < n; ++i) y[i] = x[i];
-}
-
 /* `n` inputs, or n list entries; every panel of the packed weights has n_in rows. */
 #define EK_LINEAR(FORM, X) \
     EK_INLINE void ek_linear_##FORM##_f32(float *y, const float *c, const float *w, const X *x, uint32_t first, \
@@ -174,10 +192,10 @@ EK_INLINE void ek_copy_floats(float *y, const float *x, uint32_t n) {
             const int detour = exact && width != left; \
             float room[EK_PANEL], *to = detour ? room : y + o; \
             const float *from = !c ? 0 : detour ? room : c + o; \
-            if (c && detour) ek_copy_floats(room, c + o, left); \
+            if (c && detour) ek_copy_f32(room, c + o, left); \
             w += o * n_in; \
             switch (width) { EK_F32_WIDTHS(EK_F32_CASE_##FORM) } \
-            if (detour) ek_copy_floats(y + o, room, left); \
+            if (detour) ek_copy_f32(y + o, room, left); \
         } \
     } \
     EK_INLINE void ek_linear_##FORM##_i8(float *y, const float *c, const int8_t *w, const float *scale, const X *x, \
@@ -194,7 +212,12 @@ EK_INLINE void ek_copy_floats(float *y, const float *x, uint32_t n) {
             ek_scale_sums(y + o, c ? c + o : 0, scale + o, sum, n_out - o, exact); \
         } \
     }
-#define EK_F32_CASE_dense(WIDTH, V) case WIDTH: ek_dense_f32_##WIDTH(to, from, w, x, first, n); break;
+#define EK_F32_CASE_dense(WIDTH, V) \
+    case WIDTH: \
+        if (V == 1) ek_narrow_f32_1(to, from, w, x + first, n); \
+        else if (V == 2) ek_narrow_f32_2(to, from, w, x + first, n); \
+        else ek_dense_f32_##WIDTH(to, from, w, x, first, n); \
+        break;
 #define EK_F32_CASE_masked(WIDTH, V) case WIDTH: ek_masked_f32_##WIDTH(to, from, w, x, first, n); break;
 #define EK_F32_CASE_event(WIDTH, V) case WIDTH: ek_event_f32_##WIDTH(to, from, w, x, first, n); break;
 #define EK_I8_CASE_dense(WIDTH, V, VI) case WIDTH: ek_dense_i8_##WIDTH(sum, w, x, first, n); break;

@@ -19,17 +19,25 @@
 #define EK_PAD 8 /* outputs of a float32 linear are padded to this many; the emitter sets it before including */
 #endif
 
-#if defined(__GNUC__)
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF /* gcc has it off under -std=c99, and warns about the pragma */
+#endif
+
+/* noipa: across functions, gcc 12 takes the stores of one op for dead when the next one stores beside them */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
+#define EK_NOINLINE __attribute__((noipa))
+#elif defined(__GNUC__)
 #define EK_NOINLINE __attribute__((noinline))
+#endif
+
+#if defined(__GNUC__)
 #define EK_INLINE static inline __attribute__((always_inline, unused))
 #define EK_ALIGNED(bytes) __attribute__((aligned(bytes)))
-#define EK_PREFETCH(address) __builtin_prefetch(address)
 #define EK_EXPORT __attribute__((visibility("default")))
 #else
 #define EK_NOINLINE
 #define EK_INLINE static inline
 #define EK_ALIGNED(bytes)
-#define EK_PREFETCH(address) ((void)0)
 #define EK_EXPORT
 #endif
 

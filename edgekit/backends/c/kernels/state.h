@@ -51,7 +51,7 @@ EK_INLINE uint8_t *ek_save_f32(uint8_t *blob, const float *x, uint32_t n) {
 }
 EK_INLINE uint8_t *ek_save_spike(uint8_t *blob, const uint32_t *x, uint32_t n) {
     uint32_t i;
-    for (i = 0; i < n; ++i) blob[i] = (uint8_t)(x[i / 32u] >> (i % 32u) & 1u);
+    for (i = 0; i < n; ++i) blob[i] = (uint8_t)ek_bit(x, i);
     return blob + n;
 }
 

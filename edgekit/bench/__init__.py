@@ -1,0 +1,7 @@
+"""Peers side by side in one run: time of a step on this computer, instructions of a step on the emulated device."""
+
+from edgekit.bench.measure import run_bench
+from edgekit.bench.report import Report
+from edgekit.bench.timing import FULL, QUICK, Schedule
+
+__all__ = ["FULL", "QUICK", "Report", "Schedule", "run_bench"]

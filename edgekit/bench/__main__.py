@@ -1,0 +1,57 @@
+"""`python -m edgekit.bench`: exit code 0 when everything was measured (goals may be missed), 2 for bad usage."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from edgekit.bench import FULL, QUICK, run_bench
+from edgekit.bench.cases import CASES
+from edgekit.bench.peers import PEERS
+from edgekit.errors import EdgekitError, UsageError
+
+BAD_INPUT = 2
+
+
+def bench(
+    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = ",".join(CASES),
+    peers: Annotated[str, typer.Option(help="Peers, separated by commas; empty for none.")] = ",".join(PEERS),
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds, for a first look.")] = False,
+) -> None:
+    """Time edgekit and its peers side by side, and count instructions on the emulated Raspberry Pi 4."""
+    if json is not None and not json.parent.is_dir():
+        raise UsageError(f"--json {json}", "is in a folder that does not exist")
+    os.environ["OMP_NUM_THREADS"] = "1"  # before anything that reads it is imported
+    width = None if sys.stdout.isatty() else 160
+    bare = bool(os.environ.get("CI"))
+    with Console(stderr=True, quiet=bare).status("start") as status:
+        report = run_bench(_names(models), _names(peers), QUICK if quick else FULL, status.update)
+    report.print(Console(highlight=False, width=width))
+    if json is not None:
+        json.write_text(json_module.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def main() -> None:
+    """Run, and turn every fault a user can cause into one line and exit code 2."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(bench)
+    try:
+        app()
+    except (EdgekitError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The op table: what each row infers is what it evaluates, whatever the operands."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from edgekit.errors import GraphError
+from edgekit.ir import FLOAT32, INT8, OPS, SCALAR_OPS, SPIKE, GraphBuilder, QuantParams, Tensor
+from edgekit.reference import Interpreter
+
+BATCH = 3
+INT8_W = Tensor(
+    "w8", (4, 3), INT8, QuantParams(np.ones(4, np.float32) / 9, np.zeros(4, np.int32), 0, -127, 127),
+    np.arange(12, dtype=np.int8).reshape(4, 3),
+)  # fmt: skip
+
+
+def real(*shape):
+    return Tensor("x", shape, FLOAT32)
+
+
+def spikes(*shape):
+    return Tensor("s", shape, SPIKE)
+
+
+def const(*shape):
+    return Tensor("c", shape, FLOAT32, data=np.random.default_rng(1).normal(size=shape).astype(np.float32))
+
+
+BODY = (
+    ("add", (0, 1), ()),
+    ("gt", (2, 0), ()),
+    ("cast", (3,), (("to", "float32"),)),
+    ("mul", (4, 1), ()),
+)
+# op -> operands and attributes; elementwise ops get theirs below
+CASES = {
+    "linear": [
+        ([real(3), const(4, 3)], {}),
+        ([real(2, 3), const(4, 3), real(2, 4)], {"form": "dense"}),
+        ([spikes(2, 3), const(4, 3), const(4)], {"form": "event"}),
+        ([spikes(3), INT8_W], {"form": "auto"}),
+        ([real(3), real(4, 3), const()], {}),  # plastic weights
+    ],
+    "memory_update": [
+        ([real(5, 2), const(2, 2), real(5, 3), const(2, 3)], {}),
+        ([spikes(5, 2), const(2, 2), spikes(5, 1), const(2, 1)], {}),
+    ],
+    "sum": [([real(2, 3)], {"axis": 0}), ([real(2, 3)], {"axis": 1, "keepdims": True})],
+    "amax": [([real(2, 3)], {"axis": 1}), ([real(1)], {"axis": 0, "keepdims": False})],
+    "reshape": [([real(2, 3)], {"shape": (3, 2)}), ([spikes(4)], {"shape": (2, 1, 2)}), ([real()], {"shape": (1, 1)})],
+    "transpose": [([real(2, 3, 4)], {"perm": (2, 0, 1)}), ([spikes(2, 3)], {"perm": (1, 0)})],
+    "expand": [([real(1, 3)], {"shape": (4, 2, 3)}), ([spikes()], {"shape": (2,)}), ([real(3)], {"shape": (3,)})],
+    "slice": [
+        ([real(5, 2)], {"axis": 0, "start": 1, "stop": 5, "step": 3}),
+        ([spikes(5)], {"axis": 0, "start": 0, "stop": 4}),
+    ],
+    "concat": [([real(2, 3), const(1, 3)], {"axis": 0}), ([spikes(2), spikes(3)], {"axis": 0})],
+    "gather": [([real(2, 3)], {"axis": 1, "indices": (2, 0, 0, 1)}), ([spikes(3)], {"axis": 0, "indices": (1,)})],
+    "fused": [
+        ([real(2, 3), const(3)], {"body": BODY, "results": (5, 3)}),
+        ([real(4), const()], {"body": BODY, "results": (2,)}),
+    ],
+}
+SHAPES = [[(2, 3)] * 3, [(2, 3), (3,), ()], [(), (2, 1), (1, 3)], [(1,), (4,), (4,)]]
+
+
+def elementwise(kind):
+    """Every combination of dtypes and shapes that the row accepts."""
+    spec, found = SCALAR_OPS[kind], []
+    attrs = [{"to": "float32"}, {"to": "spike"}] if kind == "cast" else [{}]
+    for dtypes, shapes, given in itertools.product(
+        itertools.product((FLOAT32, SPIKE), repeat=spec.arity[0]), SHAPES, attrs
+    ):
+        operands = [Tensor(f"v{i}", s, d) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=False))]
+        try:
+            spec.check(operands, given)
+        except GraphError:
+            continue
+        found.append((operands, given))
+    return found
+
+
+ALL = [(kind, *case) for kind in OPS for case in (elementwise(kind) if kind in SCALAR_OPS else CASES[kind])]
+
+
+def operands(tensors, real_dtype=np.float32):
+    rng = np.random.default_rng(0)
+    arrays = []
+    for t in tensors:
+        values = rng.normal(size=(BATCH, *t.shape)) if t.data is None else t.data[None]
+        arrays.append(
+            values > 0 if t.dtype is SPIKE else values.astype(real_dtype if t.dtype.is_float else t.dtype.numpy)
+        )
+    return arrays
+
+
+def test_every_row_of_the_table_has_a_case():
+    assert {kind for kind, _, _ in ALL} == set(OPS)
+
+
+@pytest.mark.parametrize(("kind", "inputs", "attrs"), ALL, ids=[f"{k}-{i}" for i, (k, _, _) in enumerate(ALL)])
+def test_inference_and_evaluation_agree(kind, inputs, attrs):
+    spec = OPS[kind]
+    typed = spec.check(inputs, attrs)
+    assert spec.outputs in (None, len(typed))
+    results = spec.evaluate(operands(inputs), attrs, inputs)
+    assert len(results) == len(typed)
+    for array, (shape, dtype) in zip(results, typed, strict=True):
+        assert array.shape == (BATCH, *shape)
+        assert array.dtype == dtype.numpy
+    doubles = operands(inputs, np.float64)
+    for single, double in zip(results, spec.evaluate(doubles, attrs, inputs), strict=True):
+        if single.dtype == np.float32:
+            widened = any(a.dtype == np.float64 for a in doubles) and kind not in ("cast", "fused")
+            assert double.dtype == np.float64 or not widened
+            np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(single, double)
+    if spec.cost is not None:
+        cost = spec.cost(inputs, [Tensor("y", s, d) for s, d in typed], attrs)
+        assert min(cost.macs, cost.acs, cost.bytes) >= 0
+        assert cost.macs + cost.acs > 0
+
+
+@pytest.mark.parametrize(("kind", "inputs", "attrs"), ALL, ids=[f"{k}-{i}" for i, (k, _, _) in enumerate(ALL)])
+def test_streams_of_a_batch_do_not_mix(kind, inputs, attrs):
+    arrays = operands(inputs)
+    together = OPS[kind].evaluate(arrays, attrs, inputs)
+    for n in range(BATCH):
+        alone = OPS[kind].evaluate([a if a.shape[0] == 1 else a[n : n + 1] for a in arrays], attrs, inputs)
+        for one, all_ in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one[0], all_[n], rtol=1e-6, atol=1e-6)
+
+
+def test_spike_inputs_cost_additions_only_and_real_ones_multiplications():
+    dense = OPS["linear"].cost([real(3), const(4, 3)], [real(4)], {})
+    event = OPS["linear"].cost([spikes(3), const(4, 3)], [real(4)], {})
+    assert (dense.macs, dense.acs) == (12, 0)
+    assert (event.macs, event.acs) == (0, 12)
+    assert OPS["linear"].cost([real(3), INT8_W], [real(4)], {}).bytes == 12 + 12
+
+
+def test_a_decomposition_gives_the_same_values():
+    for kind, spec in OPS.items():
+        if spec.decompose is None:
+            continue
+        for inputs, attrs in CASES[kind]:
+            b = GraphBuilder("d")
+            names = [
+                b.const(f"c{i}", t.data) if t.is_const else b.input(f"x{i}", t.shape, t.dtype)
+                for i, t in enumerate(inputs)
+            ]
+            whole = b.op(kind, *names, **attrs)
+            op = b._ops[-1]
+            made = []
+
+            def emit(kind, *operands, out=None, _b=b, _made=made, **attrs):
+                _made.append(_b.op(kind, *operands, **attrs))
+                return _made[-1]
+
+            spec.decompose(op, b.tensor, emit)
+            b.output(whole, made[-1])
+            given = {
+                f"x{i}": a for i, (a, t) in enumerate(zip(operands(inputs), inputs, strict=True)) if not t.is_const
+            }
+            outputs, _ = Interpreter(b.build()).execute(given, {})
+            np.testing.assert_allclose(outputs[whole], outputs[made[-1]], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attrs"),
+    [
+        ("linear", [real(3), const(4, 2)], {}),
+        ("linear", [real(), const(4, 3)], {}),
+        ("linear", [real(3), const(4, 3), real(3)], {}),
+        ("linear", [real(3), const(4, 3), spikes(4)], {}),
+        ("memory_update", [real(5, 2), const(2, 2), real(4, 3), const(2, 3)], {}),
+        ("memory_update", [real(5, 2), real(2, 2), real(5, 3), const(2, 3)], {}),
+        ("sum", [spikes(3)], {"axis": 0}),
+        ("sum", [real(3)], {"axis": 1}),
+        ("sum", [real(3)], {"axis": -1}),
+        ("reshape", [real(3)], {"shape": (2, 2)}),
+        ("reshape", [real(3)], {"shape": (-1,)}),
+        ("reshape", [real(4)], {"shape": (-2, -2)}),
+        ("transpose", [real(2, 3)], {"perm": (0, 0)}),
+        ("expand", [real(3)], {"shape": (2,)}),
+        ("expand", [real(3)], {"shape": (2**63, 3)}),
+        ("slice", [real(3)], {"axis": 0, "start": 2, "stop": 1}),
+        ("slice", [real(3)], {"axis": 0, "start": 0, "stop": 4}),
+        ("slice", [real(3)], {"axis": 0, "start": 0, "stop": 3, "step": 0}),
+        ("concat", [real(2, 3), real(2, 2)], {"axis": 0}),
+        ("concat", [real(2), spikes(2)], {"axis": 0}),
+        ("gather", [real(3)], {"axis": 0, "indices": (3,)}),
+        ("gather", [real(3)], {"axis": 0, "indices": (-1,)}),
+        ("add", [real(2), real(3)], {}),
+        ("add", [real(2), spikes(2)], {}),
+        ("logical_and", [spikes(2), real(2)], {}),
+        ("where", [real(2), real(2), real(2)], {}),
+        ("cast", [real(2)], {"to": "int8"}),
+        ("cast", [real(2)], {"to": "float32"}),
+        ("fused", [real(2)], {"body": (("add", (0, 1), ()),), "results": (1,)}),
+        ("fused", [real(2)], {"body": (("sum", (0,), ()),), "results": (1,)}),
+        ("fused", [real(2)], {"body": (("neg", (0,), ()),), "results": (0,)}),
+        ("fused", [real(2)], {"body": (("neg", (0,), ()),), "results": ()}),
+        ("fused", [real(2)], {"body": ("neg",), "results": (1,)}),
+        ("fused", [real(2), real(1)], {"body": (("add", (0, 1), ()),), "results": (2,)}),
+    ],
+)
+def test_operands_that_do_not_fit_are_refused(kind, inputs, attrs):
+    with pytest.raises(GraphError, match=f"op '{kind}'|op '(add|sum|neg)'"):
+        OPS[kind].check(inputs, attrs)
