@@ -148,15 +148,25 @@ class Original:
     graph: Graph
     imported: Imported
 
+    def _normalised(self, x: Array) -> Array:
+        spec = (self.imported.io or {}).get("input") or {}
+        if spec.get("scale") is None:
+            return x
+        repeats = x.shape[-1] // len(spec["scale"])
+        offset, scale = (np.tile(np.asarray(spec[k], np.float32), repeats) for k in ("offset", "scale"))
+        return np.asarray((x.astype(np.float32) - offset) * scale)
+
+    def states(self, window: Array) -> list[dict[str, Array]]:
+        """States of the torch module after each step of one raw window [T, *shape]."""
+        from edgekit.frontends import original_states
+
+        return original_states(self.imported, self._normalised(window))
+
     def run(self, x: Array) -> Array:
         """Outputs of the torch module over raw windows: [N, T, *shape] -> [N, T, *out]; stateless [N, *shape]."""
         from edgekit.frontends import run_original
 
-        spec = (self.imported.io or {}).get("input") or {}
-        if spec.get("scale") is not None:
-            repeats = x.shape[-1] // len(spec["scale"])
-            offset, scale = (np.tile(np.asarray(spec[k], np.float32), repeats) for k in ("offset", "scale"))
-            x = (x.astype(np.float32) - offset) * scale
+        x = self._normalised(x)
         shape = self.graph.tensors[self.graph.entries["step"].inputs[0]].shape
         sequence = x.ndim == len(shape) + 2
         y = run_original(self.imported, x if sequence else x[:, None])

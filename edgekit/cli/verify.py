@@ -50,7 +50,7 @@ def verify(
         y = None if found is None else found.y
         x, y = x[:limit], None if y is None else y[:limit]
         progress(f"compare on {session.engine}")
-        report = verify_artifact(session, original.graph, original.run, x, y)
+        report = verify_artifact(session, original, x, y)
 
     def human(console: Console) -> None:
         what = "windows of noise" if found is None else "windows"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekit.frontends.files import import_file
     from edgekit.frontends.imported import Imported, import_module
-    from edgekit.frontends.original import run_original
+    from edgekit.frontends.original import original_states, run_original
     from edgekit.frontends.replay import ReplayReport, ValueReport
 
 _HOMES = {
@@ -17,10 +17,19 @@ _HOMES = {
     "ValueReport": "replay",
     "import_file": "files",
     "import_module": "imported",
+    "original_states": "original",
     "run_original": "original",
 }
 
-__all__ = ["Imported", "ReplayReport", "ValueReport", "import_file", "import_module", "run_original"]
+__all__ = [
+    "Imported",
+    "ReplayReport",
+    "ValueReport",
+    "import_file",
+    "import_module",
+    "original_states",
+    "run_original",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from edgekit.ir import Graph
 from edgekit.runtime import Session
 from edgekit.runtime.selftest import relative_error
 from edgekit.verify.layers import LayerReport, compare_layers
-from edgekit.verify.margins import first_divergence, is_spiking
+from edgekit.verify.margins import first_divergence, is_spiking, states_of
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +22,19 @@ MARGIN = 1e-5  # a spike closer than this to its threshold, in float64, may diff
 MAX_ROUNDED = 0.002  # of all windows
 MAX_POINTS_LOST = 0.5  # of accuracy, for precisions below fp32
 LAYER_WINDOWS = 256
+
+
+class Original(Protocol):
+    """The model before conversion: its imported graph, the artifact's normalisation included, and the module itself."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    def run(self, x: Array) -> Array:
+        """Step outputs of the torch module over raw windows [N, T, *shape] (stateless: [N, *shape])."""
+
+    def states(self, window: Array) -> list[dict[str, Array]]:
+        """States of the torch module after each step of one raw window [T, *shape]."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,7 @@ class VerifyReport:
 
 def verify_artifact(
     session: Session,
-    original: Graph,
-    run_original: Callable[[Array], Array],
+    original: Original,
     x: Array,
     y: npt.NDArray[np.integer] | None = None,
     *,
@@ -67,8 +78,7 @@ def verify_artifact(
 ) -> VerifyReport:
     """Compare a session with the original over windows x [N, T, *shape] (stateless: [N, *shape]) in raw units.
 
-    `original` is the imported graph with the artifact's normalisation, `run_original` the torch module itself over such
-    windows. fp32 passes when every float output is within 1e-4 and every decision is the same; windows in which spikes
+    fp32 passes when every float output is within 1e-4 and every decision is the same; windows in which spikes
     differ must have a first divergence with a float64 margin below 1e-5, and be at most 0.2 % of all. A lower precision
     passes when it loses at most 0.5 points of accuracy on labelled data; without labels only its program is checked.
     """
@@ -81,7 +91,7 @@ def verify_artifact(
         raise DataError("data", f"has shape {x.shape}, the artifact takes {wants}")
     if not np.isfinite(x).all():
         raise DataError("data", "holds NaN or Inf")
-    before = np.asarray(run_original(x), np.float32)
+    before = np.asarray(original.run(x), np.float32)
     after = np.asarray(session.run(x), np.float32)
     if before.shape != after.shape:
         raise DataError(
@@ -89,7 +99,7 @@ def verify_artifact(
         )
     windows = x if session.stateful else x[:, None]
     program = session.artifact.graph
-    layers = compare_layers(original, program, windows[:layer_windows])
+    layers = compare_layers(original.graph, program, windows[:layer_windows])
     flat_before, flat_after = before.reshape(len(x), -1), after.reshape(len(x), -1)
     errors = np.abs(flat_before - flat_after) / np.maximum(1.0, np.abs(flat_before))
     differing = np.nonzero(errors.max(axis=1) > FLOAT_TOLERANCE)[0]
@@ -106,9 +116,10 @@ def verify_artifact(
     divergences: list[Divergence] = []
     if precision == "fp32":
         passed, rule = True, f"every output within {FLOAT_TOLERANCE:g}, every decision equal"
-        if is_spiking(original):
+        if is_spiking(original.graph):
             for n in differing:
-                found = first_divergence(original, program, windows[n])
+                states = original.states(windows[n]), states_of(session, windows[n])
+                found = first_divergence(original.graph, windows[n], *states)
                 divergences.append(Divergence(int(n), *(found or (-1, float("inf")))))
             passed = all(d.margin < MARGIN for d in divergences) and len(differing) <= MAX_ROUNDED * len(x)
             rule = f"spikes equal, but for windows with a margin below {MARGIN:g} ({MAX_ROUNDED:.1%} at most)"
