@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, UsageError
-from edgekit.runtime.streams import Array, Stream, output_shapes
+from edgekit.runtime.streams import Array, NativeStream, Stream, output_shapes
 
 DECISIONS = {
     "sum": lambda y: y.sum(axis=-2),
@@ -33,7 +33,8 @@ class Session:
         self._entry = step
         self._shapes = [graph.tensors[n].shape for n in step.inputs]
         self._shape = self._shapes[0]
-        self._single = len(step.inputs) == 1 and len(step.outputs) == 1
+        single = len(step.inputs) == 1 and len(step.outputs) == 1
+        self._bound = stream.bind_step() if single and isinstance(stream, NativeStream) else None
 
     @property
     def engine(self) -> str:
@@ -74,9 +75,8 @@ class Session:
         """
         if len(inputs) != len(self._shapes):
             raise DataError("step", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
-        x = inputs[0]
-        if self._single and x.__class__ is np.ndarray and x.shape == self._shape:
-            return self._stream.call("step", inputs)[0]  # type: ignore[arg-type]
+        if self._bound is not None and (x := inputs[0]).__class__ is np.ndarray and x.shape == self._shape:
+            return self._bound(x)
         arrays = [self._checked(n, a, s) for n, a, s in zip(self._entry.inputs, inputs, self._shapes, strict=True)]
         outputs = self._stream.call("step", arrays)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)

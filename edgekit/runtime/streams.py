@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -163,6 +163,20 @@ class NativeStream:
         if code := port.function(*port.arguments):
             raise refused(code, entry, self._graph, inputs)
         return [a.copy() for a in port.outputs]
+
+    def bind_step(self) -> Callable[[Array], Array]:
+        """A function for one step of a program with one input and one output: no lookups, one foreign call."""
+        port = self._ports["step"]
+        (source,), (result,) = port.inputs, port.outputs
+        function, arguments, graph = port.function, port.arguments, self._graph
+
+        def step(x: Array) -> Array:
+            source[...] = x
+            if code := function(*arguments):
+                raise refused(code, "step", graph, [x])
+            return result.copy()
+
+        return step
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         steps = inputs[0].shape[0]

@@ -1,4 +1,4 @@
-"""The memory plan: values that are alive together never share a place, and states are updated in place when that is safe."""
+"""The memory plan: values alive together never share a place; states are updated in place when that is safe."""
 
 from __future__ import annotations
 
