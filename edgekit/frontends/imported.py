@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,14 +56,15 @@ def import_module(
     when the module cannot be run or copied.
     """
     example = _example(module) if example_input is None else example_input
-    found = discover(module, example, method)
-    graph = Lowering(identifier(name), dt, ROWS).run(trace(found, decomposed), found)
-    graph = narrow_spike_states(
-        clean_states(sweep(graph))
-    )  # spike states before the replay, which compares them exactly
+    with _one_thread():
+        found = discover(module, example, method)
+        graph = Lowering(identifier(name), dt, ROWS).run(trace(found, decomposed), found)
+        # spike states before the replay, which compares them exactly
+        graph = narrow_spike_states(clean_states(sweep(graph)))
+        report = replay(found, graph)
     return Imported(
         graph=graph,
-        report=replay(found, graph),
+        report=report,
         notes=found.notes,
         module=module,
         io=_io(module),
@@ -73,6 +75,17 @@ def import_module(
             "torch": torch.__version__,
         },
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: for a few streams a second one only waits, and on a busy machine it waits for long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _io(module: nn.Module) -> dict[str, Any] | None:
