@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from edgekit._version import __version__
 from edgekit.artifact import Artifact, check_meta, describe_io
-from edgekit.backends.c import SUPPORTED
+from edgekit.backends.c import SUPPORTED, kernel_files
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.errors import CapacityError, DataError, UsageError
 from edgekit.ir import SCALAR_OPS, Graph
@@ -116,6 +118,7 @@ def convert_imported(
 ) -> Conversion:
     """The rest of the way, for a graph that a front end has imported and replayed."""
     target = load_target(options.target)
+    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
     meta = dict(io if io is not None else imported.io or {})
     check_meta(meta)
     progress("optimise")
@@ -147,6 +150,10 @@ class Original:
 
     graph: Graph
     imported: Imported
+
+    def quantised(self, precision: str) -> Graph:
+        """The optimised graph with the weights of a precision, as a conversion makes them."""
+        return PRECISIONS[precision](run_passes(self.graph, OPTIMISE))
 
     def _normalised(self, x: Array) -> Array:
         spec = (self.imported.io or {}).get("input") or {}
@@ -189,6 +196,14 @@ def _check(options: Options) -> None:
     load_target(options.target)
 
 
+def _with_free_name(graph: Graph) -> Graph:
+    """The graph under a name that no kernel has: both become C identifiers that start with `ek_`."""
+    taken = set(re.findall(r"\bek_\w+", " ".join(kernel_files().values())))
+    prefix = f"ek_{graph.name}"
+    clash = any(name == prefix or name.startswith(f"{prefix}_") for name in taken)
+    return graph.replace(name=f"{graph.name}_model") if clash else graph
+
+
 def _normalised(graph: Graph, meta: Mapping[str, Any]) -> Graph:
     spec = meta.get("input") or {}
     if spec.get("offset") is None and spec.get("scale") is None:
@@ -203,12 +218,17 @@ def _stimulus(graph: Graph, meta: Mapping[str, Any], calib: Array | None) -> dic
     if calib is not None:
         shape = graph.tensors[step.inputs[0]].shape
         windows = np.asarray(calib, np.float32)
+        spec = meta.get("input") or {}
+        if spec.get("layout") == "flattened" and windows.ndim == 3 and windows.shape[1] * windows.shape[2] == shape[-1]:
+            windows = windows.reshape(len(windows), -1)
         if len(step.inputs) != 1 or windows.shape[windows.ndim - len(shape) :] != shape or not windows.size:
             raise DataError("calibration data", f"has shape {windows.shape}", f"the model takes [N, T, {shape}]")
         if windows.ndim == len(shape) + 1:  # stateless: every row is a step
             windows = windows[None, : ACTIVITY_WINDOWS * SELFTEST_STEPS]
-        if windows.ndim != len(shape) + 2 or not np.isfinite(windows).all():
-            raise DataError("calibration data", f"shape {windows.shape} or a NaN in it cannot be used")
+        if windows.ndim != len(shape) + 2:
+            raise DataError("calibration data", f"has shape {windows.shape}", f"the model takes [N, T, {shape}]")
+        if not np.isfinite(windows).all():
+            raise DataError("calibration data", "holds NaN or Inf")
         return {step.inputs[0]: windows[:ACTIVITY_WINDOWS]}
     rng = np.random.default_rng(0)
     spec = meta.get("input") or {}

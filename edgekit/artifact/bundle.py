@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from edgekit.artifact.layout import GRAPH, SELFTEST, WEIGHTS, max_bytes
 from edgekit.artifact.read import ArtifactFile, load_bytes, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_object
 from edgekit.artifact.tensors import dump_tensors, load_tensors
-from edgekit.artifact.trust import is_trusted, trust
+from edgekit.artifact.trust import is_trusted, trust_own
 from edgekit.artifact.write import pack_artifact
 from edgekit.errors import ArtifactError, GraphError
 from edgekit.ir import Graph, from_document, to_document
@@ -143,7 +144,8 @@ class Artifact:
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the file, whole or not at all; what was made here is trusted from then on."""
         path = Path(path)
+        replaced = hashlib.sha256(load_bytes(path)).hexdigest() if self.made_here and path.is_file() else None
         write_atomic(path, self.packed)
         if self.made_here:
-            trust(path)
+            trust_own(self.sha256, path.name, replaced)
         return path

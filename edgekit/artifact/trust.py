@@ -27,6 +27,14 @@ def trust(path: str | PathLike[str]) -> str:
     return sha256
 
 
+def trust_own(sha256: str, name: str, replaced: str | None = None) -> None:
+    """Add what this process has built, by its digest; `replaced` is the digest of the file that it overwrote."""
+    with _changing() as entries:
+        if replaced is not None:
+            entries.pop(replaced, None)
+        entries[sha256] = name
+
+
 def untrust(path_or_sha256: str | PathLike[str]) -> bool:
     """Take an artifact off the list, by its path or its SHA-256; return whether it was there."""
     given = os.fspath(path_or_sha256)

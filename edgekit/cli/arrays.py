@@ -73,6 +73,12 @@ def read_data(path: Path) -> Data:
     return Data(x.astype(np.float32, copy=False), y)
 
 
+def check_labels(path: Path, y: Array | None, classes: int) -> None:
+    """DataError when a label is not the index of a class."""
+    if y is not None and (y.min() < 0 or y.max() >= classes):
+        raise DataError(str(path), f"has labels from {y.min()} to {y.max()}, the artifact has {classes} classes")
+
+
 def write_array(path: Path, array: Array) -> None:
     """Write a .npy file, whole or not at all."""
     buffer = io.BytesIO()

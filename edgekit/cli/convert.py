@@ -12,7 +12,7 @@ from rich.console import Console
 
 from edgekit.cli.arrays import read_data
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UsageError
 
 
 def convert(
@@ -29,7 +29,7 @@ def convert(
         str | None, typer.Option(help="package.module:function that returns (module, example): RUNS that code.")
     ] = None,
     learn: Annotated[str | None, typer.Option(help="Add an entry that learns on the device: delta.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Step size of the learning rule.")] = 0.01,
+    learning_rate: Annotated[float | None, typer.Option(help="Step size of the learning rule; 0.01.")] = None,
     compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: MODEL.TARGET.edge, here.")] = None,
     json: JsonOption = False,
@@ -49,7 +49,10 @@ def convert(
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
     windows = None if calib is None else read_data(calib).x
-    options = Options(target, precision, windows, learn, learning_rate, compiler)
+    if learning_rate is not None and learn is None:
+        raise UsageError("--learning-rate", "is not used without a learning rule", "add --learn delta")
+    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    options = Options(target=target, precision=precision, calib=windows, learn=learn, compiler=compiler, **rate)
     with out.stages() as progress:
         done = convert_file(model, options, config=config, factory=factory, progress=progress)
         done.artifact.save(path)

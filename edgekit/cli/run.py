@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from edgekit.cli.arrays import read_data, write_array
+from edgekit.cli.arrays import check_labels, read_data, write_array
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import DataError, UsageError
 
@@ -53,8 +53,10 @@ def run(
         raise UsageError("--raw", f"{artifact} is a float program: it has no stored integers", "leave --raw out")
     session = load(artifact, engine=engine_of(on, engine))
     data = read_data(input_file)
-    if len(session.artifact.graph.entries["step"].inputs) != 1:
-        raise UsageError(str(artifact), "has several inputs", "use Session.run in Python")
+    step = session.artifact.graph.entries["step"]
+    if len(step.inputs) != 1 or len(step.outputs) != 1:
+        raise UsageError(str(artifact), "has several inputs or outputs", "use Session.run in Python")
+    check_labels(input_file, data.y, session.output_shapes[0][-1])
     counted: MachineStream | None = None
     if isinstance(session.engine_stream, MachineStream) and count:
         counted = session.engine_stream
@@ -65,8 +67,6 @@ def run(
         progress(f"run on {session.engine}")
         outputs = session.run(data.x)
     seconds = time.perf_counter() - started
-    if isinstance(outputs, tuple):
-        raise UsageError(str(artifact), "has several outputs", "use Session.run in Python")
     steps = int(np.prod(outputs.shape[: outputs.ndim - len(session.output_shapes[0])]))
     classes = session.decide(outputs) if decide or data.y is not None else None
     if output is not None:

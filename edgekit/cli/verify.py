@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from edgekit.cli.arrays import read_data
+from edgekit.cli.arrays import check_labels, read_data
 from edgekit.cli.output import ANSWER_IS_NO, JsonOption, Output, QuietOption, table
 from edgekit.cli.run import engine_of
 
@@ -48,6 +48,8 @@ def verify(
         original = original_of(imported)
         x = _noise(session) if found is None else found.x
         y = None if found is None else found.y
+        if data is not None:
+            check_labels(data, y, session.output_shapes[0][-1])
         x, y = x[:limit], None if y is None else y[:limit]
         progress(f"compare on {session.engine}")
         report = verify_artifact(session, original, x, y)

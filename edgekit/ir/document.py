@@ -12,7 +12,7 @@ from edgekit.errors import GraphError
 from edgekit.ir.dtypes import DTYPES
 from edgekit.ir.graph import Entry, Graph, Op, State, Tensor
 from edgekit.ir.quant import QuantParams
-from edgekit.ir.verify import check_shape, verify
+from edgekit.ir.verify import check_total, verify
 
 SCHEMA_VERSION = 1
 Array = npt.NDArray[Any]
@@ -147,7 +147,6 @@ def _read_state(row: Any, tensors: Mapping[str, Tensor], weights: _Weights) -> S
     if init not in ("zero", "data"):
         raise GraphError(where, f"has first value {init[:40]!r}", "known are 'zero' and 'data'")
     tensor = tensors[name]
-    check_shape(name, tensor.shape)  # before an array of that shape is made
     data = np.zeros(tensor.shape, tensor.dtype.numpy) if init == "zero" else weights.take(f"{name}:init")
     return State(name, data, _field(row, "reset", str, where))
 
@@ -193,6 +192,7 @@ def from_document(document: object, weights: Mapping[str, Array]) -> Graph:
         if tensor.name in tensors:
             raise GraphError(where, f"tensor {tensor.name[:80]!r} is defined twice")
         tensors[tensor.name] = tensor
+    check_total(tensors)  # before an array of a state is made
     states = tuple(_read_state(row, tensors, arrays) for row in _field(document, "states", list, where))
     entries: dict[str, Entry] = {}
     for row in _field(document, "entries", list, where):

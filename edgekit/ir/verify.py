@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from edgekit.ir.ops import OPS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,199}")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-MAX_TENSORS, MAX_OPS, MAX_RANK, MAX_ELEMENTS = 100_000, 100_000, 6, 2**27
+MAX_TENSORS, MAX_OPS, MAX_RANK, MAX_ELEMENTS, MAX_VALUES = 100_000, 100_000, 6, 2**27, 2**26
 
 
 def check_shape(name: str, shape: Shape) -> None:
@@ -26,6 +28,16 @@ def check_shape(name: str, shape: Shape) -> None:
         elements *= n
     if elements > MAX_ELEMENTS:
         raise GraphError(thing, f"has {elements} elements", f"at most {MAX_ELEMENTS}")
+
+
+def check_total(tensors: Mapping[str, Tensor]) -> None:
+    """GraphError when all values together, constants aside, have more than 2^26 elements (256 MiB as float32)."""
+    total = 0
+    for name, tensor in tensors.items():
+        check_shape(name, tensor.shape)
+        total += 0 if tensor.is_const else prod(tensor.shape)
+    if total > MAX_VALUES:
+        raise GraphError("graph", f"has {total:,} elements in its values and states", f"at most {MAX_VALUES:,}")
 
 
 def _check_tensor(name: str, tensor: Tensor) -> None:
@@ -133,6 +145,7 @@ def verify(graph: Graph) -> Graph:
         raise GraphError(f"graph {graph.name!r}", "is too large", f"at most {MAX_TENSORS} tensors and {MAX_OPS} ops")
     if "step" not in graph.entries:
         raise GraphError(f"graph {graph.name!r}", "has no entry 'step'")
+    check_total(graph.tensors)
     for name, tensor in graph.tensors.items():
         _check_tensor(name, tensor)
     _check_states(graph)

@@ -33,6 +33,17 @@ def pack_states(graph: Graph, state: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return HEADER.pack(MAGIC, BLOB_VERSION, bytes.fromhex(graph.hash())) + b"".join(body)
 
 
+def with_first_values(graph: Graph, blob: bytes) -> bytes:
+    """The blob with every state of the policy `reset` at its first value; `keep` states stay as they are in it."""
+    parts, offset = [blob[: HEADER.size]], HEADER.size
+    for s in graph.states:
+        stored = _stored(graph, s.tensor)
+        size = graph.tensors[s.tensor].size * stored.itemsize
+        parts.append(blob[offset : offset + size] if s.reset == "keep" else s.init.astype(stored).tobytes())
+        offset += size
+    return b"".join(parts)
+
+
 def unpack_states(graph: Graph, blob: bytes) -> dict[str, npt.NDArray[Any]]:
     """The states in a blob; StateError when it is damaged or belongs to another program."""
     need = HEADER.size + sum(graph.tensors[s.tensor].size * _stored(graph, s.tensor).itemsize for s in graph.states)

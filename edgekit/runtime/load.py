@@ -11,7 +11,7 @@ from edgekit.runtime.build import Program, build_program
 from edgekit.runtime.session import Session
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
 from edgekit.target import Target, load_target
-from edgekit.toolchain import Emulator, Machine, QemuUser
+from edgekit.toolchain import Emulator, Machine, QemuUser, find_compiler
 
 ENGINES = ("auto", "native", "rebuilt", "reference", "emulator", "qemu")
 
@@ -95,9 +95,10 @@ def _auto(artifact: Artifact) -> Stream:
     if _library(artifact) is not None and not _foreign(artifact) and artifact.may_run:
         return _native(artifact)
     try:
-        return _rebuilt(artifact)
+        find_compiler(load_target("host"))
     except (ToolchainError, TargetError):  # no compiler for this computer: the session's `engine` says so
         return _reference(artifact)
+    return _rebuilt(artifact)
 
 
 def _on_machine(artifact: Artifact, machine: type[Emulator] | type[QemuUser]) -> Stream:

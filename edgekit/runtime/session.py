@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.artifact import Artifact
-from edgekit.errors import DataError, UsageError
+from edgekit.errors import DataError, StateError, UsageError
+from edgekit.reference import with_first_values
 from edgekit.runtime.streams import Array, NativeStream, Stream, output_shapes
 
+FLOAT32 = np.dtype(np.float32)
 DECISIONS = {
     "sum": lambda y: y.sum(axis=-2),
     "mean": lambda y: y.mean(axis=-2),
@@ -33,6 +35,7 @@ class Session:
         self._entry = step
         self._shapes = [graph.tensors[n].shape for n in step.inputs]
         self._shape = self._shapes[0]
+        self._scratch: Stream | None = None
         single = len(step.inputs) == 1 and len(step.outputs) == 1
         self._bound = stream.bind_step() if single and isinstance(stream, NativeStream) else None
 
@@ -58,9 +61,13 @@ class Session:
 
     def _numbers(self, name: str, value: npt.ArrayLike) -> Array:
         try:
-            return np.asarray(value, dtype=np.float32)
+            array = np.asarray(value)
         except (TypeError, ValueError) as error:
             raise DataError(f"input {name!r}", f"is not an array of numbers: {error}") from error
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"input {name!r}", f"holds {array.dtype} values, not numbers")
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes Inf, which the program refuses
+            return array.astype(np.float32, copy=False)
 
     def _checked(self, name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
         array = self._numbers(name, value)
@@ -75,7 +82,8 @@ class Session:
         """
         if len(inputs) != len(self._shapes):
             raise DataError("step", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
-        if self._bound is not None and (x := inputs[0]).__class__ is np.ndarray and x.shape == self._shape:
+        x = inputs[0]
+        if self._bound is not None and x.__class__ is np.ndarray and x.dtype is FLOAT32 and x.shape == self._shape:
             return self._bound(x)
         arrays = [self._checked(n, a, s) for n, a, s in zip(self._entry.inputs, inputs, self._shapes, strict=True)]
         outputs = self._stream.call("step", arrays)
@@ -114,8 +122,9 @@ class Session:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _run_samples(self, arrays: list[Array]) -> list[Array]:
-        scratch = self._stream.fork()
-        scratch.restore(self._stream.save())  # learned weights count for every sample
+        scratch = self._scratch = self._scratch or self._stream.fork()
+        if any(s.reset == "keep" for s in self.artifact.graph.states):  # learned weights count for every sample
+            scratch.restore(with_first_values(self.artifact.graph, self._stream.save()))
         collected = []
         for sample in zip(*arrays, strict=True):
             scratch.reset()
@@ -128,6 +137,11 @@ class Session:
         [T, C] -> a scalar, [N, T, C] -> [N]; without states every step is a window of its own: [N, C] -> [N].
         """
         y = np.asarray(outputs)
+        shape, axes = self.output_shapes[0], (1, 2) if self.stateful else (0, 1)
+        if y.dtype.kind not in "fiub" or y.ndim - len(shape) not in axes or y.shape[y.ndim - len(shape) :] != shape:
+            raise DataError("decide", f"got {y.dtype}{y.shape}, wants the outputs of run, each step {shape}")
+        if y.size == 0 or not np.isfinite(y).all():
+            raise DataError("decide", "the outputs are empty, or hold NaN or Inf")
         decision = self.artifact.manifest["io"].get("decision")
         if self.stateful:
             if decision is None:
@@ -165,13 +179,15 @@ class Session:
         self._stream.reset()
 
     def save_state(self) -> bytes:
-        """The state as bytes, the same from every engine."""
+        """The state as bytes, in one format for every engine: saved on one, it can be restored on any other."""
         return self._stream.save()
 
     def restore_state(self, blob: bytes) -> None:
-        """Continue from saved bytes; StateError when they belong to another program or are damaged."""
+        """Continue from saved bytes; StateError when they are of another program, damaged, or hold NaN or Inf."""
+        if not isinstance(blob, (bytes, bytearray, memoryview)):
+            raise StateError("state blob", f"is a {type(blob).__name__}, not bytes")
         self._stream.restore(bytes(blob))
 
     def stream(self) -> Session:
-        """Another, independent stream of the same program, in the initial state."""
+        """Another, independent stream of the program in its initial state; what was learned stays with this one."""
         return Session(self.artifact, self._stream.fork())

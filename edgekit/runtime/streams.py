@@ -21,6 +21,7 @@ from edgekit.toolchain import Machine
 
 Array = npt.NDArray[np.float32]
 ALIGN = 64  # of the struct that holds a stream's state
+CHUNK = 256  # steps per call of an emulated run
 NONFINITE, BAD_BLOB = 1, 2  # what a program returns when it refuses
 
 
@@ -57,7 +58,7 @@ def refused(code: int, entry: str, graph: Graph, inputs: Sequence[Array]) -> Exc
         name = names[0] if names else entry
         return DataError(f"input {name!r}", "holds NaN or Inf", "the step is refused and the state is untouched")
     if code == BAD_BLOB:
-        return StateError("state blob", "belongs to another program, or is damaged")
+        return StateError("state blob", "belongs to another program, is damaged, or holds NaN or Inf")
     return ToolchainError(f"entry {entry!r}", f"returned the unknown code {code}")
 
 
@@ -226,18 +227,18 @@ class MachineStream:
         if code := self._machine.call(self._symbol(name), [self._struct, *arguments], count=False).value:
             raise refused(code, name, self._graph, [])
 
-    def _addresses(self, entry: Entry, steps: int) -> list[int]:
-        """Buffers for `steps` steps of an entry, made at first use."""
-        key = entry.name, steps
+    def _addresses(self, entry: Entry, most: int) -> list[int]:
+        """Buffers for up to `most` steps of an entry, made once: the machine has no way to give memory back."""
+        key = entry.name, most
         if key not in self._areas:
             sizes = [self._graph.tensors[n].size for n in (*entry.inputs, *entry.outputs)]
-            self._areas[key] = [self._machine.alloc(4 * steps * size, align=4) for size in sizes]
+            self._areas[key] = [self._machine.alloc(4 * most * size, align=4) for size in sizes]
         return self._areas[key]
 
     def _execute(
         self, symbol: str, entry: Entry, steps: int, inputs: Sequence[Array], extra: Sequence[int]
     ) -> list[Array]:
-        addresses = self._addresses(entry, steps)
+        addresses = self._addresses(entry, 1 if steps == 1 else CHUNK)
         split = len(entry.inputs)
         for address, array in zip(addresses[:split], inputs, strict=True):
             self._machine.write(address, np.ascontiguousarray(array, dtype="<f4").tobytes())
@@ -257,8 +258,14 @@ class MachineStream:
         return [a[0] for a in self._execute(entry, self._graph.entries[entry], 1, inputs, ())]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        steps = inputs[0].shape[0]
-        return self._execute("run", self._graph.entries["step"], steps, inputs, (steps,))
+        if not all(np.isfinite(a).all() for a in inputs):  # a run is refused as a whole, though it goes in pieces
+            raise refused(NONFINITE, "step", self._graph, inputs)
+        parts = []
+        for start in range(0, inputs[0].shape[0], CHUNK):
+            piece = [a[start : start + CHUNK] for a in inputs]
+            steps = piece[0].shape[0]
+            parts.append(self._execute("run", self._graph.entries["step"], steps, piece, (steps,)))
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def reset(self) -> None:
         self._simple("reset")

@@ -62,7 +62,11 @@ class Machine(ABC):
 
     def __init__(self, library: bytes, device: Device, *, timeout_s: float = 60.0) -> None:
         if device.emulated_core is None:
-            raise ToolchainError(f"target {device.name!r}", "has no emulated core", "choose a target that has one")
+            raise ToolchainError(
+                f"target {device.name!r}",
+                "has no emulated core",
+                "convert for one that has, such as --target raspberrypi4",
+            )
         self.image: Image = load_image(library, LIBRARY_BASE)
         if self.image.arch != device.arch:
             raise ToolchainError("library", f"is built for {self.image.arch}, target {device.name!r} is {device.arch}")

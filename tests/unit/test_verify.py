@@ -1,0 +1,132 @@
+"""Verification: it passes what is right, and says no to a wrong model, a wrong engine and a wrong shape."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgekit
+from edgekit.convert import original_of
+from edgekit.errors import DataError, StateError
+from edgekit.frontends import import_module
+from edgekit.models import L2MU, MLP
+from edgekit.verify import verify_artifact
+from edgekit.verify.margins import first_divergence, states_of
+from tests.converted import edgekit_main
+
+
+def small_l2mu(seed: int) -> L2MU:
+    import torch
+
+    torch.manual_seed(seed)
+    model = L2MU(inputs=6, hidden=12, memory=5, order=4, outputs=3, theta=10.0)
+    model.io = {"decision": "sum"}
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def windows() -> np.ndarray:
+    return np.random.default_rng(0).normal(scale=2, size=(20, 30, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "w8"])
+def test_the_right_model_passes(precision: str, windows: np.ndarray) -> None:
+    model = small_l2mu(0)
+    artifact = edgekit.convert(model, precision=precision, name="net")
+    original = original_of(import_module(model, None, name="net"))
+    report = verify_artifact(edgekit.load(artifact), original, windows)
+    assert report.passed
+    assert {layer.name for layer in report.layers} >= {"state u.membrane", "state m.spikes"}
+    if precision == "fp32":
+        assert report.windows_differing == 0
+
+
+def test_another_model_never_passes_for_a_w8_artifact(windows: np.ndarray) -> None:
+    artifact = edgekit.convert(small_l2mu(0), precision="w8", name="net")
+    other = original_of(import_module(small_l2mu(1), None, name="net"))
+    with pytest.raises(DataError, match="is it the model"):
+        verify_artifact(edgekit.load(artifact), other, windows)
+
+
+def test_another_model_fails_for_an_fp32_artifact(windows: np.ndarray) -> None:
+    artifact = edgekit.convert(small_l2mu(0), name="net")
+    other = original_of(import_module(small_l2mu(1), None, name="net"))
+    assert not verify_artifact(edgekit.load(artifact), other, windows).passed
+
+
+def test_a_reference_of_another_shape_is_refused_before_it_runs(windows: np.ndarray) -> None:
+    artifact = edgekit.convert(small_l2mu(0), name="net")
+    other = original_of(import_module(MLP([7, 4, 3]), None, name="net"))
+    with pytest.raises(DataError, match="has inputs"):
+        verify_artifact(edgekit.load(artifact), other, windows)
+
+
+def test_a_divergence_is_found_where_it_was_made(windows: np.ndarray) -> None:
+    model = small_l2mu(0)
+    session = edgekit.load(edgekit.convert(model, name="net"))
+    original = original_of(import_module(model, None, name="net"))
+    before, after = original.states(windows[0]), states_of(session, windows[0])
+    assert first_divergence(original.graph, windows[0], before, after) is None
+    wrong = after[7]["h.membrane"].copy()
+    wrong[3] = 100.0 if wrong[3] < 1 else -100.0  # a spike that is not there, or one that is lost
+    after[7]["h.membrane"] = wrong
+    found = first_divergence(original.graph, windows[0], before, after)
+    assert found is not None
+    assert found[0] == 7
+
+
+def test_a_model_named_like_a_kernel_converts() -> None:
+    artifact = edgekit.convert(MLP([4, 3]), name="copy_f32")
+    assert edgekit.load(artifact).run(np.ones((2, 4), np.float32)).shape == (2, 3)
+
+
+def test_samples_start_afresh_even_when_this_session_overflowed() -> None:
+    session = edgekit.load(edgekit.convert(small_l2mu(0), name="net"))
+    session.run(np.full((5, 6), 3e38, np.float32))
+    calm = session.run(np.zeros((1, 5, 6), np.float32))
+    np.testing.assert_array_equal(calm, edgekit.load(session.artifact).run(np.zeros((1, 5, 6), np.float32)))
+    with pytest.raises(StateError, match="NaN or Inf"):
+        session.restore_state(session.save_state())
+
+
+@pytest.mark.parametrize("wrong", [np.ones(6, complex), np.array(["1"] * 6)])
+def test_values_that_are_no_numbers_are_refused(wrong: np.ndarray) -> None:
+    session = edgekit.load(edgekit.convert(small_l2mu(0), name="net"))
+    with pytest.raises(DataError, match="not numbers"):
+        session.step(wrong)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(3), np.zeros((0, 3)), np.zeros((4, 2)), np.full((4, 3), np.nan)])
+def test_decide_refuses_what_is_not_outputs(wrong: np.ndarray) -> None:
+    session = edgekit.load(edgekit.convert(small_l2mu(0), name="net"))
+    with pytest.raises(DataError, match="decide"):
+        session.decide(wrong)
+
+
+def test_emulated_runs_of_any_length_share_their_memory() -> None:
+    session = edgekit.load(edgekit.convert(small_l2mu(0), target="raspberrypi4", name="net"), engine="emulator")
+    x = np.random.default_rng(1).normal(size=(1, 700, 6)).astype(np.float32)
+    whole = session.run(x)
+    end = session.engine_stream._machine._heap_end  # type: ignore[attr-defined]
+    for steps in (300, 301, 512, 700):
+        np.testing.assert_array_equal(session.run(x[:, :steps]), whole[:, :steps])
+    assert session.engine_stream._machine._heap_end == end  # type: ignore[attr-defined]
+
+
+def test_cli_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    edgekit.save(MLP([4, 3]), tmp_path / "m.pt")
+    done = edgekit_main("convert", str(tmp_path / "m.pt"), "--learning-rate", "5", "-o", str(tmp_path / "m.edge"))
+    assert done.returncode == 2
+    assert "--learning-rate" in done.stderr
+    assert not (tmp_path / "m.edge").exists()
+
+
+def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
+    edgekit.convert(MLP([4, 3]), name="m").save(tmp_path / "m.edge")
+    np.savez(tmp_path / "xy.npz", x=np.zeros((2, 4), np.float32), y=np.array([0, 99]))
+    done = edgekit_main("run", str(tmp_path / "m.edge"), "-i", str(tmp_path / "xy.npz"), "--json")
+    assert done.returncode == 2
+    assert "labels from 0 to 99" in json.loads(done.stdout)["error"]
