@@ -44,7 +44,7 @@ check: $(DEV)
 	$(BIN)/pytest -q -n 2 -m "not slow and not sweep"
 
 test-all: $(DEV)
-	$(BIN)/pytest -q -n 2
+	EDGEKIT_ALL_FLOATS=1 $(BIN)/pytest -q -n 2
 
 bench: $(DEV)
 	$(BIN)/python -m edgekit.bench
