@@ -7,15 +7,14 @@ DEV  := $(VENV)/.installed-dev
 # torch first and pinned: anything else that asks for torch would bring its CUDA build
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-all bench figures clean
+.PHONY: help demo test check test-all bench clean
 
 help:
 	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4"
-	@echo "make test      every test but the slow sweeps"
+	@echo "make test      every test but the sweep over all floats"
 	@echo "make check     ruff, mypy --strict, import contracts, fast tests"
-	@echo "make test-all  the slow sweeps too"
+	@echo "make test-all  the sweep over all floats too"
 	@echo "make bench     peers side by side, in one run"
-	@echo "make figures   every figure of docs/STATE.md, measured again"
 
 $(BIN)/pip:
 	$(PY) -m venv $(VENV)
@@ -34,23 +33,20 @@ demo: $(DEMO)
 	$(BIN)/python -m examples.har.demo
 
 test: $(DEV)
-	$(BIN)/pytest -q -n 2 -m "not sweep"
+	$(BIN)/pytest -q -n 2
 
 check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "not slow and not sweep"
+	$(BIN)/pytest -q -n 2 -m "not slow"
 
 test-all: $(DEV)
 	EDGEKIT_ALL_FLOATS=1 $(BIN)/pytest -q -n 2
 
 bench: $(DEV)
 	$(BIN)/python -m edgekit.bench
-
-figures: $(DEV)
-	$(BIN)/python -m tools.figures
 
 clean:
 	rm -rf $(VENV) build dist .cache
