@@ -28,7 +28,7 @@ class Data:
 
 def _check_size(path: Path) -> None:
     if not path.is_file():
-        raise DataError(str(path), "no such file")
+        raise DataError(str(path), "is not a regular file" if path.exists() else "no such file")
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
