@@ -61,6 +61,8 @@ def read_data(path: Path) -> Data:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        if "allow_pickle" in first:  # numpy's advice to unpickle is none that we would give
+            first = "no array header, or pickled objects"
         raise DataError(str(path), f"is not a .npy or .npz file that can be read ({first[:120]})") from error
     except MemoryError as error:
         raise DataError(str(path), "claims more data than this computer has memory for") from error

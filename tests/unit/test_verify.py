@@ -51,6 +51,17 @@ def test_another_model_never_passes_for_a_w8_artifact(windows: np.ndarray) -> No
         verify_artifact(edgekit.load(artifact), other, windows)
 
 
+@pytest.mark.parametrize("learn", [None, "delta"])
+def test_a_w8_mlp_is_known_again_with_and_without_a_plastic_read_out(learn: str | None) -> None:
+    x = np.random.default_rng(2).normal(size=(20, 12)).astype(np.float32)
+    model = MLP([12, 24, 6]).eval()
+    artifact = edgekit.convert(model, precision="w8", learn=learn, name="net")
+    assert verify_artifact(edgekit.load(artifact), original_of(import_module(model, None, name="net")), x).passed
+    other = original_of(import_module(MLP([12, 24, 6]), None, name="net"))
+    with pytest.raises(DataError, match="is it the model"):
+        verify_artifact(edgekit.load(artifact), other, x)
+
+
 def test_another_model_fails_for_an_fp32_artifact(windows: np.ndarray) -> None:
     artifact = edgekit.convert(small_l2mu(0), name="net")
     other = original_of(import_module(small_l2mu(1), None, name="net"))
@@ -122,6 +133,15 @@ def test_cli_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--learning-rate" in done.stderr
     assert not (tmp_path / "m.edge").exists()
+
+
+def test_a_file_of_no_arrays_is_refused_without_advice_to_unpickle_it(tmp_path: Path) -> None:
+    edgekit.convert(MLP([4, 3]), name="m").save(tmp_path / "m.edge")
+    (tmp_path / "x.npy").write_text("root:x:0:0\n")
+    done = edgekit_main("run", str(tmp_path / "m.edge"), "-i", str(tmp_path / "x.npy"))
+    assert done.returncode == 2
+    assert "pickle=" not in done.stderr
+    assert "unsafely" not in done.stderr
 
 
 def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
