@@ -3,6 +3,7 @@
 Every family is an `nn.Module` with the same face: `init_state(batch) -> {name: Tensor}`, a pure
 `step(x, state) -> (y, state)`, a sequence or batch `forward`, `decide`, `trace`, a JSON-able `config` that rebuilds it,
 the class attribute `family`, `names` (its states, in order) and `io` (normalisation, window and classes, or None).
+Families with a state also have `scores`, which makes one value a class of a window's step outputs, and `decision`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from edgekit.errors import ModelError
 
 if TYPE_CHECKING:
     from edgekit.models.checkpoints import from_checkpoint
+    from edgekit.models.elm import ELM
     from edgekit.models.files import load, open_model, read_state_dict, save
     from edgekit.models.l2mu import L2MU
+    from edgekit.models.lmu import LMU
     from edgekit.models.mlp import MLP
 
-FAMILIES = {"mlp": "MLP", "l2mu": "L2MU"}
+FAMILIES = {"l2mu": "L2MU", "lmu": "LMU", "elm": "ELM", "mlp": "MLP"}
 """Family -> class, the only list of families: the class is in `<family>.py`, its checkpoints in `<family>_layout.py`.
+
+A checkpoint is of the first family that recognises its keys: an MLP, which may be a part of any other, is last.
 """
 
 _HOMES = {
@@ -29,7 +34,19 @@ _HOMES = {
     "from_checkpoint": "checkpoints",
 }
 
-__all__ = ["FAMILIES", "L2MU", "MLP", "build", "from_checkpoint", "load", "open_model", "read_state_dict", "save"]
+__all__ = [
+    "ELM",
+    "FAMILIES",
+    "L2MU",
+    "LMU",
+    "MLP",
+    "build",
+    "from_checkpoint",
+    "load",
+    "open_model",
+    "read_state_dict",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,16 +8,15 @@ real or binary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from edgekit.models.legendre import LegendreUnit
+from edgekit.models.recurrent import State
 from edgekit.models.settings import check_choice, check_dropout, check_keys, check_number, check_size
 from edgekit.models.spiking import NEURONS, Leaky
-
-READOUTS = {"spike_count": "sum", "last_membrane": "last", "mean_membrane": "mean"}
-"""Read-out -> how a window decides: the sum, last or mean of the step outputs, then argmax."""
 
 NEURON_DEFAULTS = {"beta": 0.9, "threshold": 1.0, "alpha": 0.5}
 
@@ -26,26 +25,8 @@ POPULATIONS = {"x": "spk_encoder", "u": "spk_u", "m": "spk_m", "h": "spk_h", "o"
 
 FED_BACK = ("m", "h")
 
-State = dict[str, Tensor]
 
-
-def discretise(order: int, theta: float) -> tuple[Tensor, Tensor]:
-    """The delay network theta dm/dt = A m + B u, held for one step: (W_A [d, d], W_B [d, 1]), float32.
-
-    With A[i,j] = (2i+1) (-1 if i<j else (-1)^(i-j+1)) and B[i] = (2i+1)(-1)^i, exp([[A, B], [0, 0]] / theta) gives Ad
-    and Bd. W_B = Bd but W_A = Ad^T: the published model multiplies from the other side.
-    """
-    i = torch.arange(order, dtype=torch.float64)
-    row, column = i[:, None], i[None, :]
-    a = (2 * row + 1) * torch.where(row < column, -1.0, (-1.0) ** (row - column + 1))
-    b = (2 * row + 1) * (-1.0) ** row
-    block = torch.zeros(order + 1, order + 1, dtype=torch.float64)
-    block[:order, :order], block[:order, order:] = a, b
-    exponential = torch.matrix_exp(block / theta)
-    return exponential[:order, :order].T.float().contiguous(), exponential[:order, order:].float().contiguous()
-
-
-class L2MU(nn.Module):
+class L2MU(LegendreUnit):
     """One step, from the previous spikes m_{t-1} [M, d] and h_{t-1} [H]:
 
     s_u = N_u(E_x x + E_h h_{t-1} + E_m m_{t-1})         [M]
@@ -57,7 +38,8 @@ class L2MU(nn.Module):
     neurons. A step emits s_o (`spike_count`) or the output membrane (`last_membrane`, `mean_membrane`). `dropout` drops
     hidden spikes on their way to the read-out, in training only. `neurons` gives initial values, for instance
     {"u": {"beta": 0.6}}; `per_neuron` names the ones held per neuron ("u.beta"), True means all. `theta` only makes the
-    initial W_A and W_B; None leaves them zero for a checkpoint to fill. A wrong setting is a ModelError.
+    initial W_B = Bd and W_A = Ad^T, as the published model multiplies from the other side; None leaves them zero for a
+    checkpoint to fill. A wrong setting is a ModelError.
     """
 
     family = "l2mu"
@@ -66,6 +48,7 @@ class L2MU(nn.Module):
         *("neurons", "per_neuron", "dropout"),
     )
     required_keys = ("inputs", "hidden", "memory", "order", "outputs")
+    readouts: ClassVar[Mapping[str, str]] = {"spike_count": "sum", "last_membrane": "last", "mean_membrane": "mean"}
 
     def __init__(
         self,
@@ -89,7 +72,7 @@ class L2MU(nn.Module):
             check_size(f"l2mu {key}", size)
         check_size("l2mu encoder", encoder, minimum=0)
         check_choice("l2mu neuron", neuron, NEURONS)
-        check_choice("l2mu readout", readout, READOUTS)
+        check_choice("l2mu readout", readout, self.readouts)
         check_dropout("l2mu dropout", dropout)
         if theta is not None:
             check_number("l2mu theta", theta, minimum=1e-3)
@@ -100,7 +83,7 @@ class L2MU(nn.Module):
         constants = NEURONS[neuron].constants
         values = _neuron_values(neurons or {}, tuple(shapes), constants)
         held = _per_neuron_names(per_neuron, tuple(shapes), constants)
-        self.config: dict[str, Any] = {
+        self.config = {
             **sizes,
             "theta": theta,
             "neuron": neuron,
@@ -110,19 +93,12 @@ class L2MU(nn.Module):
             "per_neuron": list(held),
             "dropout": dropout,
         }
-        self.io: dict[str, Any] | None = None
+        self.io = None
 
         features = encoder or inputs
         if encoder:
             self.encoder = nn.Linear(inputs, encoder)
-        self.e_x = nn.Linear(features, memory, bias=False)
-        self.e_h = nn.Linear(hidden, memory, bias=False)
-        self.e_m = nn.Linear(memory * order, memory, bias=False)
-        self.A = nn.Linear(order, order, bias=False)
-        self.B = nn.Linear(1, order, bias=False)
-        self.W_x = nn.Linear(features, hidden, bias=False)
-        self.W_h = nn.Linear(hidden, hidden, bias=False)
-        self.W_m = nn.Linear(memory * order, hidden, bias=False)
+        self._connect(features, hidden, memory, order)
         self.output_transformation = nn.Linear(hidden, outputs)
         self.dropout = nn.Dropout(dropout)
         for population, shape in shapes.items():
@@ -130,31 +106,7 @@ class L2MU(nn.Module):
             self.add_module(POPULATIONS[population], NEURONS[neuron](shape, values[population], names))
         self._emitted = "o.spikes" if readout == "spike_count" else "o.membrane"
         self.names = tuple(self.init_state(1))
-        self._initialise(theta)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> L2MU:
-        """The module that `config` describes; only the five sizes have no default."""
-        check_keys("l2mu config", config, cls.config_keys, required=cls.required_keys)
-        return cls(**config)
-
-    def _initialise(self, theta: float | None) -> None:
-        """LeCun-uniform E_x and E_h, zero E_m, Glorot-normal W, frozen W_A and W_B."""
-        self.A.weight.requires_grad_(False)
-        self.B.weight.requires_grad_(False)
-        if self.A.weight.is_meta:  # built without storage, to be given weights
-            return
-        with torch.no_grad():
-            for linear in (self.e_x, self.e_h):
-                bound = (3.0 / linear.in_features) ** 0.5
-                nn.init.uniform_(linear.weight, -bound, bound)
-            for linear in (self.W_x, self.W_h, self.W_m):
-                nn.init.xavier_normal_(linear.weight)
-            for linear in (self.e_m, self.A, self.B):
-                linear.weight.zero_()
-            if theta is not None:
-                for linear, weight in zip((self.A, self.B), discretise(self.config["order"], theta), strict=True):
-                    linear.weight.copy_(weight)
+        self._initialise(theta, transposed=True)
 
     def populations(self) -> Iterator[tuple[str, Leaky]]:
         """(letter, neurons) of every population in the order of the step: x (encoder), u, m, h, o."""
@@ -172,10 +124,15 @@ class L2MU(nn.Module):
                 state[f"{letter}.spikes"] = neurons.threshold.new_zeros(batch, *neurons.shape)
         return state
 
-    def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, State]:
-        """x [batch, inputs], state -> (output spikes or membranes [batch, outputs], next state); pure."""
-        values = self._step(x, state)
-        return values[self._emitted], {name: values[name] for name in self.names}
+    def values(self, x: Tensor, state: Mapping[str, Tensor]) -> State:
+        """Spikes and states of every population after one step, and what the step emits as y."""
+        values: State = {}
+        if self.config["encoder"]:
+            values = self._fire("x", self.encoder(x), state)
+            x = values["x.spikes"]
+        values |= self._recur(self.e_x(x), self.W_x(x), state)
+        values |= self._fire("o", self.output_transformation(values["h.spikes"]), state)
+        return {**values, "y": values[self._emitted]}
 
     def forward(self, x: Tensor) -> Tensor:
         """x [batch, T, inputs] -> step outputs [batch, T, outputs] from reset.
@@ -191,37 +148,6 @@ class L2MU(nn.Module):
             hidden.append(state["h.spikes"])
         currents = self.output_transformation(self.dropout(torch.stack(hidden, 1)))
         return self._scan("o", currents, state, self._emitted)
-
-    @property
-    def decision(self) -> str:
-        """How the step outputs of a window become scores: their `sum`, `last` or `mean`."""
-        return READOUTS[self.config["readout"]]
-
-    def decide(self, ys: Tensor) -> Tensor:
-        """The class of each window of step outputs ys [batch, T, outputs]: argmax of their sum, last or mean."""
-        return torch.argmax(self.scores(ys), dim=-1)
-
-    def scores(self, ys: Tensor) -> Tensor:
-        """[batch, T, outputs] -> [batch, outputs]: spike counts, last or mean output membranes."""
-        how = self.decision
-        return ys[:, -1] if how == "last" else ys.sum(1) if how == "sum" else ys.mean(1)
-
-    def trace(self, x: Tensor) -> State:
-        """Run `step` over x [batch, T, inputs]: every population's spikes and states and y, each [batch, T, ...]."""
-        state, steps = self.init_state(len(x)), []
-        for x_t in x.unbind(1):
-            state = self._step(x_t, state)
-            steps.append({**state, "y": state[self._emitted]})
-        return {name: torch.stack([values[name] for values in steps], 1) for name in steps[0]}
-
-    def _step(self, x: Tensor, state: Mapping[str, Tensor]) -> State:
-        """Spikes and states of every population after one step."""
-        values: State = {}
-        if self.config["encoder"]:
-            values = self._fire("x", self.encoder(x), state)
-            x = values["x.spikes"]
-        values |= self._recur(self.e_x(x), self.W_x(x), state)
-        return values | self._fire("o", self.output_transformation(values["h.spikes"]), state)
 
     def _recur(self, drive_u: Tensor, drive_h: Tensor, state: Mapping[str, Tensor]) -> State:
         """Populations u, m and h of one step, from E_x x [batch, M] and W_x x [batch, H]."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from edgekit.errors import ModelError
-from edgekit.models.checkpoints import Recognised, agree
+from edgekit.models.checkpoints import Recognised, agree, prefixes, skeleton, unprefixed
 from edgekit.models.l2mu import L2MU, NEURON_DEFAULTS, POPULATIONS
 from edgekit.models.settings import check_keys
 
@@ -22,8 +22,9 @@ SNNTORCH_SETTINGS = {
 
 
 def matches(weights: Mapping[str, Tensor]) -> bool:
-    """True for the published layout, bare or under a prefix such as `l2mu_cell.`."""
-    return any(_anchored(key) for key in weights)
+    """True for the published layout, bare or under a prefix such as `l2mu_cell.`: an LMU with spiking populations."""
+    spiking = any(part.startswith("spk_") for key in weights for part in key.split("."))
+    return spiking and bool(prefixes(weights, ANCHOR))
 
 
 def recognise(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Recognised:
@@ -32,7 +33,7 @@ def recognise(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Recog
     Assumed when nothing tells: subtractive reset, delayed one step, ungraded spikes, read-out by spike count.
     """
     check_keys("l2mu config", config, L2MU.config_keys)
-    weights, assumed = _without_settings(_unprefixed(weights))
+    weights, assumed = _without_settings(unprefixed(weights, prefixes(weights, ANCHOR), "L2MU cell"))
     told = _sizes(weights)
     told["neuron"] = "synaptic" if any(key.endswith(".alpha") for key in weights) else "leaky"
     agree(config, told)
@@ -46,20 +47,8 @@ def recognise(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Recog
             neurons.setdefault(letter, {})[name] = float(weights[key])
     per_neuron = [".".join(_constant(key)) for key in constants if weights[key].numel() > 1]
     full = {**config, **told, "neurons": neurons, "per_neuron": per_neuron}
-    own = L2MU.from_config(full).state_dict()
+    own = skeleton("l2mu", full).state_dict()
     return Recognised(full, {key: _spread(value, own.get(key)) for key, value in weights.items()}, assumed)
-
-
-def _anchored(key: str) -> bool:
-    return key == ANCHOR or key.endswith(f".{ANCHOR}")
-
-
-def _unprefixed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The cell's weights without the prefix of the module that held it; keys outside it stay, to be refused."""
-    prefixes = [key.removesuffix(ANCHOR) for key in weights if _anchored(key)]
-    if len(prefixes) > 1:
-        raise ModelError("checkpoint", f"holds {len(prefixes)} L2MU cells", "convert one at a time", items=prefixes)
-    return {key.removeprefix(prefixes[0]): value for key, value in weights.items()}
 
 
 def _without_settings(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, object]]:

@@ -27,10 +27,16 @@ def check_choice(thing: str, value: object, choices: Iterable[object]) -> None:
         raise ModelError(thing, f"{value!r} is not one of its values", "known values: " + ", ".join(map(str, choices)))
 
 
-def check_size(thing: str, value: object, minimum: int = 1) -> None:
-    """Refuse anything but an integer of at least `minimum`."""
+MAX_SIZE = 2**24
+"""Of one axis: far above any model for an edge device, and low enough for products of two to be exact in 64 bits."""
+
+
+def check_size(thing: str, value: object, minimum: int = 1, maximum: int = MAX_SIZE) -> None:
+    """Refuse anything but an integer from `minimum` to `maximum`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise ModelError(thing, f"{value!r} is not an integer of at least {minimum}")
+    if value > maximum:
+        raise ModelError(thing, f"{value:,} is more than {maximum:,}")
 
 
 def check_number(thing: str, value: object, minimum: float = -math.inf) -> None:

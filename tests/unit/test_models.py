@@ -159,10 +159,17 @@ def test_mlp_is_its_sequential(batch_norm: str) -> None:
     assert sum(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.network) == (batch_norm != "none") * 2
 
 
+CONFIGS: dict[str, dict[str, Any]] = {
+    "mlp": {"sizes": [4, 3, 2], "dropout": 0.2},
+    "l2mu": {**SIZES, "per_neuron": ["m.beta"], "encoder": 7},
+    "lmu": {**SIZES, "discretisation": "euler", "activation": "relu", "bias": True, "dropout": 0.1},
+    "elm": {"inputs": 6, "outputs": 2, "memory": 5, "version": "v1", "branches": 3, "synapses": 4, "routing": "tile"},
+}
+
+
 @pytest.mark.parametrize("family", models.FAMILIES)
 def test_config_rebuilds_the_module(family: str) -> None:
-    configs = {"mlp": {"sizes": [4, 3, 2], "dropout": 0.2}, "l2mu": {**SIZES, "per_neuron": ["m.beta"], "encoder": 7}}
-    model = models.build(family, configs[family])
+    model = models.build(family, CONFIGS[family])
     again = models.build(model.family, model.config)
     assert again.config == model.config
     shapes = {name: value.shape for name, value in model.state_dict().items()}
@@ -189,7 +196,26 @@ def test_config_rebuilds_the_module(family: str) -> None:
         ("mlp", {"sizes": [4, 2.5]}, ["2.5"]),
         ("mlp", {"sizes": [4, 2], "activation": "gelu"}, ["gelu", "relu"]),
         ("mlp", {"sizes": [4, 2], "bias": "no"}, ["bias"]),
-        ("elmo", {}, ["elmo", "mlp, l2mu"]),
+        ("mlp", {"sizes": [4, 2**40]}, ["1,099,511,627,776 is more than"]),
+        ("lmu", {"inputs": 3}, ["3 missing", "hidden", "memory", "order"]),
+        ("lmu", {**SIZES, "outputs": -1}, ["lmu outputs"]),
+        ("lmu", {**SIZES, "discretisation": "tustin"}, ["tustin", "zoh, euler"]),
+        ("lmu", {**SIZES, "activation": "sigmoid"}, ["sigmoid", "tanh, relu, identity"]),
+        ("lmu", {**SIZES, "readout": "spike_count"}, ["spike_count", "last, mean"]),
+        ("lmu", {**SIZES, "theta": "40"}, ["theta"]),
+        ("lmu", {**SIZES, "neuron": "leaky"}, ["'neuron'", "known keys"]),
+        ("elm", {"memory": 3}, ["2 missing", "inputs", "outputs"]),
+        ("elm", {"inputs": 6, "outputs": 2, "version": "v3"}, ["v3", "v1, v2"]),
+        ("elm", {"inputs": 6, "outputs": 2, "activation": "tanh"}, ["tanh", "relu, silu"]),
+        ("elm", {"inputs": 6, "outputs": 2, "branches": 4}, ["4 branches of 1 synapses", "6 inputs", "tile"]),
+        ("elm", {"inputs": 9, "outputs": 2, "branches": 4, "synapses": 2, "routing": "neuronio"}, ["at least 3"]),
+        ("elm", {"inputs": 6, "outputs": 2, "tau": [1.0, 2.0]}, ["2 values", "6 (branches)"]),
+        ("elm", {"inputs": 6, "outputs": 2, "tau": -1.0}, ["elm tau", "-1.0"]),
+        ("elm", {"inputs": 2, "outputs": 2, "tau": [1.0, "2"]}, ["elm tau", "'2'"]),
+        ("elm", {"inputs": 6, "outputs": 2, "memory_tau_max": 0.5}, ["memory_tau_max", ">= 1"]),
+        ("elm", {"inputs": 6, "outputs": 2, "layers": 1000}, ["layers", "more than 64"]),
+        ("elm", {"inputs": 6, "outputs": 2, "num_memory": 7}, ["'num_memory'", "known keys"]),
+        ("elmo", {}, ["elmo", "l2mu, lmu, elm, mlp"]),
     ],
 )
 def test_wrong_configurations_are_refused(family: str, config: dict[str, Any], words: list[str]) -> None:

@@ -41,14 +41,20 @@ def mlp_weights(*layers: tuple[int, int, int], prefix: str = "", bias: bool = Tr
         l2mu(),
         l2mu(neuron="synaptic", encoder=6, readout="mean_membrane", per_neuron=["u.beta", "m.alpha"]),
         models.MLP([6, 5, 4], batch_norm="after_activation", activation="sigmoid").eval(),
+        models.LMU(inputs=3, hidden=5, memory=2, order=4, theta=9.0, activation="relu", bias=True).eval(),
+        models.ELM(inputs=3, outputs=2, memory=4, branches=5, synapses=3, routing="random", tau=[2.0] * 5).eval(),
+        models.ELM(inputs=3, outputs=2, memory=4, version="v1", learn_memory_tau=True, memory_tau_max=9.0).eval(),
     ],
+    ids=lambda model: model.family,
 )
 def test_save_and_load_give_the_same_model(model: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     models.save(model, path, io=IO)
     again = models.load(path)
-    x = torch.randn(2, 9, 3) if model.family == "l2mu" else torch.randn(5, 6)
+    x = torch.randn(5, 6) if model.family == "mlp" else torch.randn(2, 9, 3)
     assert torch.equal(again(x), model(x))
+    trained = {name: value.requires_grad for name, value in model.named_parameters()}
+    assert {name: value.requires_grad for name, value in again.named_parameters()} == trained
     assert again.config == model.config
     assert again.io == IO
     assert not again.training
@@ -319,7 +325,10 @@ def test_other_suffixes_shapes_of_content_and_bombs_are_refused(tmp_path: Path, 
         ({"version": 2}, ["version 2"]),
         ({"version": "1"}, ["version"]),
         ({"family": "elmo"}, ["elmo"]),
-        ({"config": {"sizes": [6, 10**9, 3]}}, ["network.0.weight"]),
+        ({"config": {"sizes": [6, 2**24, 3]}}, ["network.0.weight"]),
+        ({"config": {"sizes": [6, 10**30, 3]}}, ["more than"]),
+        ({"family": "lmu", "config": {"inputs": 2, "hidden": 2, "memory": 2**24, "order": 2**24}}, ["no computer"]),
+        ({"family": "elm", "config": {"inputs": 2**23, "outputs": 2**24, "memory": 2**10}}, ["_proto_w_s [8388608]"]),
         ({"config": {"sizes": [6, 5, 3], "extra": 1}}, ["extra"]),
         ({"config": [1]}, ["config"]),
         ({"state_dict": {}}, ["missing: network.0.weight"]),
