@@ -20,15 +20,40 @@ else:
 
 HOST = "host"
 ALIASES = {"jetson": "jetson-orin-nano", "smartwatch": "smartwatch-m33"}
-ARCHITECTURES = ("x86_64", "aarch64")
-SIMDS = ("portable", "neon", "avx2", "avx512")
 
 # Values that describe the device rather than how to build for it; each needs an entry in [sources].
-FIGURES = ("features", "cores", "clock_hz", "ram_bytes", "flash_bytes")
+FIGURES = (
+    "features",
+    "cores",
+    "clock_hz",
+    "ram_bytes",
+    "flash_bytes",
+    "l1d_bytes",
+    "l2_bytes",
+    "l3_bytes",
+    "memory_bytes_per_s",
+)
 
 # What the compiler assumes under `-mcpu=x86_64_v3` and `_v4` (the psABI micro-architecture levels), as Linux names it.
 X86_64_V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"})
 X86_64_V4 = X86_64_V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+ARMV7 = frozenset({"vfpv4", "neon", "idiva"})  # what the compiler assumes of a Cortex-A7 and all that came after it
+
+# architecture -> instruction sets there are kernels for, each a superset of those before it
+SIMDS = {
+    "x86_64": ("portable", "avx2", "avx512"),
+    "aarch64": ("portable", "neon"),
+    "armv7": ("portable", "neon32"),
+}
+# architecture -> features that a target may name, as Linux names them in /proc/cpuinfo
+FEATURES = {
+    "x86_64": X86_64_V4,
+    "aarch64": frozenset(
+        {"fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32"}  # Armv8.0-A, the crypto extension
+        | {"atomics", "fphp", "asimdhp", "asimdrdm", "lrcpc", "asimddp"}  # up to Armv8.4-A
+    ),
+    "armv7": ARMV7 | {"vfpd32", "lpae"},
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +61,9 @@ class Target:
     """One device that programs are built for.
 
     `triple` and `cpu` are spelled as zig wants them (`aarch64-linux-gnu.2.31`, `cortex_a72`); sizes are in bytes,
-    clocks in Hz. A figure that nobody has sourced is None: gaps stay gaps. `sources` maps each figure to its source.
+    clocks in Hz. `memory_bytes_per_s` is the peak of all cores together; `l1d_bytes`, `l2_bytes` and `l3_bytes` are
+    what one core has or shares. A figure that nobody has sourced is None: gaps stay gaps. `sources` maps each figure
+    to its source.
     """
 
     name: str
@@ -53,6 +80,10 @@ class Target:
     clock_hz: int | None = None
     ram_bytes: int | None = None
     flash_bytes: int | None = None
+    l1d_bytes: int | None = None
+    l2_bytes: int | None = None
+    l3_bytes: int | None = None
+    memory_bytes_per_s: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -104,6 +135,10 @@ def target_from_table(table: Mapping[str, Any], *, where: str, name: str) -> Tar
         sources = table.get("sources", {})
         faults += [f"{key} has no entry in [sources]" for key in FIGURES if key in table and key not in sources]
         faults += [f"[sources] names {key!r}, which is not a figure here" for key in sources if key not in table]
+        arch, features = table["arch"], table.get("features", ())
+        if table["simd"] not in SIMDS[arch]:
+            faults.append(f"simd on {arch} must be one of {', '.join(SIMDS[arch])}, not {table['simd']!r}")
+        faults += [f"feature {f!r} is not known for {arch}" for f in features if f not in FEATURES[arch]]
         faults += [f"name is {table['name']!r}, the file is {name}.toml"] if table["name"] != name else []
     if faults:
         raise TargetError(where, "does not describe a target", "mend the file", faults)
@@ -127,10 +162,10 @@ def _is_texts(value: object) -> bool:
 _RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
     "name": (lambda v: _is_text(v) and re.fullmatch(r"[a-z0-9-]+", v) is not None, "lower case, digits and -", True),
     "description": (_is_text, "a text", True),
-    "arch": (lambda v: v in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}", True),
+    "arch": (lambda v: _is_text(v) and v in SIMDS, f"one of {', '.join(SIMDS)}", True),
     "triple": (_is_text, "a zig target triple", True),
     "cpu": (_is_text, "a zig cpu name", True),
-    "simd": (lambda v: v in SIMDS, f"one of {', '.join(SIMDS)}", True),
+    "simd": (_is_text, "a text", True),
     "alignment": (lambda v: _is_count(v) and v & (v - 1) == 0, "a power of two, bytes", True),
     "features": (_is_texts, "a list of texts", False),
     "cflags": (_is_texts, "a list of texts", False),
@@ -139,6 +174,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
     "clock_hz": (_is_count, "a positive integer, Hz", False),
     "ram_bytes": (_is_count, "a positive integer, bytes", False),
     "flash_bytes": (_is_count, "a positive integer, bytes", False),
+    "l1d_bytes": (_is_count, "a positive integer, bytes", False),
+    "l2_bytes": (_is_count, "a positive integer, bytes", False),
+    "l3_bytes": (_is_count, "a positive integer, bytes", False),
+    "memory_bytes_per_s": (_is_count, "a positive integer, bytes a second", False),
     "sources": (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "a table of texts", False),
 }
 
@@ -151,15 +190,24 @@ def _target_dir() -> Path:
 
 
 def _host() -> Target:
-    arch = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    if platform.system() != "Linux" or arch not in ARCHITECTURES:
+    arch = _arch()
+    if platform.system() != "Linux" or arch not in SIMDS:
         raise TargetError(
             "target 'host'",
             f"{platform.system()} on {platform.machine()} is not supported",
-            "use Linux on x86_64 or aarch64, or name a target and run it with --on emulator",
+            f"use Linux on one of {', '.join(SIMDS)}, or name a target and run it with --on emulator",
         )
     features = _cpu_features()
-    if arch == "aarch64":
+    if arch == "armv7":
+        # A 64-bit kernel names the features of 64-bit programs; its cores have those of Armv7 too.
+        if not (features >= ARMV7 or "asimd" in features):
+            raise TargetError(
+                "target 'host'",
+                "this 32-bit Arm core lacks NEON, VFPv4 or integer division",
+                "name a target and run it with --on emulator",
+            )
+        triple, cpu, simd = "arm-linux-musleabihf", "cortex_a7", "portable"
+    elif arch == "aarch64":
         triple, cpu, simd = "aarch64-linux-gnu.2.31", "generic", "neon"
     elif features >= X86_64_V4:
         triple, cpu, simd = "x86_64-linux-gnu.2.17", "x86_64_v4", "avx512"
@@ -177,12 +225,19 @@ def _host() -> Target:
         cpu=cpu,
         simd=simd,
         alignment=64,
-        features=tuple(sorted(features & (X86_64_V4 if arch == "x86_64" else {"fp", "asimd", "crc32", "asimddp"}))),
+        features=tuple(sorted(features & FEATURES[arch])),
         cores=os.cpu_count(),
         clock_hz=clock_hz,
         ram_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         sources=sources | ({"clock_hz": str(_MAX_CLOCK)} if clock_hz else {}),
     )
+
+
+def _arch() -> str:
+    """The architecture of this Python, by edgekit's name; a kernel of 64 bits may run programs of 32."""
+    names = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "armv7", "armv8l": "armv7"}
+    arch = names.get(platform.machine(), platform.machine())
+    return "armv7" if arch == "aarch64" and sys.maxsize < 2**32 else arch
 
 
 _MAX_CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")

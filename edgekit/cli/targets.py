@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from edgekit.cli.output import JsonOption, Output, table
+
+if TYPE_CHECKING:
+    from edgekit.target import Target
 
 
 def targets(
@@ -15,29 +18,55 @@ def targets(
     json: JsonOption = False,
 ) -> None:
     """List the targets, or show one."""
-    from edgekit.target import list_targets, load_target
+    from edgekit.target import ALIASES, list_targets, load_target
 
-    found = [load_target(name)] if name else [load_target(n) for n in list_targets()]
-
-    def megabytes(size: int | None) -> str:
-        return "-" if size is None else f"{size / 2**20:,.0f} MiB"
+    known = list_targets()
+    found = [load_target(name)] if name else [load_target(n) for n in known]
+    aliases = {alias: real for alias, real in ALIASES.items() if real in known}
 
     def human(console: Console) -> None:
-        if name is None:
-            rows = table("target", "core", "SIMD", "clock", "RAM", "emulated as", "description", right=(3, 4))
-            for t in found:
-                clock = "-" if t.clock_hz is None else f"{t.clock_hz / 1e6:,.0f} MHz"
-                rows.add_row(
-                    t.name, t.cpu, t.simd, clock, megabytes(t.ram_bytes), t.emulated_core or "-", t.description
-                )
-            console.print(rows)
-            return
-        target = found[0].to_dict()
-        sources = target.pop("sources")
-        rows = table("field", "value", "source")
-        for key, value in target.items():
-            shown = " ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-            rows.add_row(key, shown, sources.get(key, ""))
-        console.print(rows)
+        if name:
+            _show(console, found[0])
+        else:
+            _list(console, found)
+            console.print("\n" + ", ".join(f"{alias} is short for {real}" for alias, real in aliases.items()))
 
-    Output(as_json=json).answer({"targets": [t.to_dict() for t in found]}, human)
+    Output(as_json=json).answer({"targets": [t.to_dict() for t in found], "aliases": aliases}, human)
+
+
+def _list(console: Console, found: list[Target]) -> None:
+    rows = table("target", "cores", "SIMD", "clock", "RAM", "emulated as", "description", right=(3, 4))
+    for t in found:
+        cores = t.cpu if t.cores is None else f"{t.cores} x {t.cpu}"
+        clock, ram = _readable("clock_hz", t.clock_hz), _readable("ram_bytes", t.ram_bytes)
+        rows.add_row(t.name, cores, t.simd, clock, ram, t.emulated_core or "-", t.description)
+    console.print(rows)
+
+
+def _show(console: Console, target: Target) -> None:
+    fields = target.to_dict()
+    sources = fields.pop("sources")
+    rows = table("field", "value")
+    for key, value in fields.items():
+        rows.add_row(key, _readable(key, value))
+    console.print(rows)
+    console.print("\n[bold]sources[/bold]")
+    for key, source in sources.items():
+        console.print(f"{key}: {source}", markup=False)
+
+
+def _readable(key: str, value: object) -> str:
+    """A field for people: memories in KiB to GiB, clocks in MHz, rates in GB/s, gaps as a dash."""
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, int) and key.endswith("_bytes"):
+        for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+            if value >= 1 << shift:
+                return f"{value / (1 << shift):.4g} {unit}"
+    if isinstance(value, int) and key == "clock_hz":
+        return f"{value / 1e6:,.0f} MHz"
+    if isinstance(value, int) and key == "memory_bytes_per_s":
+        return f"{value / 1e9:.3g} GB/s"
+    return str(value)

@@ -11,7 +11,7 @@ from edgekit.passes.plan_memory import plan_memory
 from edgekit.target import Target
 from edgekit.toolchain import build_flags, build_shared, find_compiler
 
-LANES = {"portable": 8, "neon": 8, "avx2": 8, "avx512": 16}  # floats that rows of weights are padded to
+LANES = {"portable": 8, "neon": 8, "neon32": 8, "avx2": 8, "avx512": 16}  # floats that rows of weights are padded to
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from edgekit.ir import Graph
 from edgekit.runtime.build import Program, build_program
 from edgekit.runtime.session import Session
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
-from edgekit.target import Target, load_target
+from edgekit.target import SIMDS, Target, load_target
 from edgekit.toolchain import Emulator, Machine, QemuUser, find_compiler
 
 ENGINES = ("auto", "native", "rebuilt", "reference", "emulator", "qemu")
@@ -62,7 +62,7 @@ def _foreign(artifact: Artifact) -> str | None:
         return error.cause
     if program["arch"] != host.arch:
         return f"its library is for {program['arch']}, this computer is {host.arch}"
-    order = ("portable", "neon") if host.arch == "aarch64" else ("portable", "avx2", "avx512")
+    order = SIMDS[host.arch]
     if program["simd"] not in order or order.index(program["simd"]) > order.index(host.simd):
         return f"its library needs {program['simd']}, this computer has {host.simd}"
     return None

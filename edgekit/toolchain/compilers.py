@@ -38,6 +38,7 @@ _COMPILE = (
     "-fno-builtin",
     "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
     "-fomit-frame-pointer",
 )
 _SHARED = (
@@ -52,6 +53,12 @@ _SHARED = (
 )
 _EXECUTABLE = ("-static", "-nostdlib", "-fno-pie", "-no-pie", "-Wl,-e,_start", "-Wl,--build-id=none")
 _OWN = {"gcc": ("-fno-tree-loop-distribute-patterns",)}  # gcc makes memset of loops in spite of -fno-builtin
+# What zig takes from the triple. Not Thumb: all instructions have four bytes, so they are counted without decoding.
+_TRIPLE = {"armv7": ("-marm", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
+_GCC_CORES = {"carmel": "-march=armv8.2-a+fp16+crypto"}  # a core that gcc does not know by name
+# The prefix of Debian's cross compilers, and where `uname -m` has a name of its own.
+CROSS_PREFIXES = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu", "armv7": "arm-linux-gnueabihf"}
+_UNAME = {"armv7": "armv7l"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,10 @@ def build_flags(device: Device, compiler: Compiler) -> tuple[str, ...]:
         machine: tuple[str, ...] = ("-target", device.triple, f"-mcpu={device.cpu}")
     else:
         option = "-march" if device.arch == "x86_64" else "-mcpu"
-        machine = (f"{option}={device.cpu.replace('_', '-')}",)
+        core = f"{option}={device.cpu.replace('_', '-')}"
+        if compiler.name == "gcc":
+            core = _GCC_CORES.get(device.cpu, core)
+        machine = (core, *_TRIPLE.get(device.arch, ()))
     return (*machine, *_COMPILE, *_OWN.get(compiler.name, ()), *device.cflags)
 
 
@@ -181,11 +191,16 @@ def _command(name: str, arch: str) -> tuple[str, ...]:
         bundled = Path(package.origin).with_name("zig") if package and package.origin else None
         path = str(bundled) if bundled and bundled.is_file() else shutil.which("zig")
         return (path, "cc") if path else ()
-    native = platform.machine() == arch
+    native = is_native(arch)
     if not native and name == "clang":
         return ()  # a foreign clang also needs a foreign linker; gcc's cross packages come complete
-    path = shutil.which(name if native else f"{arch}-linux-gnu-{name}")
+    path = shutil.which(name if native else f"{CROSS_PREFIXES[arch]}-{name}")
     return (path,) if path else ()
+
+
+def is_native(arch: str) -> bool:
+    """Whether this computer's own compilers build for `arch`."""
+    return platform.machine() == _UNAME.get(arch, arch)
 
 
 @lru_cache

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 
+from edgekit.toolchain.compilers import CROSS_PREFIXES, is_native
 from edgekit.toolchain.qemu_user import REMEDY as QEMU_REMEDY
-from edgekit.toolchain.qemu_user import find_qemu
+from edgekit.toolchain.qemu_user import find_qemu, qemu_name
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,16 @@ class Tool:
 
 def doctor() -> list[Tool]:
     """Return what is installed of the compilers and emulators; none of them is needed to run on this machine."""
-    cross = "aarch64-linux-gnu-gcc"
-    rows = [
+    devices = ("aarch64", "armv7")
+    cross = [CROSS_PREFIXES[arch] for arch in devices if not is_native(arch)]
+    return [
         _package("zig", "ziglang", 'pip install "edgekit[convert]"'),
         _program("gcc", shutil.which("gcc"), "apt install gcc"),
         _program("clang", shutil.which("clang"), "apt install clang"),
+        *(_program(f"{prefix}-gcc", shutil.which(f"{prefix}-gcc"), f"apt install gcc-{prefix}") for prefix in cross),
         _package("unicorn", "unicorn", 'pip install "edgekit[emulate]"'),
-        _program("qemu-aarch64", find_qemu("aarch64"), QEMU_REMEDY),
+        *(_program(qemu_name(arch), find_qemu(arch), QEMU_REMEDY) for arch in devices),
     ]
-    if platform.machine() != "aarch64":
-        rows.insert(3, _program(cross, shutil.which(cross), "apt install gcc-aarch64-linux-gnu"))
-    return rows
 
 
 def _package(tool: str, module: str, remedy: str) -> Tool:

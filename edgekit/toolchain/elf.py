@@ -1,7 +1,7 @@
 """Shared libraries built with -nostdlib: just enough of ELF to place one in memory without a loader.
 
 Every offset and count is checked before use: the library may come from an artifact that someone else wrote.
-Source of the layouts: the System V ABI, generic part, and the AArch64 and x86-64 supplements.
+Source of the layouts: the System V ABI, generic part, and the Arm, AArch64 and x86-64 supplements.
 """
 
 from __future__ import annotations
@@ -19,17 +19,50 @@ MAX_ROWS = 1 << 16  # of any table
 
 READ, WRITE, EXECUTE = 1, 2, 4
 
-_HEADER = struct.Struct("<16s2HI3QI6H")
-_PROGRAM = struct.Struct("<2I6Q")
-_SECTION = struct.Struct("<2I4Q2I2Q")
-_SYMBOL = struct.Struct("<I2BH2Q")
-_RELA = struct.Struct("<2Qq")
-
-_MACHINES = {62: "x86_64", 183: "aarch64"}
-_RELATIVE = {"x86_64": 8, "aarch64": 1027}  # the one relocation that needs no symbol: *place = base + addend
 _PT_LOAD, _PT_TLS = 1, 7
 _SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_DYNSYM, _SHT_RELR = 2, 4, 9, 11, 19
 _SHF_ALLOC, _SHN_UNDEF, _STT_FUNC = 2, 0, 2
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The tables of one machine's ELF files. Rows come out in the field order of the 64-bit class.
+
+    `relative` is the one relocation that needs no symbol, *place = base + addend; the addend is part of the relocation
+    when `relocations` is SHT_RELA, and lies at the place when it is SHT_REL.
+    """
+
+    arch: str
+    bits: int
+    relative: int
+    relocations: int
+    header: str = "<16s2HI3QI6H"
+    program: str = "<2I6Q"
+    section: str = "<2I4Q2I2Q"
+    symbol: str = "<I2BH2Q"
+    relocation: str = "<2Qq"
+    program_order: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7)
+    symbol_order: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+
+
+# by ELF class (1 is 32 bits, 2 is 64) and machine number
+_LAYOUTS = {
+    (2, 62): _Layout("x86_64", 64, relative=8, relocations=_SHT_RELA),
+    (2, 183): _Layout("aarch64", 64, relative=1027, relocations=_SHT_RELA),
+    (1, 40): _Layout(
+        "armv7",
+        32,
+        relative=23,
+        relocations=_SHT_REL,
+        header="<16s2H5I6H",
+        program="<8I",
+        section="<10I",
+        symbol="<3I2BH",
+        relocation="<2I",
+        program_order=(0, 6, 1, 2, 3, 4, 5, 7),
+        symbol_order=(0, 3, 4, 5, 1, 2),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -90,8 +123,8 @@ class Image:
 def load_image(library: bytes, base: int = 0) -> Image:
     """Return the library placed at `base` (a multiple of 64 KiB), its relocations applied.
 
-    Raises ToolchainError when it is no 64-bit little-endian shared library for a known machine, is malformed, has an
-    undefined symbol, or needs a loader (other relocations, thread-local storage).
+    Raises ToolchainError when it is no little-endian shared library for a known machine, is malformed, has an
+    undefined symbol, has Thumb code, or needs a loader (other relocations, thread-local storage).
     """
     try:
         return _load(library, base)
@@ -100,15 +133,18 @@ def load_image(library: bytes, base: int = 0) -> Image:
 
 
 def _load(library: bytes, base: int) -> Image:
-    ident, kind, machine, _, _, phoff, shoff, _, _, phsize, phnum, shsize, shnum, _ = _HEADER.unpack_from(library)
-    if ident[:6] != b"\x7fELF\x02\x01" or kind != 3 or machine not in _MACHINES:
-        raise ToolchainError("library", "is not a 64-bit little-endian ELF shared library for x86_64 or aarch64")
-    if phsize != _PROGRAM.size or shsize != _SECTION.size:
+    ident, kind, machine = struct.unpack_from("<16s2H", library)
+    layout = _LAYOUTS.get((ident[4], machine))
+    if ident[:4] != b"\x7fELF" or ident[5:7] != b"\x01\x01" or kind != 3 or layout is None:
+        known = ", ".join(known.arch for known in _LAYOUTS.values())
+        raise ToolchainError("library", f"is not a little-endian ELF shared library for one of {known}")
+    (*_, phoff, shoff, _, _, phsize, phnum, shsize, shnum, _) = struct.unpack_from(layout.header, library)
+    if phsize != struct.calcsize(layout.program) or shsize != struct.calcsize(layout.section):
         raise ToolchainError("library", "has tables of an unknown form")
-    arch = _MACHINES[machine]
-    segments = _segments(library, [_PROGRAM.unpack_from(library, phoff + i * phsize) for i in range(phnum)])
-    sections = [_SECTION.unpack_from(library, shoff + i * shsize) for i in range(shnum)]
-    local, exported = _symbols(library, sections, _SHT_SYMTAB), _symbols(library, sections, _SHT_DYNSYM)
+    headers = [struct.unpack_from(layout.program, library, phoff + i * phsize) for i in range(phnum)]
+    segments = _segments(library, [tuple(row[at] for at in layout.program_order) for row in headers])
+    sections = [struct.unpack_from(layout.section, library, shoff + i * shsize) for i in range(shnum)]
+    local, exported = (_symbols(library, sections, layout, table) for table in (_SHT_SYMTAB, _SHT_DYNSYM))
     undefined = sorted({name for name, section, *_ in exported if section == _SHN_UNDEF and name})
     if undefined:
         raise ToolchainError("library", "calls functions that are not in it", "the C must be libc-free", undefined)
@@ -117,9 +153,11 @@ def _load(library: bytes, base: int) -> Image:
         for name, section, kind, address, size in (*local, *exported)
         if kind == _STT_FUNC and section != _SHN_UNDEF
     }
+    if layout.arch == "armv7" and any(address & 1 for _, address in functions):
+        raise ToolchainError("library", "has Thumb code", "build it for a triple that begins with arm, or with -marm")
     return Image(
-        arch,
-        _relocated(segments, _relocations(library, sections, arch), base),
+        layout.arch,
+        _relocated(segments, _relocations(library, sections, layout), layout, base),
         tuple(
             Function(name, base + address, size)
             for (name, address), size in sorted(functions.items(), key=lambda item: item[0][1])
@@ -150,14 +188,17 @@ def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
     return segments
 
 
-def _table(library: bytes, section: tuple[int, ...], row: struct.Struct) -> Iterator[tuple[int, ...]]:
+def _table(library: bytes, section: tuple[int, ...], form: str) -> Iterator[tuple[int, ...]]:
+    row = struct.Struct(form)
     offset, size = section[4], section[5]
     if offset + size > len(library) or size // row.size > MAX_ROWS:
         raise ToolchainError("library", "has a table that lies outside it, or is too long")
     return (row.unpack_from(library, at) for at in range(offset, offset + size - row.size + 1, row.size))
 
 
-def _symbols(library: bytes, sections: list[tuple[int, ...]], kind: int) -> list[tuple[str, int, int, int, int]]:
+def _symbols(
+    library: bytes, sections: list[tuple[int, ...]], layout: _Layout, kind: int
+) -> list[tuple[str, int, int, int, int]]:
     """(name, section, kind, address, size) of every symbol of the table of that kind; empty when there is none."""
     found = []
     for section in sections:
@@ -167,34 +208,39 @@ def _symbols(library: bytes, sections: list[tuple[int, ...]], kind: int) -> list
             raise ToolchainError("library", "has symbols without names")
         names_at, names_size = sections[section[6]][4:6]
         names = library[names_at : names_at + names_size]
-        for name, info, _, index, address, size in _table(library, section, _SYMBOL):
+        for row in _table(library, section, layout.symbol):
+            name, info, _, index, address, size = (row[at] for at in layout.symbol_order)
             text = names[name : names.find(b"\0", name)].decode("ascii", "replace")
             found.append((text, index, info & 15, address, size))
     return found
 
 
-def _relocations(library: bytes, sections: list[tuple[int, ...]], arch: str) -> list[tuple[int, int]]:
-    """(address, addend) of every relocation; only those relative to the base are known."""
-    found = []
+def _relocations(library: bytes, sections: list[tuple[int, ...]], layout: _Layout) -> list[tuple[int, int | None]]:
+    """(address, addend) of every relocation, the addend None where it lies at the address."""
+    found: list[tuple[int, int | None]] = []
     for section in sections:
         if not section[2] & _SHF_ALLOC or section[1] not in (_SHT_RELA, _SHT_REL, _SHT_RELR):
             continue
-        if section[1] != _SHT_RELA:
+        if section[1] != layout.relocations:
             raise ToolchainError("library", "has relocations of an unknown form")
-        for address, info, addend in _table(library, section, _RELA):
-            if info != _RELATIVE[arch]:
+        for address, info, *addend in _table(library, section, layout.relocation):
+            if info != layout.relative:
                 raise ToolchainError("library", f"has a relocation of type {info & 0xFFFFFFFF}, which needs a loader")
-            found.append((address, addend))
+            found.append((address, addend[0] if addend else None))
     return found
 
 
-def _relocated(segments: list[Segment], relocations: list[tuple[int, int]], base: int) -> tuple[Segment, ...]:
+def _relocated(
+    segments: list[Segment], relocations: list[tuple[int, int | None]], layout: _Layout, base: int
+) -> tuple[Segment, ...]:
     contents = [bytearray(segment.data) for segment in segments]
+    nbytes = layout.bits // 8
     for address, addend in relocations:
         for segment, content in zip(segments, contents, strict=True):
             at = address - segment.address
-            if 0 <= at <= len(content) - 8:
-                struct.pack_into("<Q", content, at, (base + addend) % 2**64)
+            if 0 <= at <= len(content) - nbytes:
+                offset = int.from_bytes(content[at : at + nbytes], "little") if addend is None else addend
+                content[at : at + nbytes] = ((base + offset) % 2**layout.bits).to_bytes(nbytes, "little")
                 break
         else:
             raise ToolchainError("library", "has a relocation outside its data")

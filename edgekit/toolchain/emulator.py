@@ -8,10 +8,13 @@ import sys
 from edgekit.errors import ToolchainError
 from edgekit.toolchain.machine import Machine
 
+_STAND_INS = {"cortex-a76": "max"}  # all of Armv8.2-A, which unicorn's A53, A57 and A72 do not have
+
 
 class Emulator(Machine):
     """Runs a library for `device` on unicorn, in a worker process.
 
+    A core that unicorn lacks is emulated by the nearest model that has its instructions; `core` names both.
     The library sees its own memory and what `alloc` gave out, and nothing of this computer: system calls are faults.
     A call that lasts longer than `timeout_s` is ended. Raises ToolchainError when unicorn is missing, or when the
     device has no emulated core.
@@ -26,4 +29,8 @@ class Emulator(Machine):
     def _command(self) -> list[str]:
         if importlib.util.find_spec("unicorn") is None:
             raise ToolchainError("unicorn", "is not installed", 'pip install "edgekit[emulate]"')
-        return [sys.executable, "-m", "edgekit.toolchain.unicorn_worker", self.core, str(self._timeout_s)]
+        model = _STAND_INS.get(self.core, self.core)
+        if model != self.core:
+            self.core = f"{self.core} (model {model})"
+        worker = "edgekit.toolchain.unicorn_worker"
+        return [sys.executable, "-m", worker, self.device.arch, model, str(self._timeout_s)]

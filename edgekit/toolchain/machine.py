@@ -21,14 +21,30 @@ from edgekit.toolchain import wire
 from edgekit.toolchain.device import Device
 from edgekit.toolchain.elf import PAGE, READ, WRITE, Image, load_image
 
-LIBRARY_BASE = 0x10_0000_0000
-HEAP_BASE = 0x20_0000_0000
 MAX_HEAP_BYTES = 1 << 30
 GRACE_S = 10.0  # what the machine gets beyond its own time-out before it is killed
 
 M = TypeVar("M", bound="Machine")
 
-_BRANCH_WITH_LINK = ((0xFC000000, 0x94000000), (0xFFFFFC1F, 0xD63F0000))  # A64 (mask, value): bl, blr
+
+@dataclass(frozen=True)
+class _Isa:
+    """Where a library and its data are placed, and (mask, value) of the instructions that call.
+
+    All instructions have four bytes: A64 has no others, and Thumb code is refused when a library is loaded.
+    """
+
+    library: int
+    heap: int
+    calls: tuple[tuple[int, int], ...]
+
+
+_ISAS = {
+    # beyond 4 GiB, so that a pointer cut to 32 bits is a fault; bl, blr
+    "aarch64": _Isa(0x10_0000_0000, 0x20_0000_0000, ((0xFC000000, 0x94000000), (0xFFFFFC1F, 0xD63F0000))),
+    # clear of 1 GiB, above which qemu-user has its stack; bl, blx register
+    "armv7": _Isa(0x1000_0000, 0x6000_0000, ((0x0F000000, 0x0B000000), (0x0FFFFFF0, 0x012FFF30))),
+}
 
 
 @dataclass(frozen=True)
@@ -61,17 +77,18 @@ class Machine(ABC):
     counts = False  # whether `call` can count instructions
 
     def __init__(self, library: bytes, device: Device, *, timeout_s: float = 60.0) -> None:
-        if device.emulated_core is None:
+        if device.emulated_core is None or device.arch not in _ISAS:
             raise ToolchainError(
                 f"target {device.name!r}",
                 "has no emulated core",
                 "convert for one that has, such as --target raspberrypi4",
             )
-        self.image: Image = load_image(library, LIBRARY_BASE)
+        self._isa = _ISAS[device.arch]
+        self.image: Image = load_image(library, self._isa.library)
         if self.image.arch != device.arch:
             raise ToolchainError("library", f"is built for {self.image.arch}, target {device.name!r} is {device.arch}")
         self.device, self.core, self.engine = device, device.emulated_core, "machine"
-        self._timeout_s, self._heap_end, self._doing = timeout_s, HEAP_BASE, "starting"
+        self._timeout_s, self._heap_end, self._doing = timeout_s, self._isa.heap, "starting"
         command = self._command()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         # A session of its own: Ctrl-C reaches this process only, which then closes the other.
@@ -105,7 +122,7 @@ class Machine(ABC):
             raise ToolchainError("alloc", f"{nbytes} bytes aligned to {align} are not possible")
         padded = -(-max(nbytes, 1) // align) * align
         size = -(-padded // PAGE) * PAGE
-        if self._heap_end + size - HEAP_BASE > MAX_HEAP_BYTES:
+        if self._heap_end + size - self._isa.heap > MAX_HEAP_BYTES:
             raise ToolchainError("alloc", f"{nbytes:,} bytes more would exceed the cap of {MAX_HEAP_BYTES:,}")
         start, self._heap_end = self._heap_end, self._heap_end + size + PAGE
         self._request(wire.MAP, start, size)
@@ -178,7 +195,7 @@ class Machine(ABC):
             if function.address <= address < function.address + function.size:
                 last = address + size - 4
                 calls[last] = calls.get(last, 0) + executions
-            elif any(self.image.word_at(site) & mask == value for mask, value in _BRANCH_WITH_LINK):
+            elif any(self.image.word_at(site) & mask == value for mask, value in self._isa.calls):
                 callee.setdefault(site, self._name(address))
                 inside[site] = inside.get(site, 0) + executions * (size // 4)
         return tuple(

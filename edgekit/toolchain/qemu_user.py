@@ -29,7 +29,7 @@ class QemuUser(Machine):
     def _command(self) -> list[str]:
         qemu = find_qemu(self.device.arch)
         if qemu is None:
-            raise ToolchainError(f"qemu-{self.device.arch}-static", "is not installed", REMEDY)
+            raise ToolchainError(f"{qemu_name(self.device.arch)}-static", "is not installed", REMEDY)
         self._runner.write_bytes(_build_runner(self.device))
         self._runner.chmod(0o700)
         return [qemu, "-cpu", self.core, str(self._runner)]
@@ -37,7 +37,12 @@ class QemuUser(Machine):
 
 def find_qemu(arch: str) -> str | None:
     """Return the path of qemu's user-mode emulator for `arch`."""
-    return shutil.which(f"qemu-{arch}-static") or shutil.which(f"qemu-{arch}")
+    return shutil.which(f"{qemu_name(arch)}-static") or shutil.which(qemu_name(arch))
+
+
+def qemu_name(arch: str) -> str:
+    """Return what qemu calls its user-mode emulator for `arch`."""
+    return f"qemu-{'arm' if arch == 'armv7' else arch}"
 
 
 def _build_runner(device: Device) -> bytes:

@@ -1,4 +1,4 @@
-"""The process that emulates: `python -m edgekit.toolchain.unicorn_worker CORE TIMEOUT_S`, see wire.py.
+"""The process that emulates: `python -m edgekit.toolchain.unicorn_worker ARCH CORE TIMEOUT_S`, see wire.py.
 
 It is a process of its own because unicorn (GPL-2) is no part of edgekit, because a fault in it must not end the
 caller, and because emulated code then cannot reach the caller's memory even through a bug of the emulator.
@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
-from itertools import zip_longest
 from typing import Any, BinaryIO
 
 from edgekit.toolchain import wire
 
 # As Any: unicorn's annotations are partial, and strict checking of the rest should stay useful.
 unicorn: Any = import_module("unicorn")
+arm: Any = import_module("unicorn.arm_const")
 arm64: Any = import_module("unicorn.arm64_const")
 
-STACK_BASE, STACK_BYTES = 0x0F_0000_0000, 1 << 20
-RETURN_ADDRESS = STACK_BASE - 0x1_0000
+STACK_BYTES = 1 << 20
 PAGE = 4096
 
-ARGUMENTS = tuple(getattr(arm64, f"UC_ARM64_REG_X{i}") for i in range(wire.MAX_ARGUMENTS))
 ACCESS = ((1, unicorn.UC_PROT_READ), (2, unicorn.UC_PROT_WRITE), (4, unicorn.UC_PROT_EXEC))
 FAULT_KINDS = {
     unicorn.UC_MEM_READ_UNMAPPED: 0,
@@ -35,14 +34,68 @@ FAULT_KINDS = {
 }
 
 
-class Core:
-    """One emulated AArch64 core and its memory."""
+@dataclass(frozen=True)
+class Isa:
+    """How unicorn calls an instruction set, and how Linux programs of it call functions.
 
-    def __init__(self, model: int, timeout_s: float) -> None:
-        self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+    The first arguments are in registers, the others on the stack, `word` bytes each; the first register also has the
+    result. `setup` is written to registers before the first call. Calls return to a page below the stack.
+    """
+
+    arch: int
+    models: Mapping[str, int]
+    word: int
+    arguments: tuple[int, ...]
+    stack_pointer: int
+    link: int
+    counter: int
+    stack: int
+    setup: Mapping[int, int]
+
+
+ISAS = {
+    "aarch64": Isa(
+        unicorn.UC_ARCH_ARM64,
+        {
+            "cortex-a53": arm64.UC_CPU_ARM64_A53,
+            "cortex-a57": arm64.UC_CPU_ARM64_A57,
+            "cortex-a72": arm64.UC_CPU_ARM64_A72,
+            "max": arm64.UC_CPU_ARM64_MAX,
+        },
+        8,
+        tuple(getattr(arm64, f"UC_ARM64_REG_X{i}") for i in range(8)),
+        arm64.UC_ARM64_REG_SP,
+        arm64.UC_ARM64_REG_LR,
+        arm64.UC_ARM64_REG_PC,
+        stack=0x0F_0000_0000,
+        setup={},
+    ),
+    "armv7": Isa(
+        unicorn.UC_ARCH_ARM,
+        {"cortex-a7": arm.UC_CPU_ARM_CORTEX_A7},
+        4,
+        tuple(getattr(arm, f"UC_ARM_REG_R{i}") for i in range(4)),
+        arm.UC_ARM_REG_SP,
+        arm.UC_ARM_REG_LR,
+        arm.UC_ARM_REG_PC,
+        stack=0x0F00_0000,
+        # Linux lets programs use VFP and NEON: access to coprocessors 10 and 11 (CPACR), then the enable bit (FPEXC).
+        setup={arm.UC_ARM_REG_C1_C0_2: 0xF << 20, arm.UC_ARM_REG_FPEXC: 1 << 30},
+    ),
+}
+
+
+class Core:
+    """One emulated core and its memory."""
+
+    def __init__(self, isa: Isa, model: int, timeout_s: float) -> None:
+        self.isa, self.returns_to = isa, isa.stack - 0x1_0000
+        self.uc = unicorn.Uc(isa.arch, unicorn.UC_MODE_ARM)
         self.uc.ctl_set_cpu_model(model)
-        self.uc.mem_map(STACK_BASE, STACK_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
-        self.uc.mem_map(RETURN_ADDRESS, PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        for register, value in isa.setup.items():
+            self.uc.reg_write(register, value)
+        self.uc.mem_map(isa.stack, STACK_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        self.uc.mem_map(self.returns_to, PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         self.uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid)
         self.timeout_s = timeout_s
         self.bad_access: tuple[int, int] | None = None
@@ -77,24 +130,29 @@ class Core:
 
     def call(self, address: int, arguments: list[int], *, count: bool) -> tuple[int, int, bytes]:
         """Run a function to its return; (status, value, payload) as wire.py has it."""
-        # Registers without an argument are zero, so that a run does not depend on the run before.
-        for register, value in zip_longest(ARGUMENTS, arguments, fillvalue=0):
+        # Arguments that are not given are zero, so that a run does not depend on the run before.
+        words = [value % (1 << 8 * self.isa.word) for value in arguments]
+        words += [0] * (wire.MAX_ARGUMENTS - len(words))
+        for register, value in zip(self.isa.arguments, words, strict=False):
             self.uc.reg_write(register, value)
-        self.uc.reg_write(arm64.UC_ARM64_REG_SP, STACK_BASE + STACK_BYTES)
-        self.uc.reg_write(arm64.UC_ARM64_REG_LR, RETURN_ADDRESS)
+        on_stack = b"".join(value.to_bytes(self.isa.word, "little") for value in words[len(self.isa.arguments) :])
+        top = self.isa.stack + STACK_BYTES - len(on_stack)
+        self.uc.mem_write(top, on_stack)
+        self.uc.reg_write(self.isa.stack_pointer, top)
+        self.uc.reg_write(self.isa.link, self.returns_to)
         self.bad_access, self.blocks, self.site = None, {}, 0
         self._count_blocks(count)
         # The alarm ends this process, also when the caller is gone. (unicorn's own time-out costs 2 ms a call.)
         signal.setitimer(signal.ITIMER_REAL, self.timeout_s)
         try:
-            self.uc.emu_start(address, RETURN_ADDRESS)
+            self.uc.emu_start(address, self.returns_to)
         except unicorn.UcError:
             bad, kind = self.bad_access or (0, wire.FAULTS.index("instruction"))
-            return wire.FAULT, 0, wire.FAULT_ROW.pack(self.uc.reg_read(arm64.UC_ARM64_REG_PC), bad, kind)
+            return wire.FAULT, 0, wire.FAULT_ROW.pack(self.uc.reg_read(self.isa.counter), bad, kind)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         rows = b"".join(wire.ROW.pack(*key, executions) for key, executions in self.blocks.items())
-        return wire.OK, self.uc.reg_read(arm64.UC_ARM64_REG_X0), rows
+        return wire.OK, self.uc.reg_read(self.isa.arguments[0]), rows
 
 
 def serve(core: Core, requests: BinaryIO, replies: BinaryIO) -> None:
@@ -136,12 +194,13 @@ def answer(replies: BinaryIO, status: int, value: int = 0, payload: bytes = b"")
 
 def main() -> None:
     """Find the core, then serve."""
-    name, timeout_s = sys.argv[1:]
-    model = getattr(arm64, f"UC_CPU_ARM64_{name.removeprefix('cortex-').upper()}", None)
+    arch, name, timeout_s = sys.argv[1:]
+    isa = ISAS[arch]
+    model = isa.models.get(name)
     if model is None:
         answer(sys.stdout.buffer, wire.REFUSED, payload=f"unicorn has no core {name!r}".encode())
         return
-    serve(Core(model, float(timeout_s)), sys.stdin.buffer, sys.stdout.buffer)
+    serve(Core(isa, model, float(timeout_s)), sys.stdin.buffer, sys.stdout.buffer)
 
 
 if __name__ == "__main__":
