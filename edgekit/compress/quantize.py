@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.ir.dtypes import FLOAT32, INT8
-from edgekit.ir.graph import Graph, Op
+from edgekit.ir.graph import Entry, Graph, Op
 from edgekit.ir.quant import QuantParams
 from edgekit.passes.rewrite import Rewriter, rewrite
 
@@ -19,16 +19,40 @@ def channel_scales(weights: np.ndarray) -> np.ndarray:
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
 
+def _feedback(entry: Entry) -> set[str]:
+    """Results of the linears of s' = W s + …: what leads from a state to its own new value by views and sums alone."""
+    made = {name: op for op in entry.ops for name in op.outputs}
+
+    def origin(name: str) -> str:
+        while name in made and made[name].kind == "reshape":
+            name = made[name].inputs[0]
+        return name
+
+    found: set[str] = set()
+    for state, value in entry.updates.items():
+        terms = [value]
+        for term in terms:  # grows while it is walked
+            op = made.get(origin(term))
+            if op is not None and op.kind in ("add", "sub"):
+                terms += op.inputs
+            elif op is not None and op.kind == "linear":
+                terms += op.inputs[2:]
+                found.update(op.outputs if origin(op.inputs[0]) == state else ())
+    return found
+
+
 def quantize_weights_int8(graph: Graph) -> Graph:
     """Store the constant weights of every `linear` as int8 with one scale per output channel.
 
     w ≈ scale[o] · q[o, i], q = clip(floor(w / scale + 1/2), -127, 127).
-    The shared A and B of a memory_update stay float32: a few dozen numbers, whose error every later step would feel.
+    Weights by which a state feeds itself, s' = W s + …, stay float32, and so do the shared A and B of a memory_update:
+    every later step would feel their error.
     """
     done: dict[str, str] = {}
+    feedback = {name for entry in graph.entries.values() for name in _feedback(entry)}
 
     def rule(rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
-        if op.kind != "linear":
+        if op.kind != "linear" or op.outputs[0] in feedback:
             return None
         tensor = rewriter.tensor(op.inputs[1])
         if tensor.data is None or tensor.dtype is not FLOAT32 or tensor.size < SMALLEST_WEIGHTS:

@@ -481,14 +481,15 @@ def _mean(low: Lowering, x: Live, axis: int) -> Live:
 
 
 def _reduce(low: Lowering, call: Call, kind: str, value: Any) -> Live:
-    """Reduce one axis after another, the last first, and give the result torch's shape."""
+    """Reduce one axis after another, the last first, so that those before keep their numbers."""
     x = low.real(_live(value))
     axes = call.args.get("dim")
     if axes is None or axes == ():
         raise Refuse("reduces the batch axis too", "name the axes: dim=1, …")
+    keepdims = call.rank == _rank(low, x)
     for axis in sorted({_axis(a, _rank(low, x)) for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True):
-        x = low.emit(kind, x, axis=axis, keepdims=True)
-    return x if low.shape(x) == call.shape else low.emit("reshape", x, shape=call.shape)
+        x = low.emit(kind, x, axis=axis, keepdims=keepdims)
+    return x
 
 
 @_row("sum")

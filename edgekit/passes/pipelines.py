@@ -10,9 +10,13 @@ from edgekit.passes.flush import flush_states
 from edgekit.passes.fold import fold_constants
 from edgekit.passes.fold_affine import fold_affine
 from edgekit.passes.fuse import fuse_elementwise
+from edgekit.passes.gathered_sums import sums_as_linear
 from edgekit.passes.memory_update import share_memory_update
+from edgekit.passes.merge_filters import merge_filters
+from edgekit.passes.running_sums import linear_as_running_sums
 from edgekit.passes.simplify import simplify
 from edgekit.passes.spike_states import narrow_spike_states
+from edgekit.passes.split_concat import split_concat
 from edgekit.passes.state_cleanup import clean_states
 from edgekit.passes.state_moves import copy_moved_states
 
@@ -22,11 +26,15 @@ Pass = Callable[[Graph], Graph]
 OPTIMISE: Sequence[Pass] = (
     clean_states,
     fold_constants,  # first, so that the others see decay factors and transposed weights as constants
+    merge_filters,  # before sums become linears: it hands the sum on to what drives the filters
+    sums_as_linear,  # before simplify, which joins the decayed state to the linear as its addend
     narrow_spike_states,  # before simplify: casts of spike states are what simplify sinks towards the linears
     simplify,
     fold_affine,  # after simplify has joined addends, so that a batch norm finds linear + bias as one op
+    split_concat,  # after fold_affine, which scales the rows of one linear and not of a chain of them
     fold_constants,
     simplify,
+    linear_as_running_sums,  # before the memory update takes the matrix
     share_memory_update,  # after addends are joined: it looks for a linear whose addend is a linear
 )
 

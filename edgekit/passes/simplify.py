@@ -43,6 +43,22 @@ def _collapse_views(graph: Rewriter, op: Op) -> Names | None:
     return None
 
 
+def _add_below_views(graph: Rewriter, op: Op) -> Names | None:
+    """reshape(a) + reshape(b) is reshape(a + b), so that the sum meets the linears that made a and b."""
+    views = [graph.producer(name, "reshape") for name in op.inputs] if op.kind == "add" else []
+    inner = [view.inputs[0] for view in views if view is not None]
+    if len(inner) != 2 or graph.tensor(inner[0]).shape != graph.tensor(inner[1]).shape:
+        return None
+    return (graph.emit("reshape", graph.emit("add", *inner), shape=graph.tensor(op.outputs[0]).shape),)
+
+
+def _sum_of_one(graph: Rewriter, op: Op) -> Names | None:
+    """A sum over an axis of length one is a view."""
+    if op.kind == "sum" and graph.tensor(op.inputs[0]).shape[op.attrs["axis"]] == 1:
+        return (graph.emit("reshape", op.inputs[0], shape=graph.tensor(op.outputs[0]).shape),)
+    return None
+
+
 def _sink_cast(graph: Rewriter, op: Op) -> Names | None:
     """A view of a spike that was cast is a cast of the view, so that the spike reaches the op that can use it."""
     if op.kind not in ("reshape", "transpose", "expand", "slice", "concat"):
@@ -119,6 +135,8 @@ def _join_addend(graph: Rewriter, op: Op) -> Names | None:
 RULES = (
     _identity,
     _collapse_views,
+    _add_below_views,
+    _sum_of_one,
     _sink_cast,
     _outer_with_constant,
     _spike_arithmetic,

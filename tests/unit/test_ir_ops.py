@@ -44,6 +44,8 @@ CASES = {
         ([spikes(2, 3), const(4, 3), const(4)], {"form": "event"}),
         ([spikes(3), INT8_W], {"form": "auto"}),
         ([real(3), real(4, 3), const()], {}),  # plastic weights
+        ([real(3), const(4, 3), real(4)], {"form": "sparse"}),
+        ([spikes(2, 3), INT8_W], {"form": "sparse"}),
     ],
     "memory_update": [
         ([real(5, 2), const(2, 2), real(5, 3), const(2, 3)], {}),
@@ -51,6 +53,12 @@ CASES = {
     ],
     "sum": [([real(2, 3)], {"axis": 0}), ([real(2, 3)], {"axis": 1, "keepdims": True})],
     "amax": [([real(2, 3)], {"axis": 1}), ([real(1)], {"axis": 0, "keepdims": False})],
+    "cumsum": [
+        ([real(2, 3)], {"axis": 1}),
+        ([real(4)], {"axis": 0, "reverse": True}),
+        ([real(3, 2)], {"axis": 0, "exclusive": True}),
+        ([real(1)], {"axis": 0, "reverse": True, "exclusive": True}),
+    ],
     "reshape": [([real(2, 3)], {"shape": (3, 2)}), ([spikes(4)], {"shape": (2, 1, 2)}), ([real()], {"shape": (1, 1)})],
     "transpose": [([real(2, 3, 4)], {"perm": (2, 0, 1)}), ([spikes(2, 3)], {"perm": (1, 0)})],
     "expand": [([real(1, 3)], {"shape": (4, 2, 3)}), ([spikes()], {"shape": (2,)}), ([real(3)], {"shape": (3,)})],
@@ -144,6 +152,32 @@ def test_spike_inputs_cost_additions_only_and_real_ones_multiplications():
     assert OPS["linear"].cost([real(3), INT8_W], [real(4)], {}).bytes == 12 + 12
 
 
+def test_a_sparse_linear_costs_what_is_not_zero():
+    w = Tensor("w", (2, 3), FLOAT32, data=np.array([[0, 2, 0], [0, 3, 4]], np.float32))
+    cost = OPS["linear"].cost([real(3), w], [real(2)], {"form": "sparse"})
+    assert (cost.macs, cost.acs) == (3, 0)
+    assert cost.bytes == 3 * (4 + 2) + 4 * 4 + 12  # values, their rows, where columns start; the input
+    assert OPS["linear"].cost([spikes(3), w], [real(2)], {"form": "sparse"}).acs == 3
+
+
+@pytest.mark.parametrize(
+    ("attrs", "expected"),
+    [
+        ({}, [1, 3, 6, 10]),
+        ({"exclusive": True}, [0, 1, 3, 6]),
+        ({"reverse": True}, [10, 9, 7, 4]),
+        ({"reverse": True, "exclusive": True}, [9, 7, 4, 0]),
+    ],
+    ids=str,
+)
+def test_running_sums_go_either_way_with_or_without_the_element(attrs, expected):
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    (y,) = OPS["cumsum"].evaluate([x], {"axis": 0, **attrs}, [real(4)])
+    np.testing.assert_array_equal(y, [expected])
+    (columns,) = OPS["cumsum"].evaluate([x.reshape(1, 4, 1)], {"axis": 0, **attrs}, [real(4, 1)])
+    np.testing.assert_array_equal(columns.reshape(-1), expected)
+
+
 def test_a_decomposition_gives_the_same_values():
     for kind, spec in OPS.items():
         if spec.decompose is None:
@@ -178,6 +212,10 @@ def test_a_decomposition_gives_the_same_values():
         ("linear", [real(), const(4, 3)], {}),
         ("linear", [real(3), const(4, 3), real(3)], {}),
         ("linear", [real(3), const(4, 3), spikes(4)], {}),
+        ("linear", [real(3), real(4, 3)], {"form": "sparse"}),
+        ("linear", [spikes(1), const(2**16 + 1, 1)], {"form": "sparse"}),
+        ("cumsum", [spikes(3)], {"axis": 0}),
+        ("cumsum", [real(3)], {"axis": 1}),
         ("memory_update", [real(5, 2), const(2, 2), real(4, 3), const(2, 3)], {}),
         ("memory_update", [real(5, 2), real(2, 2), real(5, 3), const(2, 3)], {}),
         ("sum", [spikes(3)], {"axis": 0}),

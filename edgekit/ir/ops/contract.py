@@ -1,4 +1,4 @@
-"""Ops that sum over an axis: linear, the shared per-channel memory update, and reductions."""
+"""Ops that sum over an axis: linear, the shared per-channel memory update, reductions, and running sums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from edgekit.ir.dtypes import FLOAT32, INT8, SPIKE
 from edgekit.ir.graph import Op, Tensor
 from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, OpSpec, Typed, axis_of, batched, broadcast, need
 
-FORMS = ("auto", "dense", "event")
+FORMS = ("auto", "dense", "event", "sparse")
+SPARSE_OUTPUTS = 2**16  # the sparse form numbers outputs in 16 bits
 
 
 def _weights(kind: str, tensor: Tensor) -> None:
@@ -36,6 +37,8 @@ def _infer_linear(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     need("linear", x.shape[-1] == w.shape[1], f"input {x.shape} does not fit weights {w.shape}")
     form = attrs.get("form", "auto")
     need("linear", form != "event" or x.dtype is SPIKE, "the event-driven form needs a spike input")
+    fits = w.is_const and w.shape[0] <= SPARSE_OUTPUTS
+    need("linear", form != "sparse" or fits, f"the sparse form needs constant weights, {SPARSE_OUTPUTS} rows at most")
     shape = (*x.shape[:-1], w.shape[0])
     if len(inputs) == 3:
         c = inputs[2]
@@ -67,9 +70,13 @@ def _evaluate_linear(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Te
 
 def _cost_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
     x, w = inputs[0], inputs[1]
-    work = (x.size // max(x.shape[-1], 1)) * w.size
+    weights, stored = w.size, w.stored_bytes
+    if attrs.get("form") == "sparse" and w.data is not None:
+        weights = int(np.count_nonzero(w.data))
+        stored = weights * (w.dtype.bits // 8 + 2) + 4 * (w.shape[1] + 1)  # values, 16-bit rows, column starts
+    work = (x.size // max(x.shape[-1], 1)) * weights
     spike = x.dtype is SPIKE
-    return Cost(0 if spike else work, work if spike else 0, w.stored_bytes + x.stored_bytes)
+    return Cost(0 if spike else work, work if spike else 0, stored + x.stored_bytes)
 
 
 def _infer_memory(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
@@ -115,24 +122,44 @@ def _infer_reduce(kind: str) -> Callable[[Sequence[Tensor], Attrs], Sequence[Typ
     return infer
 
 
+def _cost_sums(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
+    return Cost(acs=inputs[0].size, bytes=inputs[0].stored_bytes)
+
+
 def _reduce(kind: str, function: Callable[..., Array], summary: str) -> OpSpec:
     def evaluate(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
         with np.errstate(all="ignore"):
             y = function(inputs[0], axis=attrs["axis"] + 1, keepdims=attrs.get("keepdims", False))
         return [np.asarray(y)]
 
-    def cost(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
-        return Cost(acs=inputs[0].size, bytes=inputs[0].stored_bytes)
-
     attrs = {"axis": Attr(int), "keepdims": Attr(bool, False, required=False)}
-    return OpSpec(kind, "contract", summary, (1, 1), _infer_reduce(kind), evaluate, attrs, cost=cost)
+    return OpSpec(kind, "contract", summary, (1, 1), _infer_reduce(kind), evaluate, attrs, cost=_cost_sums)
+
+
+def _infer_cumsum(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    x = inputs[0]
+    need("cumsum", x.dtype is FLOAT32, f"wants float32, got {x.dtype}")
+    axis_of("cumsum", attrs, len(x.shape))
+    return [(x.shape, FLOAT32)]
+
+
+def _evaluate_cumsum(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    x, axis = inputs[0], attrs["axis"] + 1
+    reverse, exclusive = attrs.get("reverse", False), attrs.get("exclusive", False)
+    x = np.flip(x, axis) if reverse else x
+    if exclusive:  # shifted by one, so that no term is added to be subtracted again
+        first = np.zeros_like(x.take([0], axis))
+        x = np.concatenate([first, x.take(range(x.shape[axis] - 1), axis)], axis)
+    with np.errstate(all="ignore"):
+        y = np.cumsum(x, axis)
+    return [np.ascontiguousarray(np.flip(y, axis)) if reverse else y]
 
 
 CONTRACT: dict[str, OpSpec] = {
     "linear": OpSpec(
         "linear",
         "contract",
-        "y = W x (+ c) over the last axis; a spike input adds the columns of W that fired",
+        "y = W x (+ c) over the last axis; a spike input adds the columns of W that fired, a sparse W its non-zeros",
         (2, 3),
         _infer_linear,
         _evaluate_linear,
@@ -151,4 +178,18 @@ CONTRACT: dict[str, OpSpec] = {
     ),
     "sum": _reduce("sum", np.sum, "sum over one axis"),
     "amax": _reduce("amax", np.max, "largest over one axis; NaN if any is NaN"),
+    "cumsum": OpSpec(
+        "cumsum",
+        "contract",
+        "running sums along one axis, from its end if `reverse`, without the element itself if `exclusive`",
+        (1, 1),
+        _infer_cumsum,
+        _evaluate_cumsum,
+        {
+            "axis": Attr(int),
+            "reverse": Attr(bool, False, required=False),
+            "exclusive": Attr(bool, False, required=False),
+        },
+        cost=_cost_sums,
+    ),
 }
