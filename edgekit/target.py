@@ -206,7 +206,7 @@ def _host() -> Target:
                 "this 32-bit Arm core lacks NEON, VFPv4 or integer division",
                 "name a target and run it with --on emulator",
             )
-        triple, cpu, simd = "arm-linux-musleabihf", "cortex_a7", "portable"
+        triple, cpu, simd = "arm-linux-musleabihf", "cortex_a7", "neon32"
     elif arch == "aarch64":
         triple, cpu, simd = "aarch64-linux-gnu.2.31", "generic", "neon"
     elif features >= X86_64_V4:

@@ -58,8 +58,9 @@ def run(
         raise UsageError(str(artifact), "has several inputs or outputs", "use Session.run in Python")
     check_labels(input_file, data.y, session.output_shapes[0][-1])
     counted: MachineStream | None = None
-    if isinstance(session.engine_stream, MachineStream) and count:
-        counted = session.engine_stream
+    stream = session.engine_stream
+    if isinstance(stream, MachineStream) and stream.counts and count:
+        counted = stream
         counted.counting = True
     out = Output(as_json=json, quiet=quiet)
     started = time.perf_counter()

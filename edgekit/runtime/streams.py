@@ -285,6 +285,11 @@ class MachineStream:
         stream.counting, stream._counter = self.counting, self._counter
         return stream
 
+    @property
+    def counts(self) -> bool:
+        """Whether this machine can count instructions at all."""
+        return self._machine.counts
+
     def total_instructions(self) -> int:
         """Instructions counted so far in steps and runs, by this stream and its forks."""
         return self._counter[0]

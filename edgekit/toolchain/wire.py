@@ -8,6 +8,7 @@
     WRITE    a = address, b = size       payload: the bytes
     READ     a = address, b = size       reply payload: the bytes
     CALL     a = address, b = number of arguments, c = 1 to count instructions    payload: the arguments, uint64 each
+             (a machine of 32 bits takes the low half)
              value = the result register; payload, when counting: rows of (site, address, size, executions)
     WATCH    a = first address, b = end  rows of CALL name the instruction of this function that called them
 

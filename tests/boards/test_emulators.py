@@ -8,13 +8,15 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgekit.errors import ToolchainError
 from edgekit.target import load_target
-from edgekit.toolchain import Emulator, QemuUser, build_shared, doctor
+from edgekit.toolchain import Emulator, QemuUser, build_shared
+from edgekit.toolchain.qemu_user import find_qemu
 
 SOURCE = """
 #include <stdint.h>
@@ -22,11 +24,16 @@ SOURCE = """
 static const float W[4] = {1, 2, 3, 4};
 static const float *const TABLE[2] = {W, W + 2};
 
-__asm__(".globl ek_loop\\n.type ek_loop, %function\\nek_loop:\\n"
-        "mov w1, #0\\n1: add w1, w1, #1\\ncmp w1, w0\\nb.ne 1b\\nmov w0, w1\\nret\\n"
-        ".size ek_loop, . - ek_loop\\n"
+#if defined(__aarch64__)
+#define LOOP "mov w1, #0\\n1: add w1, w1, #1\\ncmp w1, w0\\nb.ne 1b\\nmov w0, w1\\nret\\n"
+#define SYSTEM_CALL "mov x8, #93\\nsvc #0\\nret\\n"
+#else
+#define LOOP "mov r1, #0\\n1: add r1, r1, #1\\ncmp r1, r0\\nbne 1b\\nmov r0, r1\\nbx lr\\n"
+#define SYSTEM_CALL "mov r7, #1\\nsvc #0\\nbx lr\\n"
+#endif
+__asm__(".globl ek_loop\\n.type ek_loop, %function\\nek_loop:\\n" LOOP ".size ek_loop, . - ek_loop\\n"
         ".globl ek_system_call\\n.type ek_system_call, %function\\nek_system_call:\\n"
-        "mov x8, #93\\nsvc #0\\nret\\n.size ek_system_call, . - ek_system_call\\n");
+        SYSTEM_CALL ".size ek_system_call, . - ek_system_call\\n");
 int ek_loop(int n);
 
 uint32_t ek_sum(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e, uint32_t f, uint32_t g, uint32_t h) {
@@ -58,31 +65,47 @@ int ek_recurse(volatile int *x) { volatile char pad[4096]; pad[0] = (char)*x; re
 """
 
 PI = load_target("raspberrypi4")
-needs_qemu = pytest.mark.skipif(
-    not next(row for row in doctor() if row.tool == "qemu-aarch64").ok, reason="qemu-user-static is not installed"
-)
-ENGINES = [Emulator, pytest.param(QemuUser, marks=needs_qemu)]
+RETURN = {"aarch64": 0xD65F03C0, "armv7": 0xE12FFF1E}
+QEMU_IS_THERE = {arch: find_qemu(arch) is not None for arch in RETURN}
+
+
+@pytest.fixture(scope="module", params=["raspberrypi4", "stm32mp157"])
+def target(request):
+    """One target of 64 and one of 32 bits."""
+    return load_target(request.param)
 
 
 @pytest.fixture(scope="module")
-def library():
-    return build_shared({"m.c": SOURCE}, "m.c", PI)
+def library(target):
+    return build_shared({"m.c": SOURCE}, "m.c", target)
 
 
-@pytest.fixture(params=ENGINES)
-def machine(request, library):
-    with request.param(library, PI, timeout_s=20) as machine:
+@pytest.fixture(params=[Emulator, QemuUser])
+def kind(request, target):
+    if request.param is QemuUser:
+        require_qemu(target)
+    return request.param
+
+
+def require_qemu(target):
+    if not QEMU_IS_THERE[target.arch]:
+        pytest.skip("qemu-user-static is not installed")
+
+
+@pytest.fixture
+def machine(kind, library, target):
+    with kind(library, target, timeout_s=20) as machine:
         yield machine
 
 
 @pytest.fixture
-def emulator(library):
-    with Emulator(library, PI, timeout_s=20) as emulator:
+def emulator(library, target):
+    with Emulator(library, target, timeout_s=20) as emulator:
         yield emulator
 
 
-def test_names_the_core_and_the_engine(machine):
-    assert machine.core == "cortex-a72"
+def test_names_the_core_and_the_engine(machine, target):
+    assert machine.core == {"raspberrypi4": "cortex-a72", "stm32mp157": "cortex-a7"}[target.name]
     assert machine.engine.startswith("unicorn " if machine.counts else "qemu-user")
 
 
@@ -123,10 +146,10 @@ def test_values_are_those_of_float32_arithmetic(machine):
     assert _outputs(machine, x) == expected.tobytes()
 
 
-@needs_qemu
-def test_two_independent_emulators_agree_on_any_bits(library):
+def test_two_independent_emulators_agree_on_any_bits(library, target):
+    require_qemu(target)
     x = np.random.default_rng(1).integers(0, 2**32, size=4096, dtype=np.uint64).astype(np.uint32).view(np.float32)
-    with Emulator(library, PI) as one, QemuUser(library, PI) as other:
+    with Emulator(library, target) as one, QemuUser(library, target) as other:
         assert _outputs(one, x) == _outputs(other, x)
 
 
@@ -161,9 +184,9 @@ def test_each_call_of_a_watched_function_gets_a_row(emulator):
     assert [row.offset for row in result.by_call] == sorted(row.offset for row in result.by_call)
 
 
-@needs_qemu
-def test_asking_qemu_user_for_counts_is_an_error(library):
-    with QemuUser(library, PI) as machine:
+def test_asking_qemu_user_for_counts_is_an_error(library, target):
+    require_qemu(target)
+    with QemuUser(library, target) as machine:
         assert machine.call("ek_loop", [3]).instructions is None
         with pytest.raises(ToolchainError, match="cannot count"):
             machine.call("ek_loop", [3], count=True)
@@ -189,26 +212,24 @@ def test_faults_name_the_function_and_the_address(emulator, name, arg, message):
         emulator.read(0, 1)
 
 
-def test_data_are_not_executable(emulator):
+def test_data_are_not_executable(emulator, target):
     code = emulator.alloc(4)
-    emulator.write(code, struct.pack("<I", 0xD65F03C0))  # ret
+    emulator.write(code, struct.pack("<I", RETURN[target.arch]))
     with pytest.raises(ToolchainError, match="execution at"):
         emulator.call("ek_jump", [code])
 
 
-@pytest.mark.parametrize("kind", ENGINES)
-def test_an_overrun_of_a_buffer_is_a_fault(library, kind):
-    with kind(library, PI) as machine:
+def test_an_overrun_of_a_buffer_is_a_fault(library, kind, target):
+    with kind(library, target) as machine:
         x = machine.alloc(64)
         machine.call("ek_write", [x + 60])
         with pytest.raises(ToolchainError):
             machine.call("ek_write", [x + 64])
 
 
-@pytest.mark.parametrize("kind", ENGINES)
-def test_endless_loops_end(library, kind, monkeypatch):
+def test_endless_loops_end(library, kind, target, monkeypatch):
     monkeypatch.setattr("edgekit.toolchain.machine.GRACE_S", 0.5)
-    with kind(library, PI, timeout_s=0.5) as machine:
+    with kind(library, target, timeout_s=0.5) as machine:
         started = time.monotonic()
         with pytest.raises(ToolchainError, match=r"running ek_forever: took more than 0\.5 s"):
             machine.call("ek_forever", [machine.alloc(4)])
@@ -216,31 +237,67 @@ def test_endless_loops_end(library, kind, monkeypatch):
         assert machine._process.poll() is not None
 
 
-def test_the_wrong_library_or_target_is_refused(library):
-    host = load_target("host")
+def test_the_wrong_library_or_target_is_refused(library, target):
+    host, other = load_target("host"), load_target("raspberrypi4" if target.arch == "armv7" else "stm32mp157")
     with pytest.raises(ToolchainError, match="has no emulated core"):
         Emulator(library, host)
     with pytest.raises(ToolchainError, match="is malformed"):
-        Emulator(b"nothing", PI)
-    if host.arch != PI.arch:
-        with pytest.raises(ToolchainError, match="is built for x86_64, target 'raspberrypi4' is aarch64"):
-            Emulator(build_shared({"m.c": "int f(void) { return 1; }"}, "m.c", host), PI)
+        Emulator(b"nothing", target)
+    with pytest.raises(ToolchainError, match=f"is built for {target.arch}, target '{other.name}' is {other.arch}"):
+        Emulator(library, other)
+    with pytest.raises(ToolchainError, match="has no emulated core"):
+        Emulator(library, replace(host, arch="x86_64", emulated_core="max"))
 
 
-def test_missing_emulators_say_how_to_get_them(library, monkeypatch):
+def test_missing_emulators_say_how_to_get_them(library, target, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ToolchainError, match=r"pip install .*edgekit\[emulate\]"):
-        Emulator(library, PI)
+        Emulator(library, target)
     monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(ToolchainError, match="apt install qemu-user-static"):
-        QemuUser(library, PI)
+    name = {"aarch64": "qemu-aarch64-static", "armv7": "qemu-arm-static"}[target.arch]
+    with pytest.raises(ToolchainError, match=f"{name}: is not installed; apt install qemu-user-static"):
+        QemuUser(library, target)
 
 
-def test_an_unknown_core_is_named(library):
-    from dataclasses import replace
-
+def test_an_unknown_core_is_named(library, target):
     with pytest.raises(ToolchainError, match="unicorn has no core 'cortex-z1'"):
-        Emulator(library, replace(PI, emulated_core="cortex-z1"))
+        Emulator(library, replace(target, emulated_core="cortex-z1"))
+
+
+DOTS = """
+#include <arm_neon.h>
+int ek_dot(const int8_t *a, const int8_t *b) {
+    return vaddvq_s32(vdotq_s32(vdupq_n_s32(0), vld1q_s8(a), vld1q_s8(b)));
+}
+"""
+
+
+def test_a_core_that_unicorn_lacks_has_a_stand_in_with_its_instructions():
+    """An Armv8.2-A dot product runs for the Cortex-A76, by either engine, and faults on the Cortex-A72."""
+    target = load_target("raspberrypi5")
+    library = build_shared({"m.c": DOTS}, "m.c", target)
+    values = bytes(range(16))
+
+    def dot(machine):
+        address = machine.alloc(16)
+        machine.write(address, values)
+        return machine.call("ek_dot", [address, address]).value
+
+    with Emulator(library, target) as emulator:
+        assert emulator.core == "cortex-a76 (model max)"
+        assert dot(emulator) == sum(v * v for v in values)
+    with Emulator(library, PI) as emulator, pytest.raises(ToolchainError, match="not an instruction that the core has"):
+        dot(emulator)
+    require_qemu(target)
+    with QemuUser(library, target) as machine:
+        assert machine.core == "cortex-a76"
+        assert dot(machine) == sum(v * v for v in values)
+
+
+def test_addresses_of_a_32_bit_machine_have_32_bits(machine, target):
+    """A library of 64 bits, on the other hand, lies beyond 4 GiB, so that a pointer cut short is a fault."""
+    assert (machine.alloc(4) < 2**32) == (target.arch == "armv7")
+    assert (machine.image.function("ek_sum").address < 2**32) == (target.arch == "armv7")
 
 
 def _gone(pid):
@@ -253,8 +310,8 @@ def _gone(pid):
     return False
 
 
-def test_no_process_is_left_behind(library):
-    with pytest.raises(RuntimeError), Emulator(library, PI) as emulator:
+def test_no_process_is_left_behind(library, target):
+    with pytest.raises(RuntimeError), Emulator(library, target) as emulator:
         raise RuntimeError
     assert _gone(emulator._process.pid)
     emulator.close()
@@ -265,7 +322,7 @@ import sys
 from pathlib import Path
 from edgekit.target import load_target
 from edgekit.toolchain import Emulator
-emulator = Emulator(Path(sys.argv[1]).read_bytes(), load_target("raspberrypi4"), timeout_s=30)
+emulator = Emulator(Path(sys.argv[1]).read_bytes(), load_target(sys.argv[2]), timeout_s=30)
 x = emulator.alloc(4)
 print(emulator._process.pid, flush=True)
 with emulator:
@@ -274,12 +331,12 @@ with emulator:
 
 
 @pytest.mark.parametrize(("sent", "patience"), [(signal.SIGINT, 5), (signal.SIGTERM, 5)])
-def test_ctrl_c_ends_both_processes(library, tmp_path, sent, patience):
+def test_ctrl_c_ends_both_processes(library, target, tmp_path, sent, patience):
     path = tmp_path / "m.so"
     path.write_bytes(library)
     script = _SCRIPT if sent == signal.SIGINT else _SCRIPT.replace("ek_forever", "ek_read")
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", script, str(path), target.name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     with parent:
         worker = int(parent.stdout.readline())

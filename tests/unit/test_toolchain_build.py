@@ -13,7 +13,16 @@ from elftools.elf.elffile import ELFFile
 
 from edgekit.errors import ToolchainError
 from edgekit.target import list_targets, load_target
-from edgekit.toolchain import COMPILERS, build_flags, build_shared, cache_dir, doctor, find_compiler, load_image
+from edgekit.toolchain import (
+    COMPILERS,
+    Compiler,
+    build_flags,
+    build_shared,
+    cache_dir,
+    doctor,
+    find_compiler,
+    load_image,
+)
 
 SOURCES = {
     "add.c": '#include "ek/twice.h"\nint ek_add(int a, int b) { return ek_twice(a) + b; }\n',
@@ -51,7 +60,7 @@ def test_zig_is_there_for_every_target():
 def test_every_compiler_builds_for_every_target(target, compiler):
     library = build_shared(SOURCES, "add.c", target, compiler=compiler)
     elf = ELFFile(io.BytesIO(library))
-    assert elf.get_machine_arch() == {"aarch64": "AArch64", "x86_64": "x64"}[target.arch]
+    assert elf.get_machine_arch() == {"aarch64": "AArch64", "x86_64": "x64", "armv7": "ARM"}[target.arch]
     assert elf.get_section_by_name(".symtab") is not None
     assert elf.get_section_by_name(".debug_info") is None
     assert load_image(library).exported == {"ek_add"}
@@ -152,6 +161,29 @@ def test_flags_depend_on_the_target():
         flags = build_flags(target, find_compiler(target))
         assert "-ffp-contract=off" in flags
         assert not any("fast" in flag for flag in flags)
+
+
+def test_every_compiler_is_told_the_core_in_its_own_words():
+    def machine(target, name):
+        flags = build_flags(load_target(target), Compiler(name, (name,), "1"))
+        return [flag for flag in flags if flag.startswith(("-m", "-target"))]
+
+    assert machine("raspberrypi5", "gcc") == ["-mcpu=cortex-a76"]
+    assert machine("jetson-orin-nano", "clang") == ["-mcpu=cortex-a78ae"]
+    assert machine("jetson-xavier-nx", "zig") == ["-target", "-mcpu=carmel"]
+    assert machine("jetson-xavier-nx", "gcc") == ["-march=armv8.2-a+fp16+crypto"]
+    assert machine("stm32mp157", "zig") == ["-target", "-mcpu=cortex_a7"]
+    assert machine("stm32mp157", "gcc") == ["-mcpu=cortex-a7", "-marm", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"]
+
+
+def test_armv7_floats_travel_in_registers_and_no_code_is_thumb():
+    """The procedure call standard with VFP registers, as the sources of a Linux of hard floats expect it."""
+    library = build_shared({"m.c": "float f(float x) { return x + 1; }"}, "m.c", load_target("stm32mp157"))
+    elf = ELFFile(io.BytesIO(library))
+    assert elf.header["e_flags"] & 0x400  # EF_ARM_ABI_FLOAT_HARD
+    names = {s.name for s in elf.get_section_by_name(".symtab").iter_symbols()}
+    assert "$a" in names
+    assert "$t" not in names
 
 
 def test_doctor_finds_what_this_test_runs_with():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ int ek_count(void) { return ++ek_counter; }
 """
 
 
-@pytest.fixture(scope="module", params=["raspberrypi4", "host"])
+@pytest.fixture(scope="module", params=["raspberrypi4", "stm32mp157", "host"])
 def library(request):
     return build_shared({"m.c": SOURCE}, "m.c", load_target(request.param))
 
@@ -46,17 +47,27 @@ def test_agrees_with_pyelftools(library):
 
 def test_relocations_move_with_the_base(library):
     """The table of pointers must point at the floats 1 and 3, wherever the library lies."""
-    base = 0x10_0000_0000
-    image = load_image(library, base)
     elf = ELFFile(io.BytesIO(library))
+    base, pointer = (0x10_0000_0000, "<Q") if elf.elfclass == 64 else (0x1000_0000, "<I")
+    image, unmoved = load_image(library, base), load_image(library)
+
+    def pointer_at(loaded, at):
+        segment = next(s for s in loaded.segments if s.address <= at < s.address + len(s.data))
+        return struct.unpack_from(pointer, segment.data, at - segment.address)[0]
+
     words = set()
-    for row in next(s for s in elf.iter_sections() if s["sh_type"] == "SHT_RELA").iter_relocations():
-        at = base + row["r_offset"]
-        segment = next(s for s in image.segments if s.address <= at < s.address + len(s.data))
-        (pointer,) = struct.unpack_from("<Q", segment.data, at - segment.address)
-        assert pointer == base + row["r_addend"]
-        words.add(image.word_at(pointer))
+    for row in next(s for s in elf.iter_sections() if s["sh_type"] in ("SHT_RELA", "SHT_REL")).iter_relocations():
+        value = pointer_at(image, base + row["r_offset"])
+        assert value == base + (row["r_addend"] if row.is_RELA() else pointer_at(unmoved, row["r_offset"]))
+        words.add(image.word_at(value))
     assert {0x3F800000, 0x40400000} <= words
+
+
+def test_thumb_code_is_refused():
+    source = {"m.c": "int ek_one(void) { return 1; }"}
+    target = replace(load_target("stm32mp157"), triple="thumb-linux-musleabihf")
+    with pytest.raises(ToolchainError, match="has Thumb code; build it for a triple that begins with arm"):
+        build_shared(source, "m.c", target, compiler="zig")
 
 
 def test_functions_are_found_by_name_and_address(library):
