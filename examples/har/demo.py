@@ -25,10 +25,11 @@ from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
 from examples.har.data import load_windows
+from examples.har.recipes import RECIPES
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 TARGET = "raspberrypi4"
-FAMILIES, PRECISIONS = ("mlp", "l2mu"), ("fp32", "w8")
+PRECISIONS = ("fp32", "w8")
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         columns = (SpinnerColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("start", total=None)
-            for family in FAMILIES:
+            for family in RECIPES:
                 for precision in PRECISIONS:
                     progress.update(task, description=f"{family}_{split} {precision}: convert, prove, emulate")
                     rows.append(measure(family, split, precision, options.windows, options.out))
