@@ -2,6 +2,7 @@
 
 from edgekit.bench.measure import run_bench
 from edgekit.bench.report import Report
+from edgekit.bench.targets import TargetReport, run_targets
 from edgekit.bench.timing import FULL, QUICK, Schedule
 
-__all__ = ["FULL", "QUICK", "Report", "Schedule", "run_bench"]
+__all__ = ["FULL", "QUICK", "Report", "Schedule", "TargetReport", "run_bench", "run_targets"]

@@ -1,30 +1,32 @@
-"""The models that are timed, each with the stimulus it runs over and what PyTorch answers to it."""
+"""The models that are measured, each with the stimulus it runs over and what PyTorch answers to it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edgekit.bench import files
+from edgekit.bench.activity import measure_activity, tune_activity
 from edgekit.bench.packages import require
+from edgekit.bench.stimuli import Array, motion, motion_windows, noise, pixels, synaptic_spikes
 from edgekit.errors import UsageError
 
-Array = npt.NDArray[np.float32]
-
-STEPS = 128  # of the stimulus; every subject goes round and round it, states carried
-ACTIVITY, ACTIVITY_WITHIN = 0.07, 0.01
-TUNED = ("m", "h", "o")  # the spikes that event-driven code pays for, and those that the subjects are compared by
-_SETTLED = 0.002  # the search aims closer than the benchmark promises
-_MAX_TRIALS = 60
+SPIKE_RATE = 0.02  # of the synapses of a NeuronIO cell
+RING_BYTES = 16_384  # half of a small first-level cache
 
 
 @dataclass(frozen=True)
 class Case:
-    """One model: `module` in eval mode, `stimulus` [STEPS, features] and the outputs [STEPS, classes] of `module`
-    over it from reset. `activity` is the measured share of neurons that fire in a step, by population.
+    """One model: `module` in eval mode, `stimulus` [STEPS, features] and the outputs `expected` [STEPS, outputs] over
+    it from reset, which `oracle` computed.
+
+    `weights` counts the trained numbers, and those that a step needs of the untrained. `activity` is the measured share
+    of neurons that fire in a step, by population. `contrast` is a second stimulus in which no input is zero, for a
+    model whose inputs mostly are.
     """
 
     name: str
@@ -33,86 +35,155 @@ class Case:
     module: Any
     stimulus: Array
     expected: Array
-    activity: Mapping[str, float]
+    activity: Mapping[str, float] = field(default_factory=dict)
+    contrast: Array | None = None
+    oracle: str = "PyTorch"
+
+    @property
+    def ring(self) -> int:
+        """How many rows of the stimulus the clock sees go round: as many as leave the caches to the model, because on a
+        device too the input is where a driver has just put it. All of them where most inputs are zero: which ones must
+        not become a habit of the branch predictor.
+        """
+        if self.contrast is not None:
+            return len(self.stimulus)
+        return max(1, min(len(self.stimulus), RING_BYTES // int(self.stimulus[0].nbytes)))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a case is made; `needs` is a file without which it cannot be, and is then left out loudly."""
+
+    make: Callable[[str], Case]
+    needs: Path | None = None
+
+    def absent(self) -> str:
+        """Why the case cannot be made here; empty when it can."""
+        return "" if self.needs is None or self.needs.is_file() else f"there is no {self.needs}"
 
 
 def build_case(name: str) -> Case:
-    """Return the model called `name`, the same at every call; UsageError when it is not in the table."""
+    """Return the case called `name`, the same at every call; UsageError when it is not in the table or lacks a file."""
     if name not in CASES:
         raise UsageError(f"model {name!r}", "is not known", f"known are {', '.join(CASES)}")
+    if why := CASES[name].absent():
+        raise UsageError(f"model {name!r}", why)
     require("torch", "convert")
-    return CASES[name]()
-
-
-def _mlp() -> Case:
     import torch
 
+    torch.manual_seed(0)
+    return CASES[name].make(name)
+
+
+def _mlp(name: str) -> Case:
     from edgekit.models import MLP
 
-    torch.manual_seed(0)
-    module = MLP([240, 128, 64, 7]).eval()
-    stimulus = np.random.default_rng(0).normal(size=(STEPS, 240)).astype(np.float32)
-    return _case("mlp", "MLP 240-128-64-7", module, stimulus, {})
+    return _case(name, "MLP 240-128-64-7", MLP([240, 128, 64, 7]).eval(), noise(240))
 
 
-def _l2mu() -> Case:
+def _l2mu(name: str) -> Case:
     import torch
 
     from edgekit.models import L2MU
 
-    torch.manual_seed(0)
     neurons = {"u": {"beta": 0.6, "threshold": 0.6}, "m": {"beta": 0.4}, "h": {"beta": 0.6}}
     module = L2MU(inputs=6, hidden=128, memory=64, order=4, outputs=7, theta=10.0, neurons=neurons).eval()
     torch.nn.init.xavier_normal_(module.e_m.weight)  # starts at zero, which a compiler could notice
-    stimulus = _motion(np.random.default_rng(0), 6)
-    activity = tune_activity(module, stimulus)
-    return _case("l2mu", "L2MU 6-128, 64 x 4, 7", module, stimulus, activity)
+    stimulus = motion(6)
+    return _case(name, "L2MU 6-128, 64 x 4, 7", module, stimulus, tune_activity(module, stimulus))
 
 
-CASES: Mapping[str, Callable[[], Case]] = {"mlp": _mlp, "l2mu": _l2mu}
-
-
-def _motion(rng: np.random.Generator, channels: int) -> Array:
-    """Smooth noise of unit variance [STEPS, channels], correlated over about ten steps as wrist motion is."""
-    keep = 0.9
-    rows = [rng.normal(size=channels)]
-    for _ in range(STEPS - 1):
-        rows.append(keep * rows[-1] + (1 - keep**2) ** 0.5 * rng.normal(size=channels))
-    return np.asarray(rows, np.float32)
-
-
-def tune_activity(module: Any, stimulus: Array) -> dict[str, float]:
-    """Set the thresholds of m, h and o so that each fires at ACTIVITY; return the activity of every population.
-
-    A threshold moves part of the way to the membrane quantile that ACTIVITY leaves above it, again and again, because
-    the reset and the feedback move the membranes too. Activity is the mean over the stimulus, run once before to
-    forget the reset. UsageError when the search does not settle.
-    """
+def _lmu(name: str) -> Case:
     import torch
 
-    twice = torch.from_numpy(np.concatenate([stimulus, stimulus]))[None]
-    populations = dict(module.populations())
-    for _ in range(_MAX_TRIALS):
-        with torch.inference_mode():
-            trace = {name: values[:, len(stimulus) :] for name, values in module.trace(twice).items()}
-            activity = {letter: float(trace[f"{letter}.spikes"].mean()) for letter in populations}
-            if all(abs(activity[letter] - ACTIVITY) <= _SETTLED for letter in TUNED):
-                return activity
-            for letter in TUNED:
-                threshold = populations[letter].threshold
-                wanted = torch.quantile(trace[f"{letter}.membrane"].flatten(), 1 - ACTIVITY)
-                threshold.copy_(threshold + 0.3 * (wanted - threshold))
-    shown = ", ".join(f"{letter} {100 * rate:.1f} %" for letter, rate in activity.items())
-    raise UsageError("benchmark L2MU", f"its activity did not settle at {100 * ACTIVITY:.0f} % ({shown})")
+    from edgekit.models import LMU
+
+    module = LMU(inputs=1, hidden=212, memory=1, order=256, outputs=10, theta=784.0).eval()
+    torch.nn.init.normal_(module.e_m.weight, std=1e-3)  # starts at zero; small, or the memory drives itself up
+    return _case(name, "LMU 1-212, order 256, 10, as for psMNIST", module, pixels(1))
 
 
-def _case(name: str, description: str, module: Any, stimulus: Array, activity: Mapping[str, float]) -> Case:
+def _elm(name: str) -> Case:
     import torch
 
-    weights = sum(p.numel() for k, p in module.named_parameters() if k.endswith(("weight", "bias")))
+    from edgekit.models import ELM
+
+    module = ELM(inputs=1260, outputs=2, memory=100, branches=45, synapses=28, version="v2").eval()
+    torch.nn.init.uniform_(module._proto_w_s)  # starts at one value, which a compiler could notice
+    folded = module.tau_b.numel() + 100  # the decays of the branches, and what each memory takes in
+    return _case(name, "Branch-ELM 1260-45, 100 memories, 2", module, noise(1260), folded=folded)
+
+
+def _neuronio(name: str) -> Case:
+    import torch
+
+    from edgekit.models import ELM
+
+    shape: dict[str, Any] = {"inputs": 1278, "outputs": 2, "memory": 100, "branches": 45, "synapses": 100}
+    module = ELM(**shape, routing="neuronio", version="v1", memory_tau_max=150.0).eval()
+    torch.nn.init.uniform_(module._proto_w_s, -0.05, 1.0)  # some below zero, as training leaves them
+    return _spiking_input(name, "Branch-ELM 1278-45, 4,500 synapses, random weights", module)
+
+
+def _released(name: str) -> Case:
+    from edgekit.models import open_model
+
+    module, _ = open_model(files.RELEASED_ELM, files.RELEASED_CONFIG)
+    return _spiking_input(name, "Branch-ELM 1278-45, 4,500 synapses, released weights", module)
+
+
+def _spiking_input(name: str, description: str, module: Any) -> Case:
+    """A NeuronIO cell under presynaptic spikes; in the contrast every synapse gets one in every step."""
+    stimulus = synaptic_spikes(1278, SPIKE_RATE)
+    activity = {"input": float(np.count_nonzero(stimulus)) / stimulus.size}
+    return _case(name, description, module, stimulus, activity, contrast=synaptic_spikes(1278, 1.0))
+
+
+def _har(name: str) -> Case:
+    """A shipped HAR model without its normalisation, which no peer has: the stimulus is already of unit variance."""
+    from edgekit.models import load
+
+    family = name.removeprefix(HAR)
+    module = load(files.har_checkpoint(family))
+    spec = module.io["input"]
+    channels = len(spec["channels"])
+    flattened = spec["layout"] == "flattened"
+    stimulus = motion_windows(channels, spec["window"]) if flattened else motion(channels)
+    module.io = None
+    activity = measure_activity(module, stimulus) if hasattr(module, "populations") else {}
+    return _case(name, f"HAR {family.upper()} as shipped, split B", module, stimulus, activity)
+
+
+def _case(
+    name: str,
+    description: str,
+    module: Any,
+    stimulus: Array,
+    activity: Mapping[str, float] | None = None,
+    *,
+    contrast: Array | None = None,
+    folded: int = 0,
+) -> Case:
+    """`folded` counts the constants that a step needs and that conversion computes from settings of the module."""
+    import torch
+
+    weights = folded + sum(parameter.numel() for parameter in module.parameters() if parameter.ndim)
     outputs, state = [], module.init_state(1)
     with torch.inference_mode():
         for x in torch.from_numpy(stimulus)[:, None]:
             y, state = module.step(x, state)
             outputs.append(y[0].numpy())
-    return Case(name, description, weights, module, stimulus, np.stack(outputs), activity)
+    return Case(name, description, weights, module, stimulus, np.stack(outputs), activity or {}, contrast)
+
+
+FAMILIES = ("mlp", "lmu", "l2mu", "elm")  # one built-in case each
+HAR = "har-"
+CASES: Mapping[str, Recipe] = {
+    "mlp": Recipe(_mlp),
+    "l2mu": Recipe(_l2mu),
+    "lmu": Recipe(_lmu),
+    "elm": Recipe(_elm),
+    "neuronio": Recipe(_neuronio),
+    "neuronio-released": Recipe(_released, needs=files.RELEASED_ELM),
+    **{f"{HAR}{family}": Recipe(_har, needs=files.har_checkpoint(family)) for family in FAMILIES},
+}

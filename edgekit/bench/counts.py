@@ -1,4 +1,4 @@
-"""Instructions of one step on the target's core: counted in the emulator for edgekit, quoted for peers."""
+"""Instructions of one step on a target's core: counted in the emulator for edgekit, quoted for peers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 from edgekit.artifact import Artifact
 from edgekit.bench.cases import Case
+from edgekit.bench.stimuli import Array
 from edgekit.bench.subject import compare
+from edgekit.bench.tables import percent
 from edgekit.errors import UsageError
 from edgekit.runtime import load
+from edgekit.runtime.cost import step_costs
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
 
 DEVICE = "raspberrypi4"
-ANCHORS = "edgekit design notes, NUMBERS: anchors measured side by side, Cortex-A72 fp32"
+ANCHORS = "design notes, NUMBERS, anchors side by side"
+EVERY_INPUT = "no input zero"
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,41 @@ QUOTED: Mapping[str, tuple[Count, ...]] = {
         Count("onnx2c, strict", "cortex-a72", 110_629, "quoted", ANCHORS),
     ),
     "l2mu": (Count("onnx2c", "cortex-a72", 263_064, "quoted", ANCHORS),),
+    "elm": (
+        Count("onnx2c, -ffast-math", "cortex-a72", 53_416, "quoted", ANCHORS),
+        Count("onnx2c, strict", "cortex-a72", 154_393, "quoted", ANCHORS),
+    ),
 }
 
 
-def count_instructions(case: Case, artifact: Artifact) -> Count:
-    """Count every step of the stimulus in the emulator, after one uncounted round of it, which is compared with
-    PyTorch; the activity is then that of the case.
+def count_instructions(case: Case, precision: str, artifact: Artifact) -> tuple[Count, ...]:
+    """Count every step of the stimulus in the emulator, after one uncounted round of it, which is compared with the
+    expected outputs; the activity is then that of the case. Then the same for the case's contrast, if it has one.
     """
     session = load(artifact, engine="emulator")
     stream = session.engine_stream
     if not isinstance(stream, MachineStream):
         raise UsageError(session.engine, "does not count instructions")
+    core, subject = str(load_target(str(artifact.manifest["target"])).emulated_core), f"edgekit {precision}"
+
+    def mean(stimulus: Array) -> float:
+        before = stream.total_instructions()
+        stream.counting = True
+        for x in stimulus:
+            session.step(x)
+        stream.counting = False
+        return (stream.total_instructions() - before) / len(stimulus)
+
     compare(session.engine, session.run(case.stimulus), case)
-    stream.counting = True
-    for x in case.stimulus:
-        session.step(x)
-    mean = stream.total_instructions() / len(case.stimulus)
-    return Count("edgekit", str(load_target(DEVICE).emulated_core), mean, "emulated", session.engine)
+    counts = [Count(subject, core, mean(case.stimulus), "emulated", session.engine)]
+    if case.contrast is not None:
+        session.run(case.contrast)
+        counts.append(Count(f"{subject}, {EVERY_INPUT}", core, mean(case.contrast), "emulated", session.engine))
+    return tuple(counts)
+
+
+def costliest_ops(artifact: Artifact, most: int = 3) -> str:
+    """The ops that take the most instructions of a step, with their shares."""
+    costs = step_costs(artifact)
+    ops = sorted(costs.ops, key=lambda op: -op.instructions)[:most]
+    return ", ".join(f"{op.op} {percent(op.instructions / costs.total)}" for op in ops)

@@ -1,83 +1,82 @@
-"""edgekit's own two subjects: the native step in a C loop, and `Session.step` called from Python."""
+"""edgekit's own subjects: the native step of each precision in a C loop, and `Session.step` called from Python."""
 
 from __future__ import annotations
 
 import ctypes
-import tempfile
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgekit.bench.cases import Array, Case
+from edgekit.bench.cases import Case
+from edgekit.bench.native import COUNT, POINTER, aligned_bytes, native_function
+from edgekit.bench.stimuli import Array
 from edgekit.bench.subject import PythonSubject, Subject
 from edgekit.convert import Conversion
 from edgekit.errors import ToolchainError
 from edgekit.runtime import load
-from edgekit.runtime.streams import ALIGN, NativeProgram
+from edgekit.runtime.streams import NativeProgram
 from edgekit.target import load_target
-from edgekit.toolchain import build_shared
+from edgekit.toolchain import load_image
+from edgekit.toolchain.elf import READ
 
-NATIVE, SESSION = "edgekit, C loop", "edgekit, Session.step"
-LOOP = "loop.c"
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_uint32
+SESSION = "edgekit fp32, Session.step"
+
+
+def native_name(precision: str) -> str:
+    """What the tables call the C loop of a precision."""
+    return f"edgekit {precision}, C loop"
 
 
 class NativeLoop:
-    """The converted program's own machine code, called from a loop in C as a firmware calls it."""
+    """The converted program's own machine code, called from a loop in C as a firmware calls it; `constants` are the
+    address and the size in bytes of its weights and tables.
+    """
 
-    name = NATIVE
-
-    def __init__(self, case: Case, conversion: Conversion) -> None:
+    def __init__(self, case: Case, precision: str, conversion: Conversion) -> None:
         program = conversion.program
-        self.detail = f"{load_target('host').simd}, {program.compiler}"
+        self.name = native_name(precision)
+        self.detail = f"edgekit {load_target('host').simd}, {program.compiler}"
         native = NativeProgram(conversion.artifact.graph, program.library, self.detail)
-        self._init, self._step = native.function("init"), ctypes.cast(native.function("step"), _POINTER)
-        self._loop = _load_loop()
-        self._stimulus, self._y = case.stimulus, np.zeros_like(case.expected)
+        self.constants = _constants(native, program.library)
+        self._init, self._step = native.function("init"), ctypes.cast(native.function("step"), POINTER)
+        arguments = (POINTER, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, POINTER, COUNT)
+        self._loop = native_function("loop.c", "ek_bench_loop", arguments)
+        self._stimulus, self._y, self._ring = case.stimulus, np.zeros_like(case.expected), case.ring
         self._x = np.zeros(case.stimulus.shape[1], np.float32)
-        room = np.zeros(native.struct_bytes + ALIGN, np.uint8)
-        self._struct = room[-room.ctypes.data % ALIGN :]
+        self._struct = aligned_bytes(native.struct_bytes)
         self._start()
 
     def _start(self) -> None:
-        _check("init", self._init(_POINTER(self._struct.ctypes.data)))
+        _check("init", self._init(POINTER(self._struct.ctypes.data)))
 
-    def _go(self, steps: int, y_stride: int) -> None:
+    def _go(self, steps: int, rows: int, y_stride: int) -> None:
         struct, stimulus, x, y = (a.ctypes.data for a in (self._struct, self._stimulus, self._x, self._y))
-        rows, width = self._stimulus.shape
-        _check("step", self._loop(self._step, struct, steps, stimulus, rows, width, x, y, y_stride))
+        _check("step", self._loop(self._step, struct, steps, stimulus, rows, self._x.size, x, y, y_stride))
 
     def replay(self) -> Array:
         self._start()
-        self._go(*self._y.shape)
+        steps, outputs = self._y.shape
+        self._go(steps, steps, outputs)
         return self._y.copy()
 
     def spin(self, steps: int) -> None:
-        self._go(steps, 0)
+        self._go(steps, self._ring, 0)
 
 
-def own_subjects(case: Case, conversion: Conversion) -> list[Subject]:
-    """The native loop and the session, of a conversion for this computer."""
+def session_subject(case: Case, conversion: Conversion) -> Subject:
+    """The session of a conversion for this computer."""
     session = load(conversion.artifact, engine="native")
-    return [
-        NativeLoop(case, conversion),
-        PythonSubject(SESSION, session.engine, list(case.stimulus), session.reset, session.step),
-    ]
+    return PythonSubject(SESSION, session.engine, list(case.stimulus), case.ring, session.reset, session.step)
+
+
+def _constants(native: NativeProgram, library: bytes) -> tuple[int, int]:
+    """Where the read-only data of a loaded library are: the part of it that is neither code nor has to be relocated."""
+    image = load_image(library)
+    step = ctypes.cast(native.function("step"), POINTER).value or 0
+    base = step - image.function(f"ek_{native.graph.name}_step").address
+    segment = max((s for s in image.segments if s.access == READ), key=lambda s: len(s.data))
+    return base + segment.address, len(segment.data)
 
 
 def _check(name: str, code: int) -> None:
     if code:
         raise ToolchainError(f"benchmark {name}", f"was refused with code {code}")
-
-
-def _load_loop() -> Any:
-    """`ek_bench_loop` of loop.c, built like the programs it calls."""
-    source = Path(__file__).with_name(LOOP).read_text(encoding="utf-8")
-    library = build_shared({LOOP: source}, LOOP, load_target("host"))
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        path = Path(folder) / "loop.so"
-        path.write_bytes(library)
-        loop = ctypes.CDLL(str(path)).ek_bench_loop
-    loop.argtypes = [_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT]
-    return loop

@@ -13,7 +13,7 @@ from time import perf_counter_ns
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.bench.subject import Subject
+from edgekit.bench.subject import Timed
 
 WARM_STEPS = 8  # untimed, at the start of a turn: the subject before has filled the caches
 MAX_TRIES = 4  # of a turn; the last one counts even if it was interrupted
@@ -47,7 +47,7 @@ class Spread:
         return cls(float(median), float(p10), float(p90))
 
 
-def time_in_turns(subjects: Sequence[Subject], schedule: Schedule) -> npt.NDArray[np.float64]:
+def time_in_turns(subjects: Sequence[Timed], schedule: Schedule) -> npt.NDArray[np.float64]:
     """Microseconds per step [rounds, subjects]; every round starts with another subject."""
     steps = [_steps_for(subject, schedule.turn_s) for subject in subjects]
     micros = np.empty((schedule.rounds, len(subjects)))
@@ -58,7 +58,7 @@ def time_in_turns(subjects: Sequence[Subject], schedule: Schedule) -> npt.NDArra
     return micros
 
 
-def _steps_for(subject: Subject, seconds: float) -> int:
+def _steps_for(subject: Timed, seconds: float) -> int:
     """How many steps take about so long."""
     steps = _FIRST_STEPS
     while (spent := _clock_ns(subject, steps)) < seconds / 8 * 1e9:
@@ -66,7 +66,7 @@ def _steps_for(subject: Subject, seconds: float) -> int:
     return max(1, round(steps * seconds * 1e9 / spent))
 
 
-def _turn_ns(subject: Subject, steps: int) -> int:
+def _turn_ns(subject: Timed, steps: int) -> int:
     for _ in range(MAX_TRIES):
         subject.spin(WARM_STEPS)
         before = _interruptions()
@@ -81,7 +81,7 @@ def _interruptions() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
-def _clock_ns(subject: Subject, steps: int) -> int:
+def _clock_ns(subject: Timed, steps: int) -> int:
     start = perf_counter_ns()
     subject.spin(steps)
     return perf_counter_ns() - start

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import ctypes
+import io
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
-from edgekit.bench import Schedule, run_bench, timing
-from edgekit.bench.cases import ACTIVITY, ACTIVITY_WITHIN, STEPS, Array, Case, build_case
-from edgekit.bench.goals import GOALS, INSTRUCTIONS, OVERHEAD, SPEED_UP, judge
+from rich.console import Console
+
+from edgekit.bench import Schedule, run_bench, run_targets, timing
+from edgekit.bench import targets as targets_module
+from edgekit.bench.activity import ACTIVITY, ACTIVITY_WITHIN
+from edgekit.bench.cases import CASES, FAMILIES, RING_BYTES, SPIKE_RATE, Case, Recipe, build_case
+from edgekit.bench.conversion import convert_case, import_case, with_oracle
+from edgekit.bench.counts import EVERY_INPUT, Count
+from edgekit.bench.footprint import Footprint, footprint
+from edgekit.bench.goals import CONVERSION, EVENTS, GOALS, INSTRUCTIONS, SPEED_UP, Figure, judge
+from edgekit.bench.host import describe_host
+from edgekit.bench.native import COUNT, POINTER, aligned_bytes, native_function
+from edgekit.bench.own import NativeLoop
 from edgekit.bench.packages import require
-from edgekit.bench.subject import MIN_EQUAL_STEPS, compare
+from edgekit.bench.peers.onnx_runtime import IO_BINDING
+from edgekit.bench.report import CaseReport, ProgramReport, Report, Timing
+from edgekit.bench.roofline import BLOCK, ReadLoop, roofline
+from edgekit.bench.stimuli import STEPS, Array
+from edgekit.bench.subject import MIN_EQUAL_STEPS, PythonSubject, compare
+from edgekit.bench.tables import WIDTH
 from edgekit.bench.timing import MAX_TRIES, WARM_STEPS, Spread, time_in_turns
 from edgekit.errors import ReplayError, ToolchainError, UsageError
 
@@ -44,7 +62,7 @@ class Diary:
 
 
 def _case(expected: Array) -> Case:
-    return Case("fake", "fake", 0, None, np.zeros((len(expected), 1), np.float32), expected, {})
+    return Case("fake", "fake", 0, None, np.zeros((len(expected), 1), np.float32), expected)
 
 
 def test_rounds_take_turns_and_rotate_who_starts() -> None:
@@ -85,13 +103,25 @@ def test_compare_counts_equal_steps_and_refuses_another_model() -> None:
 
 @pytest.mark.parametrize("name", GOALS)
 def test_goals_are_met_at_the_limit_and_missed_beyond_it(name: str) -> None:
-    limits = {goal.figure: goal.limit for goal in GOALS[name]}
-    assert all(o.met for o in judge(name, {figure: (limit, "measured") for figure, limit in limits.items()}))
-    beyond = {INSTRUCTIONS: 1.01, OVERHEAD: 1.01, SPEED_UP: 0.99}
-    missed = judge(name, {figure: (limit * beyond[figure], "measured") for figure, limit in limits.items()})
-    assert len(missed) == 3
-    assert not any(o.met for o in missed)
-    assert [o.figure for o in judge(name, {OVERHEAD: (1.0, "measured")})] == [OVERHEAD]
+    at_limit = {goal.key: Figure(goal.limit, "measured", "the reason") for goal in GOALS[name]}
+    for outcome in judge(name, at_limit):
+        assert outcome.met
+        assert not outcome.bound
+    beyond = {g.key: Figure(g.limit * (0.99 if g.at_least else 1.01), "measured", "the reason") for g in GOALS[name]}
+    missed = judge(name, beyond)
+    assert len(missed) == len(GOALS[name])
+    assert not any(outcome.met for outcome in missed)
+    assert {outcome.bound for outcome in missed} == {"the reason"}
+    first = GOALS[name][0]
+    assert [outcome.goal for outcome in judge(name, {first.key: at_limit[first.key]})] == [first]
+
+
+def test_the_goals_are_those_of_the_issue() -> None:
+    limits = {(name, *goal.key): goal.limit for name, goals in GOALS.items() for goal in goals}
+    assert [limits[name, INSTRUCTIONS, "fp32"] for name in ("mlp", "l2mu", "elm")] == [26_000, 12_000, 50_000]
+    assert [limits[name, SPEED_UP, "fp32"] for name in ("mlp", "l2mu", "elm")] == [2.9, 20, 4.4]
+    assert [limits[name, SPEED_UP, "w8"] for name in ("mlp", "l2mu", "elm")] == [6, 20, 8]
+    assert (limits["neuronio-released", EVENTS, "fp32"], limits["neuronio-released", CONVERSION, "fp32"]) == (0.6, 5)
 
 
 def test_a_missing_package_names_its_extra() -> None:
@@ -106,41 +136,212 @@ def test_unknown_names_are_refused_before_any_work() -> None:
         run_bench(["mlp"], ["tvm"], SHORT)
     with pytest.raises(UsageError, match="twice"):
         run_bench(["mlp", "mlp"], [], SHORT)
+    with pytest.raises(UsageError, match="known are mlp, l2mu"):
+        run_targets(["lstm"])
+
+
+def test_a_model_without_its_file_is_left_out_loudly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.pt"
+    monkeypatch.setitem(CASES, "ghost", Recipe(lambda name: pytest.fail(f"{name} was built"), needs=nowhere))
+    with pytest.raises(UsageError, match="nowhere"):
+        build_case("ghost")
+    for report in (run_bench(["ghost"], [], SHORT), run_targets(["ghost"])):
+        assert report.absent == {"ghost": f"there is no {nowhere}"}
+        text = _printed(report)
+        assert "LEFT OUT" in text
+        assert "nowhere" in text
 
 
 def test_the_models_are_those_of_the_design_notes() -> None:
-    mlp, l2mu = build_case("mlp"), build_case("l2mu")
-    assert (mlp.weights, l2mu.weights) == (39_559, 75_803)
-    assert mlp.stimulus.shape == (STEPS, 240)
-    assert l2mu.stimulus.shape == (STEPS, 6)
+    built = {name: build_case(name) for name in (*FAMILIES, "neuronio")}
+    weights = {"mlp": 39_559, "l2mu": 75_803, "lmu": 167_819, "elm": 51_007, "neuronio": 54_102}
+    assert {name: case.weights for name, case in built.items()} == weights
+    widths = {"mlp": 240, "l2mu": 6, "lmu": 1, "elm": 1260, "neuronio": 1278}
+    assert {name: case.stimulus.shape for name, case in built.items()} == {n: (STEPS, w) for n, w in widths.items()}
+    for name in ("mlp", "elm"):  # no model gains by zeros that a user's data might not have
+        assert np.count_nonzero(built[name].stimulus) == built[name].stimulus.size
+    l2mu = built["l2mu"]
     for population in ("m", "h"):
         assert abs(l2mu.activity[population] - ACTIVITY) <= ACTIVITY_WITHIN
     assert set(np.unique(l2mu.expected)) == {0.0, 1.0}  # read-out spikes: something to compare
-    assert np.array_equal(build_case("l2mu").expected, l2mu.expected)
+    assert np.array_equal(build_case("elm").expected, built["elm"].expected)
+
+
+def test_presynaptic_spikes_excite_and_inhibit_and_the_contrast_has_no_zero() -> None:
+    case = build_case("neuronio")
+    assert abs(case.activity["input"] - SPIKE_RATE) < 0.002
+    assert set(np.unique(case.stimulus[:, :639])) == {0.0, 1.0}
+    assert set(np.unique(case.stimulus[:, 639:])) == {-1.0, 0.0}
+    assert case.contrast is not None
+    assert np.array_equal(np.abs(case.contrast), np.ones_like(case.stimulus))
+
+
+def test_the_clock_sees_as_much_of_the_stimulus_as_the_caches_can_spare() -> None:
+    assert build_case("lmu").ring == STEPS
+    elm = build_case("elm")
+    assert 1 < elm.ring * elm.stimulus[0].nbytes <= RING_BYTES
+    assert build_case("neuronio").ring == STEPS
+    seen: list[int] = []
+    PythonSubject("fake", "fake", range(STEPS), 3, lambda: None, seen.append).spin(7)
+    assert seen == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_the_read_loop_reads_every_byte_as_often_as_it_says() -> None:
+    memory = aligned_bytes(9 * BLOCK)
+    memory[:] = np.random.default_rng(0).integers(256, size=memory.size)
+    read = native_function("read.c", "ek_bench_read", (POINTER, COUNT, COUNT))
+    read.restype = ctypes.c_uint64
+    for blocks, passes in ((1, 1), (9, 1), (7, 3), (9, 0)):
+        words = memory[: blocks * BLOCK].view("<u8")
+        expected = int(sum(map(int, words))) * passes % 2**64
+        assert read(memory.ctypes.data, blocks * BLOCK, passes) == expected
+    loop = ReadLoop("fake", memory.ctypes.data + 1, memory.size - 1)
+    assert loop.size == 8 * BLOCK  # whole blocks between aligned addresses, never beyond the end
+    loop.spin(2)
+
+
+def test_the_roofline_is_paired_by_round() -> None:
+    found = roofline(1000, np.array([1.0, 2.0, 4.0]), np.array([2.0, 4.0, 8.0]))
+    assert found.share == Spread(0.5, 0.5, 0.5)
+    assert found.read_us.median == 2.0
+    assert found.gigabytes_per_s == 0.5
+
+
+def test_the_limit_reads_the_constants_of_the_program() -> None:
+    case = build_case("mlp")
+    imported = import_case(case)
+    for precision in ("fp32", "w8"):
+        conversion = convert_case(case, imported, "host", precision)
+        address, size = NativeLoop(case, precision, conversion).constants
+        in_place = ctypes.string_at(address, size)
+        assert in_place in conversion.program.library
+        sizes = footprint(conversion)
+        assert size <= sizes.constant_bytes < size + 1024  # but for what the loader writes to
+        assert case.weights < size < 1.1 * case.weights * (4 if precision == "fp32" else 1) + 2048
+        assert sizes.ram_bytes == conversion.program.struct_bytes
+
+
+def test_rounded_weights_are_compared_with_the_reference_that_has_them() -> None:
+    case = build_case("mlp")
+    artifact = convert_case(case, import_case(case), "host", "w8").artifact
+    rounded = with_oracle(case, "w8", artifact)
+    assert rounded.oracle != case.oracle
+    assert 0 < np.abs(rounded.expected - case.expected).max() < 0.1
+    assert with_oracle(case, "fp32", artifact) is case
+
+
+def test_tables_fit_their_width() -> None:
+    wide = Spread(1234.5, 1000.4, 98765.4)
+    timings = tuple(Timing(f"edgekit fp32, Session.step {i}", "detail", 128, wide, wide) for i in range(3))
+    size = Footprint(123_456, 1_234_567, 123_456)
+    share = Spread(5.0, 3.0, 12.0)
+    peers = ("PyTorch eager", "ONNX Runtime, run", IO_BINDING)
+    limit = roofline(1_000_000, np.full(3, 2.0), np.full(3, 1.0))
+    programs = tuple(
+        ProgramReport(
+            p,
+            wide,
+            123_456.0,
+            size,
+            replace(limit, share=share),
+            dict.fromkeys(peers, Spread(1234, 987, 1987)),
+            "op 10%",
+        )
+        for p in ("fp32", "w8")
+    )
+    counts = (Count(f"edgekit fp32, {EVERY_INPUT}", "cortex-a72", 123_456.0, "emulated", "emulated, unicorn 2.1.4"),)
+    goals = judge(
+        "elm", {goal.key: Figure(0.001 if goal.at_least else 1e6, "measured", "why") for goal in GOALS["elm"]}
+    )
+    case = CaseReport("elm", "an ELM", 51_007, {"input": 0.02}, 3.2, timings, wide, programs, counts, goals)
+    host = replace(describe_host(), processor="A processor")
+    text = _printed(Report(host, 1.0, SHORT, (case,), {}))
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert text.count("MISSED") == 2 * len(goals) + 2  # in the table, with the reason, and by precision in the summary
+    assert text.count("why") == len(goals)
+    assert "--keep" in text
+
+
+def _printed(report: Any) -> str:
+    stream = io.StringIO()
+    report.print(Console(file=stream, highlight=False, width=WIDTH))
+    return stream.getvalue()
 
 
 @pytest.mark.slow
-def test_a_run_grades_every_figure_and_all_subjects_agree() -> None:
+def test_the_target_table_has_every_emulated_target_and_shows_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("unicorn")
+    monkeypatch.setattr(targets_module, "list_targets", lambda: ["host", "raspberrypi4"])
+    report = run_targets(["mlp"])
+    assert [(row.target, row.precision, row.fault) for row in report.rows] == [
+        ("raspberrypi4", "fp32", ""),
+        ("raspberrypi4", "w8", ""),
+    ]
+    fp32, w8 = (row.size for row in report.rows)
+    assert fp32 is not None
+    assert w8 is not None
+    assert w8.constant_bytes < fp32.constant_bytes / 3
+    assert all(row.instructions is not None and row.instructions > 1000 for row in report.rows)
+    assert report.complete
+
+    def refuse(*_arguments: object) -> None:
+        raise ToolchainError("compiler", "gave up")
+
+    monkeypatch.setattr(targets_module, "convert_case", refuse)
+    failed = run_targets(["mlp"])
+    assert not failed.complete
+    assert "compiler: gave up" in _printed(failed)
+
+
+@pytest.mark.slow
+def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> None:
     for package in ("onnxruntime", "onnxscript", "unicorn"):
         pytest.importorskip(package)
-    report = json.loads(json.dumps(run_bench(["mlp", "l2mu"], ["torch", "onnxruntime"], SHORT).to_dict()))
-    assert report["schema_version"] == 1
-    for case in report["cases"]:
+    report = run_bench(["mlp", "neuronio"], ["torch", "onnxruntime"], SHORT, keep=tmp_path)
+    document = json.loads(json.dumps(report.to_dict()))
+    assert document["schema_version"] == 2
+    for case in document["cases"]:
         names = [t["subject"] for t in case["timings"]]
-        assert len(names) == len(set(names)) == 5
+        assert len(names) == len(set(names)) == 6
         assert {t["grade"] for t in case["timings"]} == {"measured"}
         assert all(t["equal_steps"] >= MIN_EQUAL_STEPS for t in case["timings"])
         assert all(t["step_us"]["p10"] <= t["step_us"]["median"] <= t["step_us"]["p90"] for t in case["timings"])
         assert case["timings"][0]["times_native"] == {"median": 1.0, "p10": 1.0, "p90": 1.0}
-        own, *quoted = case["counts"]
-        assert (own["grade"], own["core"]) == ("emulated", "cortex-a72")
-        assert own["instructions"] > 1000
-        assert {q["grade"] for q in quoted} == {"quoted"}
-        assert {g["figure"] for g in case["goals"]} == {INSTRUCTIONS, SPEED_UP, OVERHEAD}
+        assert [p["precision"] for p in case["programs"]] == ["fp32", "w8"]
+        for program in case["programs"]:
+            assert set(program["times_faster"]) == {"PyTorch eager", "ONNX Runtime, run", IO_BINDING}
+            assert program["roofline"]["gigabytes_per_s"] > 0
+            assert program["roofline"]["grade"] == "measured"
+            assert program["costliest"].count("%") == 3
+        own = [count for count in case["counts"] if count["grade"] == "emulated"]
+        assert {count["core"] for count in own} == {"cortex-a72"}
+        assert all(count["instructions"] > 1000 for count in own)
+    mlp, neuronio = document["cases"]
+    assert {(g["goal"]["figure"], g["goal"]["precision"]) for g in mlp["goals"]} == {g.key for g in GOALS["mlp"]}
+    assert {q["grade"] for q in mlp["counts"][2:]} == {"quoted"}
+    assert [c["subject"] for c in neuronio["counts"]] == [
+        f"edgekit {p}{extra}" for p in ("fp32", "w8") for extra in ("", f", {EVERY_INPUT}")
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{p}.{target}.so"
+        for name in ("mlp", "neuronio")
+        for p in ("fp32", "w8")
+        for target in ("host", "raspberrypi4")
+    }
+    assert "…" not in _printed(report)
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--models", "lstm"), ("--peers", "tvm"), ("--json", "no/such/folder/out.json"), ("--rounds", "3")]
+    "arguments",
+    [
+        ("--models", "lstm"),
+        ("--peers", "tvm"),
+        ("--json", "no/such/folder/out.json"),
+        ("--keep", "no/such/folder"),
+        ("--targets", "--quick"),
+        ("--rounds", "3"),
+    ],
 )
 def test_bad_usage_is_one_message_and_exit_code_2(arguments: tuple[str, str], tmp_path: Path) -> None:
     done = subprocess.run(

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.bench.cases import Array, Case
+from edgekit.bench.cases import Case
 from edgekit.bench.packages import hushed, require
+from edgekit.bench.stimuli import Array
 from edgekit.bench.subject import PythonSubject, Subject
 from edgekit.errors import ToolchainError
 
@@ -78,7 +79,7 @@ def _run(case: Case, session: Any, detail: str) -> Subject:
         return y  # type: ignore[no-any-return]
 
     reset()
-    return PythonSubject(RUN, detail, list(case.stimulus[:, None]), reset, step)
+    return PythonSubject(RUN, detail, list(case.stimulus[:, None]), case.ring, reset, step)
 
 
 def _io_binding(case: Case, session: Any, detail: str) -> Subject:
@@ -109,4 +110,4 @@ def _io_binding(case: Case, session: Any, detail: str) -> Subject:
         turn ^= 1
         return y
 
-    return PythonSubject(IO_BINDING, detail, list(case.stimulus[:, None]), reset, step)
+    return PythonSubject(IO_BINDING, detail, list(case.stimulus[:, None]), case.ring, reset, step)

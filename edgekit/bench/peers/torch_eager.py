@@ -28,4 +28,4 @@ def subjects(case: Case) -> list[Subject]:
         return y
 
     rows = list(torch.from_numpy(case.stimulus)[:, None])
-    return [PythonSubject("PyTorch eager", f"torch {torch.__version__}", rows, reset, step)]
+    return [PythonSubject("PyTorch eager", f"torch {torch.__version__}", rows, case.ring, reset, step)]
