@@ -96,9 +96,11 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     if not faults:
         synapses, memory = len(weights[ANCHOR]), len(weights["_proto_tau_m"])
         branches = weights["mlp.network.0.weight"].shape[1] - memory
-        if branches < 1 or not synapses or synapses % branches:
+        filters = synapses if tau == "tau_s" else branches
+        if branches < 1 or not synapses or synapses % branches or len(weights[tau]) != filters:
             faults = [
-                f"{synapses} synapses and {memory} memories do not fit mlp.network.0.weight of {branches} branches"
+                f"{ANCHOR} tells {synapses} synapses, _proto_tau_m {memory} memories, mlp.network.0.weight then "
+                f"{branches} branches, and {tau} has {len(weights[tau])} values"
             ]
     if faults:
         raise ModelError("checkpoint", "is not a complete ELM", items=faults)
@@ -122,7 +124,7 @@ def _routed(weights: Mapping[str, Tensor], config: Mapping[str, Any], told: Mapp
     if "inputs" in config:
         check_size("elm inputs", config["inputs"])
     last = int(table.max())
-    # of an odd number of inputs, neuronio reads none but the last
+    # neuronio never reads the last of an odd number of inputs
     for inputs in [config["inputs"]] if "inputs" in config else [last + 1, last + 2]:
         for routing in ("neuronio", "tile"):
             if not 0 < inputs <= count:  # more inputs than synapses: neither routing leaves inputs unread

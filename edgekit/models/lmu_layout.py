@@ -37,9 +37,9 @@ def recognise(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Recog
     layer = _other_layer(weights)
     if layer is not None:
         assumed["read-out layer"] = layer
-        weights = {
-            key.replace(layer, READ_OUT) if key.startswith(f"{layer}.") else key: weights[key] for key in weights
-        }
+        for name in ("weight", "bias"):
+            if f"{layer}.{name}" in weights:
+                weights[f"{READ_OUT}.{name}"] = weights.pop(f"{layer}.{name}")
         weights.setdefault(f"{READ_OUT}.bias", torch.zeros(len(weights[f"{READ_OUT}.weight"])))
     told = _sizes(weights)
     agree(config, told)
