@@ -128,7 +128,7 @@ def convert_imported(
     graph = PRECISIONS[options.precision](graph)
     graph = run_passes(legalize(graph, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = _stimulus(graph, meta, options.calib)
-    activity = measure_activity(graph, stimulus)
+    activity = measure_activity(graph, stimulus, typical=options.calib is not None)
     graph = choose_forms(graph, activity)
     progress("compile")
     program = build_program(graph, target, compiler=options.compiler)

@@ -482,7 +482,7 @@ def _mean(low: Lowering, x: Live, axis: int) -> Live:
 
 def _reduce(low: Lowering, call: Call, kind: str, value: Any) -> Live:
     """Reduce one axis after another, the last first, so that those before keep their numbers."""
-    x = low.real(_live(value))
+    x: Live = low.real(_live(value))
     axes = call.args.get("dim")
     if axes is None or axes == ():
         raise Refuse("reduces the batch axis too", "name the axes: dim=1, …")
@@ -516,6 +516,11 @@ def _var(low: Lowering, call: Call) -> Live:
     centred = low.emit("sub", x, _mean(low, x, axis))
     total = _reduce(low, call, "sum", low.emit("mul", centred, centred))
     return low.emit("div", total, float(low.shape(x)[axis] - correction))
+
+
+@_row("cumsum")
+def _cumsum(low: Lowering, call: Call) -> Live:
+    return low.emit("cumsum", low.real(_live(call["self"])), axis=_axis(call["dim"], call.rank))
 
 
 @_row("amax", "amin")
@@ -638,6 +643,17 @@ def _gather(low: Lowering, x: Live, axis: int, indices: Sequence[int]) -> Live:
 def _index_select(low: Lowering, call: Call) -> Live:
     indices = _matrix(call["index"]).tensor.reshape(-1).tolist()
     return _gather(low, call["self"], _axis(call["dim"], _rank(low, call["self"])), indices)
+
+
+@_row("gather")
+def _torch_gather(low: Lowering, call: Call) -> Live:
+    """x[…, index[…, i, …], …] where the index is constant, and alike along every other axis."""
+    index, axis = call["index"], _axis(call["dim"], call.rank)
+    known = isinstance(index, Known) and index.batched
+    table = index.tensor.movedim(axis, -1).reshape(-1, call.shape[axis]) if known else None
+    if table is None or bool((table != table[0]).any()):
+        raise Refuse("picks by an index that differs between samples or rows", "pick along one axis: index_select")
+    return _gather(low, call["self"], axis, table[0].tolist())
 
 
 @_row("index")

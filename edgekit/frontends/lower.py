@@ -317,7 +317,7 @@ REMEDIES = {
     "aten::erf": "use GELU(approximate='tanh')",
     "aten::argmax": "return the scores; the decision is part of the io section",
     "aten::embedding": "feed the embedded vector",
-    "aten::cumsum": "carry the sum as a state",
+    "aten::cumprod": "sum logarithms",
     "aten::topk": "return the scores and choose outside the model",
     "aten::sort": "return the scores and choose outside the model",
 }

@@ -21,11 +21,12 @@ SMALLEST_ORDER = 64
 
 def _above(w: Array) -> tuple[Array, Array] | None:
     """(u, v) with w[i,j] = u_i v_j for j > i bit for bit, one of them ±1 throughout; None if there are none."""
-    first, last = np.sign(w[0]), np.sign(w[:, -1])
-    v, u = first * first[-1], last * first[-1]
-    v[0] = u[-1] = 1  # met by no element above the diagonal
+    first, last = w[0].copy(), w[:, -1].copy()
+    first[0] = last[-1] = 0  # on the diagonal
+    v, u = np.sign(first) * np.sign(first[-1]), np.sign(last) * np.sign(first[-1])
+    v[0] = 1  # met by no element above the diagonal
     strict = np.triu(np.ones(w.shape, bool), 1)
-    for rows, columns in ((w[:, -1], v), (u, w[0])):
+    for rows, columns in ((last, v), (u, first)):
         if (np.outer(rows, columns) == w)[strict].all():
             return rows, columns
     return None

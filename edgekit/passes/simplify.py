@@ -36,6 +36,14 @@ def _identity(graph: Rewriter, op: Op) -> Names | None:
     return None
 
 
+def _zero_weights(graph: Rewriter, op: Op) -> Names | None:
+    """A linear whose weights are all zero (a connection that was never trained) adds nothing."""
+    if op.kind != "linear" or len(op.inputs) != 3 or (w := graph.data(op.inputs[1])) is None or w.any():
+        return None
+    addend = op.inputs[2]
+    return (addend,) if graph.tensor(addend).shape == graph.tensor(op.outputs[0]).shape else None
+
+
 def _collapse_views(graph: Rewriter, op: Op) -> Names | None:
     """reshape(reshape(x)) is one reshape."""
     if op.kind == "reshape" and (inner := graph.producer(op.inputs[0], "reshape")) is not None:
@@ -134,6 +142,7 @@ def _join_addend(graph: Rewriter, op: Op) -> Names | None:
 
 RULES = (
     _identity,
+    _zero_weights,
     _collapse_views,
     _add_below_views,
     _sum_of_one,

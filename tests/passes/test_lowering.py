@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from cases import check, read
 
+from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.errors import ModelError, UnsupportedError
-from edgekit.ir import to_text
+from edgekit.ir import Graph, GraphBuilder, to_text
+from edgekit.passes.activity import measure_activity
 from edgekit.passes.broadcast import materialise_broadcasts
 from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.flush import flush_states
@@ -252,6 +255,59 @@ def test_the_form_follows_the_measured_activity(rate, form):
     )
     assert spiking.attrs["form"] == form
     assert "form" not in real.attrs
+
+
+def one_linear(w: np.ndarray, *, spikes: bool = False, precision: str = "fp32") -> Graph:
+    b = GraphBuilder("g")
+    x = b.input("x", (w.shape[1],))
+    x = b.op("gt", x, b.const("zero", 0.0), out="s") if spikes else x
+    b.output(b.op("linear", x, b.const("w", w)))
+    return quantize_weights_int8(b.build()) if precision == "w8" else b.build()
+
+
+def form(graph: Graph, **activity: float) -> str:
+    (linear,) = (op for op in choose_forms(graph, activity).entries["step"].ops if op.kind == "linear")
+    return str(linear.attrs.get("form", "auto"))
+
+
+def scattered(share: float, shape: tuple[int, int] = (64, 512)) -> np.ndarray:
+    """Weights of which a share is not zero, wherever they fall."""
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=shape) * (rng.random(shape) < share)).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "w8"])
+def test_weights_that_are_mostly_zero_are_stored_sparse(precision):
+    assert form(one_linear(scattered(0.02), precision=precision)) == "sparse"
+    assert form(one_linear(scattered(0.02), spikes=True, precision=precision), s=0.1) == "sparse"
+    assert form(one_linear(scattered(0.6), precision=precision)) == "auto"
+    assert form(one_linear(scattered(0.6), spikes=True, precision=precision), s=0.1) == "event"
+
+
+def test_inputs_that_are_seldom_there_make_the_sparse_form_pay_earlier():
+    graph = one_linear(scattered(0.2))
+    assert form(graph, x=0.02) == "sparse"
+    assert form(graph, x=1.0) == "auto"
+
+
+def test_blocks_are_sparse_at_any_density_that_leaves_most_inputs_out():
+    """Four branches of neighbouring inputs: a quarter of the weights, met run by run."""
+    assert form(one_linear(np.kron(np.eye(4), np.ones((1, 64)))), x=1.0) == "sparse"
+
+
+def test_an_index_of_an_output_must_fit_sixteen_bits():
+    w = np.zeros((2**16 + 1, 2), np.float32)
+    w[0, 0] = 1
+    assert form(one_linear(w)) == "auto"
+
+
+def test_activity_of_real_inputs_is_measured_where_it_matters_and_where_they_are_typical():
+    graph = one_linear(scattered(0.02))
+    x = np.zeros((1, 4, 512), np.float32)
+    x[:, :2, :256] = 1
+    assert measure_activity(graph, {"x": x}, typical=True) == {"x": 0.25}
+    assert measure_activity(graph, {"x": x}) == {}
+    assert measure_activity(one_linear(scattered(0.9)), {"x": x}, typical=True) == {}
 
 
 NORMALISE = """

@@ -118,6 +118,25 @@ def test_w8_leaves_small_and_shared_matrices_and_quantises_a_shared_weight_once(
     assert "w" not in after.tensors
 
 
+def test_w8_leaves_the_matrix_by_which_a_state_feeds_itself():
+    """A memory of one channel: m' = A m + B u through a view; its error would come back at every step."""
+    b, rng = GraphBuilder("g"), np.random.default_rng(0)
+    u, order = b.input("u", (1,)), 16
+    m, h = b.state("m", np.zeros((1, order))), b.state("h", np.zeros(order))
+    flat = b.op("reshape", m, shape=(order,))
+    fed = b.op("linear", flat, b.const("A", rng.normal(size=(order, order))))
+    driven = b.op("linear", u, b.const("B", rng.normal(size=(order, 1))), fed)
+    drifting = b.op("sub", driven, b.const("drift", np.ones(order)))
+    read_out = b.op("linear", flat, b.const("W_m", rng.normal(size=(order, order))))
+    hidden = b.op("tanh", b.op("linear", h, b.const("W_h", rng.normal(size=(order, order))), read_out))
+    b.update(m, b.op("reshape", drifting, shape=(1, order)))
+    b.update(h, hidden)
+    b.output(hidden)
+    after = quantize_weights_int8(b.build())
+    assert {n for n, t in after.consts.items() if t.dtype is INT8} == {"W_m.int8", "W_h.int8"}
+    assert {"A", "B"} <= set(after.consts)
+
+
 # --- measured activity -----------------------------------------------------------------------------------------------
 
 

@@ -171,6 +171,97 @@ SIMPLIFY = {
           out %y
         """,
     ),
+    "two views meet below the view, where the linears that made them join": (
+        """
+        graph g
+        const %v float32[2,2] = [1.0, 2.0, 3.0, 4.0]
+        const %w float32[2,2] = [5.0, 6.0, 7.0, 8.0]
+        entry step
+          in %x float32[2]
+          %i float32[2] = linear %x %v
+          %j float32[2] = linear %x %w
+          %a float32[1,2] = reshape %i {"shape": [1, 2]}
+          %b float32[1,2] = reshape %j {"shape": [1, 2]}
+          %y float32[1,2] = add %a %b
+          out %y
+        """,
+        """
+        graph g
+        const %v float32[2,2] = [1.0, 2.0, 3.0, 4.0]
+        const %w float32[2,2] = [5.0, 6.0, 7.0, 8.0]
+        entry step
+          in %x float32[2]
+          %i float32[2] = linear %x %v
+          %x.linear float32[2] = linear %x %w %i
+          %i.add.reshape float32[1,2] = reshape %x.linear {"shape": [1, 2]}
+          out %i.add.reshape
+        """,
+    ),
+    "views of unlike values stay where they are": (
+        """
+        graph g
+        entry step
+          in %x float32[2]
+          in %z float32[2,1]
+          %a float32[1,2] = reshape %x {"shape": [1, 2]}
+          %b float32[1,2] = reshape %z {"shape": [1, 2]}
+          %y float32[1,2] = add %a %b
+          out %y
+        """,
+        """
+        graph g
+        entry step
+          in %x float32[2]
+          in %z float32[2,1]
+          %a float32[1,2] = reshape %x {"shape": [1, 2]}
+          %b float32[1,2] = reshape %z {"shape": [1, 2]}
+          %y float32[1,2] = add %a %b
+          out %y
+        """,
+    ),
+    "a connection without weights is none": (
+        """
+        graph g
+        const %w float32[1,2] = [1.0, 2.0]
+        const %zero float32[1,2] = [0.0, -0.0]
+        entry step
+          in %x float32[2]
+          %i float32[1] = linear %x %w
+          %j float32[1] = linear %x %zero %i
+          %k float32[1] = linear %x %zero
+          %y float32[1] = mul %j %k
+          out %y
+        """,
+        """
+        graph g
+        const %w float32[1,2] = [1.0, 2.0]
+        const %zero float32[1,2] = [0.0, -0.0]
+        entry step
+          in %x float32[2]
+          %i float32[1] = linear %x %w
+          %k float32[1] = linear %x %zero
+          %y float32[1] = mul %i %k
+          out %y
+        """,
+    ),
+    "a sum over one element is a view": (
+        """
+        graph g
+        entry step
+          in %x float32[2,1]
+          %a float32[2] = sum %x {"axis": 1}
+          %y float32[2] = neg %a
+          out %y
+        """,
+        """
+        graph g
+        entry step
+          in %x float32[2,1]
+          %x.reshape float32[2] = reshape %x {"shape": [2]}
+          %y float32[2] = neg %x.reshape
+          out %y
+        """,
+    ),
     "a column of drives times one input each is a linear": (
         """
         graph g

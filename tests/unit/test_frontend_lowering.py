@@ -23,6 +23,7 @@ Function = Callable[[Tensor], Tensor]
 X = torch.randn(2, 6, generator=torch.Generator().manual_seed(4))
 W = torch.randn(4, 6, generator=torch.Generator().manual_seed(5))
 C = torch.linspace(-1, 1, 6)
+TABLE = torch.tensor([[0, 1], [2, 0]])
 
 
 class Many(nn.Module):
@@ -116,6 +117,7 @@ GROUPS: dict[str, dict[str, Function]] = {
         "linear": lambda x: functional.linear(x, W, C[:4]),
         "matmul": lambda x: x @ W.T,
         "vector": lambda x: (x @ C)[:, None],
+        "tensordot": lambda x: torch.tensordot(x, W, dims=([1], [1])),
         "addmm": lambda x: torch.addmm(C[:4], x, W.T, beta=0.5, alpha=2),
         "per_channel": lambda x: functional.linear(x.reshape(-1, 2, 3), W[:, :3]),
         "from_the_left": lambda x: torch.matmul(W[:, :3], x.reshape(-1, 3, 2)),
@@ -135,6 +137,7 @@ GROUPS: dict[str, dict[str, Function]] = {
         "mean": lambda x: x.mean(-1, keepdim=True),
         "amax": lambda x: x.reshape(-1, 2, 3).amax(2) + x.reshape(-1, 2, 3).amin(2),
         "max": lambda x: x.max(1, keepdim=True).values + x.min(1, keepdim=True).values,
+        "running": lambda x: x.cumsum(1) + x.reshape(-1, 2, 3).cumsum(-1).cumsum(1).reshape(-1, 6),
         "dropout": lambda x: functional.dropout(x, 0.5, training=False),
     },
     "in place": {
@@ -158,6 +161,8 @@ GROUPS: dict[str, dict[str, Function]] = {
         "repeat": lambda x: x.repeat(1, 2),
         "expand": lambda x: x.unsqueeze(1).expand(-1, 3, -1),
         "gather": lambda x: x[:, [5, 0, 2]] + x.index_select(1, torch.tensor([1, 1, 3])),
+        "take": lambda x: torch.gather(x, 1, torch.tensor([[4, 0, 4]]).expand(len(x), 3)),
+        "take_rows": lambda x: torch.take_along_dim(x.reshape(-1, 2, 3), torch.tensor([[[1], [0]]]), 1),
         "reorder": lambda x: x.flip(1) + x.roll(2, 1),
         "pad": lambda x: functional.pad(x, (1, 2), value=0.5),
         "fresh": lambda x: x + x.new_zeros(x.shape[0], 6) + torch.ones(x.shape[0], 6),
@@ -214,7 +219,7 @@ def test_the_same_module_gives_the_same_graph() -> None:
 
 class Inner(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.erf(torch.cumsum(x, 1)) + x @ x[:, :, None].transpose(1, 2).reshape(-1, 6, 1)[0]
+        return torch.erf(torch.cumprod(x, 1)) + x @ x[:, :, None].transpose(1, 2).reshape(-1, 6, 1)[0]
 
 
 class Unsupported(nn.Module):
@@ -240,7 +245,7 @@ class TwoFaults(nn.Module):
         self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.act(x), torch.cumsum(x, 1)
+        return self.act(x), torch.cumprod(x, 1)
 
 
 def test_independent_faults_are_both_listed() -> None:
@@ -248,7 +253,7 @@ def test_independent_faults_are_both_listed() -> None:
         import_module(TwoFaults(), X, name="m")
     assert caught.value.items == (
         "aten.gelu in act: needs the error function; use GELU(approximate='tanh')",
-        "aten.cumsum: has no row in the lowering table; carry the sum as a state",
+        "aten.cumprod: has no row in the lowering table; sum logarithms",
     )
 
 
@@ -262,7 +267,9 @@ def test_independent_faults_are_both_listed() -> None:
         (lambda x: (x > 0).sum(1, keepdim=True), "int64"),
         (lambda x: x.double(), "float64"),
         (torch.sin, r"aten\.sin: has no row"),
-        (lambda x: torch.cumsum(x, 1), "carry the sum as a state"),
+        (lambda x: torch.cumprod(x, 1), "sum logarithms"),
+        (lambda x: torch.gather(x, 1, torch.arange(len(x) * 2).reshape(-1, 2) % 6), "batch|differs between samples"),
+        (lambda x: torch.gather(x.reshape(-1, 2, 3), 2, TABLE.expand(len(x), 2, 2)).flatten(1), "differs between"),
         (lambda x: x.masked_fill(x > 0, float("inf")).clamp(max=1), "NaN or Inf"),
         (_written_through_a_view, "written in place through a view"),
         (lambda x: x + torch.arange(x.shape[0])[:, None], "mixes|size of the batch"),
