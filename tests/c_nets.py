@@ -81,6 +81,25 @@ def l2mu(
     return b.build()
 
 
+def elm(weights: np.ndarray, memory: int, seed: int = 0) -> Graph:
+    """A Branch-ELM v2 as the passes leave it: branches of W[branch, in], one hidden layer, two outputs."""
+    rng, b = np.random.default_rng(seed), GraphBuilder("elm")
+    branches, hidden = len(weights), 2 * memory
+    x, s, m = b.input("x", (weights.shape[1],)), b.state("b", np.zeros(branches)), b.state("m", np.zeros(memory))
+    filtered = b.op("linear", x, b.const("w_s", weights), b.op("mul", s, b.const("kappa_b", 0.8)), form="sparse")
+    decayed = b.op("mul", m, b.const("kappa_m", rng.uniform(0.5, 1, memory)))
+    w1, w2, w_y = (random_weights(rng, *n) for n in ((hidden, branches + memory), (memory, hidden), (2, memory)))
+    c = b.op("linear", decayed, b.const("w1m", w1[:, branches:]), b.const("b1", np.zeros(hidden)))
+    h = b.op("relu", b.op("linear", filtered, b.const("w1b", w1[:, :branches]), c))
+    drive = b.op("mul", b.op("linear", h, b.const("w2", w2)), b.const("two_thirds", 2 / 3))
+    delta = b.op("mul", b.op("tanh", drive), b.const("gain", rng.uniform(0, 1.7159, memory)))
+    b.update("b", filtered)
+    m_next = b.op("add", decayed, delta)
+    b.update("m", m_next)
+    b.output(b.op("linear", m_next, b.const("w_y", w_y)))
+    return b.build()
+
+
 def dyadic(values: np.ndarray, bits: int = 5) -> np.ndarray:
     """Values rounded to multiples of 2^-bits: float32 sums of them are exact, in any order and on any machine."""
     return (np.round(np.asarray(values) * 2**bits) / 2**bits).astype(np.float32)
@@ -95,9 +114,27 @@ def exact(graph: Graph) -> Graph:
     return graph.replace(tensors=tensors)
 
 
+def sparse_weights(rng: np.random.Generator, n_out: int, n_in: int, density: float = 0.08) -> np.ndarray:
+    """Weights that are zero but for a few, which lie anywhere."""
+    return np.where(rng.random((n_out, n_in)) < density, rng.standard_normal((n_out, n_in)), 0).astype(np.float32)
+
+
+def banded_weights(rng: np.random.Generator, n_out: int, n_in: int, overlap: int = 3) -> np.ndarray:
+    """Weights near the diagonal: an input reaches a few neighbouring outputs."""
+    at, width = np.arange(n_in) * n_out / n_in, overlap / 2
+    near = np.abs(np.arange(n_out)[:, None] - at) <= width
+    return np.where(near, rng.standard_normal((n_out, n_in)), 0).astype(np.float32)
+
+
+def block_weights(rng: np.random.Generator, n_out: int, n_in: int) -> np.ndarray:
+    """Weights of a block diagonal: an output sums neighbouring inputs of its own."""
+    own = np.arange(n_in) * n_out // n_in == np.arange(n_out)[:, None]
+    return np.where(own, rng.standard_normal((n_out, n_in)), 0).astype(np.float32)
+
+
 def int8_weights(b: GraphBuilder, name: str, weights: np.ndarray) -> str:
     """Weights [out, in] as int8 with one scale per output."""
-    scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
+    scale = (np.maximum(np.abs(weights).max(axis=1), 1e-6) / 127).astype(np.float32)
     quant = QuantParams(scale, np.zeros(scale.size, np.int32), 0, -127, 127)
     return b.const(name, quant.quantize(weights), INT8, quant)
 
@@ -190,14 +227,38 @@ def everything(seed: int = 0) -> tuple[Graph, list[tuple[str, slice]]]:
         drive = b.op("reshape", b.op("slice", s, axis=0, start=5, stop=5 + channels * k), shape=(channels, k))
         weights = const("a", order, order), const("b", order, k)
         add(f"memory {channels}x{order}+{k}", b.op("memory_update", memory, weights[0], drive, weights[1]))
-    real = b.op("reshape", b.op("slice", x, axis=0, start=0, stop=65), shape=(13, 5))
-    drive = b.op("reshape", b.op("slice", x, axis=0, start=65, stop=78), shape=(13, 1))
-    add("memory real", b.op("memory_update", real, const("a", 5, 5), drive, const("b", 5, 1)))
+    for channels, order, k in ((13, 5, 1), (16, 4, 2), (12, 6, 1), (5, 8, 3), (2, 13, 1), (2, 16, 16), (3, 20, 1)):
+        real = b.op("reshape", b.op("slice", x, axis=0, start=0, stop=channels * order), shape=(channels, order))
+        drive = b.op("reshape", b.op("slice", x, axis=0, start=60, stop=60 + channels * k), shape=(channels, k))
+        weights = const("a", order, order), const("b", order, k)
+        add(f"memory real {channels}x{order}+{k}", b.op("memory_update", real, weights[0], drive, weights[1]))
+    for label, wide, small in (
+        ("scattered", sparse_weights(rng, 45, 96), sparse_weights(rng, 45, 77)),
+        ("banded", banded_weights(rng, 45, 96), banded_weights(rng, 45, 77)),
+        ("blocks", block_weights(rng, 6, 96), block_weights(rng, 5, 77)),
+        ("three outputs", sparse_weights(rng, 3, 96), sparse_weights(rng, 3, 77)),
+        ("no weights", np.zeros((5, 96), np.float32), np.zeros((5, 77), np.float32)),
+    ):
+        for n_in, source, data in ((96, x, wide), (77, s, small)):
+            w, q = b.const(b.fresh("wsp"), data), int8_weights(b, b.fresh("wsp8"), data)
+            c = const("csp", len(data))
+            add(f"sparse {label} {n_in}", b.op("linear", source, w, c, form="sparse"))
+            add(f"sparse {label} int8 {n_in}", b.op("linear", source, q, c, form="sparse"))
+    for label, data in (("scattered", sparse_weights(rng, 6, 11)), ("banded", banded_weights(rng, 6, 11))):
+        w, q, rows = b.const(b.fresh("wsp"), data), int8_weights(b, b.fresh("wsp8"), data), const("rows", 7, 6)
+        for source, kind in ((table, "real"), (spikes, "spike")):
+            add(f"sparse {kind} rows {label}", b.op("linear", source, w, rows, form="sparse"))
+            add(f"sparse {kind} rows {label} int8", b.op("linear", source, q, form="sparse"))
+    tall = b.op("reshape", x, shape=(2, 48))
+    add("sparse rows blocks", b.op("linear", tall, b.const("wblocks", block_weights(rng, 3, 48)), form="sparse"))
     cube, flags = (
         b.op("reshape", x, shape=(4, 3, 8)),
         b.op("reshape", b.op("slice", s, axis=0, start=1, stop=73), shape=(3, 4, 6)),
     )
     for axis in range(3):
+        for reverse, exclusive in itertools.product((False, True), repeat=2):
+            order = {"reverse": reverse, "exclusive": exclusive}
+            add(f"cumsum {axis} {reverse} {exclusive}", b.op("cumsum", cube, axis=axis, **order))
         add(f"sum {axis}", b.op("sum", cube, axis=axis))
         add(f"amax {axis}", b.op("amax", cube, axis=axis, keepdims=True))
         add(f"slice {axis}", b.op("slice", cube, axis=axis, start=1, stop=3, step=1))

@@ -96,11 +96,13 @@ class Native:
 
 
 class Emulated:
-    """A program compiled for the Raspberry Pi 4 in the emulator, whose memory ends in pages that fault."""
+    """A program compiled for a device, the Raspberry Pi 4 unless named, in an emulator whose memory ends in pages that
+    fault.
+    """
 
-    def __init__(self, graph: Graph, **options: int) -> None:
+    def __init__(self, graph: Graph, device: str = "raspberrypi4", **options: int) -> None:
         self.graph, self.program = graph, compiled(graph, **options)
-        target = load_target("raspberrypi4")
+        target = load_target(device)
         self.emulator = Emulator(build_shared(self.program.files, self.program.main, target, compiler="zig"), target)
         self._model = self.emulator.alloc(self.program.struct_bytes)
         sizes = {n: 4 * t.size for n, t in graph.tensors.items()}

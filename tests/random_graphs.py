@@ -100,7 +100,8 @@ class _Maker:
         out = self.rng.choice([1, 3, 5])
         y_shape = (*shape[:-1], out)
         addend = self.rng.choice([None, self.const(out), self.const(), self.real(y_shape)])
-        y = self.b.op("linear", x, self.weights(out, shape[-1]), *([addend] if addend else []))
+        form = {"form": "sparse"} if self.rng.random() < 0.3 else {}
+        y = self.b.op("linear", x, self.weights(out, shape[-1]), *([addend] if addend else []), **form)
         return self.b.op(self.rng.choice(["add", "mul"]), y, self.const(out)) if self.rng.random() < 0.3 else y
 
     def _memory(self) -> str | None:
@@ -119,8 +120,11 @@ class _Maker:
         x = self.pick(lambda shape, d: d is FLOAT32 and len(shape) >= 1)
         if x is None:
             return None
-        axis = self.rng.randrange(len(self.b.tensor(x).shape))
-        return self.b.op(self.rng.choice(["sum", "amax"]), x, axis=axis, keepdims=self.rng.random() < 0.5)
+        axis, kind = self.rng.randrange(len(self.b.tensor(x).shape)), self.rng.choice(["sum", "amax", "cumsum"])
+        if kind == "cumsum":
+            reverse, exclusive = self.rng.random() < 0.5, self.rng.random() < 0.5
+            return self.b.op("cumsum", x, axis=axis, reverse=reverse, exclusive=exclusive)
+        return self.b.op(kind, x, axis=axis, keepdims=self.rng.random() < 0.5)
 
     def _reshape(self) -> str | None:
         x = self.pick()

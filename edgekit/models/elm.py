@@ -6,9 +6,9 @@ branch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -249,9 +249,8 @@ def filter_times(tau: float | list[float], version: str, branches: int, synapses
 
 def _memory_times(memory: int, low: float, high: float) -> Tensor:
     """proto of time constants evenly spaced in their logarithm over [low, high]: log((tau - low) / (high - tau))."""
-    ends = math.log10(low + MARGIN), math.log10(high - MARGIN)
-    tau = torch.logspace(*ends, memory, dtype=torch.float64).clamp(low + MARGIN, high - MARGIN)
-    return torch.log((tau - low) / (high - tau)).float()
+    tau = np.geomspace(low + MARGIN, high - MARGIN, memory).clip(low + MARGIN, high - MARGIN)
+    return torch.as_tensor(np.log((tau - low) / (high - tau)).astype(np.float32))
 
 
 def _saturate(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ def route(routing: str, inputs: int, branches: int, synapses: int) -> tuple[Tens
     random    every synapse reads an input drawn uniformly
     tile      synapse j reads input j mod inputs
     """
+    # in numpy: the same sums on torch's meta device, where checkpoints are built, load a compiler for two seconds
     count = branches * synapses
     if routing == "none":
         if count != inputs:
@@ -27,13 +29,13 @@ def route(routing: str, inputs: int, branches: int, synapses: int) -> tuple[Tens
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool)
     connected = torch.ones(count, dtype=torch.bool)
     if routing == "tile":
-        return torch.arange(count) % inputs, connected
+        return torch.as_tensor(np.arange(count) % inputs), connected
     if routing == "random":
         return torch.randint(inputs, (count,)), connected
     stride = -(-inputs // branches)
     if stride > synapses:
         cause = f"{branches} branches of {synapses} synapses leave gaps between {inputs} inputs"
         raise ModelError("elm routing", cause, f"give each branch at least {stride} synapses")
-    position = (torch.arange(branches)[:, None] * stride + torch.arange(synapses)).flatten()
-    interleaved = (torch.arange(inputs) % 2) * (inputs // 2) + torch.arange(inputs) // 2
-    return interleaved[position.clamp(max=inputs - 1)], position < inputs
+    position = (np.arange(branches)[:, None] * stride + np.arange(synapses)).ravel()
+    interleaved = (np.arange(inputs) % 2) * (inputs // 2) + np.arange(inputs) // 2
+    return torch.as_tensor(interleaved[position.clip(max=inputs - 1)]), torch.as_tensor(position < inputs)

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_nets import everything, l2mu, learner, lowered, mlp
+from c_nets import block_weights, elm, everything, l2mu, learner, lowered, mlp
 from c_runs import compiled
 from test_c_ops import compare
 
 from edgekit.backends.c import Program
+from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.ir import Graph
+from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
 from edgekit.reference import Interpreter
 
+RNG = np.random.default_rng(0)
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2")
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 COMPILERS = {
@@ -28,6 +31,8 @@ COMPILERS = {
     "clang-portable": ("clang", "-DEK_FORCE_PORTABLE"),
     "gcc-aarch64": ("aarch64-linux-gnu-gcc",),
     "zig-aarch64": (*ZIG, "-target", "aarch64-linux-gnu.2.31", "-mcpu=cortex_a72"),
+    "zig-cortex-a76": (*ZIG, "-target", "aarch64-linux-gnu.2.31", "-mcpu=cortex_a76"),
+    "zig-cortex-a7": (*ZIG, "-target", "arm-linux-musleabihf", "-mcpu=cortex_a7"),
     "zig-cortex-m33": (*ZIG, "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m33+dsp+fp_armv8d16sp"),
 }
 
@@ -48,9 +53,9 @@ def run(command: tuple[str, ...], folder: Path) -> None:
 def test_compiles_alone_without_a_warning(compiler: str, tmp_path: Path) -> None:
     if not shutil.which(COMPILERS[compiler][0]):
         pytest.skip(f"{COMPILERS[compiler][0]} is not installed")
-    graphs = [lowered(l2mu(hidden=45, channels=21, order=3)), lowered(learner())]
-    for graph in graphs:
-        program = compiled(graph, pad=16 if "avx512" in compiler else 8)
+    bytes_ = run_passes(quantize_weights_int8(run_passes(elm(block_weights(RNG, 5, 84), 12), OPTIMISE)), LOWER)
+    for graph in (lowered(l2mu(hidden=45, channels=21, order=3)), lowered(learner()), bytes_):
+        program = compiled(graph, pad=16 if "avx512" in compiler else 8, dot=graph is bytes_)
         folder = written(program, tmp_path / graph.name)
         run((*COMPILERS[compiler], *STRICT, "-I", ".", "-c", program.main, "-o", "program.o"), folder)
 

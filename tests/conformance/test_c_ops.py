@@ -73,10 +73,11 @@ def test_every_op_equals_the_reference(compiler: str, flags: tuple[str, ...]) ->
 
 
 @pytest.mark.slow
-def test_every_op_on_the_emulated_core() -> None:
+@pytest.mark.parametrize(("device", "dot"), [("raspberrypi4", False), ("raspberrypi5", True), ("stm32mp157", False)])
+def test_every_op_on_an_emulated_core(device: str, dot: bool) -> None:
     graph, slices = everything()
     graph = lowered(graph)
-    program = Emulated(graph)
+    program = Emulated(graph, device, dot=dot)
     try:
         for x, s in samples(np.random.default_rng(2)):
             code, (got,) = program.entry("step", x, s)

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.backends.c.data import c_array, float_literal, memory_table, pack_panels, padded, spike_words
+from edgekit.backends.c.data import (
+    c_array,
+    float_literal,
+    memory_columns,
+    memory_table,
+    pack_dot,
+    pack_panels,
+    padded,
+    spike_words,
+)
+from edgekit.backends.c.sparse import RUN_STEP, columns_of, runs_of
 from edgekit.backends.c.walk import Walk, walks_of
 from edgekit.ir import GraphBuilder
 from edgekit.ir.ops import OPS
@@ -52,6 +62,21 @@ def test_panels_hold_every_weight_once(n_out: int, n_in: int, pad: int) -> None:
         at += width * n_in
 
 
+@given(st.integers(1, 100), st.integers(1, 9))
+def test_weights_for_dot_products_hold_every_weight_once(n_out: int, n_in: int) -> None:
+    weights = np.random.default_rng(0).integers(1, 100, (n_out, n_in)).astype(np.int8)
+    packed, fours = pack_dot(weights), -(-n_in // 4)
+    back, at = np.zeros((-(-n_out // 16) * 16, 4 * fours), np.int8), 0
+    for first in range(0, len(back), 32):
+        block = back[first : first + 32]
+        size = block.size
+        block[:] = packed[at : at + size].reshape(fours, len(block), 4).swapaxes(0, 1).reshape(block.shape)
+        at += size
+    assert at == packed.size
+    np.testing.assert_array_equal(back[:n_out, :n_in], weights)
+    assert np.count_nonzero(back) == weights.size
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=100))
 def test_spike_words(spikes: list[bool]) -> None:
     words = spike_words(np.array(spikes))
@@ -79,6 +104,69 @@ def test_memory_table_is_the_memory_update(order: int, inputs: int, seed: int) -
     m, u = [row >> j & 1 for j in range(order)], [row >> (order + j) & 1 for j in range(inputs)]
     np.testing.assert_allclose(table[row, :order], a @ m + b @ u, rtol=1e-5, atol=1e-5)
     assert not table[:, order:].any()
+
+
+@given(st.integers(1, 16), st.integers(1, 3))
+def test_memory_columns_hold_both_matrices(order: int, inputs: int) -> None:
+    a, b = np.arange(order**2).reshape(order, order) + 1.0, -np.arange(order * inputs).reshape(order, inputs) - 1.0
+    columns, stride = memory_columns(a, b), -(-order // 4) * 4
+    assert columns.size >= stride * (order + inputs) + 16 - 4, "a vector may be read past the last column"
+    table = columns[: stride * (order + inputs)].reshape(-1, stride)
+    np.testing.assert_array_equal(table[:, :order], np.concatenate([a, b], axis=1).T)
+    assert not table[:, order:].any()
+
+
+@st.composite
+def sparse_matrices(draw: st.DrawFn) -> np.ndarray:
+    """Weights with zeros anywhere, in a band, or around blocks."""
+    n_out, n_in = draw(st.integers(1, 12)), draw(st.integers(1, 90))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    at = np.arange(n_in) * n_out // n_in
+    near = np.abs(np.arange(n_out)[:, None] - at) < draw(st.integers(0, 4))
+    shown = near if draw(st.booleans()) else rng.random((n_out, n_in)) < draw(st.floats(0, 1))
+    weights = np.where(shown, rng.integers(1, 100, (n_out, n_in)), 0)
+    return weights.astype(draw(st.sampled_from([np.float32, np.int8])))
+
+
+@given(sparse_matrices())
+def test_columns_hold_every_weight_once(weights: np.ndarray) -> None:
+    columns, back = columns_of(weights), np.zeros(weights.shape)
+    assert columns.per in ((1, 4) if weights.dtype == np.float32 else (1,))
+    blocks = columns.weights.reshape(-1, columns.per)
+    for i in range(weights.shape[1]):
+        for e in range(columns.start[i], columns.start[i + 1]):
+            assert columns.row[e] + columns.per <= len(weights), "a block ends within the outputs"
+            back[columns.row[e] : columns.row[e] + columns.per, i] += blocks[e]
+    np.testing.assert_array_equal(back, weights)
+
+
+@given(sparse_matrices())
+def test_runs_hold_every_weight_once(weights: np.ndarray) -> None:
+    runs = runs_of(weights)
+    if runs is None:
+        return
+    back, pairs, at, w = np.zeros(weights.shape), runs.run.reshape(-1, 2).astype(int), 0, 0
+    for o, count in enumerate(runs.count):
+        for first, length in pairs[at : at + count]:
+            assert length % RUN_STEP == 0
+            assert first + length <= weights.shape[1], "a run ends within the inputs"
+            back[o, first : first + length] += runs.weights[w : w + length]
+            w += length
+        at += count
+    np.testing.assert_array_equal(back, weights)
+
+
+def test_runs_are_for_blocks() -> None:
+    blocks = np.kron(np.eye(45), np.ones((1, 28))).astype(np.float32)
+    runs = runs_of(blocks)
+    assert runs is not None
+    assert runs.weights.size == 45 * 32
+    assert runs_of(np.ones((45, 1260), np.float32)) is None
+
+
+def test_more_entries_than_16_bits_count_have_wide_starts() -> None:
+    assert columns_of(np.ones((3, 2**16), np.int8)).start.dtype == np.uint32
+    assert columns_of(np.ones((3, 100), np.int8)).start.dtype == np.uint16
 
 
 def walked(walk: Walk, x: np.ndarray, y: np.ndarray) -> None:

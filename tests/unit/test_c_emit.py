@@ -46,7 +46,7 @@ def test_the_form_and_the_length_choose_the_kernel() -> None:
     assert linear_kernel(graph, *op.inputs[:2], form="event") == "linear_masked_f32", "a list cannot index so many"
 
 
-def test_a_memory_update_is_a_table_when_it_is_small() -> None:
+def test_a_memory_update_of_small_order_has_its_own_kernels() -> None:
     def kernel(order: int, dtype: bool) -> str:
         b = GraphBuilder("memory")
         m, u = (b.input(n, (5, k), *([SPIKE] if dtype else [])) for n, k in (("m", order), ("u", 1)))
@@ -56,7 +56,8 @@ def test_a_memory_update_is_a_table_when_it_is_small() -> None:
 
     assert kernel(7, True) == "memory_table_f32"
     assert kernel(8, True) == "memory_event_f32"
-    assert kernel(4, False) == "memory_dense_f32"
+    assert kernel(16, False) == "memory_small_f32"
+    assert kernel(17, False) == "memory_dense_f32"
 
 
 def test_the_struct_is_whole_cache_lines() -> None:
@@ -96,6 +97,28 @@ def test_a_state_that_takes_another_as_it_is_must_be_lowered_first() -> None:
         emitted(b.build())
 
 
+def test_a_model_cannot_take_the_name_of_a_kernel() -> None:
+    b = GraphBuilder("tanh")
+    b.output(b.op("sum", b.input("x", (4,)), axis=0))
+    with pytest.raises(GraphError, match="model name 'tanh'"):
+        emitted(b.build())
+
+
+def sparse_choice(weights: np.ndarray, *, spike: bool = False) -> str:
+    b = GraphBuilder("sparse")
+    x = b.input("x", (weights.shape[1],), *([SPIKE] if spike else []))
+    b.output(b.op("linear", x, b.const("w", weights), form="sparse"))
+    return emitted(b.build()).kernels[0].kernel
+
+
+def test_a_sparse_form_is_by_input_unless_its_weights_lie_in_blocks() -> None:
+    blocks = np.kron(np.eye(20), np.ones((1, 30)))
+    assert sparse_choice(blocks) == "linear_runs_f32"
+    assert sparse_choice(blocks, spike=True) == "linear_sparse_f32", "spikes are found with no work"
+    scattered = blocks[:, np.random.default_rng(0).permutation(600)]
+    assert sparse_choice(scattered) == "linear_sparse_f32"
+
+
 def test_names_cannot_leave_their_comment() -> None:
     b = GraphBuilder("comment")
     b.output(b.op("sum", b.input("x", (4,)), axis=0, source="evil */ int x; /*\nline"))
@@ -110,7 +133,6 @@ def test_the_same_graph_gives_the_same_text() -> None:
 def test_the_program_brings_its_kernels() -> None:
     program = emitted(spiking())
     assert set(kernel_files()) <= set(program.files)
-    assert {"ek/simd.h", "ek/simd/neon.h", "ek/simd/avx2.h", "ek/simd/avx512.h", "ek/simd/portable.h"} <= set(
-        program.files
-    )
+    sets = ("neon", "neon32", "neon_common", "avx2", "avx512", "portable")
+    assert {"ek/simd.h", *(f"ek/simd/{s}.h" for s in sets)} <= set(program.files)
     assert program.main in program.files

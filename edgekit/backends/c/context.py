@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_panels, padded, spike_words
+from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_dot, pack_panels, padded, spike_words
 from edgekit.backends.c.layout import Layout
+from edgekit.backends.c.select import kernel_of
 from edgekit.errors import GraphError
-from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Plan, Tensor
+from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Op, Plan, Tensor
 
 
 @dataclass
@@ -38,13 +39,17 @@ class Constants:
 
 @dataclass(frozen=True)
 class Context:
-    """One emission: `prefix` is `ek_<name>`, `pad` what outputs of a float linear are padded to."""
+    """One emission: `prefix` is `ek_<name>`, `pad` what outputs of a float linear are padded to.
+
+    `dot` says that int8 weights of a dense linear are packed for integer dot products.
+    """
 
     graph: Graph
     plan: Plan
     layout: Layout
     prefix: str
     pad: int
+    dot: bool
     consts: Constants
 
     def tensor(self, name: str) -> Tensor:
@@ -86,16 +91,31 @@ class Context:
             raise GraphError(f"tensor {name!r}", "is not a constant")
         return data
 
+    def kernel(self, op: Op) -> str:
+        """The kernel that runs an op in this program; a reshape needs none and gives ''."""
+        kernel = kernel_of(self.graph, op)
+        return "linear_dot_i8" if self.dot and kernel == "linear_dense_i8" else kernel
+
+    def packed_for_dot(self, w: str) -> str:
+        """The C arguments of int8 weights packed for dot products: the weights and the scale of each output."""
+        data = self.data(w)
+        return f"{self.consts.add((w, 'for dot products'), 'int8_t', lambda: pack_dot(data))}, {self.scales(w)}"
+
     def packed(self, w: str) -> str:
         """The C arguments of packed weights: the panels, and for int8 the scale of each output."""
         tensor, data = self.tensor(w), self.data(w)
         if tensor.dtype is FLOAT32:
             return self.consts.add((w, "panels"), "float", lambda: pack_panels(data, self.pad))
+        panels = self.consts.add((w, "panels"), "int8_t", lambda: pack_panels(data, PAD_I8))
+        return f"{panels}, {self.scales(w)}"
+
+    def scales(self, w: str) -> str:
+        """The scale of each output of int8 weights."""
+        tensor = self.tensor(w)
         if tensor.quant is None:
             raise GraphError(f"weights {w!r}", "are int8 without scales")
         scale = np.broadcast_to(tensor.quant.scale, tensor.shape[0])
-        panels = self.consts.add((w, "panels"), "int8_t", lambda: pack_panels(data, PAD_I8))
-        return f"{panels}, {self.consts.add((w, 'scales'), 'float', lambda: padded(scale))}"
+        return self.consts.add((w, "scales"), "float", lambda: padded(scale))
 
 
 def comment(text: str) -> str:

@@ -11,6 +11,7 @@ from edgekit.ir.plan import LANES
 
 Array = npt.NDArray[Any]
 PANEL = 64  # outputs of a full weight panel: as many sums as fit the registers of every target
+DOT_BLOCK = 32  # outputs of a block of int8 weights for dot products
 PAD_I8 = 16  # outputs of int8 weights are padded to one 16-byte load
 
 
@@ -56,6 +57,15 @@ def pack_panels(weights: Array, pad: int) -> Array:
     return np.concatenate(panels)
 
 
+def pack_dot(weights: Array) -> Array:
+    """int8 weights [out, in] for dot products of four: blocks of 32 outputs (the last one 16 or 32), each
+    [in / 4][block][4]; inputs are padded to 4.
+    """
+    rows = np.pad(weights, ((0, -weights.shape[0] % PAD_I8), (0, -weights.shape[1] % 4)))
+    blocks = [rows[at : at + DOT_BLOCK] for at in range(0, rows.shape[0], DOT_BLOCK)]
+    return np.concatenate([b.reshape(len(b), -1, 4).swapaxes(0, 1).reshape(-1) for b in blocks])
+
+
 def memory_table(a: Array, b: Array) -> Array:
     """Every result of A m + B u for one channel of spikes, [2^(d + k), d padded to 4], float32.
 
@@ -73,3 +83,10 @@ def memory_table(a: Array, b: Array) -> Array:
 
     table = total(a, 0) + total(b, order)
     return np.pad(table, ((0, 0), (0, -order % 4)))
+
+
+def memory_columns(a: Array, b: Array) -> Array:
+    """The columns of [A B], each padded to a multiple of 4, and room for a vector to be read past the last one."""
+    both = np.concatenate([a, b], axis=1).astype(np.float32)
+    columns = np.pad(both, ((0, -both.shape[0] % 4), (0, 0))).T
+    return np.pad(columns.reshape(-1), (0, 16))

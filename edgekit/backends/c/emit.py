@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 from edgekit.backends.c.context import Constants, Context, comment
 from edgekit.backends.c.data import PAD_I8
 from edgekit.backends.c.entries import entry_text, parameters, run_text
@@ -15,14 +18,15 @@ from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
 MAX_SPIKE_RESULTS = 8  # of one fused op: EK_MAX_SPIKES in kernels/map.h
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash")
 PADS = (8, PAD_I8)
-KERNEL_HEADERS = ("copy", "io", "linear", "map", "math", "memory", "reduce", "simd", "state")
+KERNEL_HEADERS = ("copy", "dot", "io", "linear", "map", "math", "memory", "reduce", "simd", "sparse", "state")
 
 
-def emit(graph: Graph, plan: Plan, *, pad: int = 8, name: str | None = None) -> Program:
+def emit(graph: Graph, plan: Plan, *, pad: int = 8, dot: bool = False, name: str | None = None) -> Program:
     """Write a lowered graph as C99.
 
     `plan` is the memory plan of the same graph. `pad` is what the outputs of a float32 linear are padded to: 8, or 16
-    where AVX-512 may run. `name` is the model's C identifier, by default the graph's name.
+    where AVX-512 may run. `dot` packs int8 weights of dense linears for integer dot products, which the target should
+    have (Armv8.2 asimddp); elsewhere they run slowly. `name` is the model's C identifier, by default the graph's name.
 
     Raises UnsupportedError that lists every op and value for which there is no kernel.
     """
@@ -30,7 +34,9 @@ def emit(graph: Graph, plan: Plan, *, pad: int = 8, name: str | None = None) -> 
         raise GraphError(f"padding {pad}", "is not possible", f"choose one of {PADS}")
     _check(graph)
     name = name or graph.name
-    ctx = Context(graph, plan, make_layout(graph, plan), f"ek_{name}", pad, Constants(f"ek_{name}"))
+    if f"ek_{name}" in _kernel_names():
+        raise GraphError(f"model name {name!r}", f"is taken: the kernels define ek_{name}", "choose another name")
+    ctx = Context(graph, plan, make_layout(graph, plan), f"ek_{name}", pad, dot, Constants(f"ek_{name}"))
     texts, kernels = [], list[KernelUse]()
     for entry in graph.entries.values():
         text, uses = entry_text(ctx, entry)
@@ -44,6 +50,12 @@ def emit(graph: Graph, plan: Plan, *, pad: int = 8, name: str | None = None) -> 
         **kernel_files(),
     }
     return Program(name, files, tuple(kernels), max(ctx.layout.struct_bytes, 1), ctx.consts.nbytes, blob_bytes(graph))
+
+
+@lru_cache(maxsize=1)
+def _kernel_names() -> frozenset[str]:
+    """Every identifier of the kernels that a model's struct could be mistaken for."""
+    return frozenset(name for text in kernel_files().values() for name in re.findall(r"\bek_\w+", text))
 
 
 def _check(graph: Graph) -> None:

@@ -14,6 +14,11 @@ def parameters(entry: Entry) -> str:
     return "".join([*ins, *(f", float *out{i}" for i in range(len(entry.outputs)))])
 
 
+def _arguments(entry: Entry) -> str:
+    """The C arguments for those parameters, passed on."""
+    return "".join([*(f", in{i}" for i in range(len(entry.inputs))), *(f", out{i}" for i in range(len(entry.outputs)))])
+
+
 def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     """The functions of an entry, and which kernel runs each op."""
     uses = [kernel_use(ctx, entry, at, op) for at, op in enumerate(entry.ops) if op.kind != "reshape"]
@@ -21,15 +26,14 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     base, model = f"{ctx.prefix}_{entry.name}", f"{ctx.prefix} *m"
     calls = [f"{use.symbol}(m);" for use in uses]
     if entry.inputs:
-        checks = [
-            f"ek_take_{suffix(ctx.tensor(n))}({ctx.pointer(entry, n)}, in{i}, {ctx.tensor(n).size}u)"
+        takes = [
+            f"ek_take_{suffix(ctx.tensor(n))}({ctx.pointer(entry, n)}, in{i}, {ctx.tensor(n).size}u);"
             for i, n in enumerate(entry.inputs)
         ]
-        ins = "".join(f", const float *in{i}" for i in range(len(entry.inputs)))
-        head = f"static EK_NOINLINE int {base}_take({model}{ins})"
-        texts.append(function(head, f"return {' && '.join(checks)};"))
-        args = "".join(f", in{i}" for i in range(len(entry.inputs)))
-        calls.insert(0, f"if (!{base}_take(m{args})) return EK_NOT_FINITE;")
+        ins = [f"in{i}" for i in range(len(entry.inputs))]
+        head = f"static EK_NOINLINE void {base}_take({model}{''.join(f', const float *{i}' for i in ins)})"
+        texts.append(function(head, *takes))
+        calls.insert(0, f"{base}_take(m{''.join(f', {i}' for i in ins)});")
     gives = [
         f"ek_give_{suffix(ctx.tensor(n))}(out{i}, {ctx.pointer(entry, n)}, {ctx.tensor(n).size}u);"
         for i, n in enumerate(entry.outputs)
@@ -37,22 +41,28 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     outs = "".join(f", float *out{i}" for i in range(len(entry.outputs)))
     texts.append(function(f"static EK_NOINLINE void {base}_give({model}{outs})", *gives, *_commits(ctx, entry)))
     calls.append(f"{base}_give(m{''.join(f', out{i}' for i in range(len(entry.outputs)))});")
-    texts.append(function(f"EK_EXPORT int {base}({model}{parameters(entry)})", *calls, "return EK_OK;"))
+    texts.append(function(f"EK_INLINE void {base}_body({model}{parameters(entry)})", *calls))
+    body = f"{base}_body(m{_arguments(entry)});"
+    head = f"EK_EXPORT int {base}({model}{parameters(entry)})"
+    texts.append(function(head, *_checks(ctx, entry, "{}u"), body, "return EK_OK;"))
     return "\n".join(texts), uses
 
 
 def run_text(ctx: Context, entry: Entry) -> str:
     """The function that makes T steps; inputs are checked first, so that a refusal leaves all states as they were."""
-    size = {n: ctx.tensor(n).size for n in (*entry.inputs, *entry.outputs)}
-    checks = [
-        f"if (!ek_all_finite(in{i}, (uintptr_t)steps * {size[n]}u)) return EK_NOT_FINITE;"
+    args = [f"in{i} + t * {ctx.tensor(n).size}u" for i, n in enumerate(entry.inputs)]
+    args += [f"out{i} + t * {ctx.tensor(n).size}u" for i, n in enumerate(entry.outputs)]
+    call = f"EK_RUN(steps, {ctx.prefix}_step_body({', '.join(['m', *args])}))"
+    head = f"EK_EXPORT int {ctx.prefix}_run({ctx.prefix} *m, uint32_t steps{parameters(entry)})"
+    return function(head, *_checks(ctx, entry, "(uintptr_t)steps * {}u"), call, "return EK_OK;")
+
+
+def _checks(ctx: Context, entry: Entry, length: str) -> list[str]:
+    """The lines that refuse inputs which are not finite; `length` is a pattern over the size of one step."""
+    return [
+        f"if (!ek_all_finite(in{i}, {length.format(ctx.tensor(n).size)})) return EK_NOT_FINITE;"
         for i, n in enumerate(entry.inputs)
     ]
-    args = [f"in{i} + t * {size[n]}u" for i, n in enumerate(entry.inputs)]
-    args += [f"out{i} + t * {size[n]}u" for i, n in enumerate(entry.outputs)]
-    call = f"EK_RUN(steps, {ctx.prefix}_step({', '.join(['m', *args])}))"
-    head = f"EK_EXPORT int {ctx.prefix}_run({ctx.prefix} *m, uint32_t steps{parameters(entry)})"
-    return function(head, *checks, call, "return EK_OK;")
 
 
 def _commits(ctx: Context, entry: Entry) -> list[str]:

@@ -15,13 +15,13 @@ from edgekit.backends.c.linear import linear_lines, memory_lines
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.select import kernel_of
 from edgekit.backends.c.walk import walks_of
-from edgekit.ir import SPIKE, Entry, Op
+from edgekit.ir import OPS, SPIKE, Entry, Op
 from edgekit.ir.ops import body_lines, fused_types
 
 
 def kernel_use(ctx: Context, entry: Entry, at: int, op: Op) -> KernelUse:
     """Which kernel runs op `at` of an entry, under which symbol."""
-    kernel = kernel_of(ctx.graph, op)
+    kernel = ctx.kernel(op)
     return KernelUse(entry.name, at, op.kind, kernel, f"{ctx.prefix}_{entry.name}_op{at}_{kernel}", op.source)
 
 
@@ -37,7 +37,7 @@ def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
         lines = linear_lines(ctx, entry, use.op, op)
     elif op.kind == "memory_update":
         lines = memory_lines(ctx, entry, use.op, op)
-    elif op.kind in ("sum", "amax"):
+    elif op.kind in ("sum", "amax", "cumsum"):
         lines = _reduce(ctx, entry, op)
     elif op.kind == "gather":
         lines = _gather(ctx, entry, op)
@@ -95,7 +95,9 @@ def _load(ctx: Context, entry: Entry, name: str, shape: Sequence[int]) -> str:
 def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
     shape, axis = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"]
     sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {prod(shape[axis + 1 :])}u"
-    return [f"ek_{op.kind}_f32({ctx.pointer(entry, op.outputs[0])}, {ctx.pointer(entry, op.inputs[0])}, {sizes});"]
+    order = [f"{int(OPS['cumsum'].attr(op.attrs, n))}" for n in ("reverse", "exclusive")] if op.kind == "cumsum" else []
+    args = [ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0]), sizes, *order]
+    return [f"ek_{op.kind}_f32({', '.join(args)});"]
 
 
 def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:

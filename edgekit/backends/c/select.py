@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from edgekit.backends.c.sparse import runs_of
 from edgekit.ir import FLOAT32, INT8, OPS, SPIKE, Graph, Op
 
 # What is left after the lowering passes: elementwise ops come as `fused`.
 SUPPORTED = frozenset(
-    {"fused", "linear", "memory_update", "sum", "amax", "reshape", "transpose", "expand", "slice", "concat", "gather"}
+    {"fused", "linear", "memory_update", "sum", "amax", "cumsum"}
+    | {"reshape", "transpose", "expand", "slice", "concat", "gather"}
 )
 
 MAX_EVENTS = 2**16  # an event list holds 16-bit indices
 TABLE_BITS = 8  # a memory update over this many spikes is a table of at most 256 rows
+SMALL_ORDER = 16  # a memory update over floats of at most this order keeps its weights in registers
 
 _FORMS = {
     (FLOAT32, "auto"): "dense",
@@ -18,17 +21,25 @@ _FORMS = {
     (SPIKE, "auto"): "event",
     (SPIKE, "event"): "event",
     (SPIKE, "dense"): "masked",
+    (FLOAT32, "sparse"): "sparse",
+    (SPIKE, "sparse"): "sparse",
 }
 _WEIGHTS = {FLOAT32: "f32", INT8: "i8"}
 
 
 def linear_kernel(graph: Graph, x: str, w: str, form: str = "auto") -> str:
-    """`linear_<form>_<weights>`, or `plastic_<form>_f32` where the weights are a value of the program."""
+    """`linear_<form>_<weights>`, or `plastic_<form>_f32` where the weights are a value of the program.
+
+    Sparse weights over floats that lie in blocks have a form of their own, `runs`.
+    """
     chosen = _FORMS[graph.tensors[x].dtype, form]
     if not graph.tensors[w].is_const:
         return "plastic_dense_f32" if chosen == "dense" else "plastic_event_f32"
     if chosen == "event" and graph.tensors[x].shape[-1] > MAX_EVENTS:
         chosen = "masked"  # the same bits, found without a list
+    data = graph.tensors[w].data
+    if chosen == "sparse" and graph.tensors[x].dtype is FLOAT32 and data is not None and runs_of(data):
+        chosen = "runs"
     return f"linear_{chosen}_{_WEIGHTS[graph.tensors[w].dtype]}"
 
 
@@ -43,11 +54,14 @@ def kernel_of(graph: Graph, op: Op) -> str:
         both = graph.tensors[m].dtype is SPIKE and graph.tensors[u].dtype is SPIKE
         if both and order + inputs <= TABLE_BITS:
             return "memory_table_f32"
+        neither = graph.tensors[m].dtype is FLOAT32 and graph.tensors[u].dtype is FLOAT32
+        if neither and max(order, inputs) <= SMALL_ORDER:
+            return "memory_small_f32"
         return linear_kernel(graph, m, a).replace("linear", "memory")
     if op.kind == "fused":
         spikes = any(graph.tensors[n].dtype is SPIKE for n in (*op.inputs, *op.outputs))
         return "map_spike" if spikes else "map_f32"
-    if op.kind in ("sum", "amax"):
+    if op.kind in ("sum", "amax", "cumsum"):
         return f"{op.kind}_f32"
     if op.kind == "reshape":
         return ""
@@ -58,7 +72,7 @@ def event_inputs(graph: Graph, op: Op) -> list[tuple[str, str]]:
     """The (spikes, weights) of an op that are summed from a list of the neurons that fired."""
     if op.kind == "linear":
         pairs = [(op.inputs[0], op.inputs[1])] if "_event_" in kernel_of(graph, op) else []
-    elif op.kind == "memory_update" and kernel_of(graph, op) != "memory_table_f32":
+    elif op.kind == "memory_update" and kernel_of(graph, op) not in ("memory_table_f32", "memory_small_f32"):
         m, a, u, b = op.inputs
         pairs = [(x, w) for x, w in ((u, b), (m, a)) if "_event_" in linear_kernel(graph, x, w)]
     else:

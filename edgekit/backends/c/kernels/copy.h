@@ -17,6 +17,14 @@ EK_INLINE void ek_put_bit(uint32_t *bits, uint32_t i, uint32_t bit) {
     bits[i / 32u] = (bits[i / 32u] & ~(1u << (i % 32u))) | bit << (i % 32u);
 }
 
+/* The n <= 32 bits of a spike tensor from bit `first` on. */
+EK_INLINE uint32_t ek_bits(const uint32_t *bits, uint32_t first, uint32_t n) {
+    const uint32_t shift = first % 32u;
+    uint32_t word = bits[first / 32u] >> shift;
+    if (shift + n > 32u) word |= bits[first / 32u + 1u] << (32u - shift);
+    return n < 32u ? word & ((1u << n) - 1u) : word;
+}
+
 /* Counts through all axes but the last, which MOVE does. */
 #define EK_WALK(name, type, MOVE) \
     EK_INLINE void name(type *y, const type *x, const ek_walk *walk) { \

@@ -45,53 +45,65 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
     return count;
 }
 
-/* --- one float32 panel: V vectors, WIDTH outputs; a function per form -------------------------------------------- */
-
-#define EK_INPUT_dense(x, i) x[i]
-#define EK_INPUT_masked(x, i) (float)ek_bit(x, i)
+/* --- a float32 panel, in blocks of V vectors whose sums fit the registers ------------------------------------------ */
 
 #define EK_F32_START(k) ekf a##k = c ? ek_add(ek_load(c + k * EK_W), ek_set(0.0f)) : ek_set(0.0f);
+#define EK_F32_ROW0(k) a##k = EK_FMA_LANE(ek_load(w + k * EK_W), four, 0, a##k);
+#define EK_F32_ROW1(k) a##k = EK_FMA_LANE(ek_load(w + width + k * EK_W), four, 1, a##k);
+#define EK_F32_ROW2(k) a##k = EK_FMA_LANE(ek_load(w + 2u * width + k * EK_W), four, 2, a##k);
+#define EK_F32_ROW3(k) a##k = EK_FMA_LANE(ek_load(w + 3u * width + k * EK_W), four, 3, a##k);
 #define EK_F32_MULTIPLY(k) a##k = ek_fma(ek_load(w + k * EK_W), v, a##k);
 #define EK_F32_ADD(k) a##k = ek_add(a##k, ek_load(row + k * EK_W));
 #define EK_F32_FINISH(k) ek_store(y + k * EK_W, a##k);
 
-#define EK_F32_MULTIPLIED(FORM, WIDTH, V, X) \
-    EK_INLINE void ek_##FORM##_f32_##WIDTH(float *y, const float *c, const float *w, const X *x, uint32_t first, \
-                                           uint32_t n) { \
-        uint32_t i; \
+/* BLOCK of the `width` outputs of a panel */
+#define EK_F32_BLOCK(BLOCK, V) \
+    EK_INLINE void ek_dense_f32_##BLOCK(float *y, const float *c, const float *w, const float *x, uint32_t first, \
+                                        uint32_t n, uint32_t width) { \
+        uint32_t i = 0; \
         EK_REP##V(EK_F32_START) \
-        EK_UNROLL4 for (i = 0; i < n; ++i, w += WIDTH) { \
-            const ekf v = ek_set(EK_INPUT_##FORM(x, first + i)); \
+        for (x += first; i + 4u <= n; i += 4u, w += 4u * width) { \
+            const ek4 four = ek_load4(x + i); \
+            EK_REP##V(EK_F32_ROW0) EK_REP##V(EK_F32_ROW1) EK_REP##V(EK_F32_ROW2) EK_REP##V(EK_F32_ROW3) \
+        } \
+        for (; i < n; ++i, w += width) { \
+            const ekf v = ek_set(x[i]); \
             EK_REP##V(EK_F32_MULTIPLY) \
         } \
         EK_REP##V(EK_F32_FINISH) \
-    }
-#define EK_F32_PANEL(WIDTH, V) \
-    EK_F32_MULTIPLIED(dense, WIDTH, V, float) \
-    EK_F32_MULTIPLIED(masked, WIDTH, V, uint32_t) \
-    EK_INLINE void ek_event_f32_##WIDTH(float *y, const float *c, const float *w, const uint16_t *x, uint32_t first, \
-                                        uint32_t n) { \
+    } \
+    EK_INLINE void ek_masked_f32_##BLOCK(float *y, const float *c, const float *w, const uint32_t *x, \
+                                         uint32_t first, uint32_t n, uint32_t width) { \
+        uint32_t i; \
+        EK_REP##V(EK_F32_START) \
+        EK_UNROLL4 for (i = 0; i < n; ++i, w += width) { \
+            const ekf v = ek_set((float)ek_bit(x, first + i)); \
+            EK_REP##V(EK_F32_MULTIPLY) \
+        } \
+        EK_REP##V(EK_F32_FINISH) \
+    } \
+    EK_INLINE void ek_event_f32_##BLOCK(float *y, const float *c, const float *w, const uint16_t *x, uint32_t first, \
+                                        uint32_t n, uint32_t width) { \
         uint32_t e; \
         EK_REP##V(EK_F32_START) \
         for (e = first; e < first + n; ++e) { \
-            const float *row = w + (uint32_t)x[e] * WIDTH; \
+            const float *row = w + (uint32_t)x[e] * width; \
             EK_REP##V(EK_F32_ADD) \
         } \
         EK_REP##V(EK_F32_FINISH) \
     }
 
+#define EK_BLOCK (EK_SUMS * EK_W) /* outputs of the largest block: 64 or 32 */
 #if EK_W == 16
-#define EK_F32_WIDTHS(DO) DO(16, 1) DO(32, 2) DO(48, 3) DO(64, 4)
-#define EK_I8_WIDTHS(DO) DO(16, 1, 1) DO(32, 2, 2) DO(48, 3, 3) DO(64, 4, 4)
+#define EK_F32_BLOCKS(DO) DO(16, 1) DO(32, 2) DO(48, 3) DO(64, 4)
 #elif EK_W == 8
-#define EK_F32_WIDTHS(DO) DO(8, 1) DO(16, 2) DO(24, 3) DO(32, 4) DO(40, 5) DO(48, 6) DO(56, 7) DO(64, 8)
-#define EK_I8_WIDTHS(DO) DO(16, 2, 1) DO(32, 4, 2) DO(48, 6, 3) DO(64, 8, 4)
+#define EK_F32_BLOCKS(DO) DO(8, 1) DO(16, 2) DO(24, 3) DO(32, 4) DO(40, 5) DO(48, 6) DO(56, 7) DO(64, 8)
+#elif EK_SUMS == 8
+#define EK_F32_BLOCKS(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8)
 #else
-#define EK_F32_WIDTHS(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8) DO(40, 10) DO(48, 12) DO(56, 14) DO(64, 16)
-#define EK_I8_WIDTHS(DO) DO(16, 4, 2) DO(32, 8, 4) DO(48, 12, 6) DO(64, 16, 8)
+#define EK_F32_BLOCKS(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8) DO(40, 10) DO(48, 12) DO(56, 14) DO(64, 16)
 #endif
-
-EK_F32_WIDTHS(EK_F32_PANEL)
+EK_F32_BLOCKS(EK_F32_BLOCK)
 
 /* A dense panel of one or two vectors would wait for each sum: four sums per output run side by side. */
 #define EK_NARROW_START(k) \
@@ -104,23 +116,55 @@ EK_F32_WIDTHS(EK_F32_PANEL)
 #define EK_NARROW_REST(k) a##k = ek_fma(ek_load(w + k * EK_W), ek_set(x[i]), a##k);
 #define EK_NARROW_FINISH(k) ek_store(y + k * EK_W, ek_add(ek_add(a##k, b##k), ek_add(d##k, e##k)));
 #define EK_NARROW(V) \
-    EK_INLINE void ek_narrow_f32_##V(float *y, const float *c, const float *w, const float *x, uint32_t n) { \
-        const uint32_t width = V * EK_W; \
+    EK_INLINE void ek_narrow_f32_##V(float *y, const float *c, const float *w, const float *x, uint32_t first, \
+                                     uint32_t n, uint32_t width) { \
         uint32_t i = 0; \
         EK_REP##V(EK_NARROW_START) \
-        for (; i + 4u <= n; i += 4u, w += 4u * width) { EK_REP##V(EK_NARROW_MULTIPLY) } \
+        for (x += first; i + 4u <= n; i += 4u, w += 4u * width) { EK_REP##V(EK_NARROW_MULTIPLY) } \
         for (; i < n; ++i, w += width) { EK_REP##V(EK_NARROW_REST) } \
         EK_REP##V(EK_NARROW_FINISH) \
     }
 EK_NARROW(1)
 EK_NARROW(2)
 
+/* `width` is a literal of the call: no loop and no switch is left. */
+#if EK_BLOCK == 32
+#define EK_F32_WHOLE(FORM) \
+    for (; width - o > 32u; o += 32u) ek_##FORM##_f32_32(y + o, c ? c + o : 0, w + o, x, first, n, width);
+#else
+#define EK_F32_WHOLE(FORM)
+#endif
+#define EK_F32_PANEL(FORM, X) \
+    EK_INLINE void ek_##FORM##_f32(float *y, const float *c, const float *w, const X *x, uint32_t first, uint32_t n, \
+                                   uint32_t width) { \
+        uint32_t o = 0; \
+        EK_F32_WHOLE(FORM) \
+        switch (width - o) { EK_F32_BLOCKS(EK_F32_CASE_##FORM) } \
+    }
+#define EK_F32_CASE(FUNCTION) FUNCTION(y + o, c ? c + o : 0, w + o, x, first, n, width)
+#define EK_F32_CASE_dense(BLOCK, V) \
+    case BLOCK: \
+        if (V == 1) EK_F32_CASE(ek_narrow_f32_1); \
+        else if (V == 2) EK_F32_CASE(ek_narrow_f32_2); \
+        else EK_F32_CASE(ek_dense_f32_##BLOCK); \
+        break;
+#define EK_F32_CASE_masked(BLOCK, V) case BLOCK: EK_F32_CASE(ek_masked_f32_##BLOCK); break;
+#define EK_F32_CASE_event(BLOCK, V) case BLOCK: EK_F32_CASE(ek_event_f32_##BLOCK); break;
+EK_F32_PANEL(dense, float)
+EK_F32_PANEL(masked, uint32_t)
+EK_F32_PANEL(event, uint16_t)
+
 /* --- one int8 panel: bare sums, scaled once afterwards ------------------------------------------------------------ */
 
 #define EK_I16_ROWS 256u /* rows summed in int16: 256 * -128 just fits; across such blocks in float32, still exact */
 
 #define EK_I8_START(k) ekf a##k = ek_set(0.0f);
-#define EK_I8_MULTIPLY(k) a##k = ek_fma(ek_load_i8(w + 16 * (k / (16 / EK_W)), k % (16 / EK_W)), v, a##k);
+#define EK_I8_VECTOR(row, k) ek_load_i8(row + 16 * (k / (16 / EK_W)), k % (16 / EK_W))
+#define EK_I8_ROW0(k) a##k = EK_FMA_LANE(EK_I8_VECTOR(w, k), four, 0, a##k);
+#define EK_I8_ROW1(k) a##k = EK_FMA_LANE(EK_I8_VECTOR(w + width, k), four, 1, a##k);
+#define EK_I8_ROW2(k) a##k = EK_FMA_LANE(EK_I8_VECTOR(w + 2u * width, k), four, 2, a##k);
+#define EK_I8_ROW3(k) a##k = EK_FMA_LANE(EK_I8_VECTOR(w + 3u * width, k), four, 3, a##k);
+#define EK_I8_MULTIPLY(k) a##k = ek_fma(EK_I8_VECTOR(w, k), v, a##k);
 #define EK_I8_FINISH(k) ek_store(sum + k * EK_W, a##k);
 #define EK_I16_START(k) eki a##k = ek_i16_zero();
 #define EK_I16_ADD(k) a##k = ek_i16_add_i8(a##k, row + k * EK_WI);
@@ -137,19 +181,62 @@ EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
     }
 }
 
-#define EK_I8_MULTIPLIED(FORM, WIDTH, V, X) \
-    EK_INLINE void ek_##FORM##_i8_##WIDTH(float *sum, const int8_t *w, const X *x, uint32_t first, uint32_t n) { \
+/* BLOCK of the `width` outputs of a panel, in V vectors */
+#define EK_I8_BLOCK(BLOCK, V) \
+    EK_INLINE void ek_dense_i8_block##BLOCK(float *sum, const int8_t *w, const float *x, uint32_t first, \
+                                             uint32_t n, uint32_t width) { \
+        uint32_t i = 0; \
+        EK_REP##V(EK_I8_START) \
+        for (x += first; i + 4u <= n; i += 4u, w += 4u * width) { \
+            const ek4 four = ek_load4(x + i); \
+            EK_REP##V(EK_I8_ROW0) EK_REP##V(EK_I8_ROW1) EK_REP##V(EK_I8_ROW2) EK_REP##V(EK_I8_ROW3) \
+        } \
+        for (; i < n; ++i, w += width) { \
+            const ekf v = ek_set(x[i]); \
+            EK_REP##V(EK_I8_MULTIPLY) \
+        } \
+        EK_REP##V(EK_I8_FINISH) \
+    } \
+    EK_INLINE void ek_masked_i8_block##BLOCK(float *sum, const int8_t *w, const uint32_t *x, uint32_t first, \
+                                             uint32_t n, uint32_t width) { \
         uint32_t i; \
         EK_REP##V(EK_I8_START) \
-        EK_UNROLL4 for (i = 0; i < n; ++i, w += WIDTH) { \
-            const ekf v = ek_set(EK_INPUT_##FORM(x, first + i)); \
+        for (i = 0; i < n; ++i, w += width) { \
+            const ekf v = ek_set((float)ek_bit(x, first + i)); \
             EK_REP##V(EK_I8_MULTIPLY) \
         } \
         EK_REP##V(EK_I8_FINISH) \
     }
-#define EK_I8_PANEL(WIDTH, V, VI) \
-    EK_I8_MULTIPLIED(dense, WIDTH, V, float) \
-    EK_I8_MULTIPLIED(masked, WIDTH, V, uint32_t) \
+#if EK_W == 16
+EK_I8_BLOCK(16, 1) EK_I8_BLOCK(32, 2) EK_I8_BLOCK(64, 4)
+#elif EK_W == 8
+EK_I8_BLOCK(16, 2) EK_I8_BLOCK(32, 4) EK_I8_BLOCK(64, 8)
+#else
+EK_I8_BLOCK(16, 4) EK_I8_BLOCK(32, 8) /* 16 sums leave too few registers to widen weights in */
+#endif
+
+#define EK_I8_BLOCKS(FORM, X) \
+    EK_INLINE void ek_##FORM##_i8(float *sum, const int8_t *w, const X *x, uint32_t first, uint32_t n, \
+                                  uint32_t width) { \
+        uint32_t o = 0; \
+        EK_I8_WHOLE(FORM) \
+        for (; o + 32u <= width; o += 32u) ek_##FORM##_i8_block32(sum + o, w + o, x, first, n, width); \
+        if (o < width) ek_##FORM##_i8_block16(sum + o, w + o, x, first, n, width); \
+    }
+#if EK_W > 4
+#define EK_I8_WHOLE(FORM) if (width == 64u) { ek_##FORM##_i8_block64(sum, w, x, first, n, width); return; }
+#else
+#define EK_I8_WHOLE(FORM)
+#endif
+EK_I8_BLOCKS(dense, float)
+EK_I8_BLOCKS(masked, uint32_t)
+
+#if EK_WI == 16
+#define EK_I8_WIDTHS(DO) DO(16, 1) DO(32, 2) DO(48, 3) DO(64, 4)
+#else
+#define EK_I8_WIDTHS(DO) DO(16, 2) DO(32, 4) DO(48, 6) DO(64, 8)
+#endif
+#define EK_I8_EVENTS(WIDTH, VI) \
     EK_INLINE void ek_rows_i8_##WIDTH(float *sum, const int8_t *w, const uint16_t *x, uint32_t n, int carry) { \
         uint32_t e; \
         EK_REP##VI(EK_I16_START) \
@@ -166,7 +253,13 @@ EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
             ek_rows_i8_##WIDTH(sum, w, x + first + at, n - at < EK_I16_ROWS ? n - at : EK_I16_ROWS, 1); \
     }
 
-EK_I8_WIDTHS(EK_I8_PANEL)
+EK_I8_WIDTHS(EK_I8_EVENTS)
+
+#define EK_I8_CASE(WIDTH, VI) case WIDTH: ek_event_i8_##WIDTH(sum, w, x, first, n); break;
+EK_INLINE void ek_event_i8(float *sum, const int8_t *w, const uint16_t *x, uint32_t first, uint32_t n,
+                           uint32_t width) {
+    switch (width) { EK_I8_WIDTHS(EK_I8_CASE) }
+}
 
 /* y = c + scale * sum, to the end of the last vector, or of `width` exactly */
 EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const float *sum, uint32_t width, int exact) {
@@ -186,15 +279,14 @@ EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const
                                           uint32_t n, uint32_t n_in, uint32_t n_out, int exact) { \
         uint32_t o; \
         for (o = 0; o + EK_PANEL <= n_out; o += EK_PANEL) \
-            ek_##FORM##_f32_64(y + o, c ? c + o : 0, w + o * n_in, x, first, n); \
+            ek_##FORM##_f32(y + o, c ? c + o : 0, w + o * n_in, x, first, n, EK_PANEL); \
         if (o < n_out) { \
             const uint32_t left = n_out - o, width = (left + EK_PAD - 1u) / EK_PAD * EK_PAD; \
             const int detour = exact && width != left; \
             float room[EK_PANEL], *to = detour ? room : y + o; \
             const float *from = !c ? 0 : detour ? room : c + o; \
             if (c && detour) ek_copy_f32(room, c + o, left); \
-            w += o * n_in; \
-            switch (width) { EK_F32_WIDTHS(EK_F32_CASE_##FORM) } \
+            ek_##FORM##_f32(to, from, w + o * n_in, x, first, n, width); \
             if (detour) ek_copy_f32(y + o, room, left); \
         } \
     } \
@@ -203,27 +295,15 @@ EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const
         float sum[EK_PANEL]; \
         uint32_t o; \
         for (o = 0; o + EK_PANEL <= n_out; o += EK_PANEL) { \
-            ek_##FORM##_i8_64(sum, w + o * n_in, x, first, n); \
+            ek_##FORM##_i8(sum, w + o * n_in, x, first, n, EK_PANEL); \
             ek_scale_sums(y + o, c ? c + o : 0, scale + o, sum, EK_PANEL, 0); \
         } \
         if (o < n_out) { \
             w += o * n_in; \
-            switch ((n_out - o + 15u) / 16u * 16u) { EK_I8_WIDTHS(EK_I8_CASE_##FORM) } \
+            ek_##FORM##_i8(sum, w, x, first, n, (n_out - o + 15u) / 16u * 16u); \
             ek_scale_sums(y + o, c ? c + o : 0, scale + o, sum, n_out - o, exact); \
         } \
     }
-#define EK_F32_CASE_dense(WIDTH, V) \
-    case WIDTH: \
-        if (V == 1) ek_narrow_f32_1(to, from, w, x + first, n); \
-        else if (V == 2) ek_narrow_f32_2(to, from, w, x + first, n); \
-        else ek_dense_f32_##WIDTH(to, from, w, x, first, n); \
-        break;
-#define EK_F32_CASE_masked(WIDTH, V) case WIDTH: ek_masked_f32_##WIDTH(to, from, w, x, first, n); break;
-#define EK_F32_CASE_event(WIDTH, V) case WIDTH: ek_event_f32_##WIDTH(to, from, w, x, first, n); break;
-#define EK_I8_CASE_dense(WIDTH, V, VI) case WIDTH: ek_dense_i8_##WIDTH(sum, w, x, first, n); break;
-#define EK_I8_CASE_masked(WIDTH, V, VI) case WIDTH: ek_masked_i8_##WIDTH(sum, w, x, first, n); break;
-#define EK_I8_CASE_event(WIDTH, V, VI) case WIDTH: ek_event_i8_##WIDTH(sum, w, x, first, n); break;
-
 EK_LINEAR(dense, float)
 EK_LINEAR(masked, uint32_t)
 EK_LINEAR(event, uint16_t)

@@ -12,38 +12,45 @@
 
 #define EK_INF (EK_FLT_MAX * 2.0f)
 
-/* e^x = 2^n e^r with |r| <= ln(2)/2; ln 2 is split so that n * high is exact even without a fused product. */
-EK_INLINE ekf ek_exp(ekf x) {
-    const ekf limited = ek_limit(x, ek_set(-87.5f), ek_set(88.8f));
-    const ekf n = ek_round(ek_mul(limited, ek_set(1.44269504f)));
-    const ekf r = ek_fma(n, ek_set(2.12194440e-4f), ek_fma(n, ek_set(-0.693359375f), limited));
-    ekf q = ek_set(1.38144311e-3f), y;
+/* e^x = 2^n e^r for -87.5 <= x <= 88.8, with |r| <= ln(2)/2; ln 2 is split so that n * high is exact even without a
+ * fused product. Below -87.33 the result is denormal, above 88.72 it is no number.
+ */
+EK_INLINE ekf ek_exp_between(ekf x) {
+    const ekf n = ek_round(ek_mul(x, ek_set(1.44269504f)));
+    const ekf r = ek_fma(n, ek_set(2.12194440e-4f), ek_fma(n, ek_set(-0.693359375f), x));
+    ekf q = ek_set(1.38144311e-3f);
     q = ek_fma(q, r, ek_set(8.36879667e-3f));
     q = ek_fma(q, r, ek_set(4.16683964e-2f));
     q = ek_fma(q, r, ek_set(0.166665196f));
     q = ek_fma(q, r, ek_set(0.49999994f));
-    y = ek_add(ek_fma(ek_mul(r, r), q, r), ek_set(1.0f));
-    y = ek_flush(ek_ldexp(y, n));
+    return ek_ldexp(ek_add(ek_fma(ek_mul(r, r), q, r), ek_set(1.0f)), n);
+}
+
+EK_INLINE ekf ek_exp(ekf x) {
+    const ekf y = ek_flush(ek_exp_between(ek_limit(x, ek_set(-87.5f), ek_set(88.8f))));
     return ek_select(ek_le(x, ek_set(88.7228317f)), y, ek_mul(ek_abs(x), ek_set(EK_INF)));
 }
 
 /* 1 / (1 + e^-x), from e^-|x| so that nothing overflows */
 EK_INLINE ekf ek_sigmoid(ekf x) {
-    const ekf e = ek_exp(ek_neg(ek_abs(x))), one = ek_set(1.0f);
-    return ek_flush(ek_div(ek_select(ek_lt(x, ek_set(0.0f)), e, one), ek_add(one, e)));
+    const ekf zero = ek_set(0.0f), one = ek_set(1.0f);
+    const ekf e = ek_exp_between(ek_limit(ek_neg(ek_abs(x)), ek_set(-87.5f), zero));
+    const ekf y = ek_flush(ek_div(ek_select(ek_lt(x, zero), e, one), ek_add(one, e)));
+    return ek_select(ek_eq(x, x), y, x);
 }
 
-/* an odd polynomial near 0, else 1 - 2 / (e^2|x| + 1) with the sign of x */
+/* 1 - 2 / (e^2|x| + 1) with the sign of x, but an odd polynomial near 0, and where x is NaN */
 EK_INLINE ekf ek_tanh(ekf x) {
-    const ekf a = ek_abs(x), z = ek_mul(x, x), one = ek_set(1.0f);
-    const ekf far = ek_sub(one, ek_div(ek_set(2.0f), ek_add(ek_exp(ek_add(a, a)), one)));
+    const ekf a = ek_abs(x), z = ek_mul(x, x), zero = ek_set(0.0f), one = ek_set(1.0f);
+    const ekf e = ek_exp_between(ek_limit(ek_add(a, a), zero, ek_set(20.0f)));
+    const ekf far = ek_sub(one, ek_div(ek_set(2.0f), ek_add(e, one)));
     ekf p = ek_set(-5.70423016e-3f);
     p = ek_fma(p, z, ek_set(2.06384379e-2f));
     p = ek_fma(p, z, ek_set(-5.37395254e-2f));
     p = ek_fma(p, z, ek_set(0.133314401f));
     p = ek_fma(p, z, ek_set(-0.333332807f));
     p = ek_fma(ek_mul(p, z), x, x);
-    return ek_flush(ek_select(ek_lt(a, ek_set(0.625f)), p, ek_select(ek_lt(x, ek_set(0.0f)), ek_neg(far), far)));
+    return ek_flush(ek_select(ek_ge(a, ek_set(0.625f)), ek_select(ek_lt(x, zero), ek_neg(far), far), p));
 }
 
 /* ln x = e ln 2 + ln(1 + f) with sqrt(1/2) <= 1 + f < sqrt(2); denormal x are scaled up first */

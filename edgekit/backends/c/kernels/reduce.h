@@ -1,4 +1,4 @@
-/* Reductions over the middle axis of x[outer, n, inner]: y[outer, inner]. */
+/* Over the middle axis of x[outer, n, inner]: reductions y[outer, inner], and running sums y[outer, n, inner]. */
 #ifndef EK_REDUCE_H
 #define EK_REDUCE_H
 
@@ -18,5 +18,21 @@ EK_INLINE float ek_larger(float a, float b) { return (a > b || a != a) ? a : b; 
 #define EK_PLUS(a, b) ((a) + (b))
 EK_REDUCE(ek_sum_f32, EK_PLUS)
 EK_REDUCE(ek_amax_f32, ek_larger)
+
+/* From the first element on, or from the last if `reverse`; without the element itself if `exclusive`. */
+EK_INLINE void ek_cumsum_f32(float *y, const float *x, uint32_t outer, uint32_t n, uint32_t inner, int reverse,
+                             int exclusive) {
+    uint32_t o, i, j;
+    for (o = 0; o < outer; ++o, x += n * inner, y += n * inner)
+        for (j = 0; j < inner; ++j) {
+            float sum = 0.0f;
+            for (i = 0; i < n; ++i) {
+                const uint32_t at = (reverse ? n - 1u - i : i) * inner + j;
+                const float next = sum + x[at];
+                y[at] = exclusive ? sum : next;
+                sum = next;
+            }
+        }
+}
 
 #endif

@@ -1,14 +1,21 @@
 /* Vector verbs: one small set of operations, written once per instruction set under simd/.
  *
  *   EK_W      lanes of one vector (4, 8 or 16)
+ *   EK_SUMS   vectors of sums that stay in registers beside their operands
  *   ekf       EK_W float32 lanes            ekm   EK_W lane masks
  *   ekb       spike bits being collected for one 32-lane word
  *   eki       int16 accumulators, EK_WI lanes
+ *   ek4       four float32 inputs, each of which EK_FMA_LANE multiplies with a vector
+ *   ekd, ekq  four int32 sums, and 16 int8: EK_DOT adds products of four neighbouring bytes to each sum
+ *
+ * Without a type of their own: ek_fma_one, one float; ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of
+ * 32 floats that is neither 0.0 nor -0.0.
  *
  * A spike tensor of n elements is uint32_t[(n + 31) / 32]: element i is bit i % 32 of word i / 32, unused bits are 0.
  * Float buffers are padded to a multiple of 32 elements, so that whole vectors may be read and written.
- * Comparisons, ek_min and ek_max treat NaN as numpy does; ek_limit turns NaN into its lower bound. Only ek_fma fuses
- * a product with a sum. ek_ldexp adds an integer to the exponent bits and leaves range checks to its caller.
+ * Comparisons, ek_min and ek_max treat NaN as numpy does; ek_limit turns NaN into its lower bound. Only the verbs with
+ * fma in their name and ek_add4 fuse a product with a sum. ek_ldexp adds an integer to the exponent bits and leaves
+ * range checks to its caller.
  */
 #ifndef EK_SIMD_H
 #define EK_SIMD_H
@@ -42,11 +49,17 @@
 #endif
 
 #if defined(__clang__)
+#define EK_UNROLL1 _Pragma("clang loop unroll(disable)")
 #define EK_UNROLL4 _Pragma("clang loop unroll_count(4)")
+#define EK_UNROLL16 _Pragma("clang loop unroll_count(16)")
 #elif defined(__GNUC__)
+#define EK_UNROLL1 _Pragma("GCC unroll 1")
 #define EK_UNROLL4 _Pragma("GCC unroll 4")
+#define EK_UNROLL16 _Pragma("GCC unroll 16")
 #else
+#define EK_UNROLL1
 #define EK_UNROLL4
+#define EK_UNROLL16
 #endif
 
 /* REPn(F) expands F(0) … F(n-1): accumulators get names, so that every compiler keeps them in registers. */
@@ -70,12 +83,20 @@
 #include "simd/portable.h"
 #elif defined(__ARM_NEON) && defined(__aarch64__)
 #include "simd/neon.h"
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+#include "simd/neon32.h"
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && EK_PAD >= 16
 #include "simd/avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__)
 #include "simd/avx2.h"
 #else
 #include "simd/portable.h"
+#endif
+
+#if defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__) && !defined(EK_FORCE_PORTABLE)
+#include "simd/neon_dot.h"
+#else
+#include "simd/portable_dot.h"
 #endif
 
 /* Denormals become +0; NaN stays NaN. Every instruction set gives the same bits. */

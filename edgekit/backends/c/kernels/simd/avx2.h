@@ -3,6 +3,7 @@
 
 #define EK_ISA "avx2"
 #define EK_W 8
+#define EK_SUMS 8
 #define EK_WI 16
 
 typedef __m256 ekf;
@@ -19,6 +20,13 @@ EK_INLINE ekf ek_sub(ekf a, ekf b) { return _mm256_sub_ps(a, b); }
 EK_INLINE ekf ek_mul(ekf a, ekf b) { return _mm256_mul_ps(a, b); }
 EK_INLINE ekf ek_div(ekf a, ekf b) { return _mm256_div_ps(a, b); }
 EK_INLINE ekf ek_fma(ekf a, ekf b, ekf c) { return _mm256_fmadd_ps(a, b, c); }
+typedef const float *ek4; /* a broadcast from memory costs no more than a load */
+EK_INLINE ek4 ek_load4(const float *p) { return p; }
+#define EK_FMA_LANE(a, four, lane, c) ek_fma(a, ek_set((four)[lane]), c)
+EK_INLINE float ek_fma_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+EK_INLINE void ek_add4(float *y, const float *w, float v) {
+    _mm_storeu_ps(y, _mm_fmadd_ps(_mm_loadu_ps(w), _mm_set1_ps(v), _mm_loadu_ps(y)));
+}
 /* minps and maxps return their second operand when either is NaN: only a NaN first operand needs a blend. */
 EK_INLINE ekf ek_min(ekf a, ekf b) { return _mm256_blendv_ps(_mm256_min_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)); }
 EK_INLINE ekf ek_max(ekf a, ekf b) { return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)); }
@@ -64,6 +72,13 @@ EK_INLINE uint32_t ek_bits_word(ekb b) { return b; }
 EK_INLINE ekm ek_bits_get(uint32_t word, uint32_t k) {
     const __m256i place = _mm256_slli_epi32(_mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), (int)k);
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int32_t)word), place), place));
+}
+
+EK_INLINE uint32_t ek_nonzero8(const float *p) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(p), _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+EK_INLINE uint32_t ek_nonzero(const float *p) {
+    return ek_nonzero8(p) | ek_nonzero8(p + 8) << 8 | ek_nonzero8(p + 16) << 16 | ek_nonzero8(p + 24) << 24;
 }
 
 EK_INLINE ekf ek_load_i8(const int8_t *p, int k) {

@@ -3,6 +3,7 @@
 
 #define EK_ISA "avx512"
 #define EK_W 16
+#define EK_SUMS 4
 #define EK_WI 16
 
 typedef __m512 ekf;
@@ -19,6 +20,13 @@ EK_INLINE ekf ek_sub(ekf a, ekf b) { return _mm512_sub_ps(a, b); }
 EK_INLINE ekf ek_mul(ekf a, ekf b) { return _mm512_mul_ps(a, b); }
 EK_INLINE ekf ek_div(ekf a, ekf b) { return _mm512_div_ps(a, b); }
 EK_INLINE ekf ek_fma(ekf a, ekf b, ekf c) { return _mm512_fmadd_ps(a, b, c); }
+typedef const float *ek4; /* a broadcast from memory costs no more than a load */
+EK_INLINE ek4 ek_load4(const float *p) { return p; }
+#define EK_FMA_LANE(a, four, lane, c) ek_fma(a, ek_set((four)[lane]), c)
+EK_INLINE float ek_fma_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+EK_INLINE void ek_add4(float *y, const float *w, float v) {
+    _mm_storeu_ps(y, _mm_fmadd_ps(_mm_loadu_ps(w), _mm_set1_ps(v), _mm_loadu_ps(y)));
+}
 /* vminps and vmaxps return their second operand when either is NaN: only a NaN first operand needs a move. */
 EK_INLINE ekf ek_min(ekf a, ekf b) {
     return _mm512_mask_mov_ps(_mm512_min_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
@@ -62,6 +70,12 @@ EK_INLINE ekb ek_bits_none(void) { return 0u; }
 EK_INLINE ekb ek_bits_put(ekb b, ekm m, uint32_t k) { return b | (uint32_t)m << k; }
 EK_INLINE uint32_t ek_bits_word(ekb b) { return b; }
 EK_INLINE ekm ek_bits_get(uint32_t word, uint32_t k) { return (ekm)(word >> k); }
+
+EK_INLINE uint32_t ek_nonzero(const float *p) {
+    const __m512 zero = _mm512_setzero_ps();
+    const uint32_t low = _mm512_cmp_ps_mask(_mm512_loadu_ps(p), zero, _CMP_NEQ_UQ);
+    return low | (uint32_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(p + 16), zero, _CMP_NEQ_UQ) << 16;
+}
 
 EK_INLINE ekf ek_load_i8(const int8_t *p, int k) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(p + 16 * k))));

@@ -1,74 +1,36 @@
 /* Verbs for AArch64 Advanced SIMD. */
-#include <arm_neon.h>
+#include "neon_common.h"
 
 #define EK_ISA "neon"
-#define EK_W 4
-#define EK_WI 8
+#define EK_SUMS 16
 
-typedef float32x4_t ekf;
-typedef uint32x4_t ekm;
-typedef uint32x4_t ekb; /* lane j holds the bits of elements 4k + j; one sum over the lanes makes the word */
-typedef int16x8_t eki;
-
-EK_INLINE ekf ek_load(const float *p) { return vld1q_f32(p); }
-EK_INLINE void ek_store(float *p, ekf a) { vst1q_f32(p, a); }
-EK_INLINE void ek_copy4(float *y, const float *x) { vst1q_f32(y, vld1q_f32(x)); }
-EK_INLINE ekf ek_set(float x) { return vdupq_n_f32(x); }
-EK_INLINE ekf ek_add(ekf a, ekf b) { return vaddq_f32(a, b); }
-EK_INLINE ekf ek_sub(ekf a, ekf b) { return vsubq_f32(a, b); }
-EK_INLINE ekf ek_mul(ekf a, ekf b) { return vmulq_f32(a, b); }
 EK_INLINE ekf ek_div(ekf a, ekf b) { return vdivq_f32(a, b); }
-EK_INLINE ekf ek_fma(ekf a, ekf b, ekf c) { return vfmaq_f32(c, a, b); }
-EK_INLINE ekf ek_min(ekf a, ekf b) { return vminq_f32(a, b); }
-EK_INLINE ekf ek_max(ekf a, ekf b) { return vmaxq_f32(a, b); }
 EK_INLINE ekf ek_limit(ekf a, ekf lo, ekf hi) { return vminnmq_f32(vmaxnmq_f32(a, lo), hi); }
-EK_INLINE ekf ek_neg(ekf a) { return vnegq_f32(a); }
-EK_INLINE ekf ek_abs(ekf a) { return vabsq_f32(a); }
 EK_INLINE float ek_sum(ekf a) { return vaddvq_f32(a); }
 EK_INLINE ekf ek_round(ekf a) { return vrndnq_f32(a); }
 EK_INLINE ekf ek_sqrt(ekf a) { return vsqrtq_f32(a); }
-EK_INLINE ekf ek_ldexp(ekf a, ekf n) {
-    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a), vshlq_n_s32(vcvtq_s32_f32(n), 23)));
-}
-EK_INLINE ekf ek_exponent(ekf a) {
-    return vcvtq_f32_s32(vsubq_s32(vshrq_n_s32(vreinterpretq_s32_f32(a), 23), vdupq_n_s32(127)));
-}
-EK_INLINE ekf ek_mantissa(ekf a) {
-    const uint32x4_t fraction = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x7fffffu));
-    return vreinterpretq_f32_u32(vorrq_u32(fraction, vdupq_n_u32(0x3f800000u)));
-}
-
-EK_INLINE ekm ek_gt(ekf a, ekf b) { return vcgtq_f32(a, b); }
-EK_INLINE ekm ek_ge(ekf a, ekf b) { return vcgeq_f32(a, b); }
-EK_INLINE ekm ek_lt(ekf a, ekf b) { return vcltq_f32(a, b); }
-EK_INLINE ekm ek_le(ekf a, ekf b) { return vcleq_f32(a, b); }
-EK_INLINE ekm ek_eq(ekf a, ekf b) { return vceqq_f32(a, b); }
-EK_INLINE ekm ek_ne(ekf a, ekf b) { return vmvnq_u32(vceqq_f32(a, b)); }
-EK_INLINE ekm ek_and(ekm a, ekm b) { return vandq_u32(a, b); }
-EK_INLINE ekm ek_or(ekm a, ekm b) { return vorrq_u32(a, b); }
-EK_INLINE ekm ek_not(ekm a) { return vmvnq_u32(a); }
-EK_INLINE ekf ek_select(ekm m, ekf a, ekf b) { return vbslq_f32(m, a, b); }
-EK_INLINE ekf ek_keep(ekm m, ekf a) { return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), m)); }
-EK_INLINE ekf ek_drop(ekm m, ekf a) { return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(a), m)); }
 EK_INLINE int ek_all(ekm m) { return vminvq_u32(m) != 0u; }
-
-EK_INLINE uint32x4_t ek_place(uint32_t k) {
-    const uint32x4_t one = {1u, 2u, 4u, 8u};
-    return vshlq_u32(one, vdupq_n_s32((int32_t)k));
-}
-EK_INLINE ekb ek_bits_none(void) { return vdupq_n_u32(0u); }
-EK_INLINE ekb ek_bits_put(ekb b, ekm m, uint32_t k) { return vorrq_u32(b, vandq_u32(m, ek_place(k))); }
 EK_INLINE uint32_t ek_bits_word(ekb b) { return vaddvq_u32(b); }
-EK_INLINE ekm ek_bits_get(uint32_t word, uint32_t k) { return vtstq_u32(vdupq_n_u32(word), ek_place(k)); }
+#define EK_FMA_LANE(a, four, lane, c) vfmaq_laneq_f32(c, a, four, lane)
+
+/* 32 lane masks become 32 bytes, one bit of each byte is kept, and three rounds of pairwise sums make the word. */
+EK_INLINE uint16x8_t ek_zero8(const float *p) {
+    return vuzp1q_u16(vreinterpretq_u16_u32(vceqzq_f32(vld1q_f32(p))),
+                      vreinterpretq_u16_u32(vceqzq_f32(vld1q_f32(p + 4))));
+}
+EK_INLINE uint8x16_t ek_zero16(const float *p) {
+    const uint8x16_t place = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    return vandq_u8(vuzp1q_u8(vreinterpretq_u8_u16(ek_zero8(p)), vreinterpretq_u8_u16(ek_zero8(p + 8))), place);
+}
+EK_INLINE uint32_t ek_nonzero(const float *p) {
+    uint8x16_t sum = vpaddq_u8(ek_zero16(p), ek_zero16(p + 16));
+    sum = vpaddq_u8(sum, sum);
+    return ~vgetq_lane_u32(vreinterpretq_u32_u8(vpaddq_u8(sum, sum)), 0);
+}
 
 /* Each byte goes to the top of a 32-bit lane by table look-up; the conversion divides by 2^24: two instructions. */
 EK_INLINE ekf ek_load_i8(const int8_t *p, int k) {
     const uint8_t b = (uint8_t)(4 * k), o = 255;
     const uint8x16_t top = {o, o, o, b, o, o, o, (uint8_t)(b + 1), o, o, o, (uint8_t)(b + 2), o, o, o, (uint8_t)(b + 3)};
     return vcvtq_n_f32_s32(vreinterpretq_s32_s8(vqtbl1q_s8(vld1q_s8(p), top)), 24);
-}
-EK_INLINE eki ek_i16_zero(void) { return vdupq_n_s16(0); }
-EK_INLINE eki ek_i16_add_i8(eki a, const int8_t *p) { return vaddw_s8(a, vld1_s8(p)); }
-EK_INLINE ekf ek_i16_float(eki a, int k) {
-    return vcvtq_f32_s32(k == 0 ? vmovl_s16(vget_low_s16(a)) : vmovl_s16(vget_high_s16(a)));
 }

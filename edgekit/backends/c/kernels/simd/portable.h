@@ -1,6 +1,7 @@
 /* Verbs in plain C99: four lanes in a struct. ek_fma rounds twice here, since C without a libm has no fused product. */
 #define EK_ISA "portable"
 #define EK_W 4
+#define EK_SUMS 8
 #define EK_WI 8
 
 typedef struct { float v[4]; } ekf;
@@ -29,6 +30,14 @@ EK_INLINE ekf ek_sub(ekf a, ekf b) { EK_LANES4(ekf, a.v[i] - b.v[i]) }
 EK_INLINE ekf ek_mul(ekf a, ekf b) { EK_LANES4(ekf, a.v[i] * b.v[i]) }
 EK_INLINE ekf ek_div(ekf a, ekf b) { EK_LANES4(ekf, a.v[i] / b.v[i]) }
 EK_INLINE ekf ek_fma(ekf a, ekf b, ekf c) { EK_LANES4(ekf, a.v[i] * b.v[i] + c.v[i]) }
+typedef const float *ek4;
+EK_INLINE ek4 ek_load4(const float *p) { return p; }
+#define EK_FMA_LANE(a, four, lane, c) ek_fma(a, ek_set((four)[lane]), c)
+EK_INLINE float ek_fma_one(float a, float b, float c) { return a * b + c; }
+EK_INLINE void ek_add4(float *y, const float *w, float v) {
+    const float sum[4] = {w[0] * v + y[0], w[1] * v + y[1], w[2] * v + y[2], w[3] * v + y[3]};
+    ek_copy4(y, sum);
+}
 EK_INLINE ekf ek_min(ekf a, ekf b) { EK_LANES4(ekf, (a.v[i] < b.v[i] || a.v[i] != a.v[i]) ? a.v[i] : b.v[i]) }
 EK_INLINE ekf ek_max(ekf a, ekf b) { EK_LANES4(ekf, (a.v[i] > b.v[i] || a.v[i] != a.v[i]) ? a.v[i] : b.v[i]) }
 EK_INLINE ekf ek_limit(ekf a, ekf lo, ekf hi) {
@@ -93,6 +102,12 @@ EK_INLINE ekb ek_bits_put(ekb b, ekm m, uint32_t k) {
 }
 EK_INLINE uint32_t ek_bits_word(ekb b) { return b; }
 EK_INLINE ekm ek_bits_get(uint32_t word, uint32_t k) { EK_LANES4(ekm, 0u - (word >> (k + i) & 1u)) }
+
+EK_INLINE uint32_t ek_nonzero(const float *p) {
+    uint32_t word = 0, i;
+    for (i = 0; i < 32u; ++i) word |= (uint32_t)(p[i] != 0.0f) << i;
+    return word;
+}
 
 EK_INLINE ekf ek_load_i8(const int8_t *p, int k) { EK_LANES4(ekf, (float)p[4 * k + i]) }
 EK_INLINE eki ek_i16_zero(void) { eki r = {{0, 0, 0, 0, 0, 0, 0, 0}}; return r; }
