@@ -12,6 +12,7 @@ from edgekit.target import Target
 from edgekit.toolchain import build_flags, build_shared, find_compiler
 
 LANES = {"portable": 8, "neon": 8, "neon32": 8, "avx2": 8, "avx512": 16}  # floats that rows of weights are padded to
+DOT = "asimddp"  # the feature of cores that multiply int8 by fours; elsewhere that kernel is right, but slow
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Program:
 def build_program(graph: Graph, target: Target, *, compiler: str | None = None) -> Program:
     """Plan, emit and compile a lowered graph for a target; ToolchainError when no compiler builds for it."""
     plan = plan_memory(graph)
-    emitted = emit(graph, plan, pad=LANES[target.simd])
+    emitted = emit(graph, plan, pad=LANES[target.simd], dot=DOT in target.features)
     library = build_shared(emitted.files, emitted.main, target, compiler=compiler)
     found = find_compiler(target, compiler)
     return Program(
