@@ -20,9 +20,17 @@ BOXES = (
         120,
         "#eaf2fb",
         "model file",
-        ("edgekit.save, state_dict,", "or any nn.Module step:", "MLP · L2MU · LIF · GRU …"),
+        ("edgekit.save, state_dict,", "or any nn.Module step:", "MLP, LMU, L2MU, ELM …"),
     ),
-    (210, 96, 150, 120, "#eef7ec", "import", ("states found by identity", "torch.export → graph", "original replayed")),
+    (
+        210,
+        96,
+        150,
+        120,
+        "#eef7ec",
+        "import",
+        ("states found by identity", "every ATen call recorded", "original replayed"),
+    ),
     (
         400,
         96,
@@ -32,7 +40,15 @@ BOXES = (
         "one-step graph",
         ("(inputs, states) →", "(outputs, next states)", "spikes are a dtype"),
     ),
-    (590, 96, 150, 120, "#fbeeee", "passes", ("fold · fuse · w8", "event-driven or dense,", "by measured activity")),
+    (
+        590,
+        96,
+        150,
+        120,
+        "#fbeeee",
+        "passes",
+        ("fold · fuse · w8", "event, sparse or dense,", "by weights and activity"),
+    ),
     (
         780,
         96,
@@ -40,14 +56,14 @@ BOXES = (
         120,
         "#f1eefb",
         "C, libc-free",
-        ("caller-owned struct", "NEON · AVX2 · portable", "init step run save restore"),
+        ("caller-owned struct", "NEON · AVX2 · AVX-512", "init step run save restore"),
     ),
     (970, 96, 130, 120, "#e8f6f6", "model.edge", ("one file, hashed", "graph, weights, code,", "self-test vectors")),
 )
 NOTES = (
     (285, 262, "the original is replayed beside it"),
     (665, 262, "the numpy reference is the specification"),
-    (1010, 262, "run it here, emulated, on the board"),
+    (1010, 262, "run it here or emulated"),
 )
 
 
