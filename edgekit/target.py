@@ -37,7 +37,12 @@ FIGURES = (
 # What the compiler assumes under `-mcpu=x86_64_v3` and `_v4` (the psABI micro-architecture levels), as Linux names it.
 X86_64_V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"})
 X86_64_V4 = X86_64_V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-ARMV7 = frozenset({"vfpv4", "neon", "idiva"})  # what the compiler assumes of a Cortex-A7 and all that came after it
+# What it assumes of a Cortex-A7 and of a Cortex-A76, which the cores that came after them have too.
+ARMV7 = frozenset({"vfpv4", "neon", "idiva"})
+CORTEX_A76 = frozenset(
+    {"fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32"}  # Armv8.0-A, the crypto extension
+    | {"atomics", "fphp", "asimdhp", "asimdrdm", "lrcpc", "asimddp"}  # up to Armv8.4-A
+)
 
 # architecture -> instruction sets there are kernels for, each a superset of those before it
 SIMDS = {
@@ -48,10 +53,7 @@ SIMDS = {
 # architecture -> features that a target may name, as Linux names them in /proc/cpuinfo
 FEATURES = {
     "x86_64": X86_64_V4,
-    "aarch64": frozenset(
-        {"fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32"}  # Armv8.0-A, the crypto extension
-        | {"atomics", "fphp", "asimdhp", "asimdrdm", "lrcpc", "asimddp"}  # up to Armv8.4-A
-    ),
+    "aarch64": CORTEX_A76,
     "armv7": ARMV7 | {"vfpd32", "lpae"},
 }
 
@@ -208,7 +210,10 @@ def _host() -> Target:
             )
         triple, cpu, simd = "arm-linux-musleabihf", "cortex_a7", "neon32"
     elif arch == "aarch64":
-        triple, cpu, simd = "aarch64-linux-gnu.2.31", "generic", "neon"
+        triple, cpu, simd = "aarch64-linux-gnu.2.31", "cortex_a76", "neon"
+        if not features >= CORTEX_A76:
+            # Programs for a generic core have no dot products, so weights must not be packed for them either.
+            cpu, features = "generic", features - {"asimddp"}
     elif features >= X86_64_V4:
         triple, cpu, simd = "x86_64-linux-gnu.2.17", "x86_64_v4", "avx512"
     elif features >= X86_64_V3:

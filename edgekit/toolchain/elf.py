@@ -15,7 +15,9 @@ from edgekit.errors import ToolchainError
 
 PAGE = 4096
 MAX_IMAGE_BYTES = 512 << 20
-MAX_ROWS = 1 << 16  # of any table
+MAX_ROWS = 1 << 16  # of symbols, and of relocations, however many sections they come in
+MAX_NAME_BYTES = 1 << 10
+MAX_SEGMENTS = 64
 
 READ, WRITE, EXECUTE = 1, 2, 4
 
@@ -176,6 +178,8 @@ def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
             continue
         if stored > size or offset + stored > len(library) or address + size > MAX_IMAGE_BYTES:
             raise ToolchainError("library", "has a segment that lies outside it")
+        if len(segments) == MAX_SEGMENTS:
+            raise ToolchainError("library", f"has more than {MAX_SEGMENTS} segments")
         if address // PAGE < page:
             raise ToolchainError("library", "has segments that overlap or share a page")
         page = -(-(address + size) // PAGE)
@@ -188,12 +192,16 @@ def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
     return segments
 
 
-def _table(library: bytes, section: tuple[int, ...], form: str) -> Iterator[tuple[int, ...]]:
-    row = struct.Struct(form)
-    offset, size = section[4], section[5]
-    if offset + size > len(library) or size // row.size > MAX_ROWS:
-        raise ToolchainError("library", "has a table that lies outside it, or is too long")
-    return (row.unpack_from(library, at) for at in range(offset, offset + size - row.size + 1, row.size))
+def _rows(library: bytes, sections: list[tuple[int, ...]], form: str) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """(section, row) of every row of some tables: many sections may share one table, so rows are counted over all."""
+    row, left = struct.Struct(form), MAX_ROWS
+    for section in sections:
+        offset, size = section[4], section[5]
+        left -= size // row.size
+        if offset + size > len(library) or left < 0:
+            raise ToolchainError("library", "has a table that lies outside it, or is too long")
+        for at in range(offset, offset + size - row.size + 1, row.size):
+            yield section, row.unpack_from(library, at)
 
 
 def _symbols(
@@ -201,32 +209,30 @@ def _symbols(
 ) -> list[tuple[str, int, int, int, int]]:
     """(name, section, kind, address, size) of every symbol of the table of that kind; empty when there is none."""
     found = []
-    for section in sections:
-        if section[1] != kind:
-            continue
+    for section, row in _rows(library, [section for section in sections if section[1] == kind], layout.symbol):
+        name, info, _, index, address, size = (row[at] for at in layout.symbol_order)
         if section[6] >= len(sections):
             raise ToolchainError("library", "has symbols without names")
         names_at, names_size = sections[section[6]][4:6]
-        names = library[names_at : names_at + names_size]
-        for row in _table(library, section, layout.symbol):
-            name, info, _, index, address, size = (row[at] for at in layout.symbol_order)
-            text = names[name : names.find(b"\0", name)].decode("ascii", "replace")
-            found.append((text, index, info & 15, address, size))
+        first, end = names_at + name, min(names_at + names_size, len(library))
+        last = library.find(b"\0", first, min(end, first + MAX_NAME_BYTES))
+        if last < 0:
+            raise ToolchainError("library", "has a symbol whose name lies outside it, or is too long")
+        found.append((library[first:last].decode("ascii", "replace"), index, info & 15, address, size))
     return found
 
 
 def _relocations(library: bytes, sections: list[tuple[int, ...]], layout: _Layout) -> list[tuple[int, int | None]]:
     """(address, addend) of every relocation, the addend None where it lies at the address."""
+    kinds = (_SHT_RELA, _SHT_REL, _SHT_RELR)
+    loaded = [section for section in sections if section[2] & _SHF_ALLOC and section[1] in kinds]
+    if any(section[1] != layout.relocations for section in loaded):
+        raise ToolchainError("library", "has relocations of an unknown form")
     found: list[tuple[int, int | None]] = []
-    for section in sections:
-        if not section[2] & _SHF_ALLOC or section[1] not in (_SHT_RELA, _SHT_REL, _SHT_RELR):
-            continue
-        if section[1] != layout.relocations:
-            raise ToolchainError("library", "has relocations of an unknown form")
-        for address, info, *addend in _table(library, section, layout.relocation):
-            if info != layout.relative:
-                raise ToolchainError("library", f"has a relocation of type {info & 0xFFFFFFFF}, which needs a loader")
-            found.append((address, addend[0] if addend else None))
+    for _, (address, info, *addend) in _rows(library, loaded, layout.relocation):
+        if info != layout.relative:
+            raise ToolchainError("library", f"has a relocation of type {info & 0xFFFFFFFF}, which needs a loader")
+        found.append((address, addend[0] if addend else None))
     return found
 
 

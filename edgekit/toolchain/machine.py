@@ -140,7 +140,7 @@ class Machine(ABC):
     def call(
         self, name: str, args: Iterable[int] = (), *, count: bool | None = None, watch: str | None = None
     ) -> CallResult:
-        """Call a function with up to eight integers or addresses.
+        """Call a function with up to sixteen integers or addresses.
 
         Instructions are counted unless `count` is False (counting is slower) or the machine cannot; to ask such a one
         for counts is an error. `watch` names a function whose every call instruction gets a row of `by_call`.
@@ -268,10 +268,17 @@ class Machine(ABC):
         code = self._process.wait()
         if code == -signal.SIGALRM:
             raise self._timeout()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._errors.seek(0)
         last_words = self._errors.read(1 << 16).decode("utf-8", "replace").splitlines()[-1:]
-        raise ToolchainError(self._doing, f"the machine {how}", items=last_words)
+        raise ToolchainError(self._doing, f"the machine {_ending(code)}", items=last_words)
+
+
+def _ending(code: int) -> str:
+    """How a process ended, from its return code; real-time signals have numbers only."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    names = {int(known): known.name for known in signal.Signals}
+    return f"was ended by {names.get(-code, f'signal {-code}')}"
 
 
 def _descriptors(process: subprocess.Popen[bytes]) -> tuple[int, int]:

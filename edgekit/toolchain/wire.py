@@ -29,4 +29,4 @@ MAP, PROTECT, WRITE, READ, CALL, WATCH = range(1, 7)
 OK, REFUSED, FAULT = range(3)  # REFUSED carries a text, FAULT one FAULT_ROW
 
 FAULTS = ("read", "write", "execution", "instruction")
-MAX_ARGUMENTS = 8
+MAX_ARGUMENTS = 16  # those of a program with 14 inputs and outputs

@@ -52,6 +52,7 @@ class Training:
         self._generator = torch.Generator().manual_seed(seed)
         self._settings = {
             **{"family": family, "data": windows.source, "windows": len(split.train), "epochs": epochs, "seed": seed},
+            **{"device": device, "threads": torch.get_num_threads()},
             **{"recipe": asdict(recipe), "io": model.io},
         }
 

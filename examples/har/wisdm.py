@@ -7,6 +7,8 @@ subjects. edgekit does not ship the data, claims no checksum of them and did not
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError
-from examples.har.windows import WINDOW, Windows
+from examples.har.windows import CHANNELS, WINDOW, Windows
 
 SOURCE = "WISDM smartwatch"
 CLASSES = {
@@ -49,7 +51,18 @@ def load(path: str | os.PathLike[str] | None = None) -> Windows:
         return _from_folder(path)
     if not path.is_file():
         raise DataError(str(path), "no such file or folder", "give --data, or set EDGEKIT_SHARED")
-    with np.load(path, allow_pickle=False) as z:
+    try:
+        windows = _from_npz(path)
+    # What a damaged archive, an array of objects, a lone array and arrays of other shapes raise.
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(str(path), "is damaged, or no .npz file of plain arrays") from error
+    if faults := _faults(windows):
+        raise DataError(str(path), "is not a file of windows", items=faults)
+    return windows
+
+
+def _from_npz(path: Path) -> Windows:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as z:
         needed = ("x", "scale", "y", "subject", "recording", "window_index", "class_names")
         if missing := [name for name in needed if name not in z.files]:
             raise DataError(str(path), "is not a file of windows", items=[f"missing: {name}" for name in missing])
@@ -62,6 +75,22 @@ def load(path: str | os.PathLike[str] | None = None) -> Windows:
             class_names=tuple(str(name) for name in z["class_names"]),
             source=SOURCE,
         )
+
+
+def _faults(windows: Windows) -> list[str]:
+    """What keeps arrays from being windows and their labels."""
+    n, classes = len(windows.x), len(windows.class_names)
+    faults = []
+    if windows.x.shape[1:] != (WINDOW, len(CHANNELS)) or not n or not np.isfinite(windows.x).all():
+        faults.append(f"x: must be finite numbers [N, {WINDOW}, {len(CHANNELS)}], is {list(windows.x.shape)}")
+    per_window = {
+        **{"y": windows.y, "subject": windows.subject},
+        **{"recording": windows.recording, "window_index": windows.position},
+    }
+    faults += [f"{k}: must be [{n}], is {list(v.shape)}" for k, v in per_window.items() if v.shape != (n,)]
+    if windows.y.size and not 0 <= windows.y.min() <= windows.y.max() < classes:
+        faults.append(f"y: labels must be 0 … {classes - 1}, are {windows.y.min()} … {windows.y.max()}")
+    return faults
 
 
 def _from_folder(folder: Path) -> Windows:

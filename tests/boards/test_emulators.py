@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -38,6 +39,12 @@ int ek_loop(int n);
 
 uint32_t ek_sum(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e, uint32_t f, uint32_t g, uint32_t h) {
     return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h;
+}
+uint32_t ek_sum16(float *a, float *b, float *c, float *d, float *e, float *f, float *g, float *h, uint32_t i,
+                  uint32_t j, uint32_t k, uint32_t l, uint32_t m, uint32_t n, uint32_t o, uint32_t p) {
+    return ek_sum((uint32_t)(uintptr_t)a, (uint32_t)(uintptr_t)b, (uint32_t)(uintptr_t)c, (uint32_t)(uintptr_t)d,
+                  (uint32_t)(uintptr_t)e, (uint32_t)(uintptr_t)f, (uint32_t)(uintptr_t)g, (uint32_t)(uintptr_t)h) +
+           9 * i + 10 * j + 11 * k + 12 * l + 13 * m + 14 * n + 15 * o + 16 * p;
 }
 
 static __attribute__((noinline)) void op0(float *y, const float *x, uint32_t n) {
@@ -112,8 +119,10 @@ def test_names_the_core_and_the_engine(machine, target):
 def test_arguments_and_results(machine):
     assert machine.call("ek_sum", range(1, 9)).value == sum(i * i for i in range(1, 9))
     assert machine.call("ek_sum", [2**32 - 1, 1]).value == 1
-    with pytest.raises(ToolchainError, match="at most 8 arguments"):
-        machine.call("ek_sum", range(9))
+    assert machine.call("ek_sum16", range(1, 17)).value == sum(i * i for i in range(1, 17))
+    assert machine.call("ek_sum16", range(1, 9)).value == sum(i * i for i in range(1, 9))
+    with pytest.raises(ToolchainError, match="at most 16 arguments"):
+        machine.call("ek_sum", range(17))
     with pytest.raises(ToolchainError, match="is not in the library"):
         machine.call("ek_absent")
 
@@ -298,6 +307,19 @@ def test_addresses_of_a_32_bit_machine_have_32_bits(machine, target):
     """A library of 64 bits, on the other hand, lies beyond 4 GiB, so that a pointer cut short is a fault."""
     assert (machine.alloc(4) < 2**32) == (target.arch == "armv7")
     assert (machine.image.function("ek_sum").address < 2**32) == (target.arch == "armv7")
+
+
+@pytest.mark.parametrize(("sent", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGRTMIN + 3, "signal 37")])
+def test_a_machine_killed_in_the_middle_of_a_call_is_an_error(library, kind, target, sent, name):
+    with kind(library, target) as machine:
+        x = machine.alloc(4)
+        killer = threading.Timer(0.3, os.kill, (machine._process.pid, sent))
+        killer.start()
+        with pytest.raises(ToolchainError, match=f"running ek_forever: the machine was ended by {name}"):
+            machine.call("ek_forever", [x])
+        with pytest.raises(ToolchainError, match="is closed"):
+            machine.read(x, 4)
+        killer.join()
 
 
 def _gone(pid):

@@ -71,6 +71,14 @@ def test_broken_data_are_clear_errors(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.zeros(3))
     with pytest.raises(DataError, match="missing: scale"):
         wisdm.load(tmp_path / "x.npz")
+    whole = (tmp_path / "x.npz").read_bytes()
+    for damaged in (b"", b"neither", whole[:-30], whole[:60] + bytes(20) + whole[80:]):
+        (tmp_path / "x.npz").write_bytes(damaged)
+        with pytest.raises(DataError):
+            wisdm.load(tmp_path / "x.npz")
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"no \.npz file of plain arrays"):
+        wisdm.load(tmp_path / "x.npy")
     write_publisher_folder(tmp_path / "short", gap_after=3, rows=5)
     with pytest.raises(DataError, match="no run"):
         wisdm.load(tmp_path / "short")
@@ -80,6 +88,24 @@ def test_broken_data_are_clear_errors(tmp_path: Path) -> None:
         wisdm.load(tmp_path / "short")
     with pytest.raises(UsageError, match="synthetic"):
         data.load_windows("C")
+
+
+def test_arrays_that_are_no_windows_are_all_named(tmp_path: Path) -> None:
+    good = {
+        **{"x": np.ones((2, WINDOW, 6), np.int16), "scale": np.ones(6, np.float32), "y": np.array([0, 1])},
+        **{"subject": np.zeros(2, int), "recording": np.zeros(2, int), "window_index": np.arange(2)},
+        "class_names": np.array(["sit", "stand"]),
+    }
+    np.savez(tmp_path / "x.npz", **good)
+    assert wisdm.load(tmp_path / "x.npz").x.shape == (2, WINDOW, 6)
+    bad = {"x": np.full((2, WINDOW, 6), np.nan), "y": np.array([0, 2]), "recording": np.zeros(3, int)}
+    np.savez(tmp_path / "x.npz", **{**good, **bad})
+    with pytest.raises(DataError, match="is not a file of windows") as caught:
+        wisdm.load(tmp_path / "x.npz")
+    assert [item.split(":")[0] for item in caught.value.items] == ["x", "recording", "y"]
+    np.savez(tmp_path / "x.npz", **{**good, "x": np.ones((2, WINDOW * 6)), "scale": np.ones(1)})
+    with pytest.raises(DataError, match="x: must be"):
+        wisdm.load(tmp_path / "x.npz")
 
 
 def test_splits_share_nothing() -> None:
@@ -219,7 +245,9 @@ def test_interrupted_in_the_first_epoch_nothing_is_kept(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_state_that_does_not_fit_is_not_resumed(tmp_path: Path, few_windows: tuple[Windows, Split]) -> None:
+def test_a_state_that_does_not_fit_is_not_resumed(
+    tmp_path: Path, few_windows: tuple[Windows, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.training.pt"
     run = Training("mlp", *few_windows, epochs=2, seed=0)
     with pytest.raises(UsageError, match="does not exist"):
@@ -229,6 +257,10 @@ def test_a_state_that_does_not_fit_is_not_resumed(tmp_path: Path, few_windows: t
     with pytest.raises(UsageError, match="other settings") as caught:
         Training("mlp", *few_windows, epochs=3, seed=1).restore(path)
     assert caught.value.items == ("epochs", "seed")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)  # sums in another order: other last bits
+    with pytest.raises(UsageError, match="other settings") as caught:
+        Training("mlp", *few_windows, epochs=2, seed=0).restore(path)
+    assert caught.value.items == ("threads",)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UsageError, match="damaged"):
         run.restore(path)

@@ -12,7 +12,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from edgekit.errors import ToolchainError
-from edgekit.target import list_targets, load_target
+from edgekit.target import FEATURES, list_targets, load_target
 from edgekit.toolchain import (
     COMPILERS,
     Compiler,
@@ -79,6 +79,26 @@ def test_same_input_gives_same_bytes(target, compiler, tmp_path, monkeypatch):
         monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / folder))
         libraries.append(build_shared(SOURCES, "add.c", target, compiler=compiler))
     assert libraries[0] == libraries[1]
+
+
+# Features of a target that change its code, and what a compiler that may use them defines. The compiler knows more
+# of a core than the core may have (cryptography on a Raspberry Pi), but does not use that of its own accord.
+MACROS = {
+    "asimddp": "__ARM_FEATURE_DOTPROD",
+    "atomics": "__ARM_FEATURE_ATOMICS",
+    "asimdhp": "__ARM_FEATURE_FP16_VECTOR_ARITHMETIC",
+    "asimdrdm": "__ARM_FEATURE_QRDMX",
+    "asimd": "__ARM_NEON",
+    "neon": "__ARM_NEON",
+    "vfpv4": "__ARM_FEATURE_FMA",
+}
+
+
+@pytest.mark.parametrize(("target", "compiler"), [p for p in compilers() if not p.values[0].is_host])
+def test_compilers_use_the_features_that_the_target_names(target, compiler):
+    known = {feature: macro for feature, macro in MACROS.items() if feature in FEATURES[target.arch]}
+    lines = [f"#if{'n' if f in target.features else ''}def {macro}\n#error {f}\n#endif" for f, macro in known.items()]
+    build_shared({"m.c": "\n".join([*lines, "int ek_one(void) { return 1; }"])}, "m.c", target, compiler=compiler)
 
 
 def test_no_compiler_turns_loops_into_calls_of_libc(host):

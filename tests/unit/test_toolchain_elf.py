@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -100,3 +101,39 @@ def test_damaged_libraries_are_refused_or_read_but_never_crash(library, drawn_se
             load_image(bytes(damaged))
         except ToolchainError:
             damaged = bytearray(library)
+
+
+def _bomb(*, loads=1, tables=1, rows=1, kind=4, name=0, names=b"\0"):
+    """An AArch64 library of `loads` segments and `tables` sections that all point at one table of so many rows."""
+    row = struct.pack("<2Qq", 4096 * (loads - 1), 1027, 0) if kind == 4 else struct.pack("<I2BH2Q", name, 2, 0, 1, 0, 4)
+    programs = [struct.pack("<2I6Q", 1, 4, 0, i * 4096, 0, 8, 8, 4096) for i in range(loads)]
+    rows_at = 64 + 56 * loads
+    names_at = rows_at + 24 * rows
+    header = struct.pack(
+        "<16s2HI3QI6H", b"\x7fELF\2\1\1", 3, 183, 1, 0, 64, names_at + len(names), 0, 64, 56, loads, 64, tables + 1, 0
+    )
+    sections = [struct.pack("<2I4Q2I2Q", 0, 3, 0, 0, names_at, len(names), 0, 0, 0, 0)]
+    sections += [struct.pack("<2I4Q2I2Q", 0, kind, 2, 0, rows_at, 24 * rows, 0, 0, 0, 24)] * tables
+    return header + b"".join(programs) + row * rows + names + b"".join(sections)
+
+
+def test_what_the_bombs_are_made_of_is_a_library():
+    assert load_image(_bomb()).segments[0].size == 8
+    assert load_image(_bomb(kind=11, name=1, names=b"\0ek_f\0")).exported == {"ek_f"}
+
+
+@pytest.mark.parametrize(
+    ("bomb", "message"),
+    [
+        ({"tables": 60_000, "rows": 60_000}, "too long"),
+        ({"tables": 60_000, "rows": 60_000, "kind": 2}, "too long"),
+        ({"loads": 60_000, "rows": 60_000}, "more than 64 segments"),
+        ({"rows": 60_000, "kind": 2, "name": 1, "names": b"\0" + b"a" * (1 << 20)}, "a symbol whose name"),
+    ],
+)
+def test_a_small_file_cannot_ask_for_much_work(bomb, message):
+    library = _bomb(**bomb)
+    started = time.monotonic()
+    with pytest.raises(ToolchainError, match=message):
+        load_image(library)
+    assert time.monotonic() - started < 5

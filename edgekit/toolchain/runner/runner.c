@@ -10,7 +10,8 @@ enum { RLIMIT_CORE = 4 };
 enum { PROT_READ = 1, PROT_WRITE = 2, MAP_PRIVATE = 2, MAP_FIXED = 16, MAP_ANONYMOUS = 32 };
 
 typedef uintptr_t word;
-typedef word (*function)(word, word, word, word, word, word, word, word);
+typedef word (*function)(word, word, word, word, word, word, word, word, word, word, word, word, word, word, word,
+                         word);
 
 #if defined(__aarch64__)
 enum { SYS_READ = 63, SYS_WRITE = 64, SYS_EXIT = 93, SYS_MMAP = 222, SYS_MPROTECT = 226, SYS_PRLIMIT = 261 };
@@ -69,14 +70,15 @@ static void reply(uint64_t status, uint64_t value, const void *payload, word siz
 }
 
 static word call(word at, word count) {
-    uint64_t a[8];
+    uint64_t a[16];
     int i;
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < 16; i++) {
         a[i] = 0;
     }
     transfer(SYS_READ, (word)a, 8 * count);
     return ((function)at)((word)a[0], (word)a[1], (word)a[2], (word)a[3], (word)a[4], (word)a[5], (word)a[6],
-                          (word)a[7]);
+                          (word)a[7], (word)a[8], (word)a[9], (word)a[10], (word)a[11], (word)a[12], (word)a[13],
+                          (word)a[14], (word)a[15]);
 }
 
 __attribute__((noreturn, used)) static void serve(void) {
