@@ -29,6 +29,9 @@ def route(routing: str, inputs: int, branches: int, synapses: int) -> tuple[Tens
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool)
     connected = torch.ones(count, dtype=torch.bool)
     if routing == "tile":
+        if count < inputs:
+            cause = f"{branches} branches of {synapses} synapses leave {inputs - count} of {inputs} inputs unread"
+            raise ModelError("elm routing", cause, f"give at least {inputs} synapses in all")
         return torch.as_tensor(np.arange(count) % inputs), connected
     if routing == "random":
         return torch.randint(inputs, (count,)), connected

@@ -40,7 +40,7 @@ def _picked(graph: Rewriter, name: str) -> _Picked:
         )
         return _Picked(inner.source, index, factor, inner.work + (GATHERED if op.kind == "gather" else 0.0))
     if op is not None and op.kind in FACTORS and (factor := _factor(graph, op)) is not None:
-        at = 1 if graph.tensor(op.inputs[0]).is_const else 0
+        at = 1 if op.kind == "mul" and graph.tensor(op.inputs[0]).is_const else 0
         inner = _picked(graph, op.inputs[at])
         index = np.broadcast_to(inner.index, shape)
         every = np.broadcast_to(factor * inner.factor, shape)

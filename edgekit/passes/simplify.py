@@ -55,9 +55,12 @@ def _add_below_views(graph: Rewriter, op: Op) -> Names | None:
     """reshape(a) + reshape(b) is reshape(a + b), so that the sum meets the linears that made a and b."""
     views = [graph.producer(name, "reshape") for name in op.inputs] if op.kind == "add" else []
     inner = [view.inputs[0] for view in views if view is not None]
+    result = graph.tensor(op.outputs[0])
     if len(inner) != 2 or graph.tensor(inner[0]).shape != graph.tensor(inner[1]).shape:
         return None
-    return (graph.emit("reshape", graph.emit("add", *inner), shape=graph.tensor(op.outputs[0]).shape),)
+    if graph.tensor(inner[0]).size != result.size:  # a column and a row
+        return None
+    return (graph.emit("reshape", graph.emit("add", *inner), shape=result.shape),)
 
 
 def _sum_of_one(graph: Rewriter, op: Op) -> Names | None:
@@ -105,9 +108,9 @@ def _linear_of_spikes(graph: Rewriter, op: Op) -> Names | None:
 
 def _outer_with_constant(graph: Rewriter, op: Op) -> Names | None:
     """x[…, 1] times a constant vector is a linear with one input."""
-    if op.kind not in ("mul", "where"):
-        return None
     shape = graph.tensor(op.outputs[0]).shape
+    if op.kind not in ("mul", "where") or shape == ():
+        return None
     if op.kind == "where":  # what _spike_arithmetic made of cast(s) · b
         x, b, zero = op.inputs
         if (z := graph.data(zero)) is None or z.any():

@@ -119,6 +119,21 @@ def test_neighbouring_inputs_need_no_choice_to_be_a_branch():
     same(before, after)
 
 
+def test_a_quotient_of_constants_that_nobody_has_folded_keeps_its_value():
+    before = read("""
+        graph g
+        const %c float32[2] = [1.0, 2.0]
+        const %d float32[2] = [4.0, 5.0]
+        entry step
+          in %x float32[2]
+          %q float32[2] = div %c %d
+          %s float32[] = sum %q {"axis": 0}
+          %y float32[2] = mul %x %s
+          out %y
+    """)
+    same(before, sums_as_linear(before))
+
+
 STAYS = {
     "a sum of the input itself": """
         graph g

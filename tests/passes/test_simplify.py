@@ -219,6 +219,52 @@ SIMPLIFY = {
           out %y
         """,
     ),
+    "a column and a row are more than their elements": (
+        """
+        graph g
+        const %w float32[2,2] = [1.0, 2.0, 3.0, 4.0]
+        entry step
+          in %x float32[2]
+          in %z float32[2]
+          %a float32[2,1] = reshape %x {"shape": [2, 1]}
+          %b float32[1,2] = reshape %z {"shape": [1, 2]}
+          %s float32[2,2] = add %a %b
+          %y float32[2,2] = linear %s %w
+          out %y
+        """,
+        """
+        graph g
+        const %w float32[2,2] = [1.0, 2.0, 3.0, 4.0]
+        entry step
+          in %x float32[2]
+          in %z float32[2]
+          %a float32[2,1] = reshape %x {"shape": [2, 1]}
+          %b float32[1,2] = reshape %z {"shape": [1, 2]}
+          %s float32[2,2] = add %a %b
+          %y float32[2,2] = linear %s %w
+          out %y
+        """,
+    ),
+    "a product of single numbers": (
+        """
+        graph g
+        const %c float32[] = [2.0]
+        entry step
+          in %x float32[2]
+          %a float32[] = sum %x {"axis": 0}
+          %y float32[] = mul %a %c
+          out %y
+        """,
+        """
+        graph g
+        const %c float32[] = [2.0]
+        entry step
+          in %x float32[2]
+          %a float32[] = sum %x {"axis": 0}
+          %y float32[] = mul %a %c
+          out %y
+        """,
+    ),
     "a connection without weights is none": (
         """
         graph g

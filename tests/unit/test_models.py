@@ -209,6 +209,7 @@ def test_config_rebuilds_the_module(family: str) -> None:
         ("elm", {"inputs": 6, "outputs": 2, "activation": "tanh"}, ["tanh", "relu, silu"]),
         ("elm", {"inputs": 6, "outputs": 2, "branches": 4}, ["4 branches of 1 synapses", "6 inputs", "tile"]),
         ("elm", {"inputs": 9, "outputs": 2, "branches": 4, "synapses": 2, "routing": "neuronio"}, ["at least 3"]),
+        ("elm", {"inputs": 9, "outputs": 2, "branches": 4, "synapses": 2, "routing": "tile"}, ["1 of 9", "at least 9"]),
         ("elm", {"inputs": 6, "outputs": 2, "tau": [1.0, 2.0]}, ["2 values", "6 (branches)"]),
         ("elm", {"inputs": 6, "outputs": 2, "tau": -1.0}, ["elm tau", "-1.0"]),
         ("elm", {"inputs": 2, "outputs": 2, "tau": [1.0, "2"]}, ["elm tau", "'2'"]),
