@@ -6,7 +6,7 @@ import dataclasses
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from types import ModuleType
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit._version import __version__
-from edgekit.artifact import Artifact, check_meta, describe_io
+from edgekit.artifact import Artifact, check_io, check_meta, describe_io
 from edgekit.backends.c import SUPPORTED, kernel_files
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.errors import CapacityError, DataError, UsageError
@@ -27,10 +27,12 @@ from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.legalize import legalize
 from edgekit.passes.normalise import prepend_normalisation
 from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
+from edgekit.reference import growing_states
 from edgekit.runtime import program_stream
 from edgekit.runtime.build import Program, build_program
 from edgekit.runtime.selftest import SelfTestReport, make_selftest, replay_selftest
 from edgekit.target import Target, load_target
+from edgekit.verify import Rounding, rounding_effect
 
 if TYPE_CHECKING:
     from edgekit.frontends import Imported
@@ -57,13 +59,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A finished conversion: the artifact, and what was found out on the way."""
+    """A finished conversion: the artifact, and what was found out on the way; `notes` are for whoever uses it."""
 
     artifact: Artifact
     imported: Imported
     program: Program
     selftest: SelfTestReport
     activity: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def convert(
@@ -119,13 +122,14 @@ def convert_imported(
     """The rest of the way, for a graph that a front end has imported and replayed."""
     target = load_target(options.target)
     imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
-    meta = dict(io if io is not None else imported.io or {})
-    check_meta(meta)
+    meta = check_meta(io if io is not None else imported.io or {})
+    check_io(imported.graph, meta)  # before the work
     progress("optimise")
     graph = run_passes(_normalised(imported.graph, meta), OPTIMISE)
     if options.learn is not None:
         graph = RULES[options.learn](graph, options.learning_rate)
-    graph = PRECISIONS[options.precision](graph)
+    exact, graph = graph, PRECISIONS[options.precision](graph)
+    rounded = graph
     graph = run_passes(legalize(graph, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = _stimulus(graph, meta, options.calib)
     activity = measure_activity(graph, stimulus, typical=options.calib is not None)
@@ -134,14 +138,36 @@ def convert_imported(
     program = build_program(graph, target, compiler=options.compiler)
     _check_capacity(target, program)
     progress("prove")
-    selftest = make_selftest(graph, {n: a[:8, :SELFTEST_STEPS] for n, a in stimulus.items()})
+    few = {n: a[:8, :SELFTEST_STEPS] for n, a in stimulus.items()}
+    rounding = None if rounded is exact else rounding_effect(exact, rounded, few)
+    notes = _notes(imported, exact, options, rounding)
+    selftest = make_selftest(graph, few)
     report = replay_selftest(graph, selftest, program_stream(graph, program, target))
     progress("pack")
     manifest = _manifest(
-        imported=imported, graph=graph, meta=meta, options=options, target=target, program=program, report=report
+        imported=imported,
+        graph=graph,
+        meta=meta,
+        options=options,
+        target=target,
+        program=program,
+        report=report,
+        rounding=rounding,
+        notes=notes,
     )
     artifact = Artifact.build(manifest, graph, selftest, _members(graph, program))
-    return Conversion(artifact, imported, program, report, activity)
+    return Conversion(artifact, imported, program, report, activity, notes)
+
+
+def _notes(imported: Imported, exact: Graph, options: Options, rounding: Rounding | None) -> tuple[str, ...]:
+    """What a user should know of a program that is right: that its states diverge, and what it lost to rounding."""
+    hint = "; a larger theta for its order, or zoh, makes an LMU stable" if imported.family == "lmu" else ""
+    notes = [*imported.notes, *(f"{growth}{hint}" for growth in growing_states(exact))]
+    if rounding is not None:
+        where = "the calibration windows" if options.calib is not None else "noise"
+        judge = "edgekit verify with labelled data tells what that means for decisions"
+        notes.append(f"{options.precision} changes {rounding} on {where}; {judge}")
+    return tuple(notes)
 
 
 @dataclass(frozen=True)
@@ -270,8 +296,9 @@ def _manifest(
     target: Target,
     program: Program,
     report: SelfTestReport,
+    rounding: Rounding | None,
+    notes: Sequence[str],
 ) -> dict[str, Any]:
-    weights = sum(t.stored_bytes for t in graph.consts.values())
     manifest: dict[str, Any] = {
         "schema_version": 1,
         "edgekit": __version__,
@@ -286,7 +313,7 @@ def _manifest(
             "ram_bytes": program.struct_bytes,
             "state_bytes": program.plan.state_bytes,
             "arena_bytes": program.plan.arena_bytes,
-            "weights_bytes": weights,
+            "weights_bytes": program.constant_bytes,
         },
         "program": {
             "arch": target.arch,
@@ -308,6 +335,11 @@ def _manifest(
         },
         "provenance": {"python": platform.python_version(), **imported.provenance},
     }
+    if rounding is not None:
+        changed = {"rounding_worst_change": rounding.worst, "rounding_spikes_changed": rounding.spikes}
+        manifest["verification"] |= {key: value for key, value in changed.items() if value is not None}
+    if notes:
+        manifest["notes"] = list(notes)
     if imported.family:
         manifest["family"] = imported.family
     if imported.assumed:

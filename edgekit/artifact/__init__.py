@@ -1,7 +1,7 @@
 """The one file on disk: write it, read it with nothing taken on faith, validate its manifest, trust it."""
 
 from edgekit.artifact.bundle import Artifact, SelfTest
-from edgekit.artifact.describe import check_meta, describe_io
+from edgekit.artifact.describe import check_io, check_meta, describe_io
 from edgekit.artifact.layout import GRAPH, MANIFEST, SELFTEST, WEIGHTS
 from edgekit.artifact.read import ArtifactFile, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_json, parse_object
@@ -19,6 +19,7 @@ __all__ = [
     "Artifact",
     "ArtifactFile",
     "SelfTest",
+    "check_io",
     "check_meta",
     "describe_io",
     "dump_json",

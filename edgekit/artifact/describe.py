@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from edgekit.artifact.schema import choice, count, list_of, optional, record
+from edgekit.artifact.validate import DECISIONS, LAYOUTS, NAME, PORT_FACTS, io_faults
 from edgekit.errors import ModelError
 from edgekit.ir import Graph
 
-KNOWN = {
-    "": ("input", "decision", "classes"),
-    "input": ("name", "channels", "unit", "rate_hz", "offset", "scale", "window", "stride", "layout"),
+_INPUT = {
+    "name": NAME,
+    **PORT_FACTS,
+    "window": count(1),
+    "stride": count(1),
+    "layout": choice(*LAYOUTS),
 }
-PORT_KEYS = ("unit", "rate_hz", "channels", "offset", "scale")
+_META = {"input": record({}, {key: optional(check) for key, check in _INPUT.items()})}
+_META |= {"decision": choice(*DECISIONS), "classes": list_of(NAME)}
+_CHECK = record({}, {key: optional(check) for key, check in _META.items()})
 
 
-def check_meta(meta: Mapping[str, Any]) -> None:
-    """Refuse unknown keys in what a model file says of its input and decision; ModelError lists the known ones."""
-    for where, section in (("", meta), ("input", meta.get("input") or {})):
-        for key in section:
-            if key not in KNOWN[where]:
-                raise ModelError(f"io key {key!r}", "is not known", f"known are {', '.join(KNOWN[where])}")
+def check_meta(meta: object) -> dict[str, Any]:
+    """What a model file says of its input and decision, as plain data; ModelError lists everything wrong with it."""
+    try:
+        plain = json.loads(json.dumps(meta, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError("io", f"is not plain JSON data ({error})", "use lists, numbers and strings") from error
+    faults = _CHECK(plain, "io")
+    unknown = any("not a known key" in fault for fault in faults)
+    _refuse(faults, f"known are {', '.join(_META)}; of input {', '.join(_INPUT)}" if unknown else "")
+    return dict(plain)
+
+
+def check_io(graph: Graph, meta: Mapping[str, Any]) -> None:
+    """Refuse checked `meta` that does not fit a graph: channels that do not divide its input, too few classes."""
+    _refuse(io_faults(describe_io(graph, meta)))
+
+
+def _refuse(faults: list[str], remedy: str = "") -> None:
+    if len(faults) == 1:
+        raise ModelError("io", faults[0], remedy)
+    if faults:
+        raise ModelError("io", f"{len(faults)} faults", remedy, items=faults)
 
 
 def describe_io(graph: Graph, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +55,7 @@ def describe_io(graph: Graph, meta: Mapping[str, Any]) -> dict[str, Any]:
         tensor = graph.tensors[name]
         return {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype.name, **extra}
 
-    first = {key: spec[key] for key in PORT_KEYS if spec.get(key) is not None}
+    first = {key: spec[key] for key in PORT_FACTS if spec.get(key) is not None}
     io: dict[str, Any] = {
         "inputs": [port(n, **(first if at == 0 else {})) for at, n in enumerate(step.inputs)],
         "outputs": [port(n) for n in step.outputs],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -28,38 +29,38 @@ LAYOUTS = ("sequence", "flattened")
 MAX_FAULTS = 12
 
 _SHA256 = text(r"[0-9a-f]{64}")
-_NAME = text(r"[ -~]{1,200}")
+NAME = text(r"[ -~]{1,200}")
 _SHAPE = list_of(count(1, 2**24), maximum=8)
 _DTYPE = text(r"(spike|int4|int8|int16|int32|float16|float32)")
 
+PORT_FACTS: Mapping[str, Check] = {  # what may be known of an input
+    "unit": NAME,  # of the raw values, before normalisation
+    "rate_hz": number(positive=True),
+    "channels": list_of(NAME),
+    "offset": list_of(number()),  # normalised = (raw - offset) * scale, per channel
+    "scale": list_of(number(positive=True)),
+}
 _INPUT = record(
-    {"name": _NAME, "shape": _SHAPE, "dtype": _DTYPE},
-    {
-        "unit": optional(_NAME),  # of the raw values, before normalisation
-        "rate_hz": optional(number(positive=True)),
-        "channels": optional(list_of(_NAME)),
-        "offset": optional(list_of(number())),  # normalised = (raw - offset) * scale, per channel
-        "scale": optional(list_of(number(positive=True))),
-    },
+    {"name": NAME, "shape": _SHAPE, "dtype": _DTYPE}, {key: optional(check) for key, check in PORT_FACTS.items()}
 )
-_OUTPUT = record({"name": _NAME, "shape": _SHAPE, "dtype": _DTYPE}, {"meaning": optional(_NAME)})
+_OUTPUT = record({"name": NAME, "shape": _SHAPE, "dtype": _DTYPE}, {"meaning": optional(NAME)})
 _IO = record(
     {"inputs": list_of(_INPUT), "outputs": list_of(_OUTPUT)},
     {
         "dt": optional(number(positive=True)),  # seconds per step
-        "discretisation": optional(_NAME),
+        "discretisation": optional(NAME),
         "window": optional(record({"length": count(1), "stride": count(1), "layout": choice(*LAYOUTS)})),
         "decision": optional(choice(*DECISIONS)),
-        "classes": optional(list_of(_NAME)),
+        "classes": optional(list_of(NAME)),
     },
 )
 _PROGRAM = record(
-    {"arch": _NAME, "cpu": _NAME, "simd": _NAME, "compiler": _NAME},
-    {"library": optional(_NAME), "flags": list_of(_NAME)},
+    {"arch": NAME, "cpu": NAME, "simd": NAME, "compiler": NAME},
+    {"library": optional(NAME), "flags": list_of(NAME)},
 )
-_KERNEL = record({"entry": text(IDENTIFIER), "op": _NAME, "kernel": _NAME})
-_ENTRY = record({"inputs": list_of(_NAME), "outputs": list_of(_NAME)})
-_SIZES = record(
+_KERNEL = record({"entry": text(IDENTIFIER), "op": NAME, "kernel": NAME})
+_ENTRY = record({"inputs": list_of(NAME), "outputs": list_of(NAME)})
+_SIZES = record(  # weights as the program stores them: padded, of sparse ones with their indices
     {"flash_bytes": count(), "ram_bytes": count(), "state_bytes": count()},
     {"struct_bytes": count(), "arena_bytes": count(), "weights_bytes": count(), "text_bytes": count()},
 )
@@ -67,7 +68,7 @@ _SIZES = record(
 MANIFEST_SCHEMA: Check = record(
     {
         "schema_version": choice(SCHEMA_VERSION),
-        "edgekit": _NAME,  # version of the producer
+        "edgekit": NAME,  # version of the producer
         "name": text(IDENTIFIER),
         "target": text(r"[a-z0-9-]{1,64}"),
         "precision": choice(*PRECISIONS),
@@ -79,8 +80,9 @@ MANIFEST_SCHEMA: Check = record(
         "members": table_of(record({"bytes": count(), "sha256": _SHA256})),
     },
     {
-        "family": optional(_NAME),
+        "family": optional(NAME),
         "assumed": table_of(scalar),
+        "notes": list_of(text(), maximum=64),
         "program": optional(_PROGRAM),
         "kernels": list_of(_KERNEL),
         "verification": table_of(scalar),
@@ -116,9 +118,7 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
     for side in ("inputs", "outputs"):
         if [port["name"] for port in io[side]] != entries["step"][side]:
             faults.append(f"io.{side} and entries.step.{side} name different tensors")
-    for port in io["inputs"]:
-        faults += _normalisation_faults(port)
-    faults += _window_faults(io)
+    faults += io_faults(io)
     program = manifest.get("program") or {}
     library = program.get("library")
     if library is not None and library not in members:
@@ -129,6 +129,11 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
         if row["entry"] not in entries
     ]
     return faults
+
+
+def io_faults(io: Mapping[str, Any]) -> list[str]:
+    """What does not fit together in an `io` section of the right form."""
+    return [fault for port in io["inputs"] for fault in _normalisation_faults(port)] + _window_faults(io)
 
 
 def _normalisation_faults(port: dict[str, Any]) -> list[str]:
@@ -147,7 +152,7 @@ def _normalisation_faults(port: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _window_faults(io: dict[str, Any]) -> list[str]:
+def _window_faults(io: Mapping[str, Any]) -> list[str]:
     faults = []
     window, classes = io.get("window"), io.get("classes")
     if window and window["layout"] == "flattened" and prod(io["inputs"][0]["shape"]) % window["length"]:

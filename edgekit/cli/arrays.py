@@ -72,13 +72,22 @@ def read_data(path: Path) -> Data:
         raise DataError(str(path), f"holds no samples (shape {x.shape})")
     if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x)):
         raise DataError(str(path), f"labels y {y.dtype}{y.shape} do not fit x {x.shape}", "one integer per sample")
-    return Data(x.astype(np.float32, copy=False), y)
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes Inf, which the program refuses
+        return Data(x.astype(np.float32, copy=False), y)
 
 
 def check_labels(path: Path, y: Array | None, classes: int) -> None:
     """DataError when a label is not the index of a class."""
     if y is not None and (y.min() < 0 or y.max() >= classes):
         raise DataError(str(path), f"has labels from {y.min()} to {y.max()}, the artifact has {classes} classes")
+
+
+def check_output(path: Path) -> None:
+    """DataError when a file cannot be written there, before the work for it is done."""
+    if not path.parent.is_dir():
+        raise DataError(str(path), "its folder does not exist")
+    if path.is_dir():
+        raise DataError(str(path), "is a folder", "name a file in it")
 
 
 def write_array(path: Path, array: Array) -> None:

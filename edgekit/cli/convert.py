@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edgekit.cli.arrays import read_data
+from edgekit.cli.arrays import check_output, read_data
+from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
-from edgekit.errors import DataError, UsageError
+from edgekit.errors import UsageError
 
 
 def convert(
@@ -20,7 +21,9 @@ def convert(
         Path, typer.Argument(help="A file of edgekit.save, or a state_dict: .pt .pth .ckpt .safetensors .npz")
     ],
     target: Annotated[str, typer.Option(help="Device to build for; see `edgekit targets`.")] = "host",
-    precision: Annotated[str, typer.Option(help="fp32, or w8: int8 weights per output channel.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, or w8: int8 weights per output channel, float arithmetic.")
+    ] = "fp32",
     calib: Annotated[
         Path | None, typer.Option(help="Windows in raw units (.npy, .npz): spike rates are measured on them.")
     ] = None,
@@ -44,8 +47,7 @@ def convert(
     from edgekit.convert import Options, convert_file
 
     path = output or Path(f"{model.stem}.{target}.edge")
-    if not path.parent.is_dir():
-        raise DataError(str(path), "its folder does not exist")
+    check_output(path)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
     windows = None if calib is None else read_data(calib).x
@@ -61,17 +63,18 @@ def convert(
     sizes = {"artifact_bytes": path.stat().st_size, **manifest["sizes"]}
 
     def human(console: Console) -> None:
-        console.print(f"[bold]{path}[/bold]  {manifest['name']} for {manifest['target']}, {precision}")
+        console.print(f"{path}: {manifest['name']} for {manifest['target']}, {precision}", style="bold")
         rows = table("", "", right=(1,))
         rows.show_header = False
         rows.add_row("artifact", kilobytes(sizes["artifact_bytes"]))
         rows.add_row("flash (code and weights)", kilobytes(sizes["flash_bytes"]))
-        rows.add_row("weights", kilobytes(sizes["weights_bytes"]))
+        rows.add_row("of which weights, as stored", kilobytes(sizes["weights_bytes"]))
         rows.add_row("RAM (states and arena)", kilobytes(sizes["ram_bytes"]))
         console.print(rows)
+        spikes = f", {report.spikes_differing} of {report.spikes_compared} spikes differ" * bool(report.spikes_compared)
         console.print(
             f"replay of the original: {report.steps} steps x {report.batch} streams, worst error "
-            f"{report.worst_error:.2g}, {report.spikes_differing} of {report.spikes_compared} spikes differ"
+            f"{report.worst_error:.2g}{spikes}"
         )
         console.print(
             f"self-test on {done.selftest.engine}: {done.selftest.steps} steps, "
@@ -79,10 +82,10 @@ def convert(
         )
         for key, value in done.imported.assumed.items():
             console.print(f"assumed: {key} = {value}")
-        for note in done.imported.notes:
+        for note in done.notes:
             console.print(f"note: {note}")
         if verbose:
-            _print_kernels(console, manifest["kernels"])
+            console.print(op_table(manifest["kernels"], done.artifact.graph))
             for name, rate in done.activity.items():
                 console.print(f"activity of {name}: {rate:.1%}")
         else:
@@ -100,13 +103,7 @@ def convert(
         "kernels": manifest["kernels"],
         "verification": manifest["verification"],
         "assumed": manifest.get("assumed", {}),
+        "notes": list(done.notes),
         "activity": dict(done.activity),
     }
     out.answer(document, human)
-
-
-def _print_kernels(console: Console, kernels: list[dict[str, str]]) -> None:
-    rows = table("entry", "op", "kernel")
-    for row in kernels:
-        rows.add_row(row["entry"], row["op"], row["kernel"])
-    console.print(rows)

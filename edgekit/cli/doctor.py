@@ -7,7 +7,8 @@ import dataclasses
 import typer
 from rich.console import Console
 
-from edgekit.cli.output import ANSWER_IS_NO, JsonOption, Output, table
+from edgekit.cli.exits import ANSWER_IS_NO
+from edgekit.cli.output import JsonOption, Output, table
 
 
 def doctor(json: JsonOption = False) -> None:

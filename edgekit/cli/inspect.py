@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from edgekit.cli.output import JsonOption, Output, kilobytes, table
+from edgekit.cli.ops import op_table
+from edgekit.cli.output import JsonOption, Output, kilobytes
 
 
 def inspect(
@@ -52,31 +53,23 @@ def inspect(
 
     def human(console: Console) -> None:
         trusted = "trusted" if document["trusted"] else "not trusted"
-        console.print(f"[bold]{manifest['name']}[/bold]  {manifest['precision']} for {manifest['target']}, {trusted}")
+        console.print(f"{manifest['name']}: {manifest['precision']} for {manifest['target']}, {trusted}", style="bold")
         _print_io(console, manifest)
         sizes = manifest["sizes"]
         console.print(
-            f"flash {kilobytes(sizes['flash_bytes'])}, weights {kilobytes(sizes['weights_bytes'])}, "
+            f"flash {kilobytes(sizes['flash_bytes'])}, of which weights {kilobytes(sizes['weights_bytes'])}; "
             f"RAM {kilobytes(sizes['ram_bytes'])} (states {kilobytes(sizes['state_bytes'])})"
         )
         _print_states(console, opened.graph)
-        rows = table("entry", "op", "kernel")
-        for row in manifest.get("kernels", []):
-            rows.add_row(row["entry"], row["op"], row["kernel"])
-        console.print(rows)
+        console.print(op_table(manifest.get("kernels", []), opened.graph, costs))
+        if costs is not None:
+            console.print(f"mean of {costs.steps} self-test steps on {costs.core} (emulated, exact counts)")
         for key, value in manifest.get("assumed", {}).items():
             console.print(f"assumed: {key} = {value}")
+        for note in manifest.get("notes", []):
+            console.print(f"note: {note}")
         if graph:
-            console.print(document["graph"], markup=False)
-        if costs is not None:
-            shown = table("op", "kernel", "instructions", "share", right=(2, 3))
-            for line in costs.ops:
-                shown.add_row(
-                    line.op, line.kernel, f"{line.instructions:,.0f}", f"{line.instructions / costs.total:.1%}"
-                )
-            shown.add_row("step, all", "", f"{costs.total:,.0f}", "100.0%")
-            console.print(shown)
-            console.print(f"mean of {costs.steps} self-test steps on {costs.core} (emulated, exact counts)")
+            console.print(document["graph"])
         if replayed is not None:
             console.print(
                 f"self-test on {replayed.engine}: {replayed.steps} steps, worst error {replayed.worst_error:.2g}"
@@ -93,7 +86,7 @@ def _print_io(console: Console, manifest: dict[str, Any]) -> None:
             facts += [str(port["unit"])] if port.get("unit") else []
             facts += [f"{port['rate_hz']:g} Hz"] if port.get("rate_hz") else []
             facts += ["normalised in the program"] if port.get("scale") else []
-            console.print(f"{side[:-1]} {port['name']}: {', '.join(facts)}", markup=False)
+            console.print(f"{side[:-1]} {port['name']}: {', '.join(facts)}")
     if io.get("window"):
         window = io["window"]
         console.print(f"window: {window['length']} steps, stride {window['stride']}, {window['layout']}")
@@ -104,4 +97,4 @@ def _print_io(console: Console, manifest: dict[str, Any]) -> None:
 def _print_states(console: Console, graph: Any) -> None:
     for state in graph.states:
         tensor = graph.tensors[state.tensor]
-        console.print(f"state {state.tensor}: {tensor.dtype}{list(tensor.shape)}, {state.reset}", markup=False)
+        console.print(f"state {state.tensor}: {tensor.dtype}{list(tensor.shape)}, {state.reset}")

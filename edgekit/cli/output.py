@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-SCHEMA_VERSION = 1
-OK, ANSWER_IS_NO, BAD_INPUT = 0, 1, 2
+from edgekit.cli.exits import SCHEMA_VERSION
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -28,12 +28,13 @@ class Output:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json, self.quiet = as_json, quiet
         width = None if sys.stdout.isatty() else 140  # a file or a pipe has no width to fit
-        self.console = Console(highlight=False, width=width, soft_wrap=True)
+        # no markup: names of files, classes and ops may hold brackets
+        self.console = Console(highlight=False, markup=False, width=width, soft_wrap=True)
 
     def answer(self, document: Mapping[str, Any], human: Callable[[Console], None]) -> None:
-        """Give the answer of a verb."""
+        """Give the answer of a verb; in JSON, which has no others, numbers that are not finite become null."""
         if self.as_json:
-            print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1, default=str))
+            print(json.dumps(_finite({"schema_version": SCHEMA_VERSION, **document}), indent=1, default=str))
         elif not self.quiet:
             human(self.console)
 
@@ -45,6 +46,15 @@ class Output:
         with Progress(*columns, console=Console(stderr=True), transient=True, disable=bare) as progress:
             task = progress.add_task("start", total=None)
             yield lambda stage: progress.update(task, description=stage)
+
+
+def _finite(value: Any) -> Any:
+    """The same document without NaN and Inf."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(*columns: str, title: str | None = None, right: tuple[int, ...] = ()) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from edgekit.cli.arrays import check_labels, read_data, write_array
+from edgekit.cli.arrays import check_labels, check_output, read_data, write_array
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import DataError, UsageError
 
@@ -51,6 +51,8 @@ def run(
 
     if raw:
         raise UsageError("--raw", f"{artifact} is a float program: it has no stored integers", "leave --raw out")
+    if output is not None:
+        check_output(output)
     session = load(artifact, engine=engine_of(on, engine))
     data = read_data(input_file)
     step = session.artifact.graph.entries["step"]
@@ -69,6 +71,7 @@ def run(
         outputs = session.run(data.x)
     seconds = time.perf_counter() - started
     steps = int(np.prod(outputs.shape[: outputs.ndim - len(session.output_shapes[0])]))
+    overflow = _first_overflow(outputs, len(session.output_shapes[0]))
     classes = session.decide(outputs) if decide or data.y is not None else None
     if output is not None:
         write_array(output, np.asarray(classes) if decide else outputs)
@@ -82,6 +85,8 @@ def run(
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
         console.print(f"input {data.x.shape} -> output {outputs.shape} float32, {steps:,} steps in {seconds:.2f} s")
+        if overflow is not None:
+            console.print(f"warning: outputs are NaN or Inf from {overflow} on: the program has overflowed")
         if instructions is not None:
             console.print(f"instructions: {instructions:,}, {instructions / steps:,.0f} per step (emulated, exact)")
         if decide and output is None and classes is not None:
@@ -101,9 +106,16 @@ def run(
         "steps": steps,
         "seconds": round(seconds, 4),
         "instructions": instructions,
+        "overflow_at": overflow,
         "accuracy": correct,
         "output": None if output is None else str(output),
     }
     if decide and output is None and classes is not None:
         document["decisions"] = np.atleast_1d(classes).tolist()
     out.answer(document, human)
+
+
+def _first_overflow(outputs: np.ndarray, axes: int) -> list[int] | None:
+    """The first step, [t] or [n, t], whose outputs (of `axes` axes) are not all finite."""
+    wrong = np.argwhere(~np.isfinite(outputs))
+    return [int(at) for at in wrong[0][: outputs.ndim - axes]] if len(wrong) else None

@@ -50,9 +50,9 @@ def _show(console: Console, target: Target) -> None:
     for key, value in fields.items():
         rows.add_row(key, _readable(key, value))
     console.print(rows)
-    console.print("\n[bold]sources[/bold]")
+    console.print("\nsources", style="bold")
     for key, source in sources.items():
-        console.print(f"{key}: {source}", markup=False)
+        console.print(f"{key}: {source}")
 
 
 def _readable(key: str, value: object) -> str:

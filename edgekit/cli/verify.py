@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from edgekit.cli.arrays import check_labels, read_data
-from edgekit.cli.output import ANSWER_IS_NO, JsonOption, Output, QuietOption, table
+from edgekit.cli.exits import ANSWER_IS_NO
+from edgekit.cli.output import JsonOption, Output, QuietOption, table
 from edgekit.cli.run import engine_of
+
+if TYPE_CHECKING:
+    from edgekit.verify import LayerReport
 
 SHOWN = 10
 NOISE_WINDOWS, NOISE_STEPS = 32, 50
@@ -59,18 +65,19 @@ def verify(
         console.print(
             f"{report.windows} {what} x {report.steps} steps, {report.precision}, on {report.engine}", markup=False
         )
-        rows = table("layer", "dtype", "worst", "isolated", "first divergence", "windows", "over time", "from")
-        for r in report.layers:
-            first = "-" if r.step is None else f"step {r.step}, window {r.window}"
-            worst, isolated = f"{r.worst:.2g}", f"{r.isolated:.2g}"
-            rows.add_row(r.name, r.kind, worst, isolated, first, str(r.windows), sparkline(r.by_step), r.source)
-        console.print(rows)
+        console.print(_layer_table(report.layers))
+        if report.unmatched_states:
+            names = ", ".join(report.unmatched_states)
+            console.print(f"isolated errors are not available: the original has no state like {names}")
         console.print(
-            f"worst output error {report.worst_output_error:.3g}; "
+            f"worst output error of the program {report.worst_output_error:.3g}; "
             f"{report.windows_differing} of {report.windows} windows have an output beyond the tolerance"
         )
         for d in report.divergences[:SHOWN]:
-            console.print(f"  window {d.window}: first differs at step {d.step}, float64 margin {d.margin:.2g}")
+            cause = "no threshold explains it"
+            if d.margin is not None:
+                cause = f"first differs at step {d.step}, float64 margin {d.margin:.2g}"
+            console.print(f"  window {d.window}: {cause}")
         if report.agreement is not None:
             console.print(f"decisions equal on {100 * report.agreement:.2f} % of windows")
         if report.accuracy_before is not None and report.accuracy_after is not None:
@@ -83,7 +90,21 @@ def verify(
         raise typer.Exit(ANSWER_IS_NO)
 
 
-def sparkline(errors: list[float], width: int = 24) -> str:
+def _layer_table(layers: Sequence[LayerReport]) -> Table:
+    """Errors in the reference interpreter: relative to the larger of 1 and the original's value; of spikes 0 or 1."""
+    columns = "layer", "dtype", "worst", "isolated", "first step", "window", "windows", "over time", "module"
+    rows = table(*columns, right=(2, 3, 4, 5, 6))
+    for r in layers:
+        isolated = "n/a" if r.isolated is None else f"{r.isolated:.2g}"
+        first = ("-", "-") if r.step is None else (str(r.step), str(r.window))
+        name = r.name.removeprefix("step.")
+        rows.add_row(
+            name, r.kind, f"{r.worst:.2g}", isolated, *first, str(r.windows), sparkline(r.by_step), r.source or "-"
+        )
+    return rows
+
+
+def sparkline(errors: Sequence[float], width: int = 16) -> str:
     """Errors over the steps as a row of bars: logarithmic, from 1e-8 (lowest) to 1 (highest), a dot for no error."""
     chunks = np.array_split(np.asarray(errors), min(width, len(errors)))
     bars = ""

@@ -61,6 +61,7 @@ def quantize_weights_int8(graph: Graph) -> Graph:
             scale = channel_scales(tensor.data)
             quant = QuantParams(scale, np.zeros(scale.size, np.int32), 0, -127, 127)
             done[tensor.name] = rewriter.const(f"{tensor.name}.int8", quant.quantize(tensor.data), INT8, quant)
-        return (rewriter.emit("linear", op.inputs[0], done[tensor.name], *op.inputs[2:], **op.attrs),)
+        rewriter.emit("linear", op.inputs[0], done[tensor.name], *op.inputs[2:], out=op.outputs[0], **op.attrs)
+        return op.outputs
 
     return rewrite(graph, rule)

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from edgekit.artifact import check_meta
 from edgekit.errors import DataError, ModelError, UnsupportedError, UsageError
 from edgekit.frontends.imported import Imported, import_module
 from edgekit.models import open_model, read_state_dict
@@ -62,7 +63,7 @@ def import_file(
         module, assumed = open_model(path, settings)
     else:
         raise UsageError("model", "there is no file and no factory", "give one of them")
-    io = getattr(module, "io", None)
+    io = check_meta(getattr(module, "io", None) or {})
     stem = name or (path.stem if path is not None else type(module).__name__.lower())
     imported = import_module(module, example, name=stem, dt=_dt(io))
     file = {} if path is None else {"file": path.name}
@@ -116,12 +117,9 @@ def _fill(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
         raise ModelError(str(path), "does not fit the module of the factory", items=faults[:20]) from error
 
 
-def _dt(io: Mapping[str, Any] | None) -> float | None:
-    """Seconds of one step where the io section tells: dt itself, or one over the rate of a model that eats samples."""
-    io = io or {}
+def _dt(io: Mapping[str, Any]) -> float | None:
+    """Seconds of one step where the io section tells: one over the rate of a model that eats samples."""
     spec = io.get("input") or {}
-    if io.get("dt") is not None:
-        return float(io["dt"])
     if spec.get("rate_hz") and spec.get("layout", "sequence") == "sequence":
         return 1.0 / float(spec["rate_hz"])
     return None

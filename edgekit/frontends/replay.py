@@ -15,7 +15,7 @@ from edgekit.frontends.calls import repeated
 from edgekit.frontends.discover import Discovered
 from edgekit.frontends.slots import clone, leaves
 from edgekit.ir import SPIKE, Graph
-from edgekit.reference import Interpreter
+from edgekit.reference import Interpreter, growing_states
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
@@ -30,6 +30,7 @@ SPIKE_MARGIN = 1e-5
 MAX_EXCUSED = 0.05
 """Share of the steps in which a sample may be excused that way; more is not rounding."""
 
+REMEDY = "a step must depend on its inputs and tensor states alone (no counters, no randomness)"
 COMPARISONS = ("gt", "ge", "lt", "le")
 
 
@@ -201,10 +202,12 @@ class _Run:
         name = next(n for n, error in errors.items() if (error[samples] > self._limit(n)).any())
         worst = errors[name][samples].max()
         how = f"{worst:.0f} spikes differ" if self._is_spike(name) else f"relative error {worst:.3g}"
+        unstable = [str(growth) for growth in growing_states(self.graph)]
         raise ReplayError(
             self.thing,
             f"the imported graph differs from it: {name}, step {step}: {how}",
-            "a step must depend on its inputs and tensor states alone (no counters, no randomness)",
+            "rounding errors grow with an unstable state" if unstable else REMEDY,
+            items=unstable,
         )
 
     def report(self) -> ReplayReport:

@@ -1,6 +1,16 @@
 """The numpy reference interpreter: the specification that every backend is held against."""
 
 from edgekit.reference.blob import BLOB_VERSION, pack_states, unpack_states, with_first_values
+from edgekit.reference.growth import Growth, growing_states
 from edgekit.reference.interpreter import Interpreter, Values
 
-__all__ = ["BLOB_VERSION", "Interpreter", "Values", "pack_states", "unpack_states", "with_first_values"]
+__all__ = [
+    "BLOB_VERSION",
+    "Growth",
+    "Interpreter",
+    "Values",
+    "growing_states",
+    "pack_states",
+    "unpack_states",
+    "with_first_values",
+]

@@ -15,7 +15,7 @@ from edgekit.toolchain import Emulator
 
 @dataclass(frozen=True)
 class OpCost:
-    """Mean instructions per step of one op; `kernel` is the function that ran."""
+    """Mean instructions per step of one op; `kernel` ran it, '' for taking inputs in and giving outputs out."""
 
     op: str
     kernel: str
@@ -24,15 +24,20 @@ class OpCost:
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Exact counts, emulated: mean over the steps of the self-test. `total` includes the calls themselves."""
+    """Exact counts, emulated: mean over the steps of the self-test. `total` is all ops and `calls`, what calls them."""
 
     core: str
     steps: int
     total: float
     ops: tuple[OpCost, ...]
 
+    @property
+    def calls(self) -> float:
+        """Instructions of the step function itself."""
+        return self.total - sum(op.instructions for op in self.ops)
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "grade": "emulated"}
+        return {**asdict(self), "calls": self.calls, "grade": "emulated"}
 
 
 def step_costs(artifact: Artifact) -> StepCosts:
@@ -60,7 +65,7 @@ def step_costs(artifact: Artifact) -> StepCosts:
         core = getattr(machine, "core", "")
     prefix_op = f"{prefix}_step_"
     ops = tuple(
-        OpCost(name := symbol.removeprefix(prefix_op), kernels.get(name, symbol), count / steps)
+        OpCost(name := symbol.removeprefix(prefix_op), kernels.get(name, ""), count / steps)
         for symbol, count in totals.items()
     )
     return StepCosts(str(core), steps, total / steps, ops)

@@ -28,11 +28,13 @@ class SelfTestReport:
 
 
 def relative_error(got: Array, expected: Array) -> float:
-    """The largest |got - expected| / max(1, |expected|)."""
+    """The largest |got - expected| / max(1, |expected|); infinite where either is not finite."""
     if got.size == 0:
         return 0.0
-    difference = np.abs(got.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected.astype(np.float64)))
-    return float(np.max(difference))
+    with np.errstate(invalid="ignore"):  # Inf - Inf
+        difference = np.abs(got.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected.astype(np.float64)))
+    worst = float(np.max(difference))
+    return float("inf") if np.isnan(worst) else worst
 
 
 def make_selftest(graph: Graph, stimulus: Mapping[str, Array]) -> SelfTest:

@@ -2,5 +2,6 @@
 
 from edgekit.verify.compare import Divergence, VerifyReport, verify_artifact
 from edgekit.verify.layers import LayerReport
+from edgekit.verify.rounding import Rounding, rounding_effect
 
-__all__ = ["Divergence", "LayerReport", "VerifyReport", "verify_artifact"]
+__all__ = ["Divergence", "LayerReport", "Rounding", "VerifyReport", "rounding_effect", "verify_artifact"]

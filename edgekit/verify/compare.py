@@ -12,7 +12,7 @@ from edgekit.errors import DataError
 from edgekit.ir import Graph
 from edgekit.runtime import Session
 from edgekit.runtime.selftest import relative_error
-from edgekit.verify.layers import LayerReport, compare_layers
+from edgekit.verify.layers import LayerReport, compare_layers, unmatched_states, window_errors
 from edgekit.verify.margins import first_divergence, is_spiking, states_of
 
 Array = npt.NDArray[Any]
@@ -43,16 +43,23 @@ class Original(Protocol):
 
 @dataclass(frozen=True)
 class Divergence:
-    """A window whose spikes differ: the first step where they do, and the float64 margin of that neuron."""
+    """A window whose spikes differ: the first step where they do, and the float64 margin of that neuron.
+
+    Both are None when no population that keeps its membrane in a state explains the difference.
+    """
 
     window: int
-    step: int
-    margin: float
+    step: int | None
+    margin: float | None
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was compared and found. `rule` says in words what passing means for this precision."""
+    """What was compared and found. `rule` says in words what passing means for this precision.
+
+    `unmatched_states` are states of the program that the original has not, because of which no layer has an isolated
+    error. `agreement` and the accuracies are None where nothing is decided, or where outputs are not finite.
+    """
 
     engine: str
     precision: str
@@ -62,6 +69,7 @@ class VerifyReport:
     windows_differing: int
     divergences: tuple[Divergence, ...]
     layers: tuple[LayerReport, ...]
+    unmatched_states: tuple[str, ...]
     agreement: float | None
     accuracy_before: float | None
     accuracy_after: float | None
@@ -85,6 +93,7 @@ def verify_artifact(
     fp32 passes when every float output is within 1e-4 and every decision is the same; windows in which spikes
     differ must have a first divergence with a float64 margin below 1e-5, and be at most 0.2 % of all. A lower precision
     passes when it loses at most 0.5 points of accuracy on labelled data; without labels only its program is checked.
+    Outputs of the artifact that are not finite never pass; DataError when those of the original are not.
     """
     step = session.artifact.graph.entries["step"]
     shape = session.artifact.graph.tensors[step.inputs[0]].shape
@@ -102,20 +111,21 @@ def verify_artifact(
         raise DataError(
             "reference", f"gives outputs {before.shape}, the artifact {after.shape}", "is it the same model?"
         )
+    _check_finite(before, session.stateful)
+    finite = bool(np.isfinite(after).all())
     windows = x if session.stateful else x[:, None]
     program = session.artifact.graph
     layers = compare_layers(original.graph, program, windows[:layer_windows])
-    flat_before, flat_after = before.reshape(len(x), -1), after.reshape(len(x), -1)
-    errors = np.abs(flat_before - flat_after) / np.maximum(1.0, np.abs(flat_before))
-    differing = np.nonzero(errors.max(axis=1) > FLOAT_TOLERANCE)[0]
+    errors = window_errors(before, after)
+    differing = np.nonzero(errors > FLOAT_TOLERANCE)[0]
     decides = not session.stateful or session.artifact.manifest["io"].get("decision") is not None
-    classes_before = session.decide(before) if decides else None
-    classes_after = session.decide(after) if decides else None
+    if y is not None and (not decides or len(y) != len(x)):
+        raise DataError("labels", "cannot be compared", "the artifact declares no decision, or the counts differ")
+    classes_before = session.decide(before) if decides and finite else None
+    classes_after = session.decide(after) if decides and finite else None
     agreement = None if classes_before is None else float(np.mean(classes_before == classes_after))
     accuracy_before = accuracy_after = None
-    if y is not None:
-        if classes_before is None or len(y) != len(x):
-            raise DataError("labels", "cannot be compared", "the artifact declares no decision, or the counts differ")
+    if y is not None and agreement is not None:
         accuracy_before, accuracy_after = float(np.mean(classes_before == y)), float(np.mean(classes_after == y))
     precision = str(session.artifact.manifest["precision"])
     divergences: list[Divergence] = []
@@ -125,8 +135,9 @@ def verify_artifact(
             for n in differing:
                 states = original.states(windows[n]), states_of(session, windows[n])
                 found = first_divergence(original.graph, windows[n], *states)
-                divergences.append(Divergence(int(n), *(found or (-1, float("inf")))))
-            passed = all(d.margin < MARGIN for d in divergences) and len(differing) <= MAX_ROUNDED * len(x)
+                divergences.append(Divergence(int(n), *(found or (None, None))))
+            explained = all(d.margin is not None and d.margin < MARGIN for d in divergences)
+            passed = explained and len(differing) <= MAX_ROUNDED * len(x)
             rule = f"spikes equal, but for windows with a margin below {MARGIN:g} ({MAX_ROUNDED:.1%} at most)"
             equal = np.ones(len(x), bool)
             equal[differing] = False
@@ -145,16 +156,27 @@ def verify_artifact(
         precision=precision,
         windows=len(x),
         steps=windows.shape[1],
-        worst_output_error=relative_error(after, before),
+        worst_output_error=float(errors.max()),
         windows_differing=len(differing),
         divergences=tuple(divergences),
         layers=tuple(layers),
+        unmatched_states=tuple(unmatched_states(original.graph, program)),
         agreement=agreement,
         accuracy_before=accuracy_before,
         accuracy_after=accuracy_after,
-        passed=passed and _matches_reference(session, windows[:layer_windows]),
+        passed=passed and finite and _matches_reference(session, windows[:layer_windows]),
         rule=rule,
     )
+
+
+def _check_finite(outputs: Array, stateful: bool) -> None:
+    """DataError when the original itself leaves the finite numbers: there is then nothing to compare with."""
+    wrong = np.argwhere(~np.isfinite(outputs))
+    if len(wrong):
+        window, step = wrong[0][0], f", step {wrong[0][1]}" if stateful else ""
+        raise DataError(
+            "reference", f"gives NaN or Inf in window {window}{step}", "use windows on which the model itself is stable"
+        )
 
 
 def _check_same_model(session: Session, original: Original) -> None:

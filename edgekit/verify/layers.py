@@ -20,84 +20,117 @@ DIVERGED = 1e-4
 
 @dataclass
 class LayerReport:
-    """One layer of the artifact against the original.
+    """One layer of the artifact against the original; of a state, its next value.
 
     `worst` is the largest error along the artifact's own trajectory, `isolated` the largest when every step starts from
-    the original's states (what this layer and those before it in the same step add); both relative to the larger of 1
-    and the original's value. `step` and `window` say where the layer first diverged; None if it never did. `windows` is
-    the largest number of windows beyond the tolerance in one step, `by_step` the largest error of each step.
+    the original's states (what this layer and those before it in the same step add), None when the artifact has a state
+    that the original has not; both relative to the larger of 1 and the original's value, and infinite where a value is
+    not finite. `step` and `window` say where the layer first diverged; None if it never did. `windows` is the largest
+    number of windows beyond the tolerance in one step, `by_step` the largest error of each step.
     """
 
     name: str
     source: str
     kind: str
     worst: float = 0.0
-    isolated: float = 0.0
+    isolated: float | None = None
     step: int | None = None
     window: int | None = None
     windows: int = 0
     by_step: list[float] = field(default_factory=list)
 
 
-def layer_names(original: Graph, program: Graph) -> dict[str, str]:
-    """Values that both graphs have, in the program's order, with the module path they come from."""
-    names: dict[str, str] = {}
-    for op in program.entries["step"].ops:
+@dataclass(frozen=True)
+class _Pair:
+    """A row of the comparison: what it is called, where it comes from, and the value in each of the two graphs."""
+
+    name: str
+    source: str
+    original: str
+    program: str
+
+
+def _pairs(original: Graph, program: Graph) -> list[_Pair]:
+    """What both graphs compute, in the program's order: values, the next states instead of theirs, and outputs."""
+    theirs, ours = original.entries["step"], program.entries["step"]
+    made_by = {name: op.source for op in theirs.ops for name in op.outputs}
+    states: dict[str, list[str]] = {}
+    for state, value in ours.updates.items():
+        if state in theirs.updates:
+            states.setdefault(value, []).append(state)
+    outputs = dict(zip(ours.outputs, theirs.outputs, strict=True))
+    next_states = {theirs.updates[s] for names in states.values() for s in names}
+    shown = {*program.state_names, *ours.inputs, *next_states}
+
+    def pair(name: str, value: str, ours: str) -> _Pair:
+        return _Pair(name, made_by.get(value, ""), value, ours)
+
+    pairs: list[_Pair] = []
+    for op in ours.ops:
         for name in op.outputs:
+            pairs += [pair(f"state {s}", theirs.updates[s], name) for s in states.pop(name, [])]
+            view = op.kind == "reshape" and op.inputs[0] in shown
             known = original.tensors.get(name)
-            if known is not None and known.size == program.tensors[name].size:
-                names[name] = op.source
-    return names
+            if name in outputs:
+                pairs.append(pair(outputs[name], outputs[name], name))
+            elif known is not None and known.size == program.tensors[name].size and name not in shown and not view:
+                pairs.append(pair(name, name, name))
+            if known is not None or view:
+                shown.add(name)
+    taken_as_is = [(s, value) for value, names in states.items() for s in names]
+    return pairs + [pair(f"state {s}", theirs.updates[s], value) for s, value in taken_as_is]
 
 
-def as_state(graph: Graph, state: Mapping[str, Array]) -> Values:
-    """Another graph's states in the dtypes of this one (a spike state may have been a float before)."""
-    return {
-        s.tensor: (state[s.tensor] != 0 if graph.tensors[s.tensor].dtype is SPIKE else state[s.tensor])
-        for s in graph.states
-    }
+def unmatched_states(original: Graph, program: Graph) -> list[str]:
+    """States that change in the program's step and that the original has not: a pass has made them, say of a sum."""
+    return [name for name in program.entries["step"].updates if name not in original.state_names]
 
 
-def _errors(original: Array, got: Array) -> Array:
-    """Relative error per window, [N]."""
+def _as_state(graph: Graph, original: Mapping[str, Array], own: Mapping[str, Array]) -> Values:
+    """The original's states in this graph's dtypes (a spike state may have been a float); `own` what it has not."""
+    taken = {s.tensor: original.get(s.tensor, own[s.tensor]) for s in graph.states}
+    return {name: value != 0 if graph.tensors[name].dtype is SPIKE else value for name, value in taken.items()}
+
+
+def window_errors(original: Array, got: Array) -> Array:
+    """The largest relative error of each of N windows, [N]; infinite where a value is not finite."""
     a = np.asarray(original, np.float64).reshape(original.shape[0], -1)
     b = np.asarray(got, np.float64).reshape(got.shape[0], -1)
-    return np.asarray(np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)), axis=1))
+    with np.errstate(invalid="ignore"):  # Inf - Inf
+        errors = np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)), axis=1)
+    return np.where(np.isnan(errors), np.inf, errors)
 
 
 def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[LayerReport]:
-    """Run both graphs over inputs [N, T, *shape], in raw units of the program, and report every layer they share.
+    """Run both graphs in the reference interpreter over inputs [N, T, *shape], in raw units of the program.
 
-    `original` must take the same input (its normalisation included).
+    Every layer they share is reported. `original` must take the same input (its normalisation included).
     """
     a, b = Interpreter(original), Interpreter(program)
     ours, theirs = program.entries["step"], original.entries["step"]
-    layers = {
-        n: LayerReport(n, source, str(program.tensors[n].dtype)) for n, source in layer_names(original, program).items()
-    }
-    shared_states = [s.tensor for s in program.states if s.tensor in original.state_names]
-    for name in shared_states:
-        layers[f"state {name}"] = LayerReport(f"state {name}", "", str(program.tensors[name].dtype))
-    complete = set(shared_states) == program.state_names
+    layers = [
+        (pair, LayerReport(pair.name, pair.source, str(program.tensors[pair.program].dtype)))
+        for pair in _pairs(original, program)
+    ]
+    complete = not unmatched_states(original, program)
     batch, steps = inputs.shape[:2]
     state_a, state_b = a.initial_state(batch), b.initial_state(batch)
     name_a, name_b = theirs.inputs[0], ours.inputs[0]
     for t in range(steps):
         x = inputs[:, t]
         values_a, values_b = a.trace({name_a: x}, state_a), b.trace({name_b: x}, state_b)
-        alone = b.trace({name_b: x}, as_state(program, state_a)) if complete else None
-        for key, layer in layers.items():
-            value = key.removeprefix("state ")  # of a state, its next value
-            left, right = theirs.updates.get(value, value), ours.updates.get(value, value)
-            errors = _errors(values_a[left], values_b[right])
+        alone = b.trace({name_b: x}, _as_state(program, state_a, state_b)) if complete else None
+        for pair, layer in layers:
+            exact = values_a[pair.original]
+            errors = window_errors(exact, values_b[pair.program])
             layer.by_step.append(float(errors.max()))
             layer.worst = max(layer.worst, layer.by_step[-1])
             if alone is not None:
-                layer.isolated = max(layer.isolated, float(_errors(values_a[left], alone[right]).max()))
+                layer.isolated = max(layer.isolated or 0.0, float(window_errors(exact, alone[pair.program]).max()))
             beyond = errors > DIVERGED
             if layer.step is None and beyond.any():
                 layer.step, layer.window = t, int(np.argmax(beyond))
             layer.windows = max(layer.windows, int(beyond.sum()))
         state_a = {s.tensor: values_a[theirs.updates.get(s.tensor, s.tensor)] for s in original.states}
         state_b = {s.tensor: values_b[ours.updates.get(s.tensor, s.tensor)] for s in program.states}
-    return list(layers.values())
+    return [layer for _, layer in layers]

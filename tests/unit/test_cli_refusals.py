@@ -42,6 +42,7 @@ def files(tmp_path) -> Path:
     np.save(folder / "deep.npy", np.zeros((2, 2, 2, INPUTS), np.float32))
     np.save(folder / "scalar.npy", np.float32(1))
     np.save(folder / "none.npy", np.zeros((0, INPUTS), np.float32))
+    np.save(folder / "large.npy", np.full((6, INPUTS), 1e300))
     np.save(folder / "text.npy", np.array(["a", "b"]))
     np.save(folder / "complex.npy", np.zeros((2, INPUTS), np.complex64))
     np.savez(folder / "nox.npz", data=np.zeros((2, INPUTS)))
@@ -104,7 +105,7 @@ CONVERT = {
     "factory form": ("{f}/net.pt --factory nonsense", "nonsense", "package.module:function"),
     "factory missing": ("{f}/net.pt --factory no.such:thing", "no.such"),
     "no output folder": ("{f}/net.pt -o {f}/nowhere/out.edge", "out.edge", "folder"),
-    "output is a folder": ("{f}/net.pt -o {f}/folder", "folder"),
+    "output is a folder": ("{f}/net.pt -o {f}/folder", "is a folder"),
     "no such option": ("{f}/net.pt --speed 9", "--speed"),
     "no model": ("", "model"),
 }
@@ -143,7 +144,8 @@ RUN = {
     "foreign library": ("{f}/pi.edge --input {f}/x.npy --engine native", "aarch64"),
     "stored integers": ("{f}/net.edge --input {f}/x.npy --raw", "--raw", "float program"),
     "no output folder": ("{f}/net.edge --input {f}/x.npy -o {f}/nowhere/y.npy", "nowhere"),
-    "output is a folder": ("{f}/net.edge --input {f}/x.npy -o {f}/folder", "folder"),
+    "output is a folder": ("{f}/net.edge --input {f}/x.npy -o {f}/folder", "is a folder"),
+    "beyond float32": ("{f}/net.edge --input {f}/large.npy", "holds NaN or Inf"),
 }
 OTHERS = {
     "inspect nothing": ("inspect {f}/nothing.edge", "nothing.edge"),
@@ -222,6 +224,14 @@ def test_a_place_that_nobody_can_write(files):
     refused(answer, "/proc")
 
 
+def test_a_place_for_the_output_is_looked_at_before_the_work(files, monkeypatch):
+    monkeypatch.setattr("edgekit.frontends.import_file", lambda *_a, **_k: pytest.fail("it was imported"))
+    monkeypatch.setattr("edgekit.runtime.load", lambda *_a, **_k: pytest.fail("it was loaded"))
+    for place, said in ((files / "folder", "is a folder"), (files / "nowhere" / "m", "its folder does not exist")):
+        refused(edgekit_main("convert", files / "net.pt", "-o", place), said)
+        refused(edgekit_main("run", files / "net.edge", "--input", files / "x.npy", "-o", place), said)
+
+
 def test_a_damaged_trust_list_stops_what_needs_it(files, tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEKIT_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
@@ -257,3 +267,19 @@ def test_ctrl_c_leaves_nothing_half_written(files, when):
     assert list(out.iterdir()) == []
     if compiling:  # before that, Python itself may still be starting
         assert errors == "error: interrupted; nothing was written\n"
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_ctrl_c_while_the_packages_load_is_no_traceback(flags, monkeypatch):
+    class Interrupted:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "edgekit.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "edgekit.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    answer = edgekit_main("doctor", *flags)
+    assert answer.returncode == 130
+    assert answer.stderr == "error: interrupted; nothing was written\n"
+    assert bool(answer.stdout) is bool(flags)

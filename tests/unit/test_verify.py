@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import edgekit
 from edgekit.convert import original_of
 from edgekit.errors import DataError, StateError
 from edgekit.frontends import import_module
-from edgekit.models import L2MU, MLP
-from edgekit.verify import verify_artifact
+from edgekit.models import ELM, L2MU, LMU, MLP
+from edgekit.verify import VerifyReport, verify_artifact
 from edgekit.verify.margins import first_divergence, states_of
 from tests.converted import edgekit_main
 
 
 def small_l2mu(seed: int) -> L2MU:
-    import torch
-
     torch.manual_seed(seed)
     model = L2MU(inputs=6, hidden=12, memory=5, order=4, outputs=3, theta=10.0)
     model.io = {"decision": "sum"}
@@ -150,3 +150,112 @@ def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
     done = edgekit_main("run", str(tmp_path / "m.edge"), "-i", str(tmp_path / "xy.npz"), "--json")
     assert done.returncode == 2
     assert "labels from 0 to 99" in json.loads(done.stdout)["error"]
+
+
+def branch_elm() -> ELM:
+    """A neuron whose synapses share a filter time within a branch: the program has filters of branches instead."""
+    torch.manual_seed(0)
+    sizes = {"inputs": 24, "outputs": 3, "memory": 6, "branches": 4, "synapses": 6, "routing": "neuronio"}
+    return ELM(**sizes, version="v1").eval()
+
+
+def verified(model: Any, x: np.ndarray, **options: Any) -> VerifyReport:
+    session = edgekit.load(edgekit.convert(model, name="net", **options))
+    return verify_artifact(session, original_of(import_module(model, None, name="net")), x)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "w8"])
+def test_isolated_errors_are_unavailable_where_the_program_has_states_of_its_own(precision: str) -> None:
+    x = np.random.default_rng(1).normal(size=(4, 20, 24)).astype(np.float32)
+    report = verified(branch_elm(), x, precision=precision)
+    assert report.passed
+    assert report.unmatched_states == ("s.sum",)
+    assert {layer.isolated for layer in report.layers} == {None}
+    assert {"state m", "y"} <= {layer.name for layer in report.layers}
+
+
+@pytest.mark.parametrize("learn", [None, "delta"])
+def test_isolated_errors_are_those_of_one_step(windows: np.ndarray, learn: str | None) -> None:
+    report = verified(small_l2mu(0), windows, precision="w8", learn=learn)
+    assert report.unmatched_states == ()
+    layers = {layer.name: layer for layer in report.layers}
+    assert all(layer.isolated is not None for layer in report.layers)
+    assert layers["state h.membrane"].isolated < layers["state h.membrane"].worst
+
+
+@pytest.mark.parametrize("family", [LMU, ELM])
+@pytest.mark.parametrize("precision", ["fp32", "w8"])
+def test_layers_are_named_once_and_end_with_the_output(family: Any, precision: str) -> None:
+    model = family(
+        inputs=6, outputs=3, memory=10, **({"hidden": 16, "order": 4, "theta": 9.0} if family is LMU else {})
+    )
+    report = verified(model.eval(), np.ones((3, 12, 6), np.float32), precision=precision)
+    names = [layer.name for layer in report.layers]
+    assert len(names) == len(set(names))
+    assert names[-1] == "y"
+    assert {f"state {s}" for s in ("mh" if family is LMU else "bm")} <= set(names)
+    updates = original_of(import_module(model, None, name="net")).graph.entries["step"].updates
+    assert not set(names) & set(updates.values())  # a next state is shown as the state
+    assert any(layer.source for layer in report.layers)
+
+
+class Leak(torch.nn.Module):
+    """s' = `a` s + x: overflows where `a` is above 1."""
+
+    def __init__(self, a: float) -> None:
+        super().__init__()
+        self.a = a
+        self.register_buffer("s", torch.zeros(1, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.s = self.a * self.s + x
+        return self.s
+
+
+def test_what_is_not_finite_never_passes() -> None:
+    example, x = torch.zeros(1, 2), np.ones((2, 100, 2), np.float32)
+    grows, fades = (original_of(import_module(Leak(a), example, name="net")) for a in (3.0, 0.5))
+    session = edgekit.load(edgekit.convert(Leak(3.0), example, name="net"))
+    with pytest.raises(DataError, match="NaN or Inf in window 0, step 81"):
+        verify_artifact(session, grows, x)
+    assert verify_artifact(session, grows, x[:, :70]).passed
+    report = verify_artifact(session, fades, x)
+    assert not report.passed
+    assert report.worst_output_error == np.inf
+    assert report.windows_differing == 2
+    assert report.layers[-1].worst == np.inf
+
+
+def test_json_of_a_verification_has_nothing_but_numbers_and_null(tmp_path: Path) -> None:
+    (tmp_path / "leaks.py").write_text(
+        "import torch\nfrom tests.unit.test_verify import Leak\ndef fades():\n    return Leak(0.5), torch.zeros(1, 2)\n"
+    )
+    edge = edgekit.convert(Leak(3.0), torch.zeros(1, 2), name="net").save(tmp_path / "m.edge")
+    torch.save(Leak(0.5).state_dict(), tmp_path / "m.pt")
+    np.save(tmp_path / "x.npy", np.ones((2, 100, 2), np.float32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        asked = "--reference", tmp_path / "m.pt", "--factory", "leaks:fades", "--data", tmp_path / "x.npy"
+        answer = edgekit_main("verify", edge, *asked, "--json")
+        table = edgekit_main("verify", edge, *asked).stdout
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    document = json.loads(answer.stdout, parse_constant=refuse)
+    assert answer.returncode == 1
+    assert document["worst_output_error"] is None
+    assert "worst output error of the program inf" in table
+
+
+def test_the_table_of_layers_fits_a_hundred_columns(tmp_path: Path) -> None:
+    edgekit.save(branch_elm(), tmp_path / "elm.pt")
+    edge = edgekit.convert(branch_elm(), name="elm", precision="w8").save(tmp_path / "elm.edge")
+    answer = edgekit_main("verify", edge, "--reference", tmp_path / "elm.pt")
+    lines = answer.stdout.splitlines()
+    rows = [
+        line.rstrip() for line in lines[1 : 1 + next(i for i, line in enumerate(lines) if "isolated errors" in line)]
+    ]
+    assert max(map(len, rows)) <= 100
+    assert "n/a" in answer.stdout
+    assert "isolated errors are not available: the original has no state like s.sum" in answer.stdout

@@ -41,7 +41,7 @@ class Constants:
 class Context:
     """One emission: `prefix` is `ek_<name>`, `pad` what outputs of a float linear are padded to.
 
-    `dot` says that int8 weights of a dense linear are packed for integer dot products.
+    int8 weights of a dense linear with at least `dot` inputs (0: of none) are packed for integer dot products.
     """
 
     graph: Graph
@@ -49,7 +49,7 @@ class Context:
     layout: Layout
     prefix: str
     pad: int
-    dot: bool
+    dot: int
     consts: Constants
 
     def tensor(self, name: str) -> Tensor:
@@ -94,7 +94,9 @@ class Context:
     def kernel(self, op: Op) -> str:
         """The kernel that runs an op in this program; a reshape needs none and gives ''."""
         kernel = kernel_of(self.graph, op)
-        return "linear_dot_i8" if self.dot and kernel == "linear_dense_i8" else kernel
+        if kernel != "linear_dense_i8" or not 0 < self.dot <= self.tensor(op.inputs[0]).shape[-1]:
+            return kernel
+        return "linear_dot_i8"
 
     def packed_for_dot(self, w: str) -> str:
         """The C arguments of int8 weights packed for dot products: the weights and the scale of each output."""

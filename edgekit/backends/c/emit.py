@@ -21,12 +21,13 @@ PADS = (8, PAD_I8)
 KERNEL_HEADERS = ("copy", "dot", "io", "linear", "map", "math", "memory", "reduce", "simd", "sparse", "state")
 
 
-def emit(graph: Graph, plan: Plan, *, pad: int = 8, dot: bool = False, name: str | None = None) -> Program:
+def emit(graph: Graph, plan: Plan, *, pad: int = 8, dot: int = 0, name: str | None = None) -> Program:
     """Write a lowered graph as C99.
 
     `plan` is the memory plan of the same graph. `pad` is what the outputs of a float32 linear are padded to: 8, or 16
-    where AVX-512 may run. `dot` packs int8 weights of dense linears for integer dot products, which the target should
-    have (Armv8.2 asimddp); elsewhere they run slowly. `name` is the model's C identifier, by default the graph's name.
+    where AVX-512 may run. int8 weights of dense linears with at least `dot` inputs (0: of none) are packed for integer
+    dot products, which are right everywhere and fast where the target has them (Armv8.2 asimddp, AVX2). `name` is the
+    model's C identifier, by default the graph's name.
 
     Raises UnsupportedError that lists every op and value for which there is no kernel.
     """

@@ -1,4 +1,4 @@
-"""Calls of the linear kernels: dense, event-driven, masked, sparse, plastic, and the memory update."""
+"""Calls of the linear kernels: dense, compensated, event-driven, masked, sparse, plastic, and the memory update."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def memory_lines(ctx: Context, entry: Entry, at: int, op: Op) -> list[str]:
         values = f"{ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}"
         return [f"ek_{kernel}({to}, {data}, {values}, {channels}u, {order}u, {inputs}u);"]
     driven = _call(ctx, entry, at, linear_kernel(ctx.graph, u, b), (u, b, y), c=("0", 0))
-    return driven + _call(ctx, entry, at, linear_kernel(ctx.graph, m, a), (m, a, y), c=(to, order))
+    return driven + _call(ctx, entry, at, kernel.replace("memory", "linear"), (m, a, y), c=(to, order))
 
 
 def _call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgekit.backends.c.recurrence import is_recurrence
 from edgekit.backends.c.sparse import runs_of
 from edgekit.ir import FLOAT32, INT8, OPS, SPIKE, Graph, Op
 
@@ -14,6 +15,7 @@ SUPPORTED = frozenset(
 MAX_EVENTS = 2**16  # an event list holds 16-bit indices
 TABLE_BITS = 8  # a memory update over this many spikes is a table of at most 256 rows
 SMALL_ORDER = 16  # a memory update over floats of at most this order keeps its weights in registers
+LONG_SUM = 64  # inputs: EK_LONG in kernels/linear.h; a recurrence over more is summed with compensation
 
 _FORMS = {
     (FLOAT32, "auto"): "dense",
@@ -25,6 +27,7 @@ _FORMS = {
     (SPIKE, "sparse"): "sparse",
 }
 _WEIGHTS = {FLOAT32: "f32", INT8: "i8"}
+_COMPENSATED = {"linear_dense_f32": "linear_compensated_f32"}
 
 
 def linear_kernel(graph: Graph, x: str, w: str, form: str = "auto") -> str:
@@ -46,7 +49,9 @@ def linear_kernel(graph: Graph, x: str, w: str, form: str = "auto") -> str:
 def kernel_of(graph: Graph, op: Op) -> str:
     """The kernel that runs an op; a reshape needs none and gives ''."""
     if op.kind == "linear":
-        return linear_kernel(graph, op.inputs[0], op.inputs[1], OPS["linear"].attr(op.attrs, "form"))
+        kernel = linear_kernel(graph, op.inputs[0], op.inputs[1], OPS["linear"].attr(op.attrs, "form"))
+        long = graph.tensors[op.inputs[0]].shape[-1] > LONG_SUM
+        return _COMPENSATED.get(kernel, kernel) if long and is_recurrence(graph, op) else kernel
     spike = graph.tensors[op.outputs[0]].dtype is SPIKE
     if op.kind == "memory_update":
         m, a, u, _ = op.inputs
@@ -57,7 +62,8 @@ def kernel_of(graph: Graph, op: Op) -> str:
         neither = graph.tensors[m].dtype is FLOAT32 and graph.tensors[u].dtype is FLOAT32
         if neither and max(order, inputs) <= SMALL_ORDER:
             return "memory_small_f32"
-        return linear_kernel(graph, m, a).replace("linear", "memory")
+        kernel = linear_kernel(graph, m, a)
+        return (_COMPENSATED.get(kernel, kernel) if order > LONG_SUM else kernel).replace("linear", "memory")
     if op.kind == "fused":
         spikes = any(graph.tensors[n].dtype is SPIKE for n in (*op.inputs, *op.outputs))
         return "map_spike" if spikes else "map_f32"

@@ -6,7 +6,8 @@
  *   dense   x is float32: every weight is multiplied
  *   event   x is the list of neurons that fired (ek_events): their rows are added, in ascending order
  *   masked  x is a spike tensor: every row is multiplied by 0.0 or 1.0, for layers where most neurons fire
- * Event and masked give the same bits: the sum starts at c + 0.0f, never at -0.0, and weights are finite.
+ * Event and masked give the same bits: the sum starts at c + 0.0f, never at -0.0, and weights are finite. Over float32
+ * there is a fourth, compensated: dense, with what rounding takes from a sum given back to it.
  *
  * c may be null (zero), and may be y itself; y must not overlap x. `first` is where x begins inside a larger value.
  * `exact` = 1: y and c have no room for padded outputs (a row inside a larger value): the last panel makes a detour.
@@ -18,6 +19,8 @@
 #include "simd.h"
 
 #define EK_PANEL 64u
+#define EK_LONG 64u /* inputs: rounding adds up along a sum, so that a dense one over more of them is cut into runs */
+#define EK_RUN 32u  /* inputs that are summed from zero before they join the total */
 
 EK_INLINE uint32_t ek_lowest_bit(uint32_t word) {
 #if defined(__GNUC__)
@@ -47,6 +50,8 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
 
 /* --- a float32 panel, in blocks of V vectors whose sums fit the registers ------------------------------------------ */
 
+#define EK_F32_BEGIN(k) ek_store(y + k * EK_W, c ? ek_load(c + k * EK_W) : ek_set(0.0f));
+#define EK_F32_SUM(k) ekf a##k = c ? ek_load(c + k * EK_W) : ek_set(0.0f);
 #define EK_F32_START(k) ekf a##k = c ? ek_add(ek_load(c + k * EK_W), ek_set(0.0f)) : ek_set(0.0f);
 #define EK_F32_ROW0(k) a##k = EK_FMA_LANE(ek_load(w + k * EK_W), four, 0, a##k);
 #define EK_F32_ROW1(k) a##k = EK_FMA_LANE(ek_load(w + width + k * EK_W), four, 1, a##k);
@@ -55,14 +60,30 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
 #define EK_F32_MULTIPLY(k) a##k = ek_fma(ek_load(w + k * EK_W), v, a##k);
 #define EK_F32_ADD(k) a##k = ek_add(a##k, ek_load(row + k * EK_W));
 #define EK_F32_FINISH(k) ek_store(y + k * EK_W, a##k);
+#define EK_F32_JOIN(k) ek_store(y + k * EK_W, join ? ek_add(ek_load(y + k * EK_W), a##k) : a##k);
+
+/* Runs of RUN inputs each, or all inputs as one. A run starts at c, or at null (zero) to `join` the total in y. */
+#define EK_F32_RUNS(NAME, V, RUN) \
+    EK_INLINE void ek_dense_##NAME(float *y, const float *c, const float *w, const float *x, uint32_t first, \
+                                   uint32_t n, uint32_t width) { \
+        uint32_t at = 0; \
+        x += first; \
+        if (n <= EK_LONG) { \
+            ek_run_##NAME(y, c, w, x, n, width, 0); \
+            return; \
+        } \
+        EK_REP##V(EK_F32_BEGIN) \
+        for (; at + RUN <= n; at += RUN) ek_run_##NAME(y, 0, w + at * width, x + at, RUN, width, 1); \
+        if (at < n) ek_run_##NAME(y, 0, w + at * width, x + at, n - at, width, 1); \
+    }
 
 /* BLOCK of the `width` outputs of a panel */
 #define EK_F32_BLOCK(BLOCK, V) \
-    EK_INLINE void ek_dense_f32_##BLOCK(float *y, const float *c, const float *w, const float *x, uint32_t first, \
-                                        uint32_t n, uint32_t width) { \
+    EK_INLINE void ek_run_f32_##BLOCK(float *y, const float *c, const float *w, const float *x, uint32_t n, \
+                                      uint32_t width, int join) { \
         uint32_t i = 0; \
-        EK_REP##V(EK_F32_START) \
-        for (x += first; i + 4u <= n; i += 4u, w += 4u * width) { \
+        EK_REP##V(EK_F32_SUM) \
+        for (; i + 4u <= n; i += 4u, w += 4u * width) { \
             const ek4 four = ek_load4(x + i); \
             EK_REP##V(EK_F32_ROW0) EK_REP##V(EK_F32_ROW1) EK_REP##V(EK_F32_ROW2) EK_REP##V(EK_F32_ROW3) \
         } \
@@ -70,8 +91,9 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
             const ekf v = ek_set(x[i]); \
             EK_REP##V(EK_F32_MULTIPLY) \
         } \
-        EK_REP##V(EK_F32_FINISH) \
+        EK_REP##V(EK_F32_JOIN) \
     } \
+    EK_F32_RUNS(f32_##BLOCK, V, EK_RUN) \
     EK_INLINE void ek_masked_f32_##BLOCK(float *y, const float *c, const float *w, const uint32_t *x, \
                                          uint32_t first, uint32_t n, uint32_t width) { \
         uint32_t i; \
@@ -95,35 +117,44 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
 
 #define EK_BLOCK (EK_SUMS * EK_W) /* outputs of the largest block: 64 or 32 */
 #if EK_W == 16
-#define EK_F32_BLOCKS(DO) DO(16, 1) DO(32, 2) DO(48, 3) DO(64, 4)
+#define EK_F32_HALVES(DO) DO(16, 1) DO(32, 2)
+#define EK_F32_BLOCKS(DO) EK_F32_HALVES(DO) DO(48, 3) DO(64, 4)
 #elif EK_W == 8
-#define EK_F32_BLOCKS(DO) DO(8, 1) DO(16, 2) DO(24, 3) DO(32, 4) DO(40, 5) DO(48, 6) DO(56, 7) DO(64, 8)
-#elif EK_SUMS == 8
-#define EK_F32_BLOCKS(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8)
+#define EK_F32_HALVES(DO) DO(8, 1) DO(16, 2) DO(24, 3) DO(32, 4)
+#define EK_F32_BLOCKS(DO) EK_F32_HALVES(DO) DO(40, 5) DO(48, 6) DO(56, 7) DO(64, 8)
 #else
-#define EK_F32_BLOCKS(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8) DO(40, 10) DO(48, 12) DO(56, 14) DO(64, 16)
+#define EK_F32_HALVES(DO) DO(8, 2) DO(16, 4) DO(24, 6) DO(32, 8)
+#if EK_SUMS == 8
+#define EK_F32_BLOCKS(DO) EK_F32_HALVES(DO)
+#else
+#define EK_F32_BLOCKS(DO) EK_F32_HALVES(DO) DO(40, 10) DO(48, 12) DO(56, 14) DO(64, 16)
+#endif
 #endif
 EK_F32_BLOCKS(EK_F32_BLOCK)
 
 /* A dense panel of one or two vectors would wait for each sum: four sums per output run side by side. */
 #define EK_NARROW_START(k) \
-    ekf a##k = c ? ek_load(c + k * EK_W) : ek_set(0.0f), b##k = ek_set(0.0f), d##k = b##k, e##k = b##k;
+    EK_F32_SUM(k) \
+    ekf b##k = ek_set(0.0f), d##k = b##k, e##k = b##k;
 #define EK_NARROW_MULTIPLY(k) \
     a##k = ek_fma(ek_load(w + k * EK_W), ek_set(x[i]), a##k); \
     b##k = ek_fma(ek_load(w + width + k * EK_W), ek_set(x[i + 1u]), b##k); \
     d##k = ek_fma(ek_load(w + 2u * width + k * EK_W), ek_set(x[i + 2u]), d##k); \
     e##k = ek_fma(ek_load(w + 3u * width + k * EK_W), ek_set(x[i + 3u]), e##k);
 #define EK_NARROW_REST(k) a##k = ek_fma(ek_load(w + k * EK_W), ek_set(x[i]), a##k);
-#define EK_NARROW_FINISH(k) ek_store(y + k * EK_W, ek_add(ek_add(a##k, b##k), ek_add(d##k, e##k)));
+#define EK_NARROW_JOIN(k) \
+    a##k = ek_add(ek_add(a##k, b##k), ek_add(d##k, e##k)); \
+    EK_F32_JOIN(k)
 #define EK_NARROW(V) \
-    EK_INLINE void ek_narrow_f32_##V(float *y, const float *c, const float *w, const float *x, uint32_t first, \
-                                     uint32_t n, uint32_t width) { \
+    EK_INLINE void ek_run_narrow_f32_##V(float *y, const float *c, const float *w, const float *x, uint32_t n, \
+                                         uint32_t width, int join) { \
         uint32_t i = 0; \
         EK_REP##V(EK_NARROW_START) \
-        for (x += first; i + 4u <= n; i += 4u, w += 4u * width) { EK_REP##V(EK_NARROW_MULTIPLY) } \
+        for (; i + 4u <= n; i += 4u, w += 4u * width) { EK_REP##V(EK_NARROW_MULTIPLY) } \
         for (; i < n; ++i, w += width) { EK_REP##V(EK_NARROW_REST) } \
-        EK_REP##V(EK_NARROW_FINISH) \
-    }
+        EK_REP##V(EK_NARROW_JOIN) \
+    } \
+    EK_F32_RUNS(narrow_f32_##V, V, 4u * EK_RUN)
 EK_NARROW(1)
 EK_NARROW(2)
 
@@ -144,8 +175,8 @@ EK_NARROW(2)
 #define EK_F32_CASE(FUNCTION) FUNCTION(y + o, c ? c + o : 0, w + o, x, first, n, width)
 #define EK_F32_CASE_dense(BLOCK, V) \
     case BLOCK: \
-        if (V == 1) EK_F32_CASE(ek_narrow_f32_1); \
-        else if (V == 2) EK_F32_CASE(ek_narrow_f32_2); \
+        if (V == 1) EK_F32_CASE(ek_dense_narrow_f32_1); \
+        else if (V == 2) EK_F32_CASE(ek_dense_narrow_f32_2); \
         else EK_F32_CASE(ek_dense_f32_##BLOCK); \
         break;
 #define EK_F32_CASE_masked(BLOCK, V) case BLOCK: EK_F32_CASE(ek_masked_f32_##BLOCK); break;
@@ -153,6 +184,50 @@ EK_NARROW(2)
 EK_F32_PANEL(dense, float)
 EK_F32_PANEL(masked, uint32_t)
 EK_F32_PANEL(event, uint16_t)
+
+/* A linear recurrence s' = W s + c never forgets what rounding did to it: its sums are compensated (Kahan), in halves of
+ * a panel. What is lost when four inputs join the total a is the r that the next four start from.
+ */
+#define EK_F32_REST(k) ekf r##k = ek_set(0.0f);
+#define EK_F32_REST_ROW0(k) r##k = EK_FMA_LANE(ek_load(w + k * EK_W), four, 0, r##k);
+#define EK_F32_REST_ROW1(k) r##k = EK_FMA_LANE(ek_load(w + width + k * EK_W), four, 1, r##k);
+#define EK_F32_REST_ROW2(k) r##k = EK_FMA_LANE(ek_load(w + 2u * width + k * EK_W), four, 2, r##k);
+#define EK_F32_REST_ROW3(k) r##k = EK_FMA_LANE(ek_load(w + 3u * width + k * EK_W), four, 3, r##k);
+#define EK_F32_REST_MULTIPLY(k) r##k = ek_fma(ek_load(w + k * EK_W), v, r##k);
+#define EK_F32_REST_JOIN(k) \
+    { \
+        const ekf total = ek_add(a##k, r##k); \
+        r##k = ek_sub(r##k, ek_sub(total, a##k)); \
+        a##k = total; \
+    }
+#define EK_F32_REST_FINISH(k) ek_store(y + k * EK_W, ek_add(a##k, r##k));
+#define EK_F32_COMPENSATED(BLOCK, V) \
+    EK_INLINE void ek_compensated_f32_##BLOCK(float *y, const float *c, const float *w, const float *x, uint32_t n, \
+                                              uint32_t width) { \
+        uint32_t i = 0; \
+        EK_REP##V(EK_F32_SUM) EK_REP##V(EK_F32_REST) \
+        for (; i + 4u <= n; i += 4u, w += 4u * width) { \
+            const ek4 four = ek_load4(x + i); \
+            EK_REP##V(EK_F32_REST_ROW0) EK_REP##V(EK_F32_REST_ROW1) \
+            EK_REP##V(EK_F32_REST_ROW2) EK_REP##V(EK_F32_REST_ROW3) \
+            EK_REP##V(EK_F32_REST_JOIN) \
+        } \
+        for (; i < n; ++i, w += width) { \
+            const ekf v = ek_set(x[i]); \
+            EK_REP##V(EK_F32_REST_MULTIPLY) \
+        } \
+        EK_REP##V(EK_F32_REST_FINISH) \
+    }
+EK_F32_HALVES(EK_F32_COMPENSATED)
+
+#define EK_F32_CASE_compensated(BLOCK, V) \
+    case BLOCK: ek_compensated_f32_##BLOCK(y + o, c ? c + o : 0, w + o, x, n, width); break;
+EK_INLINE void ek_compensated_f32(float *y, const float *c, const float *w, const float *x, uint32_t first, uint32_t n,
+                                  uint32_t width) {
+    uint32_t o = 0;
+    for (x += first; width - o > 32u; o += 32u) ek_compensated_f32_32(y + o, c ? c + o : 0, w + o, x, n, width);
+    switch (width - o) { EK_F32_HALVES(EK_F32_CASE_compensated) }
+}
 
 /* --- one int8 panel: bare sums, scaled once afterwards ------------------------------------------------------------ */
 
@@ -166,6 +241,7 @@ EK_F32_PANEL(event, uint16_t)
 #define EK_I8_ROW3(k) a##k = EK_FMA_LANE(EK_I8_VECTOR(w + 3u * width, k), four, 3, a##k);
 #define EK_I8_MULTIPLY(k) a##k = ek_fma(EK_I8_VECTOR(w, k), v, a##k);
 #define EK_I8_FINISH(k) ek_store(sum + k * EK_W, a##k);
+#define EK_I8_JOIN(k) ek_store(sum + k * EK_W, join ? ek_add(ek_load(sum + k * EK_W), a##k) : a##k);
 #define EK_I16_START(k) eki a##k = ek_i16_zero();
 #define EK_I16_ADD(k) a##k = ek_i16_add_i8(a##k, row + k * EK_WI);
 #define EK_I16_FINISH(k) ek_i16_carry(sum + k * EK_WI, a##k, carry);
@@ -183,11 +259,11 @@ EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
 
 /* BLOCK of the `width` outputs of a panel, in V vectors */
 #define EK_I8_BLOCK(BLOCK, V) \
-    EK_INLINE void ek_dense_i8_block##BLOCK(float *sum, const int8_t *w, const float *x, uint32_t first, \
-                                             uint32_t n, uint32_t width) { \
+    EK_INLINE void ek_run_i8_block##BLOCK(float *sum, const int8_t *w, const float *x, uint32_t n, uint32_t width, \
+                                          int join) { \
         uint32_t i = 0; \
         EK_REP##V(EK_I8_START) \
-        for (x += first; i + 4u <= n; i += 4u, w += 4u * width) { \
+        for (; i + 4u <= n; i += 4u, w += 4u * width) { \
             const ek4 four = ek_load4(x + i); \
             EK_REP##V(EK_I8_ROW0) EK_REP##V(EK_I8_ROW1) EK_REP##V(EK_I8_ROW2) EK_REP##V(EK_I8_ROW3) \
         } \
@@ -195,7 +271,16 @@ EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
             const ekf v = ek_set(x[i]); \
             EK_REP##V(EK_I8_MULTIPLY) \
         } \
-        EK_REP##V(EK_I8_FINISH) \
+        EK_REP##V(EK_I8_JOIN) \
+    } \
+    EK_INLINE void ek_dense_i8_block##BLOCK(float *sum, const int8_t *w, const float *x, uint32_t first, \
+                                            uint32_t n, uint32_t width) { \
+        const uint32_t run = n <= EK_LONG ? n : EK_RUN; \
+        uint32_t at = run; \
+        x += first; \
+        ek_run_i8_block##BLOCK(sum, w, x, run, width, 0); \
+        for (; at + run <= n; at += run) ek_run_i8_block##BLOCK(sum, w + at * width, x + at, run, width, 1); \
+        if (at < n) ek_run_i8_block##BLOCK(sum, w + at * width, x + at, n - at, width, 1); \
     } \
     EK_INLINE void ek_masked_i8_block##BLOCK(float *sum, const int8_t *w, const uint32_t *x, uint32_t first, \
                                              uint32_t n, uint32_t width) { \
@@ -274,7 +359,7 @@ EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const
 /* --- all panels --------------------------------------------------------------------------------------------------- */
 
 /* `n` inputs, or n list entries; every panel of the packed weights has n_in rows. */
-#define EK_LINEAR(FORM, X) \
+#define EK_LINEAR_F32(FORM, X) \
     EK_INLINE void ek_linear_##FORM##_f32(float *y, const float *c, const float *w, const X *x, uint32_t first, \
                                           uint32_t n, uint32_t n_in, uint32_t n_out, int exact) { \
         uint32_t o; \
@@ -289,7 +374,8 @@ EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const
             ek_##FORM##_f32(to, from, w + o * n_in, x, first, n, width); \
             if (detour) ek_copy_f32(y + o, room, left); \
         } \
-    } \
+    }
+#define EK_LINEAR_I8(FORM, X) \
     EK_INLINE void ek_linear_##FORM##_i8(float *y, const float *c, const int8_t *w, const float *scale, const X *x, \
                                          uint32_t first, uint32_t n, uint32_t n_in, uint32_t n_out, int exact) { \
         float sum[EK_PANEL]; \
@@ -304,19 +390,24 @@ EK_INLINE void ek_scale_sums(float *y, const float *c, const float *scale, const
             ek_scale_sums(y + o, c ? c + o : 0, scale + o, sum, n_out - o, exact); \
         } \
     }
-EK_LINEAR(dense, float)
-EK_LINEAR(masked, uint32_t)
-EK_LINEAR(event, uint16_t)
+EK_LINEAR_F32(dense, float)
+EK_LINEAR_F32(compensated, float)
+EK_LINEAR_F32(masked, uint32_t)
+EK_LINEAR_F32(event, uint16_t)
+EK_LINEAR_I8(dense, float)
+EK_LINEAR_I8(masked, uint32_t)
+EK_LINEAR_I8(event, uint16_t)
 
 /* --- x[rows, n_in] through one W: y[rows, n_out] = c[rows or 1, n_out] + x W^T; c_step is 0 for one row of c -------- */
 
-#define EK_ROWS(FORM, X) \
+#define EK_ROWS_F32(FORM, X) \
     EK_INLINE void ek_rows_##FORM##_f32(float *y, const float *c, uint32_t c_step, const float *w, const X *x, \
                                         uint32_t rows, uint32_t n_in, uint32_t n_out) { \
         uint32_t r; \
         for (r = 0; r < rows; ++r) \
             ek_linear_##FORM##_f32(y + r * n_out, c ? c + r * c_step : 0, w, x, r * n_in, n_in, n_in, n_out, 1); \
-    } \
+    }
+#define EK_ROWS_I8(FORM, X) \
     EK_INLINE void ek_rows_##FORM##_i8(float *y, const float *c, uint32_t c_step, const int8_t *w, \
                                        const float *scale, const X *x, uint32_t rows, uint32_t n_in, \
                                        uint32_t n_out) { \
@@ -324,8 +415,11 @@ EK_LINEAR(event, uint16_t)
         for (r = 0; r < rows; ++r) \
             ek_linear_##FORM##_i8(y + r * n_out, c ? c + r * c_step : 0, w, scale, x, r * n_in, n_in, n_in, n_out, 1); \
     }
-EK_ROWS(dense, float)
-EK_ROWS(masked, uint32_t)
+EK_ROWS_F32(dense, float)
+EK_ROWS_F32(compensated, float)
+EK_ROWS_F32(masked, uint32_t)
+EK_ROWS_I8(dense, float)
+EK_ROWS_I8(masked, uint32_t)
 
 EK_INLINE void ek_rows_event_f32(float *y, const float *c, uint32_t c_step, const float *w, const uint32_t *bits,
                                  uint16_t *list, uint32_t rows, uint32_t n_in, uint32_t n_out) {
@@ -348,14 +442,20 @@ EK_INLINE void ek_rows_event_i8(float *y, const float *c, uint32_t c_step, const
 
 EK_INLINE void ek_plastic_dense_f32(float *y, const float *c, uint32_t c_step, const float *w, const float *x,
                                     uint32_t rows, uint32_t n_in, uint32_t n_out) {
-    uint32_t r, o, i;
+    const uint32_t whole = n_in / EK_W * EK_W, run = EK_RUN * EK_W;
+    uint32_t r, o, i, end;
     for (r = 0; r < rows; ++r, x += n_in, y += n_out)
         for (o = 0; o < n_out; ++o) {
             const float *row = w + o * n_in;
-            ekf sums = ek_set(0.0f);
+            ekf total = ek_set(0.0f);
             float sum;
-            for (i = 0; i + EK_W <= n_in; i += EK_W) sums = ek_fma(ek_load(row + i), ek_load(x + i), sums);
-            sum = ek_sum(sums);
+            for (i = 0; i < whole;) {
+                ekf sums = ek_set(0.0f);
+                for (end = whole - i < run ? whole : i + run; i < end; i += EK_W)
+                    sums = ek_fma(ek_load(row + i), ek_load(x + i), sums);
+                total = ek_add(total, sums);
+            }
+            sum = ek_sum(total);
             for (; i < n_in; ++i) sum += row[i] * x[i];
             y[o] = c ? sum + c[r * c_step + o] : sum;
         }

@@ -6,7 +6,9 @@
  *   ekb       spike bits being collected for one 32-lane word
  *   eki       int16 accumulators, EK_WI lanes
  *   ek4       four float32 inputs, each of which EK_FMA_LANE multiplies with a vector
- *   ekd, ekq  four int32 sums, and 16 int8: EK_DOT adds products of four neighbouring bytes to each sum
+ *   ekd, ekx  sums of four outputs, and the digits of four inputs: ek_dot adds their products with 4 x 4 int8 weights;
+ *             ek_digits makes the digits of eight inputs, ek_dot_store eight outputs of two sums; ek_most keeps the
+ *             largest magnitude of each lane, ek_most_lane that of all lanes, and NaN is larger than any
  *
  * Without a type of their own: ek_fma_one, one float; ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of
  * 32 floats that is neither 0.0 nor -0.0.
@@ -95,6 +97,8 @@
 
 #if defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__) && !defined(EK_FORCE_PORTABLE)
 #include "simd/neon_dot.h"
+#elif EK_W == 8
+#include "simd/avx2_dot.h"
 #else
 #include "simd/portable_dot.h"
 #endif

@@ -1,0 +1,100 @@
+"""The verbs of the command line, and what becomes of every fault that a user can cause."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, cast
+
+import typer
+
+from edgekit._version import __version__
+from edgekit.cli import convert, doctor, inspect, run, supported_ops, targets, trust, verify
+from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, STOPPED, report_error
+from edgekit.errors import EdgekitError
+
+app = typer.Typer(
+    name="edgekit",
+    help="Trained PyTorch models as verified, tiny, measured programs for edge devices.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("doctor")(doctor.doctor)
+app.command("targets")(targets.targets)
+app.command("supported-ops")(supported_ops.supported_ops)
+app.command("inspect")(inspect.inspect)
+app.command("convert")(convert.convert)
+app.command("verify")(verify.verify)
+app.command("run")(run.run)
+app.command("trust")(trust.trust)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"edgekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Verbs share --target, --json, -o, -v and -q. Exit codes: 0 ok; 1 the answer is no; 2 bad usage or input."""
+
+
+# What typer raises for options and arguments that fit nothing; it names this class only as a base of BadParameter.
+_WRONG_USAGE = cast("type[Exception]", typer.BadParameter.__base__)
+_EXTRAS = {"torch": "convert", "ziglang": "convert", "unicorn": "emulate"}  # optional package: the extra that has it
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """One clear line, and the exit code, for everything a user can cause."""
+    if isinstance(error, EdgekitError):
+        return str(error), BAD_INPUT
+    if isinstance(error, _WRONG_USAGE):
+        return f"{_one_line(error)}; see edgekit --help", BAD_INPUT
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return STOPPED, INTERRUPTED
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return f'{error.name}: is not installed; pip install "edgekit[{_EXTRAS[error.name]}]"', BAD_INPUT
+    if isinstance(error, MemoryError):
+        return "memory: the input is too large for this computer; use less data at once", BAD_INPUT
+    if isinstance(error, OSError):
+        return f"{error.filename or 'file'}: {error.strerror or error}", BAD_INPUT
+    raise error
+
+
+def _one_line(error: Any) -> str:
+    return " ".join(str(error.format_message()).split()).rstrip(".")
+
+
+def _answer() -> int:
+    """Run the verb that the command line names and return its exit code."""
+    arguments = sys.argv[1:] or ["--help"]
+    code = app(arguments, standalone_mode=False)
+    if code == INTERRUPTED:  # typer has caught Ctrl-C
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else OK
+
+
+def run_command_line() -> int:
+    """Run a verb and turn every fault a user can cause into one line and an exit code."""
+    try:
+        return _answer()
+    except (BrokenPipeError, SystemExit):  # rich and typer exit when the pipe is closed, and for nothing else
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; that is no fault
+        return OK
+    except (
+        EdgekitError,
+        ModuleNotFoundError,
+        KeyboardInterrupt,
+        MemoryError,
+        OSError,
+        _WRONG_USAGE,
+        typer.Abort,
+    ) as error:
+        text, code = _explain(error)
+        report_error(text)
+        return code

@@ -1,0 +1,18 @@
+"""How a command ends: its exit codes, and an error as one line for people and one object for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+SCHEMA_VERSION = 1
+OK, ANSWER_IS_NO, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+STOPPED = "interrupted; nothing was written"
+
+
+def report_error(text: str) -> None:
+    """Print an error, its list of items on lines of their own; with --json also as an object."""
+    if "--json" in sys.argv:
+        first, *items = text.split("\n  - ")
+        print(json.dumps({"schema_version": SCHEMA_VERSION, "error": first, "items": items}, indent=1))
+    print(f"error: {text}", file=sys.stderr)

@@ -1,0 +1,43 @@
+"""What a lower precision does to the outputs before anybody judges its accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.ir import SPIKE, Graph
+from edgekit.reference import Interpreter
+from edgekit.verify.layers import window_errors
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How outputs change over the same stream; None where there are no outputs of that kind.
+
+    `worst` is the largest change of a float, relative to the larger of 1 and the exact value, `spikes` the share of
+    neurons and steps, 0 to 1, at which an output spike comes or goes.
+    """
+
+    worst: float | None
+    spikes: float | None
+
+    def __str__(self) -> str:
+        said = [] if self.worst is None else [f"outputs by up to {self.worst:.2g} (relative above 1)"]
+        said += [] if self.spikes is None else [f"output spikes at {self.spikes:.1%} of all neurons and steps"]
+        return " and ".join(said)
+
+
+def rounding_effect(exact: Graph, rounded: Graph, stimulus: Mapping[str, npt.NDArray[Any]]) -> Rounding:
+    """Run both graphs in the reference interpreter over inputs [N, T, *shape] and compare their outputs."""
+    before, after = (Interpreter(graph).run(stimulus)[0] for graph in (exact, rounded))
+    worst, changed = list[float](), list[float]()
+    for ours, theirs in zip(rounded.entries["step"].outputs, exact.entries["step"].outputs, strict=True):
+        if exact.tensors[theirs].dtype is SPIKE:
+            changed.append(float(np.mean(before[theirs] != after[ours])))
+        else:
+            worst.append(float(window_errors(before[theirs], after[ours]).max()))
+    return Rounding(max(worst, default=None), max(changed, default=None))
