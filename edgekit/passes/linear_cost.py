@@ -12,7 +12,7 @@ Array = npt.NDArray[Any]
 UNMEASURED = 0.5  # share of real inputs that are taken not to be zero where nobody said what the inputs are
 
 # per weight (float32, int8) of a dense product, of an added row, and of a sparse column
-_DENSE, _DENSE_INT8, _ROW = 0.44, 1.1, 0.37
+_DENSE, _DENSE_INT8, _ROW = 0.47, 1.13, 0.37
 _ENTRY, _ENTRY_INT8 = 7.0, 10.0
 # per input: looking at it, and finding that it is not zero
 _LOOK, _FOUND = 1.0, 8.0

@@ -13,7 +13,7 @@ from edgekit.toolchain import build_flags, build_shared, find_compiler
 
 LANES = {"portable": 8, "neon": 8, "neon32": 8, "avx2": 8, "avx512": 16}  # floats that rows of weights are padded to
 DOT = "asimddp"  # the feature of cores that multiply int8 by fours
-DOT_INPUTS_AVX2 = 64  # it multiplies int16 by pairs; with fewer inputs, making them into integers costs more than it saves
+DOT_INPUTS_AVX2 = 64  # it multiplies int16 by pairs; making fewer inputs into integers costs more than it saves
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_compiles_alone_without_a_warning(compiler: str, tmp_path: Path) -> None
         pytest.skip(f"{COMPILERS[compiler][0]} is not installed")
     bytes_ = run_passes(quantize_weights_int8(run_passes(elm(block_weights(RNG, 5, 84), 12), OPTIMISE)), LOWER)
     for graph in (lowered(l2mu(hidden=45, channels=21, order=3)), lowered(learner()), bytes_):
-        program = compiled(graph, pad=16 if "avx512" in compiler else 8, dot=graph is bytes_)
+        program = compiled(graph, pad=16 if "avx512" in compiler else 8, dot=int(graph is bytes_))
         folder = written(program, tmp_path / graph.name)
         run((*COMPILERS[compiler], *STRICT, "-I", ".", "-c", program.main, "-o", "program.o"), folder)
 

@@ -1,4 +1,4 @@
-"""int8 weights by integer dot products: as exact as a float32 sum, here in plain C and on a core that has them."""
+"""int8 weights by integer dot products: as exact as a float32 sum, here, in plain C, and on cores that have them."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def check(program: Native | Emulated) -> None:
 
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[Emulated]:
-    program = Emulated(layers(), CORE, dot=True)
+    program = Emulated(layers(), CORE, dot=1)
     yield program
     program.close()
 
 
 @pytest.mark.parametrize("flags", [(), ("-DEK_FORCE_PORTABLE",)], ids=["native", "portable"])
-def test_dot_products_in_plain_c(flags: tuple[str, ...]) -> None:
-    check(Native(layers(), "gcc", flags, dot=True))
+def test_dot_products_here(flags: tuple[str, ...]) -> None:
+    check(Native(layers(), "gcc", flags, dot=1))
 
 
 def test_dot_products_on_the_emulated_core(emulated: Emulated) -> None:
@@ -79,7 +79,7 @@ def test_what_is_no_number_stays_none() -> None:
     graph, x_now = lowered(b.build()), np.ones(40)
     x_now[7] = 1e30
     for flags in ((), ("-DEK_FORCE_PORTABLE",)):
-        _, (y,) = Native(graph, "gcc", flags, dot=True).entry("step", x_now)
+        _, (y,) = Native(graph, "gcc", flags, dot=1).entry("step", x_now)
         assert np.isnan(y).all()
 
 
@@ -87,7 +87,7 @@ def test_int8_weights_are_cheaper_than_floats_there() -> None:
     graph = run_passes(mlp((240, 128, 64, 7)), OPTIMISE)
     floats, bytes_ = run_passes(graph, LOWER), run_passes(quantize_weights_int8(graph), LOWER)
     cost = []
-    for each, dot in ((floats, False), (bytes_, True)):
+    for each, dot in ((floats, 0), (bytes_, 1)):
         program = Emulated(each, CORE, dot=dot)
         program.entry("step", np.ones(240))
         cost.append(program.instructions)

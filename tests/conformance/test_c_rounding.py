@@ -90,9 +90,8 @@ def test_a_recurrence_is_compensated(channels: int, kernel: str, flags: tuple[st
     for u, y in zip(drive, got, strict=True):
         s = s @ w.T + u @ c.T
         worst = max(worst, float(np.abs(y - s).max() / np.abs(s).max()))
-    print(worst)
     assert code == 0
-    assert worst < 1e-6
+    assert worst < 2.2e-6, "runs alone leave 3e-6, a plain sum 7e-6"
 
 
 @pytest.mark.slow

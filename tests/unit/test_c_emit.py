@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from c_nets import int8_weights
 
 from edgekit.backends.c import SUPPORTED, Program, emit
 from edgekit.backends.c.layout import make_layout
@@ -58,6 +59,51 @@ def test_a_memory_update_of_small_order_has_its_own_kernels() -> None:
     assert kernel(8, True) == "memory_event_f32"
     assert kernel(16, False) == "memory_small_f32"
     assert kernel(17, False) == "memory_dense_f32"
+    assert kernel(64, False) == "memory_dense_f32"
+    assert kernel(65, False) == "memory_compensated_f32", "what rounding does to a long sum would stay in the memory"
+
+
+@pytest.mark.parametrize(
+    ("size", "between", "kernel"),
+    [
+        (65, (), "linear_compensated_f32"),
+        (65, ("neg",), "linear_dense_f32"),
+        (65, ("tanh",), "linear_dense_f32"),
+        (64, (), "linear_dense_f32"),
+    ],
+)
+def test_a_long_linear_recurrence_is_compensated(size: int, between: tuple[str, ...], kernel: str) -> None:
+    """s' = W s + x, as long as nothing but sums and views lie between the product and the new state."""
+    b = GraphBuilder("recurrence")
+    s, x = b.state("s", np.zeros((1, size))), b.input("x", (size,))
+    product = b.op("linear", b.op("reshape", s, shape=(size,)), b.const("w", np.eye(size)))
+    for kind in between:
+        product = b.op(kind, product)
+    b.update("s", b.op("reshape", b.op("add", product, x), shape=(1, size)))
+    b.output(product)
+    kernels = [k.kernel for k in emitted(run_passes(b.build(), LOWER)).kernels]
+    assert kernel in kernels
+
+
+def test_only_the_state_that_is_updated_counts() -> None:
+    b = GraphBuilder("exchange")
+    left, right = b.state("left", np.zeros(65)), b.state("right", np.zeros(65))
+    y = b.op("linear", left, b.const("w", np.eye(65)))
+    b.update("right", y)
+    b.update("left", b.op("neg", right))
+    b.output(y)
+    assert "linear_dense_f32" in [k.kernel for k in emitted(run_passes(b.build(), LOWER)).kernels]
+
+
+def test_int8_weights_are_packed_for_dot_products_from_so_many_inputs_on() -> None:
+    b = GraphBuilder("dots")
+    x = b.input("x", (40,))
+    weights = int8_weights(b, "w", np.ones((3, 40)))
+    b.output(b.op("linear", x, weights))
+    graph = b.build()
+    for dot, kernel in ((0, "dense"), (1, "dot"), (40, "dot"), (41, "dense")):
+        (use,) = emit(graph, plan_memory(graph), dot=dot).kernels
+        assert use.kernel == f"linear_{kernel}_i8"
 
 
 def test_the_struct_is_whole_cache_lines() -> None:

@@ -1,9 +1,9 @@
 /* y = c + scale * (W x) for int8 weights and float32 x in integers: for cores that multiply int8 by fours, or int16 by
  * pairs, where that costs less than to convert every weight to float.
  *
- * Inputs are taken in chunks. A chunk becomes fixed-point numbers of 24 bits, relative to its largest magnitude, each cut
- * into two or three signed digits whose products are summed apart, exactly. What is lost is the rounding of x, 2^-24 of
- * the largest, and of a sum when it becomes a float, which is what a float32 sum loses too.
+ * Inputs are taken in chunks. A chunk becomes fixed-point numbers of 24 bits, relative to its largest magnitude, each
+ * cut into two or three signed digits whose products are summed apart, exactly. What is lost is the rounding of x, 2^-24
+ * of the largest, and of a sum when it becomes a float, which is what a float32 sum loses too.
  * Weights are packed [outputs / 32][inputs / 4][32][4], outputs padded to 16 (the last block may be 16 wide), inputs to
  * 4. A chunk with NaN or Inf gives NaN.
  */

@@ -2,12 +2,13 @@
  *
  * Weights are packed at conversion. Outputs are padded to EK_PAD (int8: to 16) and cut into panels of 64, the last one
  * narrower; a panel of width p is stored [in][p], so that its p sums stay in registers over all inputs and the weights
- * stream once, in order. Three forms:
+ * stream once, in order. Four forms:
  *   dense   x is float32: every weight is multiplied
+ *   compensated  the same over float32 weights, and what rounding takes from a sum is given back to it
  *   event   x is the list of neurons that fired (ek_events): their rows are added, in ascending order
  *   masked  x is a spike tensor: every row is multiplied by 0.0 or 1.0, for layers where most neurons fire
- * Event and masked give the same bits: the sum starts at c + 0.0f, never at -0.0, and weights are finite. Over float32
- * there is a fourth, compensated: dense, with what rounding takes from a sum given back to it.
+ * Event and masked give the same bits: the sum starts at c + 0.0f, never at -0.0, and weights are finite. They add in
+ * one chain: to cut it into runs, a list would have to be searched for where they begin.
  *
  * c may be null (zero), and may be y itself; y must not overlap x. `first` is where x begins inside a larger value.
  * `exact` = 1: y and c have no room for padded outputs (a row inside a larger value): the last panel makes a detour.
@@ -20,7 +21,7 @@
 
 #define EK_PANEL 64u
 #define EK_LONG 64u /* inputs: rounding adds up along a sum, so that a dense one over more of them is cut into runs */
-#define EK_RUN 32u  /* inputs that are summed from zero before they join the total */
+#define EK_RUN_INPUTS 32u /* that are summed from zero before they join the total */
 
 EK_INLINE uint32_t ek_lowest_bit(uint32_t word) {
 #if defined(__GNUC__)
@@ -93,7 +94,7 @@ EK_INLINE uint32_t ek_events(uint16_t *list, const uint32_t *bits, uint32_t firs
         } \
         EK_REP##V(EK_F32_JOIN) \
     } \
-    EK_F32_RUNS(f32_##BLOCK, V, EK_RUN) \
+    EK_F32_RUNS(f32_##BLOCK, V, EK_RUN_INPUTS) \
     EK_INLINE void ek_masked_f32_##BLOCK(float *y, const float *c, const float *w, const uint32_t *x, \
                                          uint32_t first, uint32_t n, uint32_t width) { \
         uint32_t i; \
@@ -154,7 +155,7 @@ EK_F32_BLOCKS(EK_F32_BLOCK)
         for (; i < n; ++i, w += width) { EK_REP##V(EK_NARROW_REST) } \
         EK_REP##V(EK_NARROW_JOIN) \
     } \
-    EK_F32_RUNS(narrow_f32_##V, V, 4u * EK_RUN)
+    EK_F32_RUNS(narrow_f32_##V, V, 4u * EK_RUN_INPUTS)
 EK_NARROW(1)
 EK_NARROW(2)
 
@@ -185,8 +186,8 @@ EK_F32_PANEL(dense, float)
 EK_F32_PANEL(masked, uint32_t)
 EK_F32_PANEL(event, uint16_t)
 
-/* A linear recurrence s' = W s + c never forgets what rounding did to it: its sums are compensated (Kahan), in halves of
- * a panel. What is lost when four inputs join the total a is the r that the next four start from.
+/* A linear recurrence s' = W s + c never forgets what rounding did to it: its sums are compensated (Kahan), in halves
+ * of a panel. What is lost when four inputs join the total a is the r that the next four start from.
  */
 #define EK_F32_REST(k) ekf r##k = ek_set(0.0f);
 #define EK_F32_REST_ROW0(k) r##k = EK_FMA_LANE(ek_load(w + k * EK_W), four, 0, r##k);
@@ -275,7 +276,7 @@ EK_INLINE void ek_i16_carry(float *sum, eki a, int carry) {
     } \
     EK_INLINE void ek_dense_i8_block##BLOCK(float *sum, const int8_t *w, const float *x, uint32_t first, \
                                             uint32_t n, uint32_t width) { \
-        const uint32_t run = n <= EK_LONG ? n : EK_RUN; \
+        const uint32_t run = n <= EK_LONG ? n : EK_RUN_INPUTS; \
         uint32_t at = run; \
         x += first; \
         ek_run_i8_block##BLOCK(sum, w, x, run, width, 0); \
@@ -442,7 +443,7 @@ EK_INLINE void ek_rows_event_i8(float *y, const float *c, uint32_t c_step, const
 
 EK_INLINE void ek_plastic_dense_f32(float *y, const float *c, uint32_t c_step, const float *w, const float *x,
                                     uint32_t rows, uint32_t n_in, uint32_t n_out) {
-    const uint32_t whole = n_in / EK_W * EK_W, run = EK_RUN * EK_W;
+    const uint32_t whole = n_in / EK_W * EK_W, run = EK_RUN_INPUTS * EK_W;
     uint32_t r, o, i, end;
     for (r = 0; r < rows; ++r, x += n_in, y += n_out)
         for (o = 0; o < n_out; ++o) {
