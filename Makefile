@@ -11,9 +11,9 @@ PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.tx
 
 help:
 	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4"
-	@echo "make test      every test but the sweep over all floats"
+	@echo "make test      every test but the sweeps"
 	@echo "make check     ruff, mypy --strict, import contracts, fast tests"
-	@echo "make test-all  the sweep over all floats too"
+	@echo "make test-all  the sweeps too: all floats, golden files on every core"
 	@echo "make bench     peers side by side, in one run"
 
 $(BIN)/pip:
@@ -43,7 +43,7 @@ check: $(DEV)
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
 test-all: $(DEV)
-	EDGEKIT_ALL_FLOATS=1 $(BIN)/pytest -q -n 2
+	EDGEKIT_SWEEPS=1 $(BIN)/pytest -q -n 2
 
 bench: $(DEV)
 	$(BIN)/python -m edgekit.bench

@@ -87,7 +87,7 @@ def test_worst_error_on_a_sample_of_all_floats(tmp_path: Path, flags: tuple[str,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("EDGEKIT_ALL_FLOATS" not in os.environ, reason="takes ten minutes: set EDGEKIT_ALL_FLOATS=1")
+@pytest.mark.skipif("EDGEKIT_SWEEPS" not in os.environ, reason="takes ten minutes: set EDGEKIT_SWEEPS=1")
 @pytest.mark.parametrize("flags", [("-march=native",), ("-DEK_FORCE_PORTABLE",)], ids=["native", "portable"])
 def test_worst_error_over_all_floats(tmp_path: Path, flags: tuple[str, ...]) -> None:
     check(worst_errors(tmp_path, flags, stride=1))

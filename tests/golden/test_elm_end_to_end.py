@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,9 @@ FILES = (
     "elm_v2_branch_neuronio_routing",
     "elm_v2_plain_har6",
 )
-EMULATED = [name for name in list_targets() if load_target(name).emulated_core]
+CORES = ("raspberrypi3", "raspberrypi4", "raspberrypi5")  # Cortex-A53, A72, A76
+EVERY = [name for name in list_targets() if load_target(name).emulated_core]
+EMULATED = EVERY if "EDGEKIT_SWEEPS" in os.environ else CORES  # make test-all takes every core
 FAST_STEPS = 60  # in the emulator; a released neuron has 300
 RELEASED = "elm_v1_neuronio_num_memory_100"
 
@@ -60,7 +62,7 @@ def test_outputs_are_those_of_the_file_on_an_emulated_core(shared, tmp_path, nam
 @pytest.mark.slow
 @pytest.mark.parametrize("target", EMULATED)
 @pytest.mark.parametrize("name", FILES)
-def test_every_step_of_every_file_on_every_core(shared, tmp_path, name, target):
+def test_every_step_of_every_file_on_emulated_cores(shared, tmp_path, name, target):
     check(golden_file(shared, name), target, tmp_path)
 
 
@@ -115,13 +117,16 @@ def test_w8_of_a_released_neuron_stays_near_and_keeps_its_decays(shared):
 
 @pytest.mark.slow
 def test_released_weights_convert_in_five_seconds(shared, tmp_path):
-    """Once torch and the compiler are warm; the weights are new, so that no finished build is found."""
+    """In CPU time with all child processes, which other work on the machine does not lengthen as it does wall time.
+
+    Torch and the compiler are warm; the weights are new, so that no finished build is found.
+    """
     golden = golden_file(shared, RELEASED)
     converted(golden, target="raspberrypi4")
     with np.load(golden.path) as z:
         arrays = {name: z[name] for name in z.files}
     arrays["sd.w_y.bias"] = np.random.default_rng().normal(size=2).astype(np.float32)
     np.savez(tmp_path / "new.npz", **arrays)
-    started = time.perf_counter()
+    started = sum(os.times()[:4])
     converted(dataclasses.replace(golden, path=tmp_path / "new.npz"), target="raspberrypi4")
-    assert time.perf_counter() - started < 5
+    assert sum(os.times()[:4]) - started < 5
