@@ -25,6 +25,11 @@ class DType:
     def is_integer(self) -> bool:
         return self.numpy.kind == "i"
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Lowest and highest value of an integer dtype."""
+        return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+
     def __str__(self) -> str:
         return self.name
 

@@ -133,6 +133,13 @@ class Graph:
         """The constant tensors, in graph order."""
         return {n: t for n, t in self.tensors.items() if t.is_const}
 
+    @property
+    def is_integer(self) -> bool:
+        """Whether the step computes with integers and spikes alone; other entries convert from and to reals."""
+        step = self.entries["step"]
+        touched = {n for op in step.ops for n in (*op.inputs, *op.outputs)} | {*step.inputs, *step.outputs}
+        return not any(self.tensor(n).dtype.is_float for n in touched | self.state_names)
+
     def ops(self) -> Iterator[tuple[Entry, Op]]:
         """Every op of every entry, in order."""
         for entry in self.entries.values():

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from edgekit.errors import GraphError
-from edgekit.ir.dtypes import INT8
+from edgekit.ir.dtypes import INT4
 from edgekit.ir.graph import RESET_POLICIES, Entry, Graph, Shape, Tensor
 from edgekit.ir.ops import OPS
 
@@ -52,14 +52,17 @@ def _check_tensor(name: str, tensor: Tensor) -> None:
             )
         if tensor.dtype.is_float and not np.isfinite(tensor.data).all():
             raise GraphError(thing, "holds NaN or Inf", "a weight must be a number; was the model trained to the end?")
+        if tensor.dtype is INT4 and tensor.size and not -8 <= tensor.data.min() <= tensor.data.max() <= 7:
+            raise GraphError(thing, "holds a number outside int4, -8 to 7")
     if tensor.quant is not None:
         if not tensor.dtype.is_integer:
             raise GraphError(thing, f"has quantisation parameters but dtype {tensor.dtype}")
         axis = tensor.quant.axis
         if axis is not None and (not 0 <= axis < len(tensor.shape) or tensor.shape[axis] != tensor.quant.scale.size):
             raise GraphError(thing, f"has {tensor.quant.scale.size} scales along axis {axis} of {tensor.shape}")
-        if tensor.dtype is INT8 and not (tensor.quant.qmin >= -128 and tensor.quant.qmax <= 127):
-            raise GraphError(thing, "has a quantised range outside int8")
+        low, high = tensor.dtype.limits
+        if not (tensor.quant.qmin >= low and tensor.quant.qmax <= high):
+            raise GraphError(thing, f"has a quantised range outside {tensor.dtype}")
 
 
 def _check_states(graph: Graph) -> None:

@@ -9,11 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import DataError, UsageError
+from edgekit.ir.dtypes import DType
 from edgekit.ir.graph import Entry, Graph
 from edgekit.ir.ops import OPS
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
+
+
+def stored_integers(thing: str, array: Array, dtype: DType) -> Array:
+    """An array as an integer dtype; DataError unless each element is a whole number within its range."""
+    low, high = dtype.limits
+    whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool((np.trunc(array) == array).all()))
+    if not whole or (array.size and not low <= array.min() <= array.max() <= high):
+        raise DataError(
+            thing, f"takes stored integers, {dtype} from {low} to {high}", "quantise raw values first: leave --raw out"
+        )
+    return array.astype(dtype.numpy, copy=False)
 
 
 class Interpreter:
@@ -50,6 +62,8 @@ class Interpreter:
         if set(inputs) != set(entry.inputs):
             raise DataError(f"entry {entry.name!r}", f"takes inputs {list(entry.inputs)}, got {list(inputs)}")
         checked: Values = {}
+        tolerant = {op.inputs[0] for op in entry.ops if op.kind == "quantize"}  # NaN and Inf become integers there
+        tolerant -= {n for op in entry.ops for n in (op.inputs if op.kind != "quantize" else op.inputs[1:])}
         for name in entry.inputs:
             tensor = self.graph.tensors[name]
             array = np.asarray(inputs[name])
@@ -57,8 +71,11 @@ class Interpreter:
                 raise DataError(
                     f"input {name!r}", f"has step shape {array.shape[1:]}, the program takes {tensor.shape}"
                 )
+            if tensor.dtype.is_integer:
+                checked[name] = stored_integers(f"input {name!r}", array, tensor.dtype)
+                continue
             array = array.astype(tensor.dtype.numpy, copy=False)
-            if tensor.dtype.is_float and not np.isfinite(array).all():
+            if tensor.dtype.is_float and name not in tolerant and not np.isfinite(array).all():
                 raise DataError(f"input {name!r}", "holds NaN or Inf", "the step is refused and the state is untouched")
             checked[name] = self._widened(array)
         return checked

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgekit.errors import GraphError
-from edgekit.ir import FLOAT32, INT8, OPS, SCALAR_OPS, SPIKE, GraphBuilder, QuantParams, Tensor
+from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, OPS, SCALAR_OPS, SPIKE, GraphBuilder, QuantParams, Tensor
 from edgekit.reference import Interpreter
 
 BATCH = 3
@@ -30,6 +30,15 @@ def const(*shape):
     return Tensor("c", shape, FLOAT32, data=np.random.default_rng(1).normal(size=shape).astype(np.float32))
 
 
+def whole(dtype, *shape, name="i"):
+    return Tensor(name, shape, dtype)
+
+
+def whole_const(dtype, *shape, low=-7, high=8):
+    data = np.random.default_rng(2).integers(low, high, size=shape)
+    return Tensor("ic", shape, dtype, data=data.astype(dtype.numpy))
+
+
 BODY = (
     ("add", (0, 1), ()),
     ("gt", (2, 0), ()),
@@ -46,14 +55,42 @@ CASES = {
         ([real(3), real(4, 3), const()], {}),  # plastic weights
         ([real(3), const(4, 3), real(4)], {"form": "sparse"}),
         ([spikes(2, 3), INT8_W], {"form": "sparse"}),
+        ([whole(INT8, 2, 3), whole_const(INT4, 4, 3)], {"accumulate": "int32"}),
+        ([whole(INT16, 3), whole_const(INT8, 4, 3), whole(INT32, 4)], {"accumulate": "int32"}),
+        ([spikes(3), whole_const(INT8, 4, 3), whole_const(INT16, 4)], {"accumulate": "int16"}),
+        ([spikes(3), whole_const(INT16, 4, 3)], {"accumulate": "int32", "form": "event"}),
     ],
     "memory_update": [
         ([real(5, 2), const(2, 2), real(5, 3), const(2, 3)], {}),
         ([spikes(5, 2), const(2, 2), spikes(5, 1), const(2, 1)], {}),
+        (
+            [whole(INT16, 5, 2), whole_const(INT16, 2, 2), spikes(5, 3), whole_const(INT16, 2, 3)],
+            {"accumulate": "int32"},
+        ),
     ],
-    "sum": [([real(2, 3)], {"axis": 0}), ([real(2, 3)], {"axis": 1, "keepdims": True})],
-    "amax": [([real(2, 3)], {"axis": 1}), ([real(1)], {"axis": 0, "keepdims": False})],
+    "quantize": [
+        ([real(2, 3), const(3), const(3)], {"to": "int8"}),
+        ([real(4), const(), const()], {"to": "int16"}),
+    ],
+    "dequantize": [([whole(INT32, 2, 3), const(3)], {}), ([whole(INT8, 4), const()], {})],
+    "lookup": [
+        ([whole(INT8, 2, 3), whole_const(INT8, 256)], {}),
+        ([whole(INT8, 5), whole_const(INT16, 256, low=-32768, high=32768)], {}),
+        ([whole(INT16, 5), whole_const(INT16, 17, low=-32768, high=32768)], {}),
+        ([whole(INT16, 3), whole_const(INT16, 4097, low=-32768, high=32768)], {}),
+    ],
+    "sum": [
+        ([whole(INT8, 2, 3)], {"axis": 1}),
+        ([real(2, 3)], {"axis": 0}),
+        ([real(2, 3)], {"axis": 1, "keepdims": True}),
+    ],
+    "amax": [
+        ([whole(INT16, 2, 3)], {"axis": 1}),
+        ([real(2, 3)], {"axis": 1}),
+        ([real(1)], {"axis": 0, "keepdims": False}),
+    ],
     "cumsum": [
+        ([whole(INT32, 2, 3)], {"axis": 0, "exclusive": True}),
         ([real(2, 3)], {"axis": 1}),
         ([real(4)], {"axis": 0, "reverse": True}),
         ([real(3, 2)], {"axis": 0, "exclusive": True}),
@@ -79,10 +116,18 @@ SHAPES = [[(2, 3)] * 3, [(2, 3), (3,), ()], [(), (2, 1), (1, 3)], [(1,), (4,), (
 def elementwise(kind):
     """Every combination of dtypes and shapes that the row accepts."""
     spec, found = SCALAR_OPS[kind], []
-    attrs = [{"to": "float32"}, {"to": "spike"}] if kind == "cast" else [{}]
+    attrs = [{}]
+    if kind == "cast":
+        attrs = [{"to": to} for to in ("float32", "spike", "int8", "int16", "int32")]
+    elif kind == "rescale":
+        attrs = [{"to": to, "shift": shift} for to, shift in (("int8", 0), ("int16", 15), ("int32", 31))]
+    elif kind in ("add", "sub"):
+        attrs = [{}, {"saturate": True}]
     for dtypes, shapes, given in itertools.product(
-        itertools.product((FLOAT32, SPIKE), repeat=spec.arity[0]), SHAPES, attrs
+        itertools.product((FLOAT32, SPIKE, INT8, INT16, INT32), repeat=spec.arity[0]), SHAPES, attrs
     ):
+        if shapes not in SHAPES[:2] and any(d.is_integer for d in dtypes):
+            continue
         operands = [Tensor(f"v{i}", s, d) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=False))]
         try:
             spec.check(operands, given)
@@ -100,6 +145,8 @@ def operands(tensors, real_dtype=np.float32):
     arrays = []
     for t in tensors:
         values = rng.normal(size=(BATCH, *t.shape)) if t.data is None else t.data[None]
+        if t.dtype.is_integer and t.data is None:
+            values = rng.integers(*t.dtype.limits, endpoint=True, size=(BATCH, *t.shape))
         arrays.append(
             values > 0 if t.dtype is SPIKE else values.astype(real_dtype if t.dtype.is_float else t.dtype.numpy)
         )
@@ -123,7 +170,7 @@ def test_inference_and_evaluation_agree(kind, inputs, attrs):
     doubles = operands(inputs, np.float64)
     for single, double in zip(results, spec.evaluate(doubles, attrs, inputs), strict=True):
         if single.dtype == np.float32:
-            widened = any(a.dtype == np.float64 for a in doubles) and kind not in ("cast", "fused")
+            widened = any(a.dtype == np.float64 for a in doubles) and kind not in ("cast", "fused", "dequantize")
             assert double.dtype == np.float64 or not widened
             np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-5)
         else:
@@ -185,7 +232,7 @@ def test_a_decomposition_gives_the_same_values():
         for inputs, attrs in CASES[kind]:
             b = GraphBuilder("d")
             names = [
-                b.const(f"c{i}", t.data) if t.is_const else b.input(f"x{i}", t.shape, t.dtype)
+                b.const(f"c{i}", t.data, t.dtype) if t.is_const else b.input(f"x{i}", t.shape, t.dtype)
                 for i, t in enumerate(inputs)
             ]
             whole = b.op(kind, *names, **attrs)

@@ -4,9 +4,10 @@ from types import MappingProxyType
 
 from edgekit.ir.ops.contract import CONTRACT
 from edgekit.ir.ops.elementwise import ELEMENTWISE, SCALAR_OPS, body_lines, fused_types
+from edgekit.ir.ops.integer import INTEGER
 from edgekit.ir.ops.movement import MOVEMENT
 from edgekit.ir.ops.spec import Attr, Cost, OpSpec, broadcast
 
-OPS = MappingProxyType({**ELEMENTWISE, **CONTRACT, **MOVEMENT})
+OPS = MappingProxyType({**ELEMENTWISE, **CONTRACT, **INTEGER, **MOVEMENT})
 
 __all__ = ["OPS", "SCALAR_OPS", "Attr", "Cost", "OpSpec", "body_lines", "broadcast", "fused_types"]

@@ -6,12 +6,26 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgekit.ir.dtypes import FLOAT32, INT8, SPIKE
+from edgekit.ir.dtypes import DTYPES, FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType
 from edgekit.ir.graph import Op, Tensor
 from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, OpSpec, Typed, axis_of, batched, broadcast, need
 
 FORMS = ("auto", "dense", "event", "sparse")
 SPARSE_OUTPUTS = 2**16  # the sparse form numbers outputs in 16 bits
+WHOLE = (INT8, INT16, INT32)
+# What products are summed in. An integer sum is exact, modulo 2^bits; `passes/ranges` proves that nothing wraps.
+ACCUMULATE = Attr(str, "float32", required=False, choices=("float32", "int16", "int32"))
+
+
+def accumulator(attrs: Attrs) -> DType:
+    """The dtype in which a contraction sums, and of its result."""
+    return DTYPES[attrs.get("accumulate", "float32")]
+
+
+def _integer_weights(kind: str, tensor: Tensor) -> None:
+    need(kind, len(tensor.shape) == 2, f"weights {tensor.name} must be [out, in], got {tensor.shape}")
+    whole = tensor.dtype in (INT4, INT8, INT16)
+    need(kind, whole and tensor.is_const, f"weights {tensor.name} must be constant int4, int8 or int16 to be summed so")
 
 
 def _weights(kind: str, tensor: Tensor) -> None:
@@ -31,8 +45,8 @@ def _weights(kind: str, tensor: Tensor) -> None:
 
 def _infer_linear(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     x, w = inputs[0], inputs[1]
-    need("linear", x.dtype in (FLOAT32, SPIKE), f"wants float32 or spike input, got {x.dtype}")
-    _weights("linear", w)
+    total = accumulator(attrs)
+    _operands("linear", x, w, total)
     need("linear", len(x.shape) >= 1, "input has no axis to sum over")
     need("linear", x.shape[-1] == w.shape[1], f"input {x.shape} does not fit weights {w.shape}")
     form = attrs.get("form", "auto")
@@ -42,10 +56,34 @@ def _infer_linear(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     shape = (*x.shape[:-1], w.shape[0])
     if len(inputs) == 3:
         c = inputs[2]
-        need("linear", c.dtype is FLOAT32, f"addend must be float32, got {c.dtype}")
+        need("linear", c.dtype is total, f"addend must be {total}, got {c.dtype}")
         need("linear", broadcast("linear", [c.shape, shape]) == shape, f"addend {c.shape} does not fit output {shape}")
         need("linear", c.is_const or c.shape == shape, f"addend {c.shape} must have the output's shape {shape}")
-    return [(shape, FLOAT32)]
+    return [(shape, total)]
+
+
+def _operands(kind: str, x: Tensor, w: Tensor, total: DType) -> None:
+    known = (FLOAT32, SPIKE) if total is FLOAT32 else (SPIKE, INT8, INT16)
+    need(kind, x.dtype in known, f"sums in {total}: wants {' or '.join(map(str, known))} input, got {x.dtype}")
+    if total is FLOAT32:
+        _weights(kind, w)
+    else:
+        _integer_weights(kind, w)
+
+
+def wrap(wide: Array, dtype: DType) -> Array:
+    """int64 values modulo 2^bits of an integer dtype."""
+    return wide.astype(dtype.numpy)
+
+
+def integer_matvec(x: Array, w: Array) -> Array:
+    """The exact sums x Wᵀ over the last axis of x[N, …, in] as int64; constant w[1, out, in]."""
+    flat = x.reshape(-1, x.shape[-1])
+    # Floats are exact below 2^24 and 2^53, and a matrix product of theirs is many times faster than one of integers.
+    largest = int(np.abs(w[0].astype(np.int64)).sum(axis=1).max(initial=0)) * (1 if x.dtype == np.bool_ else 2**15)
+    real = np.float32 if largest < 2**24 else np.float64
+    y = flat.astype(real) @ w[0].astype(real).T if largest < 2**53 else flat.astype(np.int64) @ w[0].astype(np.int64).T
+    return np.asarray(y.astype(np.int64).reshape(*x.shape[:-1], w.shape[1]))
 
 
 def matvec(x: Array, w: Array, tensor: Tensor) -> Array:
@@ -61,11 +99,12 @@ def matvec(x: Array, w: Array, tensor: Tensor) -> Array:
 
 
 def _evaluate_linear(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    total = accumulator(attrs)
     with np.errstate(all="ignore"):
-        y = matvec(inputs[0], inputs[1], tensors[1])
+        y = matvec(inputs[0], inputs[1], tensors[1]) if total is FLOAT32 else integer_matvec(inputs[0], inputs[1])
         if len(inputs) == 3:
             y = y + batched(inputs[2], tensors[2].shape, y.ndim - 1)
-    return [y]
+    return [y if total is FLOAT32 else wrap(y, total)]
 
 
 def _cost_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> Cost:
@@ -81,20 +120,22 @@ def _cost_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Att
 
 def _infer_memory(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     m, a, u, b = inputs
-    for weights in (a, b):
-        _weights("memory_update", weights)
+    for signal, weights in ((m, a), (u, b)):
+        _operands("memory_update", signal, weights, accumulator(attrs))
         need("memory_update", weights.is_const, f"{weights.name} must be constant")
-    need("memory_update", m.dtype in (FLOAT32, SPIKE) and u.dtype in (FLOAT32, SPIKE), "wants float32 or spike inputs")
     need("memory_update", len(m.shape) == 2 and len(u.shape) == 2, "wants memory [M, d] and input [M, k]")
     order = m.shape[1]
     need("memory_update", a.shape == (order, order), f"A must be [{order}, {order}], got {a.shape}")
     need("memory_update", b.shape == (order, u.shape[1]), f"B must be [{order}, {u.shape[1]}], got {b.shape}")
     need("memory_update", m.shape[0] == u.shape[0], f"{m.shape[0]} memory channels but {u.shape[0]} inputs")
-    return [(m.shape, FLOAT32)]
+    return [(m.shape, accumulator(attrs))]
 
 
 def _evaluate_memory(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
     m, a, u, b = inputs
+    total = accumulator(attrs)
+    if total is not FLOAT32:
+        return [wrap(integer_matvec(m, a) + integer_matvec(u, b), total)]
     with np.errstate(all="ignore"):
         return [matvec(m, a, tensors[1]) + matvec(u, b, tensors[3])]
 
@@ -106,18 +147,19 @@ def _cost_memory(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Att
 
 def _decompose_memory(op: Op, tensor: Callable[[str], Tensor], emit: Callable[..., str]) -> None:
     m, a, u, b = op.inputs
-    driven = emit("linear", u, b)
-    emit("linear", m, a, driven, out=op.outputs[0])
+    driven = emit("linear", u, b, **op.attrs)
+    emit("linear", m, a, driven, out=op.outputs[0], **op.attrs)
 
 
 def _infer_reduce(kind: str) -> Callable[[Sequence[Tensor], Attrs], Sequence[Typed]]:
     def infer(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
         x = inputs[0]
-        need(kind, x.dtype is FLOAT32, f"wants float32, got {x.dtype}")
+        need(kind, x.dtype in (FLOAT32, *WHOLE), f"wants float32 or integers, got {x.dtype}")
         axis = axis_of(kind, attrs, len(x.shape))
         need(kind, x.shape[axis] > 0, "cannot reduce an empty axis")
         kept = (1,) if attrs.get("keepdims", False) else ()
-        return [((*x.shape[:axis], *kept, *x.shape[axis + 1 :]), FLOAT32)]
+        dtype = INT32 if kind == "sum" and x.dtype in WHOLE else x.dtype
+        return [((*x.shape[:axis], *kept, *x.shape[axis + 1 :]), dtype)]
 
     return infer
 
@@ -130,7 +172,8 @@ def _reduce(kind: str, function: Callable[..., Array], summary: str) -> OpSpec:
     def evaluate(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
         with np.errstate(all="ignore"):
             y = function(inputs[0], axis=attrs["axis"] + 1, keepdims=attrs.get("keepdims", False))
-        return [np.asarray(y)]
+        whole = kind == "sum" and tensors[0].dtype in WHOLE  # numpy sums them in int64
+        return [wrap(y, INT32) if whole else np.asarray(y)]
 
     attrs = {"axis": Attr(int), "keepdims": Attr(bool, False, required=False)}
     return OpSpec(kind, "contract", summary, (1, 1), _infer_reduce(kind), evaluate, attrs, cost=_cost_sums)
@@ -138,9 +181,9 @@ def _reduce(kind: str, function: Callable[..., Array], summary: str) -> OpSpec:
 
 def _infer_cumsum(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     x = inputs[0]
-    need("cumsum", x.dtype is FLOAT32, f"wants float32, got {x.dtype}")
+    need("cumsum", x.dtype in (FLOAT32, INT32), f"wants float32 or int32, got {x.dtype}")
     axis_of("cumsum", attrs, len(x.shape))
-    return [(x.shape, FLOAT32)]
+    return [(x.shape, x.dtype)]
 
 
 def _evaluate_cumsum(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
@@ -151,7 +194,7 @@ def _evaluate_cumsum(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Te
         first = np.zeros_like(x.take([0], axis))
         x = np.concatenate([first, x.take(range(x.shape[axis] - 1), axis)], axis)
     with np.errstate(all="ignore"):
-        y = np.cumsum(x, axis)
+        y = np.cumsum(x, axis, dtype=x.dtype)
     return [np.ascontiguousarray(np.flip(y, axis)) if reverse else y]
 
 
@@ -163,7 +206,7 @@ CONTRACT: dict[str, OpSpec] = {
         (2, 3),
         _infer_linear,
         _evaluate_linear,
-        {"form": Attr(str, "auto", required=False, choices=FORMS)},
+        {"form": Attr(str, "auto", required=False, choices=FORMS), "accumulate": ACCUMULATE},
         cost=_cost_linear,
     ),
     "memory_update": OpSpec(
@@ -173,10 +216,11 @@ CONTRACT: dict[str, OpSpec] = {
         (4, 4),
         _infer_memory,
         _evaluate_memory,
+        {"accumulate": ACCUMULATE},
         cost=_cost_memory,
         decompose=_decompose_memory,
     ),
-    "sum": _reduce("sum", np.sum, "sum over one axis"),
+    "sum": _reduce("sum", np.sum, "sum over one axis; of integers in int32"),
     "amax": _reduce("amax", np.max, "largest over one axis; NaN if any is NaN"),
     "cumsum": OpSpec(
         "cumsum",

@@ -1,4 +1,8 @@
-"""Elementwise ops: arithmetic on float32, comparisons that yield spikes, logic on spikes, and the fused chain."""
+"""Elementwise ops: arithmetic on numbers, comparisons that yield spikes, logic on spikes, and the fused chain.
+
+Integers: both operands of an op have one dtype, and so has its result. What does not fit wraps around, modulo
+2^bits, unless the op is said to saturate; `passes/ranges` proves where neither happens.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.ir.dtypes import DTYPES, FLOAT32, SPIKE, DType
+from edgekit.ir.dtypes import DTYPES, FLOAT32, INT8, INT16, INT32, SPIKE, DType
 from edgekit.ir.graph import Tensor
 from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, Evaluate, Infer, OpSpec, Typed, batched, broadcast, need
 
@@ -34,7 +38,7 @@ UNARY: dict[str, tuple[Callable[[Array], Array], str]] = {
     "reciprocal": (np.reciprocal, "1 / x"),
     "tanh": (np.tanh, "hyperbolic tangent"),
     "sigmoid": (_sigmoid, "1 / (1 + e^-x)"),
-    "relu": (lambda x: np.maximum(x, np.float32(0)), "max(x, 0); NaN stays NaN"),
+    "relu": (lambda x: np.maximum(x, x.dtype.type(0)), "max(x, 0); NaN stays NaN"),
     "flush": (_flush, "x, but 0 where |x| is below the smallest normal float: denormal states never linger"),
 }
 BINARY: dict[str, tuple[Callable[[Array, Array], Array], str]] = {
@@ -58,6 +62,9 @@ LOGIC: dict[str, tuple[Callable[..., Array], int, str]] = {
     "logical_or": (np.logical_or, 2, "either fired"),
     "logical_not": (np.logical_not, 1, "did not fire"),
 }
+INTEGER_UNARY = ("neg", "abs", "relu")
+INTEGER_BINARY = ("add", "sub", "minimum", "maximum")
+MAX_SHIFT = 62  # of a 64-bit product of two int32
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     **{k: f for k, (f, _) in UNARY.items()},
     **{k: f for table in (BINARY, COMPARE) for k, (f, _) in table.items()},
@@ -66,20 +73,75 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 }
 
 
-def _evaluate(function: Callable[..., Array]) -> Evaluate:
+def clip_to(wide: Array, dtype: DType) -> Array:
+    """int64 values as an integer dtype, those outside its range at the nearest end of it."""
+    low, high = dtype.limits
+    return np.clip(wide, low, high).astype(dtype.numpy)
+
+
+def _cast(args: Sequence[Array], attrs: Attrs) -> Array:
+    x, to = args[0], DTYPES[attrs["to"]]
+    if to is SPIKE:
+        return np.asarray(x != 0)
+    return clip_to(x, to) if to.is_integer and x.dtype.kind == "i" else x.astype(to.numpy)
+
+
+def _rescale(args: Sequence[Array], attrs: Attrs) -> Array:
+    shift = attrs["shift"]
+    product = args[0].astype(np.int64) * args[1].astype(np.int64)
+    return clip_to((product + ((1 << shift) >> 1)) >> shift, DTYPES[attrs["to"]])
+
+
+def _saturating(function: Callable[[Array, Array], Array]) -> Callable[[Sequence[Array], Attrs], Array]:
+    def apply(args: Sequence[Array], attrs: Attrs) -> Array:
+        if not attrs.get("saturate", False):
+            return function(*args)
+        wide = function(args[0].astype(np.int64), args[1].astype(np.int64))
+        return clip_to(wide, DTYPES[args[0].dtype.name])
+
+    return apply
+
+
+# kinds whose result depends on their attributes
+_WITH_ATTRS: dict[str, Callable[[Sequence[Array], Attrs], Array]] = {
+    "cast": _cast,
+    "rescale": _rescale,
+    "add": _saturating(np.add),
+    "sub": _saturating(np.subtract),
+}
+
+
+def _apply(kind: str, attrs: Attrs, args: Sequence[Array]) -> Array:
+    if kind in _WITH_ATTRS:
+        return _WITH_ATTRS[kind](args, attrs)
+    return FUNCTIONS[kind](*args)
+
+
+def _evaluate(kind: str) -> Evaluate:
     def evaluate(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
         rank = max(len(t.shape) for t in tensors)
         with np.errstate(all="ignore"):  # NaN and Inf are defined results, not accidents
-            return [function(*(batched(a, t.shape, rank) for a, t in zip(inputs, tensors, strict=True)))]
+            return [_apply(kind, attrs, [batched(a, t.shape, rank) for a, t in zip(inputs, tensors, strict=True)])]
 
     return evaluate
 
 
-def _infer(kind: str, wants: Sequence[DType], gives: DType) -> Infer:
+def _infer(kind: str, wants: Sequence[DType | None], gives: DType | None, integers: bool) -> Infer:
+    """`None` stands for numbers: float32, or where the op has a meaning for `integers`, one integer dtype for all."""
+
     def infer(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
-        for tensor, dtype in zip(inputs, wants, strict=True):
-            need(kind, tensor.dtype is dtype, f"wants {dtype}, got {tensor.dtype} ({tensor.name})")
-        return [(broadcast(kind, [t.shape for t in inputs]), gives)]
+        numbers = [t for t, want in zip(inputs, wants, strict=True) if want is None]
+        number = numbers[0].dtype if numbers else FLOAT32
+        known = (FLOAT32, INT8, INT16, INT32) if integers else (FLOAT32,)
+        for tensor, want in zip(inputs, wants, strict=True):
+            if want is not None:
+                need(kind, tensor.dtype is want, f"wants {want}, got {tensor.dtype} ({tensor.name})")
+            else:
+                names = " or ".join(map(str, known))
+                need(kind, tensor.dtype in known, f"wants {names}, got {tensor.dtype} ({tensor.name})")
+                need(kind, tensor.dtype is number, f"wants {number} like its first, got {tensor.dtype} ({tensor.name})")
+        need(kind, not attrs.get("saturate", False) or number is not FLOAT32, "only integers saturate")
+        return [(broadcast(kind, [t.shape for t in inputs]), gives or number)]
 
     return infer
 
@@ -88,52 +150,55 @@ def _cost(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs) -> 
     return Cost(acs=outputs[0].size, bytes=sum(t.stored_bytes for t in inputs))
 
 
-def _spec(kind: str, function: Callable[..., Array], summary: str, wants: Sequence[DType], gives: DType) -> OpSpec:
-    return OpSpec(
-        kind,
-        "elementwise",
-        summary,
-        (len(wants), len(wants)),
-        _infer(kind, wants, gives),
-        _evaluate(function),
-        cost=_cost,
-    )
-
-
-def _apply(kind: str, attrs: Attrs, args: Sequence[Array]) -> Array:
-    return _cast(args[0], attrs) if kind == "cast" else FUNCTIONS[kind](*args)
-
-
-def _cast(x: Array, attrs: Attrs) -> Array:
-    return x != 0 if attrs["to"] == "spike" else x.astype(np.float32)
+def _spec(
+    kind: str, summary: str, wants: Sequence[DType | None], gives: DType | None, *, integers: bool = False
+) -> OpSpec:
+    saturate = {"saturate": Attr(bool, False, required=False)} if kind in ("add", "sub") else {}
+    arity = (len(wants), len(wants))
+    infer = _infer(kind, wants, gives, integers)
+    return OpSpec(kind, "elementwise", summary, arity, infer, _evaluate(kind), saturate, cost=_cost)
 
 
 def _infer_cast(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
     need("cast", attrs["to"] in DTYPES, f"no dtype {attrs['to']!r}")
-    to = DTYPES[attrs["to"]]
-    pair = (inputs[0].dtype, to)
-    need("cast", pair in ((SPIKE, FLOAT32), (FLOAT32, SPIKE)), f"cannot go from {pair[0]} to {pair[1]}")
+    source, to = inputs[0].dtype, DTYPES[attrs["to"]]
+    whole = (INT8, INT16, INT32)
+    known = (source, to) in ((SPIKE, FLOAT32), (FLOAT32, SPIKE)) or (source in (SPIKE, *whole) and to in whole)
+    need("cast", known, f"cannot go from {source} to {to}")
     return [(inputs[0].shape, to)]
 
 
-def _evaluate_cast(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
-    return [_cast(inputs[0], attrs)]
+def _infer_rescale(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    for tensor in inputs:
+        need("rescale", tensor.dtype in (INT8, INT16, INT32), f"wants integers, got {tensor.dtype} ({tensor.name})")
+    need("rescale", 0 <= attrs["shift"] <= MAX_SHIFT, f"shift {attrs['shift']} is not from 0 to {MAX_SHIFT}")
+    return [(broadcast("rescale", [t.shape for t in inputs]), DTYPES[attrs["to"]])]
 
 
 SCALAR_OPS: dict[str, OpSpec] = {
-    **{k: _spec(k, f, s, (FLOAT32,), FLOAT32) for k, (f, s) in UNARY.items()},
-    **{k: _spec(k, f, s, (FLOAT32, FLOAT32), FLOAT32) for k, (f, s) in BINARY.items()},
-    **{k: _spec(k, f, s, (FLOAT32, FLOAT32), SPIKE) for k, (f, s) in COMPARE.items()},
-    **{k: _spec(k, f, s, (SPIKE,) * n, SPIKE) for k, (f, n, s) in LOGIC.items()},
-    "where": _spec("where", np.where, "x where the condition fired, else y", (SPIKE, FLOAT32, FLOAT32), FLOAT32),
+    **{k: _spec(k, s, (None,), None, integers=k in INTEGER_UNARY) for k, (_, s) in UNARY.items()},
+    **{k: _spec(k, s, (None, None), None, integers=k in INTEGER_BINARY) for k, (_, s) in BINARY.items()},
+    **{k: _spec(k, s, (None, None), SPIKE, integers=True) for k, (_, s) in COMPARE.items()},
+    **{k: _spec(k, s, (SPIKE,) * n, SPIKE) for k, (_, n, s) in LOGIC.items()},
+    "where": _spec("where", "x where the condition fired, else y", (SPIKE, None, None), None, integers=True),
     "cast": OpSpec(
         "cast",
         "elementwise",
-        "a spike as 0.0 or 1.0, or a spike where x ≠ 0",
+        "a spike as 0 or 1, a spike where x ≠ 0, or an integer of another width (a narrower one saturates)",
         (1, 1),
         _infer_cast,
-        _evaluate_cast,
-        {"to": Attr(str, choices=("float32", "spike"))},
+        _evaluate("cast"),
+        {"to": Attr(str, choices=("float32", "spike", "int8", "int16", "int32"))},
+        cost=_cost,
+    ),
+    "rescale": OpSpec(
+        "rescale",
+        "elementwise",
+        "saturate(floor((x · m + 2^(shift-1)) / 2^shift)): a product of integers, rounded half up once",
+        (2, 2),
+        _infer_rescale,
+        _evaluate("rescale"),
+        {"shift": Attr(int), "to": Attr(str, choices=("int8", "int16", "int32"))},
         cost=_cost,
     ),
 }
