@@ -22,10 +22,24 @@ def convert(
     ],
     target: Annotated[str, typer.Option(help="Device to build for; see `edgekit targets`.")] = "host",
     precision: Annotated[
-        str, typer.Option(help="fp32, or w8: int8 weights per output channel, float arithmetic.")
+        str,
+        typer.Option(
+            help="fp32; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 (int8 states), "
+            "int4 (int4 weights), auto (int8, wider where --min-agreement asks for it)."
+        ),
     ] = "fp32",
     calib: Annotated[
-        Path | None, typer.Option(help="Windows in raw units (.npy, .npz): spike rates are measured on them.")
+        str | None,
+        typer.Option(
+            help="Windows in raw units (.npy, .npz): spike rates and integer scales are measured on them. "
+            "synthetic: noise instead, stamped into the manifest."
+        ),
+    ] = None,
+    calib_method: Annotated[
+        str | None, typer.Option(help="How integer ranges are read off the windows: min-max, percentile or mse.")
+    ] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(help="With --precision auto: per cent of equal decisions to reach; 98.5.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="JSON with what the weights do not tell.")] = None,
     factory: Annotated[
@@ -45,16 +59,28 @@ def convert(
     anything is written.
     """
     from edgekit.convert import Options, convert_file
+    from edgekit.convert.options import AUTO, FLOAT_PRECISIONS, SYNTHETIC
 
     path = output or Path(f"{model.stem}.{target}.edge")
     check_output(path)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
-    windows = None if calib is None else read_data(calib).x
     if learning_rate is not None and learn is None:
         raise UsageError("--learning-rate", "is not used without a learning rule", "add --learn delta")
-    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
-    options = Options(target=target, precision=precision, calib=windows, learn=learn, compiler=compiler, **rate)
+    if min_agreement is not None and precision != AUTO:
+        raise UsageError("--min-agreement", f"is not used with precision {precision!r}", "add --precision auto")
+    if calib_method is not None and precision in FLOAT_PRECISIONS:
+        raise UsageError("--calib-method", f"is not used with precision {precision!r}", "it is for integer programs")
+    options = Options(
+        target=target,
+        precision=precision,
+        calib=read_data(Path(calib)).x if calib not in (None, SYNTHETIC) else calib,
+        calib_method=calib_method or Options.calib_method,
+        min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
+        learn=learn,
+        learning_rate=Options.learning_rate if learning_rate is None else learning_rate,
+        compiler=compiler,
+    )
     with out.stages() as progress:
         done = convert_file(model, options, config=config, factory=factory, progress=progress)
         done.artifact.save(path)

@@ -49,11 +49,11 @@ def run(
     from edgekit.runtime import load
     from edgekit.runtime.streams import MachineStream
 
-    if raw:
-        raise UsageError("--raw", f"{artifact} is a float program: it has no stored integers", "leave --raw out")
     if output is not None:
         check_output(output)
     session = load(artifact, engine=engine_of(on, engine))
+    if raw and session.codec is None:
+        raise UsageError("--raw", f"{artifact} is a float program: it has no stored integers", "leave --raw out")
     data = read_data(input_file)
     step = session.artifact.graph.entries["step"]
     if len(step.inputs) != 1 or len(step.outputs) != 1:
@@ -68,7 +68,7 @@ def run(
     started = time.perf_counter()
     with out.stages() as progress:
         progress(f"run on {session.engine}")
-        outputs = session.run(data.x)
+        outputs = session.run(data.x, stored=raw)
     seconds = time.perf_counter() - started
     steps = int(np.prod(outputs.shape[: outputs.ndim - len(session.output_shapes[0])]))
     overflow = _first_overflow(outputs, len(session.output_shapes[0]))
@@ -84,7 +84,11 @@ def run(
 
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
-        console.print(f"input {data.x.shape} -> output {outputs.shape} float32, {steps:,} steps in {seconds:.2f} s")
+        console.print(
+            f"input {data.x.shape} -> output {outputs.shape} {outputs.dtype}, {steps:,} steps in {seconds:.2f} s"
+        )
+        if session.nonfinite:
+            console.print(f"warning: {session.nonfinite:,} input values were NaN or Inf: taken as 0 and as full scale")
         if overflow is not None:
             console.print(f"warning: outputs are NaN or Inf from {overflow} on: the program has overflowed")
         if instructions is not None:
@@ -106,6 +110,7 @@ def run(
         "steps": steps,
         "seconds": round(seconds, 4),
         "instructions": instructions,
+        "nonfinite_inputs": session.nonfinite,
         "overflow_at": overflow,
         "accuracy": correct,
         "output": None if output is None else str(output),

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -133,12 +134,22 @@ class Graph:
         """The constant tensors, in graph order."""
         return {n: t for n, t in self.tensors.items() if t.is_const}
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         """Whether the step computes with integers and spikes alone; other entries convert from and to reals."""
         step = self.entries["step"]
         touched = {n for op in step.ops for n in (*op.inputs, *op.outputs)} | {*step.inputs, *step.outputs}
         return not any(self.tensor(n).dtype.is_float for n in touched | self.state_names)
+
+    def port_dtype(self, name: str) -> np.dtype[Any]:
+        """The numpy dtype in which an entry takes or gives a value: float32, or in an integer program its own dtype.
+
+        A spike is then an int8 of 0 or 1, in a float program 0.0 or 1.0.
+        """
+        if not self.is_integer:
+            return np.dtype(np.float32)
+        dtype = self.tensor(name).dtype
+        return np.dtype(np.int8) if dtype.numpy.kind == "b" else np.dtype(dtype.numpy)
 
     def ops(self) -> Iterator[tuple[Entry, Op]]:
         """Every op of every entry, in order."""

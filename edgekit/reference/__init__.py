@@ -2,7 +2,7 @@
 
 from edgekit.reference.blob import BLOB_VERSION, pack_states, unpack_states, with_first_values
 from edgekit.reference.growth import Growth, growing_states
-from edgekit.reference.interpreter import Interpreter, Values
+from edgekit.reference.interpreter import Interpreter, Values, stored_integers
 
 __all__ = [
     "BLOB_VERSION",
@@ -11,6 +11,7 @@ __all__ = [
     "Values",
     "growing_states",
     "pack_states",
+    "stored_integers",
     "unpack_states",
     "with_first_values",
 ]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
 from edgekit.reference import with_first_values
+from edgekit.runtime.codec import Codec
 from edgekit.runtime.streams import Array, NativeStream, Stream, output_shapes
 
 FLOAT32 = np.dtype(np.float32)
@@ -25,6 +26,10 @@ class Session:
 
     `engine` says what executes: the artifact's own native code (trusted), code rebuilt from its graph, the target's
     machine code in an emulator, or the numpy reference.
+
+    An integer program takes raw values too: they pass through its entry `quantize`, where NaN becomes 0 and ±Inf
+    the end of the range (`nonfinite` counts both), and its outputs through `dequantize`. With `stored=True` a call
+    takes and gives the stored integers themselves.
     """
 
     def __init__(self, artifact: Artifact, stream: Stream) -> None:
@@ -36,8 +41,11 @@ class Session:
         self._shapes = [graph.tensors[n].shape for n in step.inputs]
         self._shape = self._shapes[0]
         self._scratch: Stream | None = None
+        self.codec = Codec(graph) if graph.is_integer else None
+        self.nonfinite = 0  # NaN and Inf values that an integer program was given
         single = len(step.inputs) == 1 and len(step.outputs) == 1
-        self._bound = stream.bind_step() if single and isinstance(stream, NativeStream) else None
+        bindable = single and isinstance(stream, NativeStream) and self.codec is None
+        self._bound = stream.bind_step() if bindable and isinstance(stream, NativeStream) else None
 
     @property
     def engine(self) -> str:
@@ -75,10 +83,26 @@ class Session:
             raise DataError(f"input {name!r}", f"has shape {array.shape}, one step takes {shape}")
         return array
 
-    def step(self, *inputs: npt.ArrayLike) -> Any:
+    def _stored(self, arrays: list[Array], stored: bool) -> list[Array]:
+        """What the step of an integer program takes: raw values quantised, stored ones checked."""
+        if self.codec is None:
+            if stored:
+                raise UsageError("stored=True", f"artifact {self.artifact.name!r} is a float program", "leave it out")
+            return arrays
+        if stored:
+            return [self.codec.check_stored(n, a) for n, a in zip(self._entry.inputs, arrays, strict=True)]
+        self.nonfinite += sum(int(a.size - np.count_nonzero(np.isfinite(a))) for a in arrays)
+        return self.codec.quantize(arrays)
+
+    def _results(self, outputs: list[Array], stored: bool) -> Any:
+        if self.codec is not None and not stored:
+            outputs = self.codec.dequantize(outputs)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def step(self, *inputs: npt.ArrayLike, stored: bool = False) -> Any:
         """One time step: an array for each input in, an array out (a tuple when the program has several outputs).
 
-        Raises DataError for a wrong shape, and for NaN or Inf; the state is then untouched.
+        Raises DataError for a wrong shape, and in a float program for NaN or Inf; the state is then untouched.
         """
         if len(inputs) != len(self._shapes):
             raise DataError("step", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
@@ -86,8 +110,7 @@ class Session:
         if self._bound is not None and x.__class__ is np.ndarray and x.dtype is FLOAT32 and x.shape == self._shape:
             return self._bound(x)
         arrays = [self._checked(n, a, s) for n, a, s in zip(self._entry.inputs, inputs, self._shapes, strict=True)]
-        outputs = self._stream.call("step", arrays)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return self._results(self._stream.call("step", self._stored(arrays, stored)), stored)
 
     def arrange(self, x: npt.ArrayLike) -> Array:
         """The first input in the program's layout: windows [N, length, channels] of a program that eats flattened
@@ -101,7 +124,7 @@ class Session:
                 return array.reshape(*array.shape[:-2], self._shape[0])
         return array
 
-    def run(self, *inputs: npt.ArrayLike) -> Any:
+    def run(self, *inputs: npt.ArrayLike, stored: bool = False) -> Any:
         """Many steps at once: [T, *shape] -> [T, *out], continuing from the current state like T calls of `step`.
 
         With one more leading axis, [N, T, *shape], every one of the N samples starts from a reset, and the state of
@@ -118,8 +141,8 @@ class Session:
             raise DataError("run", f"got shapes {[a.shape for a in arrays]}, wants {wants}")
         if 0 in axes:
             raise DataError("run", f"got shapes {[a.shape for a in arrays]}", "there is nothing to run")
-        outputs = self._stream.run(arrays) if len(axes) == 1 else self._run_samples(arrays)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        arrays = self._stored(arrays, stored)
+        return self._results(self._stream.run(arrays) if len(axes) == 1 else self._run_samples(arrays), stored)
 
     def _run_samples(self, arrays: list[Array]) -> list[Array]:
         scratch = self._scratch = self._scratch or self._stream.fork()

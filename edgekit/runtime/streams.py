@@ -1,6 +1,7 @@
 """Streams: one running copy of a program with its own state, on one of three engines.
 
-Every stream speaks float32 arrays in the order of the entry's inputs and outputs, spikes as 0.0 and 1.0.
+Every stream speaks arrays in the order of the entry's inputs and outputs: float32 with spikes as 0.0 and 1.0, or in an
+integer program each value's own dtype with spikes as int8 (`Graph.port_dtype`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edgekit.ir import Entry, Graph
 from edgekit.reference import Interpreter, Values, pack_states, unpack_states
 from edgekit.toolchain import Machine
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 ALIGN = 64  # of the struct that holds a stream's state
 CHUNK = 256  # steps per call of an emulated run
 NONFINITE, BAD_BLOB = 1, 2  # what a program returns when it refuses
@@ -80,13 +81,14 @@ class ReferenceStream:
         names = self._interpreter.entry(entry).inputs
         given = {n: a[None] for n, a in zip(names, inputs, strict=True)}
         outputs, self._state = self._interpreter.execute(given, self._state, entry)
-        return [outputs[n][0].astype(np.float32) for n in self._interpreter.entry(entry).outputs]
+        names = self._interpreter.entry(entry).outputs
+        return [outputs[n][0].astype(self._graph.port_dtype(n)) for n in names]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         entry = self._interpreter.entry("step")
         given = {n: a[None] for n, a in zip(entry.inputs, inputs, strict=True)}
         outputs, self._state = self._interpreter.run(given, self._state)
-        return [outputs[n][0].astype(np.float32) for n in entry.outputs]
+        return [outputs[n][0].astype(self._graph.port_dtype(n)) for n in entry.outputs]
 
     def reset(self) -> None:
         self._state = self._interpreter.reset(self._state)
@@ -136,8 +138,8 @@ class _Port:
 
     def __init__(self, program: NativeProgram, entry: Entry, struct: ctypes.c_void_p) -> None:
         tensors = program.graph.tensors
-        self.inputs = [np.zeros(tensors[n].shape, np.float32) for n in entry.inputs]
-        self.outputs = [np.zeros(tensors[n].shape, np.float32) for n in entry.outputs]
+        self.inputs = [np.zeros(tensors[n].shape, program.graph.port_dtype(n)) for n in entry.inputs]
+        self.outputs = [np.zeros(tensors[n].shape, program.graph.port_dtype(n)) for n in entry.outputs]
         self.function = program.function(entry.name)
         self.arguments = (struct, *(ctypes.c_void_p(a.ctypes.data) for a in (*self.inputs, *self.outputs)))
 
@@ -181,8 +183,9 @@ class NativeStream:
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         steps = inputs[0].shape[0]
-        flat = [np.ascontiguousarray(a, dtype=np.float32) for a in inputs]
-        outputs = [np.empty((steps, *s), np.float32) for s in output_shapes(self._graph, self._graph.entries["step"])]
+        graph, entry = self._graph, self._graph.entries["step"]
+        flat = [np.ascontiguousarray(a, dtype=graph.port_dtype(n)) for n, a in zip(entry.inputs, inputs, strict=True)]
+        outputs = [np.empty((steps, *graph.tensors[n].shape), graph.port_dtype(n)) for n in entry.outputs]
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*flat, *outputs)]
         if code := self._run(self._struct, ctypes.c_uint32(steps), *pointers):
             raise refused(code, "step", self._graph, inputs)
@@ -227,12 +230,17 @@ class MachineStream:
         if code := self._machine.call(self._symbol(name), [self._struct, *arguments], count=False).value:
             raise refused(code, name, self._graph, [])
 
+    def _port(self, name: str) -> np.dtype[Any]:
+        """The dtype of a value in the machine's memory: every target is little-endian."""
+        return self._graph.port_dtype(name).newbyteorder("<")
+
     def _addresses(self, entry: Entry, most: int) -> list[int]:
         """Buffers for up to `most` steps of an entry, made once: the machine has no way to give memory back."""
         key = entry.name, most
         if key not in self._areas:
-            sizes = [self._graph.tensors[n].size for n in (*entry.inputs, *entry.outputs)]
-            self._areas[key] = [self._machine.alloc(4 * most * size, align=4) for size in sizes]
+            names = (*entry.inputs, *entry.outputs)
+            sizes = [self._port(n).itemsize * self._graph.tensors[n].size for n in names]
+            self._areas[key] = [self._machine.alloc(most * size, align=4) for size in sizes]
         return self._areas[key]
 
     def _execute(
@@ -240,8 +248,8 @@ class MachineStream:
     ) -> list[Array]:
         addresses = self._addresses(entry, 1 if steps == 1 else CHUNK)
         split = len(entry.inputs)
-        for address, array in zip(addresses[:split], inputs, strict=True):
-            self._machine.write(address, np.ascontiguousarray(array, dtype="<f4").tobytes())
+        for address, array, name in zip(addresses[:split], inputs, entry.inputs, strict=True):
+            self._machine.write(address, np.ascontiguousarray(array, dtype=self._port(name)).tobytes())
         result = self._machine.call(self._symbol(symbol), [self._struct, *extra, *addresses], count=self.counting)
         if result.value:
             raise refused(result.value, entry.name, self._graph, inputs)
@@ -250,8 +258,9 @@ class MachineStream:
         outputs = []
         for address, name in zip(addresses[split:], entry.outputs, strict=True):
             tensor = self._graph.tensors[name]
-            raw = self._machine.read(address, 4 * steps * tensor.size)
-            outputs.append(np.frombuffer(raw, "<f4").astype(np.float32).reshape(steps, *tensor.shape))
+            wire = self._port(name)
+            raw = self._machine.read(address, wire.itemsize * steps * tensor.size)
+            outputs.append(np.frombuffer(raw, wire).astype(wire.newbyteorder("=")).reshape(steps, *tensor.shape))
         return outputs
 
     def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:

@@ -116,7 +116,7 @@ def test_an_io_section_that_is_wrong_is_refused_before_the_work(io: Any, said: s
     torch.save(weights, tmp_path / "m.pt")
     (tmp_path / "c.json").write_text(json.dumps({"io": io}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgekit.convert.build_program", lambda *_a, **_k: pytest.fail("it was compiled"))
+        patch.setattr("edgekit.convert.pipeline.build_program", lambda *_a, **_k: pytest.fail("it was compiled"))
         answer = edgekit_main("convert", tmp_path / "m.pt", "--config", tmp_path / "c.json", "-o", tmp_path / "m.edge")
     assert answer.returncode == 2
     assert "Traceback" not in answer.stderr

@@ -1,0 +1,94 @@
+"""What the artifact of a conversion holds: its manifest and its members."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgekit._version import __version__
+from edgekit.artifact import describe_io
+from edgekit.convert.options import Options
+from edgekit.ir import Graph
+from edgekit.runtime.build import Program
+from edgekit.runtime.selftest import SelfTestReport
+from edgekit.target import Target
+from edgekit.verify import Rounding
+
+if TYPE_CHECKING:
+    from edgekit.frontends import Imported
+
+
+def members(graph: Graph, program: Program) -> dict[str, bytes]:
+    """The files of a program by their name in the artifact: its C, its header and its library."""
+    header = f"ek_{graph.name}.h"
+    return {
+        f"native/{graph.name}.so": program.library,
+        f"native/{header}": program.files[header].encode(),
+        **{f"c/{path}": text.encode() for path, text in program.files.items()},
+    }
+
+
+def manifest_of(
+    *,
+    imported: Imported,
+    graph: Graph,
+    meta: Mapping[str, Any],
+    options: Options,
+    target: Target,
+    program: Program,
+    report: SelfTestReport,
+    rounding: Rounding | None,
+    notes: Sequence[str],
+    sections: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The manifest; `sections` are those that only some programs have, as they are."""
+    manifest: dict[str, Any] = {
+        "schema_version": 1,
+        "edgekit": __version__,
+        "name": graph.name,
+        "target": target.name,
+        "precision": options.precision,
+        "graph_sha256": graph.hash(),
+        "entries": {e.name: {"inputs": list(e.inputs), "outputs": list(e.outputs)} for e in graph.entries.values()},
+        "io": describe_io(graph, meta),
+        "sizes": {
+            "flash_bytes": len(program.library),
+            "ram_bytes": program.struct_bytes,
+            "state_bytes": program.plan.state_bytes,
+            "arena_bytes": program.plan.arena_bytes,
+            "weights_bytes": program.constant_bytes,
+        },
+        "program": {
+            "arch": target.arch,
+            "cpu": target.cpu,
+            "simd": target.simd,
+            "compiler": program.compiler,
+            "flags": list(program.flags),
+            "library": f"native/{graph.name}.so",
+        },
+        "kernels": [
+            {"entry": k.entry, "op": k.symbol.removeprefix(f"ek_{graph.name}_{k.entry}_"), "kernel": k.kernel}
+            for k in program.kernels
+        ],
+        "verification": {
+            "replay_steps": imported.report.steps,
+            "replay_worst_error": float(imported.report.worst_error),
+            "selftest_on": report.engine,
+            "selftest_worst_error": report.worst_error,
+        },
+        "provenance": {"python": platform.python_version(), **imported.provenance},
+    }
+    manifest |= sections
+    if rounding is not None:
+        changed = {"rounding_worst_change": rounding.worst, "rounding_spikes_changed": rounding.spikes}
+        manifest["verification"] |= {key: value for key, value in changed.items() if value is not None}
+    if notes:
+        manifest["notes"] = list(notes)
+    if imported.family:
+        manifest["family"] = imported.family
+    if imported.assumed:
+        manifest["assumed"] = {
+            k: v if isinstance(v, (str, int, float)) else str(v) for k, v in imported.assumed.items()
+        }
+    return manifest

@@ -1,0 +1,72 @@
+"""What a conversion is asked for, and what is refused before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.compress.quantize import quantize_weights_int8
+from edgekit.errors import UsageError
+from edgekit.ir import Graph
+from edgekit.learn import RULES
+from edgekit.target import load_target
+
+SYNTHETIC = "synthetic"
+FLOAT_PRECISIONS: Mapping[str, Callable[[Graph], Graph]] = {"fp32": lambda graph: graph, "w8": quantize_weights_int8}
+AUTO = "auto"
+RECIPES = ("int8", "int8s8", "int4")
+CALIBRATION_METHODS = ("min-max", "percentile", "mse")
+PRECISIONS = (*FLOAT_PRECISIONS, *RECIPES, AUTO)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a conversion was asked for; `learn` names a rule, `compiler` a compiler to use instead of the first."""
+
+    target: str = "host"
+    precision: str = "fp32"
+    calib: npt.NDArray[Any] | str | None = None  # [N, (T,) features] raw inputs, or "synthetic" for noise
+    calib_method: str = CALIBRATION_METHODS[0]  # how integer ranges are read off the calibration windows
+    min_agreement: float = 0.985  # of decisions, 0 to 1, that precision `auto` has to reach
+    learn: str | None = None
+    learning_rate: float = 0.01
+    compiler: str | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the program is to compute with integers alone."""
+        return self.precision not in FLOAT_PRECISIONS
+
+    @property
+    def windows(self) -> npt.NDArray[Any] | None:
+        """The calibration windows that were given; None for none, and for noise."""
+        return self.calib if isinstance(self.calib, np.ndarray) else None
+
+
+def check_options(options: Options) -> None:
+    """UsageError for an option that is unknown, missing, or does not fit another; TargetError for an unknown target."""
+    thing = f"precision {options.precision!r}"
+    if options.precision not in PRECISIONS:
+        raise UsageError(thing, "is not known", f"known are {', '.join(PRECISIONS)}")
+    if isinstance(options.calib, str) and options.calib != SYNTHETIC:
+        raise UsageError(f"calibration {options.calib!r}", "is not known", "give windows, or 'synthetic' for noise")
+    if options.calib_method not in CALIBRATION_METHODS:
+        known = ", ".join(CALIBRATION_METHODS)
+        raise UsageError(f"calibration method {options.calib_method!r}", "is not known", f"known are {known}")
+    if not 0 < options.min_agreement <= 1:
+        raise UsageError(f"agreement {options.min_agreement:g}", "is not a share of decisions above 0, at most 100 %")
+    if options.is_integer and options.calib is None:
+        raise UsageError(
+            thing,
+            "needs calibration windows: integer scales come from them",
+            "--calib windows.npz (array x in raw units, [N, T, channels]), or --calib synthetic for noise",
+        )
+    if options.is_integer and options.learn is not None:
+        raise UsageError("--learn", f"is not possible with {thing} yet", "learn with fp32 or w8")
+    if options.learn is not None and options.learn not in RULES:
+        raise UsageError(f"learning rule {options.learn!r}", "is not known", f"known are {', '.join(RULES)}")
+    load_target(options.target)

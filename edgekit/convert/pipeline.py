@@ -1,0 +1,143 @@
+"""The stages of a conversion in order: import, optimise, quantise, lower, compile, prove, pack."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Artifact, check_io, check_meta
+from edgekit.backends.c import SUPPORTED, kernel_files
+from edgekit.convert.inputs import few, normalised, raw_inputs, some
+from edgekit.convert.integer import IntegerStage, stored_inputs
+from edgekit.convert.manifest import manifest_of, members
+from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
+from edgekit.errors import CapacityError
+from edgekit.ir import SCALAR_OPS, Graph
+from edgekit.learn import RULES
+from edgekit.passes.activity import measure_activity
+from edgekit.passes.choose_forms import choose_forms
+from edgekit.passes.legalize import legalize
+from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
+from edgekit.reference import growing_states
+from edgekit.runtime import program_stream
+from edgekit.runtime.build import Program, build_program
+from edgekit.runtime.selftest import SelfTestReport, make_selftest, replay_selftest
+from edgekit.target import Target, load_target
+from edgekit.verify import Rounding, rounding_effect
+
+if TYPE_CHECKING:
+    from edgekit.frontends import Imported
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: the artifact, and what was found out on the way; `notes` are for whoever uses it."""
+
+    artifact: Artifact
+    imported: Imported
+    program: Program
+    selftest: SelfTestReport
+    activity: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def convert_file(
+    path: str | PathLike[str],
+    options: Options,
+    *,
+    config: Mapping[str, Any] | str | PathLike[str] | None = None,
+    factory: str | None = None,
+    progress: Progress = lambda _stage: None,
+) -> Conversion:
+    """Convert a model file; see `edgekit convert --help` for what it may be."""
+    from edgekit.frontends import import_file
+
+    check_options(options)
+    progress("import")
+    return convert_imported(import_file(path, config=config, factory=factory), options, progress=progress)
+
+
+def convert_imported(
+    imported: Imported,
+    options: Options,
+    *,
+    io: Mapping[str, Any] | None = None,
+    progress: Progress = lambda _stage: None,
+) -> Conversion:
+    """The rest of the way, for a graph that a front end has imported and replayed."""
+    target = load_target(options.target)
+    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
+    meta = check_meta(io if io is not None else imported.io or {})
+    check_io(imported.graph, meta)  # before the work
+    progress("optimise")
+    raw = raw_inputs(imported.graph, meta, options.windows)
+    exact = run_passes(normalised(imported.graph, meta), OPTIMISE)
+    integer: IntegerStage | None = None
+    if options.is_integer:
+        integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
+        rounded = integer.graph
+    else:
+        if options.learn is not None:
+            exact = RULES[options.learn](exact, options.learning_rate)
+        rounded = FLOAT_PRECISIONS[options.precision](exact)
+    graph = run_passes(legalize(rounded, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
+    stimulus = stored_inputs(graph, raw) if integer else raw
+    activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
+    graph = choose_forms(graph, activity)
+    progress("compile")
+    program = build_program(graph, target, compiler=options.compiler)
+    _check_capacity(target, program)
+    progress("prove")
+    changed = None if rounded is exact else rounding_effect(exact, rounded, few(some(raw)))
+    selftest = make_selftest(graph, few(some(stimulus)))
+    report = replay_selftest(graph, selftest, program_stream(graph, program, target))
+    notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ())]
+    progress("pack")
+    manifest = manifest_of(
+        imported=imported,
+        graph=graph,
+        meta=meta,
+        options=options,
+        target=target,
+        program=program,
+        report=report,
+        rounding=changed,
+        notes=notes,
+        sections=integer.sections(graph) if integer else {},
+    )
+    artifact = Artifact.build(manifest, graph, selftest, members(graph, program))
+    return Conversion(artifact, imported, program, report, activity, tuple(notes))
+
+
+def _notes(imported: Imported, exact: Graph, options: Options, rounding: Rounding | None) -> list[str]:
+    """What a user should know of a program that is right: that its states diverge, and what it lost to rounding."""
+    hint = "; a larger theta for its order, or zoh, makes an LMU stable" if imported.family == "lmu" else ""
+    notes = [*imported.notes, *(f"{growth}{hint}" for growth in growing_states(exact))]
+    if rounding is not None:
+        where = "the calibration windows" if options.windows is not None else "noise"
+        judge = "edgekit verify with labelled data tells what that means for decisions"
+        notes.append(f"{options.precision} changes {rounding} on {where}; {judge}")
+    return notes
+
+
+def _with_free_name(graph: Graph) -> Graph:
+    """The graph under a name that no kernel has: both become C identifiers that start with `ek_`."""
+    taken = set(re.findall(r"\bek_\w+", " ".join(kernel_files().values())))
+    prefix = f"ek_{graph.name}"
+    clash = any(name == prefix or name.startswith(f"{prefix}_") for name in taken)
+    return graph.replace(name=f"{graph.name}_model") if clash else graph
+
+
+def _check_capacity(target: Target, program: Program) -> None:
+    for what, required, available in (
+        ("flash", len(program.library), target.flash_bytes),
+        ("RAM", program.struct_bytes, target.ram_bytes),
+    ):
+        if available is not None and required > available:
+            raise CapacityError(f"target {target.name}, {what}", required, available, "a smaller model or precision")
