@@ -83,6 +83,8 @@ def verify(
         if report.accuracy_before is not None and report.accuracy_after is not None:
             before, after = 100 * report.accuracy_before, 100 * report.accuracy_after
             console.print(f"accuracy: original {before:.2f} %, artifact {after:.2f} % ({after - before:+.2f} points)")
+        for name in report.widen:
+            console.print(f"  widen first: {name}", markup=False)
         console.print(f"{'passed' if report.passed else 'FAILED'}: {report.rule}")
 
     out.answer(report.to_dict(), human)

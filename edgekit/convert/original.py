@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+def weights_digest(graph: Graph) -> str:
+    """SHA-256 of all constants of an imported graph: which model a quantised program came from."""
+    digest = hashlib.sha256()
+    for name, tensor in graph.consts.items():
+        digest.update(name.encode() + b"\0" + np.asarray(tensor.data).tobytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Original:
     """The model before conversion: its imported graph with the normalisation, and the torch module to run."""
@@ -29,6 +38,10 @@ class Original:
     def quantised(self, precision: str) -> Graph:
         """The optimised graph with the weights of a precision, as a conversion makes them."""
         return FLOAT_PRECISIONS[precision](run_passes(self.graph, OPTIMISE))
+
+    def digest(self) -> str:
+        """SHA-256 of its weights, in the order of the graph."""
+        return weights_digest(self.imported.graph)
 
     def _normalised(self, x: Array) -> Array:
         spec = (self.imported.io or {}).get("input") or {}

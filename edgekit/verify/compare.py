@@ -12,7 +12,7 @@ from edgekit.errors import DataError
 from edgekit.ir import Graph
 from edgekit.runtime import Session
 from edgekit.runtime.selftest import relative_error
-from edgekit.verify.layers import LayerReport, compare_layers, unmatched_states, window_errors
+from edgekit.verify.layers import LayerReport, compare_layers, noisiest, unmatched_states, window_errors
 from edgekit.verify.margins import first_divergence, is_spiking, states_of
 
 Array = npt.NDArray[Any]
@@ -21,6 +21,7 @@ FLOAT_TOLERANCE = 1e-4  # of fp32 outputs, relative to the larger of 1 and the o
 MARGIN = 1e-5  # a spike closer than this to its threshold, in float64, may differ by rounding
 MAX_ROUNDED = 0.002  # of all windows
 MAX_POINTS_LOST = 0.5  # of accuracy, for precisions below fp32
+LIKE = 0.985  # of decisions equal: below, an integer program says what to widen
 LAYER_WINDOWS = 256
 FEWEST_FOR_ONE = 16  # windows, of which one may differ between an engine and the reference by rounding
 
@@ -33,6 +34,9 @@ class Original(Protocol):
 
     def quantised(self, precision: str) -> Graph:
         """The graph with the weights of a precision."""
+
+    def digest(self) -> str:
+        """SHA-256 of its weights."""
 
     def run(self, x: Array) -> Array:
         """Step outputs of the torch module over raw windows [N, T, *shape] (stateless: [N, *shape])."""
@@ -58,7 +62,9 @@ class VerifyReport:
     """What was compared and found. `rule` says in words what passing means for this precision.
 
     `unmatched_states` are states of the program that the original has not, because of which no layer has an isolated
-    error. `agreement` and the accuracies are None where nothing is decided, or where outputs are not finite.
+    error. `widen` names the layers and states that an integer program should hold wider when it does not pass, or when
+    it decides differently in more than 1.5 % of the windows. `agreement` and the accuracies are None where nothing is
+    decided, or where outputs are not finite.
     """
 
     engine: str
@@ -75,6 +81,7 @@ class VerifyReport:
     accuracy_after: float | None
     passed: bool
     rule: str
+    widen: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -150,7 +157,9 @@ def verify_artifact(
         rule = f"at most {MAX_POINTS_LOST} points of accuracy lost"
     else:
         passed = True
-        rule = "weights are the original's, rounded; accuracy is not judged without labelled data"
+        rule = "it is the original's, rounded; accuracy is not judged without labelled data"
+    passed = passed and finite and _matches_reference(session, windows[:layer_windows])
+    unlike = not passed or (agreement is not None and agreement < LIKE)
     return VerifyReport(
         engine=session.engine,
         precision=precision,
@@ -164,8 +173,9 @@ def verify_artifact(
         agreement=agreement,
         accuracy_before=accuracy_before,
         accuracy_after=accuracy_after,
-        passed=passed and finite and _matches_reference(session, windows[:layer_windows]),
+        passed=passed,
         rule=rule,
+        widen=tuple(noisiest(layers)) if program.is_integer and unlike else (),
     )
 
 
@@ -197,6 +207,10 @@ def _check_same_model(session: Session, original: Original) -> None:
     precision = str(session.artifact.manifest["precision"])
     if precision == "fp32":
         return
+    if program.is_integer:  # weights depend on the calibration too: the manifest says what they came from
+        if session.artifact.manifest["quantisation"]["original_sha256"] != original.digest():
+            raise DataError("reference", "its weights are not those that the artifact was made from", same)
+        return
     held = {t.data.tobytes() for t in program.consts.values() if t.data is not None}
     plastic = [s.init for s in program.states if s.reset == "keep"]  # learned weights stay float32, as states
     for tensor in original.quantised(precision).consts.values():
@@ -213,9 +227,13 @@ def _matches_reference(session: Session, windows: Array) -> bool:
 
     graph = session.artifact.graph
     step = graph.entries["step"]
+    if session.codec is not None:
+        windows = session.codec.quantize([windows])[0]
     expected = Interpreter(graph).run({step.inputs[0]: windows})[0][step.outputs[0]]
-    got = session.run(windows if session.stateful else windows[:, 0])
+    got = session.run(windows if session.stateful else windows[:, 0], stored=session.codec is not None)
     got = got if session.stateful else got[:, None]
+    if session.codec is not None:
+        return np.array_equal(expected, got)
     if is_spiking(graph):
         differing = np.any(np.asarray(expected, np.float32) != got, axis=tuple(range(1, got.ndim)))
         one_by_rounding = 1 if len(differing) >= FEWEST_FOR_ONE else 0

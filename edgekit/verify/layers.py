@@ -1,16 +1,20 @@
-"""Layer by layer and step by step: where the artifact's graph first leaves the original's, and how far it goes."""
+"""Layer by layer and step by step: where the artifact's graph first leaves the original's, and how far it goes.
+
+Values of an integer program are compared as the reals that they stand for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.ir import SPIKE, Graph
+from edgekit.ir import SPIKE, Graph, Tensor
 from edgekit.reference import Interpreter, Values
+from edgekit.runtime.codec import Codec
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +29,8 @@ class LayerReport:
     `worst` is the largest error along the artifact's own trajectory, `isolated` the largest when every step starts from
     the original's states (what this layer and those before it in the same step add), None when the artifact has a state
     that the original has not; both relative to the larger of 1 and the original's value, and infinite where a value is
-    not finite. `step` and `window` say where the layer first diverged; None if it never did. `windows` is the largest
+    not finite. `noise` is what it adds in one step as a share of its own root mean square, where `isolated` is known.
+    `step` and `window` say where the layer first diverged; None if it never did. `windows` is the largest
     number of windows beyond the tolerance in one step, `by_step` the largest error of each step.
     """
 
@@ -34,6 +39,7 @@ class LayerReport:
     kind: str
     worst: float = 0.0
     isolated: float | None = None
+    noise: float | None = None
     step: int | None = None
     window: int | None = None
     windows: int = 0
@@ -42,12 +48,17 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A row of the comparison: what it is called, where it comes from, and the value in each of the two graphs."""
+    """A row of the comparison: what it is called, where it comes from, and the value in each of the two graphs.
+
+    `stands_for` is the tensor of the program whose scale says which reals stored integers are: a state's own for its
+    next value.
+    """
 
     name: str
     source: str
     original: str
     program: str
+    stands_for: Tensor
 
 
 def _pairs(original: Graph, program: Graph) -> list[_Pair]:
@@ -62,13 +73,13 @@ def _pairs(original: Graph, program: Graph) -> list[_Pair]:
     next_states = {theirs.updates[s] for names in states.values() for s in names}
     shown = {*program.state_names, *ours.inputs, *next_states}
 
-    def pair(name: str, value: str, ours: str) -> _Pair:
-        return _Pair(name, made_by.get(value, ""), value, ours)
+    def pair(name: str, value: str, ours: str, state: str | None = None) -> _Pair:
+        return _Pair(name, made_by.get(value, ""), value, ours, program.tensors[state or ours])
 
     pairs: list[_Pair] = []
     for op in ours.ops:
         for name in op.outputs:
-            pairs += [pair(f"state {s}", theirs.updates[s], name) for s in states.pop(name, [])]
+            pairs += [pair(f"state {s}", theirs.updates[s], name, s) for s in states.pop(name, [])]
             view = op.kind == "reshape" and op.inputs[0] in shown
             known = original.tensors.get(name)
             if name in outputs:
@@ -78,7 +89,20 @@ def _pairs(original: Graph, program: Graph) -> list[_Pair]:
             if known is not None or view:
                 shown.add(name)
     taken_as_is = [(s, value) for value, names in states.items() for s in names]
-    return pairs + [pair(f"state {s}", theirs.updates[s], value) for s, value in taken_as_is]
+    pairs += [pair(f"state {s}", theirs.updates[s], value, s) for s, value in taken_as_is]
+    return [p for p in pairs if _comparable(p.stands_for)]
+
+
+def _comparable(tensor: Tensor) -> bool:
+    """Whether it is known which reals a value stands for."""
+    return not tensor.dtype.is_integer or tensor.quant is not None
+
+
+def _real(tensor: Tensor, values: Array) -> Array:
+    """The reals of values [N, *shape]: those of stored integers by their scale."""
+    if tensor.quant is None or not tensor.dtype.is_integer:
+        return values
+    return np.stack([tensor.quant.dequantize(one) for one in values.reshape(-1, *tensor.shape)])
 
 
 def unmatched_states(original: Graph, program: Graph) -> list[str]:
@@ -88,8 +112,18 @@ def unmatched_states(original: Graph, program: Graph) -> list[str]:
 
 def _as_state(graph: Graph, original: Mapping[str, Array], own: Mapping[str, Array]) -> Values:
     """The original's states in this graph's dtypes (a spike state may have been a float); `own` what it has not."""
-    taken = {s.tensor: original.get(s.tensor, own[s.tensor]) for s in graph.states}
-    return {name: value != 0 if graph.tensors[name].dtype is SPIKE else value for name, value in taken.items()}
+
+    def converted(name: str) -> Array:
+        tensor = graph.tensors[name]
+        if name not in original:
+            return own[name]
+        if tensor.dtype is SPIKE:
+            return np.asarray(original[name] != 0)
+        if tensor.quant is None:
+            return original[name]
+        return np.stack([tensor.quant.quantize(one) for one in original[name]]).astype(tensor.dtype.numpy)
+
+    return {s.tensor: converted(s.tensor) for s in graph.states}
 
 
 def window_errors(original: Array, got: Array) -> Array:
@@ -113,24 +147,43 @@ def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[Layer
         for pair in _pairs(original, program)
     ]
     complete = not unmatched_states(original, program)
+    power = {pair.name: np.zeros(2) for pair, _ in layers}  # of the isolated errors, and of the values
     batch, steps = inputs.shape[:2]
     state_a, state_b = a.initial_state(batch), b.initial_state(batch)
     name_a, name_b = theirs.inputs[0], ours.inputs[0]
+    taken = Codec(program).quantize([inputs])[0] if program.is_integer else inputs
     for t in range(steps):
-        x = inputs[:, t]
-        values_a, values_b = a.trace({name_a: x}, state_a), b.trace({name_b: x}, state_b)
-        alone = b.trace({name_b: x}, _as_state(program, state_a, state_b)) if complete else None
+        x = {name_b: taken[:, t]}
+        values_a, values_b = a.trace({name_a: inputs[:, t]}, state_a), b.trace(x, state_b)
+        alone = b.trace(x, _as_state(program, state_a, state_b)) if complete else None
         for pair, layer in layers:
             exact = values_a[pair.original]
-            errors = window_errors(exact, values_b[pair.program])
+            errors = window_errors(exact, _real(pair.stands_for, values_b[pair.program]))
             layer.by_step.append(float(errors.max()))
             layer.worst = max(layer.worst, layer.by_step[-1])
             if alone is not None:
-                layer.isolated = max(layer.isolated or 0.0, float(window_errors(exact, alone[pair.program]).max()))
+                errors_alone = window_errors(exact, _real(pair.stands_for, alone[pair.program]))
+                layer.isolated = max(layer.isolated or 0.0, float(errors_alone.max()))
+                power[pair.name] += _powers(exact, _real(pair.stands_for, alone[pair.program]))
             beyond = errors > DIVERGED
             if layer.step is None and beyond.any():
                 layer.step, layer.window = t, int(np.argmax(beyond))
             layer.windows = max(layer.windows, int(beyond.sum()))
         state_a = {s.tensor: values_a[theirs.updates.get(s.tensor, s.tensor)] for s in original.states}
         state_b = {s.tensor: values_b[ours.updates.get(s.tensor, s.tensor)] for s in program.states}
+    for _, layer in layers if complete else []:
+        added, own = power[layer.name]
+        layer.noise = float(np.sqrt(added / own)) if own > 0 else None
     return [layer for _, layer in layers]
+
+
+def _powers(exact: Array, got: Array) -> Array:
+    wide = np.asarray(exact, np.float64)
+    with np.errstate(all="ignore"):  # what has overflowed is reported elsewhere
+        return np.array([np.sum((wide - got.reshape(wide.shape)) ** 2), np.sum(wide**2)])
+
+
+def noisiest(layers: Sequence[LayerReport], most: int = 3) -> list[str]:
+    """Layers and states that add the most rounding of their own in one step, in words; what to widen first."""
+    known = sorted((r for r in layers if r.noise), key=lambda r: -(r.noise or 0.0))
+    return [f"{r.name} ({r.kind}): rounding of {r.noise:.2%} of its own size in each step" for r in known[:most]]
