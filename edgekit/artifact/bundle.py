@@ -54,7 +54,8 @@ class SelfTest:
                 key = f"{side}:{name}"
                 expected.add(key)
                 array = tensors.get(key)
-                if array is None or array.dtype != graph.port_dtype(name) or array.shape[1:] != graph.tensors[name].shape:
+                shape, dtype = graph.tensors[name].shape, graph.port_dtype(name)
+                if array is None or array.dtype != dtype or array.shape[1:] != shape:
                     raise ArtifactError(SELFTEST, f"{key} is missing or does not fit the graph")
                 steps.add(array.shape[0])
                 sides[side][name] = array
