@@ -65,6 +65,21 @@ _SIZES = record(  # weights as the program stores them: padded, of sparse ones w
     {"struct_bytes": count(), "arena_bytes": count(), "weights_bytes": count(), "text_bytes": count()},
 )
 
+_QUANTISATION = record(  # how an integer program came about; the scales themselves are in the graph
+    {
+        "recipe": NAME,
+        "method": NAME,  # of reading ranges off the calibration windows
+        "calibration": choice("windows", "synthetic"),
+        "windows": count(1),
+        "original_sha256": _SHA256,  # of the weights it was made from
+    },
+    {
+        "agreement": optional(number()),  # share of the original's decisions that it makes, on the calibration windows
+        "widened": list_of(NAME),
+        "choices": list_of(record({"tensor": NAME, "dtype": _DTYPE, "reason": text()})),
+    },
+)
+
 MANIFEST_SCHEMA: Check = record(
     {
         "schema_version": choice(SCHEMA_VERSION),
@@ -86,6 +101,7 @@ MANIFEST_SCHEMA: Check = record(
         "program": optional(_PROGRAM),
         "kernels": list_of(_KERNEL),
         "verification": table_of(scalar),
+        "quantisation": optional(_QUANTISATION),
     },
 )
 

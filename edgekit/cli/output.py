@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from edgekit.cli.exits import SCHEMA_VERSION
@@ -39,13 +39,17 @@ class Output:
             human(self.console)
 
     @contextmanager
-    def stages(self) -> Iterator[Callable[[str], None]]:
-        """A spinner that names the current stage; silent without a terminal, under CI, for JSON and when quiet."""
+    def stages(self) -> Iterator[Stages]:
+        """The current stage, with a bar where its extent is known; silent without a terminal, under CI, or for JSON."""
         bare = self.as_json or self.quiet or not sys.stderr.isatty() or bool(os.environ.get("CI"))
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True, disable=bare) as progress:
             task = progress.add_task("start", total=None)
-            yield lambda stage: progress.update(task, description=stage)
+
+            def show(stage: str, done: int = 0, total: int | None = None) -> None:
+                progress.update(task, description=stage, completed=done, total=total)
+
+            yield show
 
 
 def _finite(value: Any) -> Any:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, check_io, check_meta
-from edgekit.backends.c import SUPPORTED, kernel_files
+from edgekit.backends.c import SUPPORTED, kernel_names
 from edgekit.convert.inputs import few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
+from edgekit.convert.progress import Progress, silent
 from edgekit.errors import CapacityError
 from edgekit.ir import SCALAR_OPS, Graph
 from edgekit.learn import RULES
@@ -31,8 +31,6 @@ from edgekit.verify import Rounding, rounding_effect
 
 if TYPE_CHECKING:
     from edgekit.frontends import Imported
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def convert_file(
     *,
     config: Mapping[str, Any] | str | PathLike[str] | None = None,
     factory: str | None = None,
-    progress: Progress = lambda _stage: None,
+    progress: Progress = silent,
 ) -> Conversion:
     """Convert a model file; see `edgekit convert --help` for what it may be."""
     from edgekit.frontends import import_file
@@ -68,7 +66,7 @@ def convert_imported(
     options: Options,
     *,
     io: Mapping[str, Any] | None = None,
-    progress: Progress = lambda _stage: None,
+    progress: Progress = silent,
 ) -> Conversion:
     """The rest of the way, for a graph that a front end has imported and replayed."""
     target = load_target(options.target)
@@ -109,7 +107,7 @@ def convert_imported(
         report=report,
         rounding=changed,
         notes=notes,
-        sections=integer.sections(graph) if integer else {},
+        sections={"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)} if integer else {},
     )
     artifact = Artifact.build(manifest, graph, selftest, members(graph, program))
     return Conversion(artifact, imported, program, report, activity, tuple(notes))
@@ -128,9 +126,8 @@ def _notes(imported: Imported, exact: Graph, options: Options, rounding: Roundin
 
 def _with_free_name(graph: Graph) -> Graph:
     """The graph under a name that no kernel has: both become C identifiers that start with `ek_`."""
-    taken = set(re.findall(r"\bek_\w+", " ".join(kernel_files().values())))
     prefix = f"ek_{graph.name}"
-    clash = any(name == prefix or name.startswith(f"{prefix}_") for name in taken)
+    clash = any(name == prefix or name.startswith(f"{prefix}_") for name in kernel_names())
     return graph.replace(name=f"{graph.name}_model") if clash else graph
 
 

@@ -9,13 +9,16 @@ from types import MappingProxyType
 from edgekit.ir.dtypes import SPIKE
 from edgekit.ir.graph import Tensor
 
-LANES = 32  # every buffer holds a multiple of this many elements: one spike word, and whole vectors on every ISA
+LANES = 32  # elements of a spike word; whole vectors of every ISA
+ALIGN = 64  # one cache line, and the widest vector of any target
 
 
-def buffer_bytes(tensor: Tensor) -> int:
-    """Bytes of a value's buffer: elements rounded up to 32, spikes one bit each, everything else at its width."""
-    padded = -(-max(tensor.size, 1) // LANES) * LANES
-    return padded // 8 if tensor.dtype is SPIKE else padded * tensor.dtype.numpy.itemsize
+def buffer_bytes(tensor: Tensor, lanes: int = LANES) -> int:
+    """Bytes of a value's buffer: elements rounded up to `lanes`, spikes whole 32-bit words, one bit each."""
+    size = max(tensor.size, 1)
+    if tensor.dtype is SPIKE:
+        return -(-size // LANES) * LANES // 8
+    return -(-size // lanes) * lanes * tensor.dtype.numpy.itemsize
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Plan:
 
     `buffers[entry][value]` is the place of each value an op reads or writes. `commits[entry]` lists `(state, value)`
     whose new value could not be written in place: they are copied when the entry's ops are done, in this order.
+    Places are multiples of `align` bytes, and buffers hold a multiple of `lanes` elements.
     """
 
     states: Mapping[str, Buffer]
@@ -43,6 +47,8 @@ class Plan:
     commits: Mapping[str, tuple[tuple[str, str], ...]]
     state_bytes: int
     arena_bytes: int
+    align: int = ALIGN
+    lanes: int = LANES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", MappingProxyType(dict(self.states)))

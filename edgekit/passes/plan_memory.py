@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgekit.ir.graph import Entry, Graph
-from edgekit.ir.plan import Buffer, Plan, buffer_bytes
-
-ALIGN = 64  # one cache line, and the widest vector of any target
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN
+from edgekit.ir.plan import ALIGN, LANES, Buffer, Plan, buffer_bytes
 
 
 def _roots(graph: Graph, entry: Entry) -> dict[str, str]:
@@ -46,7 +40,9 @@ def _lives(entry: Entry, root: dict[str, str]) -> dict[str, _Life]:
 def _elementwise_at(entry: Entry, at: int, name: str) -> bool:
     """Whether op `at` reads `name` element by element, so that its result may take the same place."""
     op = entry.ops[at]
-    return op.kind == "fused" or (op.kind == "linear" and len(op.inputs) == 3 and name == op.inputs[2] != op.inputs[0])
+    return op.kind in ("fused", "lookup") or (
+        op.kind == "linear" and len(op.inputs) == 3 and name == op.inputs[2] != op.inputs[0]
+    )
 
 
 def _in_place(graph: Graph, entry: Entry, root: dict[str, str]) -> dict[str, str]:
@@ -88,17 +84,24 @@ def _first_fit(placed: list[tuple[int, int, _Life]], size: int, life: _Life) -> 
     return offset
 
 
-def plan_memory(graph: Graph) -> Plan:
+def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan:
     """Place states in one block and each entry's values in one arena, shared between entries.
+
+    Every place is a multiple of `align` bytes; buffers are padded to `lanes` elements, so that kernels may work on
+    whole vectors.
 
     A value lives from the op that makes it to the last op that reads it; a place is free again after that op. A linear
     may write over its addend, and a fused op over an input of the same dtype, when that input dies there.
     """
+
+    def size_of(name: str) -> int:
+        return -(-buffer_bytes(graph.tensors[name], lanes) // align) * align
+
     states: dict[str, Buffer] = {}
     state_bytes = 0
     for s in graph.states:
         states[s.tensor] = Buffer("state", state_bytes, s.tensor)
-        state_bytes += _aligned(buffer_bytes(graph.tensors[s.tensor]))
+        state_bytes += size_of(s.tensor)
     arena_bytes = 0
     buffers: dict[str, dict[str, Buffer]] = {}
     commits: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -115,7 +118,7 @@ def plan_memory(graph: Graph) -> Plan:
         for name, life in sorted(lives.items(), key=lambda item: item[1].made):
             if name in in_place:
                 continue
-            size = _aligned(buffer_bytes(graph.tensors[name]))
+            size = size_of(name)
             # an op with several results may write only one of them over each of its inputs
             siblings = [places[o] for o in entry.ops[life.made].outputs if o in places]
             taken = {b.offset for b in siblings if b.space == "arena"}
@@ -142,4 +145,4 @@ def plan_memory(graph: Graph) -> Plan:
             places[name] = places[r]
         buffers[entry.name] = places
         commits[entry.name] = tuple((s, v) for s, v in entry.updates.items() if in_place.get(root[v]) != s)
-    return Plan(states, buffers, commits, state_bytes, arena_bytes)
+    return Plan(states, buffers, commits, state_bytes, arena_bytes, align, lanes)

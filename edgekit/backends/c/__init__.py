@@ -1,7 +1,7 @@
 """The C backend: libc-free C99 over a caller-owned struct, from kernels written once per idea (see kernels/)."""
 
 from edgekit.backends.c.emit import emit
-from edgekit.backends.c.program import KernelUse, Program, kernel_files
+from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
 from edgekit.backends.c.select import SUPPORTED
 
-__all__ = ["SUPPORTED", "KernelUse", "Program", "emit", "kernel_files"]
+__all__ = ["SUPPORTED", "KernelUse", "Program", "emit", "kernel_files", "kernel_names"]

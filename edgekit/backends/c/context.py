@@ -12,6 +12,7 @@ from edgekit.backends.c.layout import Layout
 from edgekit.backends.c.select import kernel_of
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Op, Plan, Tensor
+from edgekit.ir.plan import ALIGN
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Constants:
     """The constant arrays of a program; each form of a tensor is written once."""
 
     prefix: str
+    align: int = ALIGN
     nbytes: int = 0
     _names: dict[tuple[str, ...], str] = field(default_factory=dict)
     _texts: list[str] = field(default_factory=list)
@@ -29,7 +31,7 @@ class Constants:
             values = make()
             self._names[key] = name = f"{self.prefix}_c{len(self._names)}"
             self.nbytes += values.nbytes
-            self._texts.append(f"/* {comment(' '.join(key))} */\n{c_array(ctype, name, values)}")
+            self._texts.append(f"/* {comment(' '.join(key))} */\n{c_array(ctype, name, values, self.align)}")
         return self._names[key]
 
     def text(self) -> str:

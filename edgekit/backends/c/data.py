@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.ir.plan import LANES
+from edgekit.ir.plan import ALIGN, LANES
 
 Array = npt.NDArray[Any]
 PANEL = 64  # outputs of a full weight panel: as many sums as fit the registers of every target
@@ -26,15 +26,15 @@ def _rows(items: list[str], per_line: int) -> str:
     return "".join(f"    {line},\n" for line in lines)
 
 
-def c_array(ctype: str, name: str, values: Array) -> str:
-    """A constant array, aligned to a cache line. Nine significant digits give every float32 back exactly."""
+def c_array(ctype: str, name: str, values: Array, align: int = ALIGN) -> str:
+    """A constant array, aligned to a cache line unless told. Nine significant digits give a float32 back exactly."""
     if values.dtype.kind == "f":
         items = [f"{v:.9g}" if v or not np.signbit(v) else "-0.0" for v in values.reshape(-1).tolist()]
         per_line = 8
     else:
         items = [f"{v}u" if values.dtype.kind == "u" and values.itemsize > 1 else str(v) for v in values.tolist()]
         per_line = 32 if values.itemsize == 1 else 8
-    return f"static const {ctype} EK_ALIGNED(64) {name}[{values.size}] = {{\n{_rows(items, per_line)}}};\n"
+    return f"static const {ctype} EK_ALIGNED({align}) {name}[{values.size}] = {{\n{_rows(items, per_line)}}};\n"
 
 
 def padded(values: Array, multiple: int = LANES) -> Array:

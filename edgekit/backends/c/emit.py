@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from edgekit.backends.c.context import Constants, Context, comment
 from edgekit.backends.c.data import PAD_I8
 from edgekit.backends.c.entries import entry_text, parameters, run_text
+from edgekit.backends.c.integer import emit_integer, flavour_of
 from edgekit.backends.c.layout import make_layout
-from edgekit.backends.c.program import KernelUse, Program, kernel_files
+from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
 from edgekit.backends.c.select import SUPPORTED
 from edgekit.backends.c.states import blob_bytes, state_text
 from edgekit.errors import GraphError, UnsupportedError
@@ -21,22 +19,26 @@ PADS = (8, PAD_I8)
 KERNEL_HEADERS = ("copy", "dot", "io", "linear", "map", "math", "memory", "reduce", "simd", "sparse", "state")
 
 
-def emit(graph: Graph, plan: Plan, *, pad: int = 8, dot: int = 0, name: str | None = None) -> Program:
+def emit(
+    graph: Graph, plan: Plan, *, pad: int = 8, dot: int = 0, name: str | None = None, simd: str = "portable"
+) -> Program:
     """Write a lowered graph as C99.
 
     `plan` is the memory plan of the same graph. `pad` is what the outputs of a float32 linear are padded to: 8, or 16
     where AVX-512 may run. int8 weights of dense linears with at least `dot` inputs (0: of none) are packed for integer
     dot products, which are right everywhere and fast where the target has them (Armv8.2 asimddp, AVX2). `name` is the
-    model's C identifier, by default the graph's name.
+    model's C identifier, by default the graph's name. An integer graph is laid out for the instruction set `simd`.
 
     Raises UnsupportedError that lists every op and value for which there is no kernel.
     """
     if pad not in PADS:
         raise GraphError(f"padding {pad}", "is not possible", f"choose one of {PADS}")
-    _check(graph)
     name = name or graph.name
-    if f"ek_{name}" in _kernel_names():
+    if f"ek_{name}" in kernel_names():
         raise GraphError(f"model name {name!r}", f"is taken: the kernels define ek_{name}", "choose another name")
+    if graph.is_integer:
+        return emit_integer(graph, plan, flavour_of(simd), name)
+    _check(graph)
     ctx = Context(graph, plan, make_layout(graph, plan), f"ek_{name}", pad, dot, Constants(f"ek_{name}"))
     texts, kernels = [], list[KernelUse]()
     for entry in graph.entries.values():
@@ -51,12 +53,6 @@ def emit(graph: Graph, plan: Plan, *, pad: int = 8, dot: int = 0, name: str | No
         **kernel_files(),
     }
     return Program(name, files, tuple(kernels), max(ctx.layout.struct_bytes, 1), ctx.consts.nbytes, blob_bytes(graph))
-
-
-@lru_cache(maxsize=1)
-def _kernel_names() -> frozenset[str]:
-    """Every identifier of the kernels that a model's struct could be mistaken for."""
-    return frozenset(name for text in kernel_files().values() for name in re.findall(r"\bek_\w+", text))
 
 
 def _check(graph: Graph) -> None:

@@ -9,11 +9,10 @@ from itertools import zip_longest
 
 from edgekit.backends.c.select import event_inputs
 from edgekit.ir import SPIKE, Entry, Graph, Plan, Tensor
-from edgekit.ir.plan import buffer_bytes
+from edgekit.ir.plan import ALIGN, buffer_bytes
 
-ALIGN = 64
 MAX_FIELD_NAME = 48
-CTYPE_BYTES = {"float": 4, "uint32_t": 4, "uint16_t": 2}
+CTYPE_BYTES = {"float": 4, "uint32_t": 4, "uint16_t": 2, "int32_t": 4, "int16_t": 2, "int8_t": 1}
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,14 @@ class Field:
         return CTYPE_BYTES[self.ctype] * self.length
 
 
-def field_of(ctype: str, name: str, nbytes: int, note: str) -> Field:
+def field_of(ctype: str, name: str, nbytes: int, note: str, align: int = ALIGN) -> Field:
     """A field of at least so many bytes."""
-    return Field(ctype, name, -(-nbytes // ALIGN) * ALIGN // CTYPE_BYTES[ctype], note)
+    return Field(ctype, name, -(-nbytes // align) * align // CTYPE_BYTES[ctype], note)
+
+
+def state_field(at: int, name: str) -> str:
+    """The C name of the field of the state numbered `at`."""
+    return f"s{at}_{re.sub(r'[^A-Za-z0-9]', '_', name)[:MAX_FIELD_NAME]}"
 
 
 def value_ctype(tensor: Tensor) -> str:
@@ -80,10 +84,7 @@ def roots(entry: Entry) -> dict[str, str]:
 
 
 def _entry_lists(graph: Graph, entry: Entry) -> tuple[dict[str, EventList], list[int], int]:
-    """Lists by value, the size of each slot, and the longest row of the ops that list row by row.
-
-    A vector of spikes is listed once for all linears that read it; slots are used again when no op reads them any more.
-    """
+    """Lists by value, the size of each slot, and the longest row of the ops that list row by row."""
     root = roots(entry)
     uses: list[tuple[int, str, int]] = []
     row = 0
@@ -94,6 +95,14 @@ def _entry_lists(graph: Graph, entry: Entry) -> tuple[dict[str, EventList], list
                 uses.append((at, root.get(x, x), shape[0]))
             else:
                 row = max(row, shape[-1])
+    return *list_slots(uses), row
+
+
+def list_slots(uses: Sequence[tuple[int, str, int]]) -> tuple[dict[str, EventList], list[int]]:
+    """Lists by value and the size of each slot, for uses (op number, value, elements) in order.
+
+    A vector of spikes is listed once for all ops that read it; slots are used again when no op reads them any more.
+    """
     last = {value: at for at, value, _ in uses}
     lists: dict[str, EventList] = {}
     sizes: list[int] = []
@@ -107,7 +116,7 @@ def _entry_lists(graph: Graph, entry: Entry) -> tuple[dict[str, EventList], list
             busy_until.append(0)
         sizes[slot], busy_until[slot] = max(sizes[slot], size), last[value]
         lists[value] = EventList(slot, at)
-    return lists, sizes, row
+    return lists, sizes
 
 
 def _input_offsets(graph: Graph, entry: Entry) -> tuple[dict[str, int], int]:
@@ -123,7 +132,7 @@ def make_layout(graph: Graph, plan: Plan) -> Layout:
     states = {}
     for at, state in enumerate(graph.states):
         tensor = graph.tensors[state.tensor]
-        name = f"s{at}_{re.sub(r'[^A-Za-z0-9]', '_', state.tensor)[:MAX_FIELD_NAME]}"
+        name = state_field(at, state.tensor)
         note = f"state {state.tensor} {list(tensor.shape)} {tensor.dtype}, {state.reset}"
         states[state.tensor] = field_of(value_ctype(tensor), name, buffer_bytes(tensor), note)
     per_entry = {e.name: _entry_lists(graph, e) for e in graph.entries.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,8 +47,18 @@ class Program:
         return f"ek_{self.name}.c"
 
 
-@lru_cache(maxsize=1)
-def kernel_files() -> Mapping[str, str]:
-    """The kernel headers by their path below the C folder: `ek/linear.h`, `ek/simd/neon.h`, …"""
-    headers = sorted(KERNELS.rglob("*.h"))
+SHARED = ("base.h", "blob.h", "walk.h")  # headers that programs of floats and of integers are both written with
+
+
+@lru_cache(maxsize=2)
+def kernel_files(*, integer: bool = False) -> Mapping[str, str]:
+    """The kernel headers of float or of integer programs by their path below the C folder: `ek/linear.h`, …"""
+    headers = [h for h in sorted(KERNELS.rglob("*.h")) if h.name in SHARED or h.name.startswith("int_") == integer]
     return MappingProxyType({f"ek/{h.relative_to(KERNELS).as_posix()}": h.read_text("utf-8") for h in headers})
+
+
+@lru_cache(maxsize=1)
+def kernel_names() -> frozenset[str]:
+    """Every identifier of the kernels that a model's functions could be mistaken for."""
+    texts = [*kernel_files().values(), *kernel_files(integer=True).values()]
+    return frozenset(name for text in texts for name in re.findall(r"\bek_\w+", text))

@@ -14,10 +14,11 @@ HEADER_BYTES = 40  # magic, version, hash: EK_BLOB_HEADER of kernels/state.h
 
 def blob_bytes(graph: Graph) -> int:
     """Size of a saved state: a spike is one byte there."""
-    return HEADER_BYTES + sum(_stored(graph, s) for s in graph.states)
+    return HEADER_BYTES + sum(stored_bytes(graph, s) for s in graph.states)
 
 
-def _stored(graph: Graph, state: State) -> int:
+def stored_bytes(graph: Graph, state: State) -> int:
+    """Size of one state in a blob."""
     tensor = graph.tensors[state.tensor]
     return tensor.size * (1 if tensor.dtype is SPIKE else tensor.dtype.numpy.itemsize)
 
@@ -32,7 +33,7 @@ def state_text(ctx: Context) -> str:
         save.append(f"ek_save_{kind}(blob + {at}u, {where}, {n}u);")
         good.append(f"ek_good_{kind}(blob + {at}u, {n}u)")
         restore.append(f"ek_restore_{kind}({where}, blob + {at}u, {n}u);")
-        at += _stored(ctx.graph, state)
+        at += stored_bytes(ctx.graph, state)
     fresh = [line for s in ctx.graph.states if s.reset == "reset" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
     # Padding too starts as zero: it is computed on, and denormals there would be slow.

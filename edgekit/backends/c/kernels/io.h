@@ -5,12 +5,6 @@
 #include "copy.h"
 #include "simd.h"
 
-#define EK_OK 0
-#define EK_NOT_FINITE 1 /* an input holds NaN or Inf */
-#define EK_BAD_BLOB 2   /* a state blob of another program or version, or damaged */
-
-EK_INLINE int ek_is_finite(float x) { return x - x == 0.0f; }
-
 /* x * 0 is 0, but NaN where x is NaN or Inf: once a sum of them is NaN it stays so. */
 #define EK_FINITE_START(k) ekf zero##k = ek_set(0.0f);
 #define EK_FINITE_ADD(k) zero##k = ek_fma(ek_load(x + i + k * EK_W), ek_set(0.0f), zero##k);
@@ -27,13 +21,6 @@ EK_INLINE int ek_all_finite(const float *x, uintptr_t n) {
     EK_REP4(EK_FINITE_JOIN)
     return ek_is_finite(ek_sum(zero0) + rest);
 }
-
-/* T steps; `call` is one step at time t, whose inputs are known to be finite. */
-#define EK_RUN(steps, call) \
-    { \
-        uintptr_t t; \
-        for (t = 0; t < (steps); ++t) call; \
-    }
 
 /* Copy an input into padded memory. */
 #define EK_TAKE_LOAD(k) const ekf v##k = ek_load(x + i + k * EK_W);

@@ -22,61 +22,11 @@
 #ifndef EK_SIMD_H
 #define EK_SIMD_H
 
-#include <stdint.h>
+#include "base.h"
 
 #ifndef EK_PAD
 #define EK_PAD 8 /* outputs of a float32 linear are padded to this many; the emitter sets it before including */
 #endif
-
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF /* gcc has it off under -std=c99, and warns about the pragma */
-#endif
-
-/* noipa: across functions, gcc 12 takes the stores of one op for dead when the next one stores beside them */
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
-#define EK_NOINLINE __attribute__((noipa))
-#elif defined(__GNUC__)
-#define EK_NOINLINE __attribute__((noinline))
-#endif
-
-#if defined(__GNUC__)
-#define EK_INLINE static inline __attribute__((always_inline, unused))
-#define EK_ALIGNED(bytes) __attribute__((aligned(bytes)))
-#define EK_EXPORT __attribute__((visibility("default")))
-#else
-#define EK_NOINLINE
-#define EK_INLINE static inline
-#define EK_ALIGNED(bytes)
-#define EK_EXPORT
-#endif
-
-#if defined(__clang__)
-#define EK_UNROLL1 _Pragma("clang loop unroll(disable)")
-#define EK_UNROLL4 _Pragma("clang loop unroll_count(4)")
-#define EK_UNROLL16 _Pragma("clang loop unroll_count(16)")
-#elif defined(__GNUC__)
-#define EK_UNROLL1 _Pragma("GCC unroll 1")
-#define EK_UNROLL4 _Pragma("GCC unroll 4")
-#define EK_UNROLL16 _Pragma("GCC unroll 16")
-#else
-#define EK_UNROLL1
-#define EK_UNROLL4
-#define EK_UNROLL16
-#endif
-
-/* REPn(F) expands F(0) … F(n-1): accumulators get names, so that every compiler keeps them in registers. */
-#define EK_REP1(F) F(0)
-#define EK_REP2(F) EK_REP1(F) F(1)
-#define EK_REP3(F) EK_REP2(F) F(2)
-#define EK_REP4(F) EK_REP3(F) F(3)
-#define EK_REP5(F) EK_REP4(F) F(4)
-#define EK_REP6(F) EK_REP5(F) F(5)
-#define EK_REP7(F) EK_REP6(F) F(6)
-#define EK_REP8(F) EK_REP7(F) F(7)
-#define EK_REP10(F) EK_REP8(F) F(8) F(9)
-#define EK_REP12(F) EK_REP10(F) F(10) F(11)
-#define EK_REP14(F) EK_REP12(F) F(12) F(13)
-#define EK_REP16(F) EK_REP14(F) F(14) F(15)
 
 #define EK_FLT_MIN 1.17549435e-38f
 #define EK_FLT_MAX 3.40282347e+38f

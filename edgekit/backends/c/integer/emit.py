@@ -1,0 +1,150 @@
+"""Integer graph and memory plan to a C program: data, shapes and the call sequence. Every loop is in the kernels."""
+
+from __future__ import annotations
+
+from edgekit.backends.c.context import Constants, comment
+from edgekit.backends.c.integer.context import FIELDS, Context, listed, make_layout
+from edgekit.backends.c.integer.entries import entry_text, parameters, run_text, state_text
+from edgekit.backends.c.integer.flavour import Flavour
+from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
+from edgekit.backends.c.integer.weights import group_events
+from edgekit.backends.c.program import KernelUse, Program, kernel_files
+from edgekit.backends.c.states import blob_bytes
+from edgekit.errors import UnsupportedError
+from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
+
+OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite")
+KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops")
+
+
+def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Program:
+    """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel."""
+    _check(graph)
+    rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
+    layout = make_layout(graph, plan, rows)
+    groups = {e.name: group_events(graph, e) if flavour.pairs else {} for e in graph.entries.values()}
+    consts = Constants(f"ek_{name}", plan.align)
+    ctx = Context(graph, plan, flavour, layout, f"ek_{name}", consts, groups)
+    texts, kernels = [], list[KernelUse]()
+    for entry in graph.entries.values():
+        text, uses = entry_text(ctx, entry)
+        texts.append(text)
+        kernels += uses
+    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    files = {
+        f"ek_{name}.h": _header(ctx),
+        f"ek_{name}_data.h": _data(ctx),
+        f"ek_{name}.c": _source(ctx, texts),
+        **kernel_files(integer=True),
+    }
+    return Program(name, files, tuple(kernels), layout.struct_bytes, consts.nbytes, blob_bytes(graph))
+
+
+def _listed_in_rows(graph: Graph) -> list[str]:
+    """Spike values whose rows are listed one after the other."""
+    found = []
+    for _, op in graph.ops():
+        if op.kind in ("linear", "memory_update") and listed(graph, op) is None:
+            found += [n for n in op.inputs[:3:2] if graph.tensors[n].dtype is SPIKE]
+    return found
+
+
+def _check(graph: Graph) -> None:
+    """Everything that has no kernel, in one list."""
+    faults = []
+    for entry, op in graph.ops():
+        origin = f"{op.kind} in entry {entry.name} (from {op.source or 'the graph'})"
+        if op.kind not in SUPPORTED | BORDER:
+            faults.append(f"{origin}: no kernel; has the graph been lowered?")
+        elif op.kind not in ("fused", "reshape", "quantize", "dequantize"):
+            reals = [n for n in (*op.inputs, *op.outputs) if graph.tensors[n].dtype is FLOAT32]
+            faults += [f"{origin}: {n} is float32 in an integer program" for n in reals]
+    weights = {w for _, op in graph.ops() if op.kind in ("linear", "memory_update") for w in op.inputs[1::2]}
+    for tensor in graph.tensors.values():
+        if tensor.dtype is INT4 and tensor.name not in weights:
+            faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
+    for entry in graph.entries.values():
+        moved = [s for s, value in entry.updates.items() if value in graph.state_names and value != s]
+        faults += [
+            f"update of {s} in entry {entry.name}: takes a state as it is; has the graph been lowered?" for s in moved
+        ]
+    faults += [f"entry {n}: a function of that name exists already" for n in graph.entries if n in OWN_FUNCTIONS]
+    if faults:
+        raise UnsupportedError(f"graph {graph.name!r}", "cannot be written as C", items=faults)
+
+
+def _header(ctx: Context) -> str:
+    p, graph, align = ctx.prefix, ctx.graph, ctx.plan.align
+    fields = "".join(f"    {f.ctype} {f.name}[{f.length}]; /* {comment(f.note)} */\n" for f in ctx.layout.fields)
+    entries = []
+    for entry in graph.entries.values():
+        ins = [f"in{i}: {_port(ctx, n)}" for i, n in enumerate(entry.inputs)]
+        outs = [f"out{i}: {_port(ctx, n)}" for i, n in enumerate(entry.outputs)]
+        entries.append(
+            f"/* {comment('; '.join([*ins, *outs]))} */\nint {p}_{entry.name}({p} *m{parameters(ctx, entry)});\n"
+        )
+    step = graph.entries["step"]
+    return f"""/* {graph.name}: written by edgekit. Compile {p}.c with any C99 compiler:
+ *     cc -std=c99 -O2 -ffp-contract=off -I . -c {p}.c
+ * There is no other state than the struct, which the caller owns: no heap, no globals, no libc.
+ * The step computes with integers alone. Arrays are row-major, spikes bytes 0 and 1; {p}_quantize makes its inputs of
+ * raw floats, {p}_dequantize real numbers of its outputs. Functions return 0, or:
+ *     2  a state blob is damaged or of another program: nothing was changed
+ */
+#ifndef {p.upper()}_H
+#define {p.upper()}_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#if defined(__GNUC__)
+#define {p.upper()}_ALIGNED __attribute__((aligned({align})))
+#else
+#define {p.upper()}_ALIGNED /* align the struct to {align} bytes yourself */
+#endif
+
+typedef struct {p.upper()}_ALIGNED {p} {{
+{fields}}} {p};
+
+uint32_t {p}_sizeof(void);
+int {p}_init({p} *m);  /* all states to their first values; call it before anything else */
+int {p}_reset({p} *m); /* the same, except for states that a reset keeps */
+uint32_t {p}_nonfinite(const {p} *m); /* how many inputs of {p}_quantize were NaN or Inf since {p}_init */
+
+{"".join(entries)}/* T steps at once: arrays [T, ...] */
+int {p}_run({p} *m, uint32_t steps{parameters(ctx, step)});
+
+uint32_t {p}_state_bytes(void);
+int {p}_save(const {p} *m, uint8_t *blob);
+int {p}_restore({p} *m, const uint8_t *blob, uint32_t n);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def _port(ctx: Context, name: str) -> str:
+    tensor = ctx.tensor(name)
+    return f"{name} {list(tensor.shape)} {FIELDS[tensor.dtype] if tensor.dtype is not SPIKE else 'spike'}"
+
+
+def _data(ctx: Context) -> str:
+    head = f"/* The constants of {ctx.graph.name}: {ctx.consts.nbytes} bytes. */"
+    return f"{head}\n\n{ctx.consts.text()}"
+
+
+def _source(ctx: Context, texts: list[str]) -> str:
+    define = f"#define {ctx.flavour.define} 1\n" if ctx.flavour.define else ""
+    headers = (*KERNEL_HEADERS, "int_pairs") if ctx.flavour.pairs else KERNEL_HEADERS
+    includes = "".join(f'#include "ek/{h}.h"\n' for h in headers)
+    head = (
+        f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"
+    )
+    return f'{head}{define}#include "{ctx.prefix}.h"\n\n{includes}\n#include "{ctx.prefix}_data.h"\n\n' + "\n".join(
+        texts
+    )

@@ -1,0 +1,116 @@
+"""One C function per op of an integer program: a call of its kernel with shapes and constants as literals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from edgekit.backends.c.context import comment, function
+from edgekit.backends.c.integer.context import SUFFIXES, Context
+from edgekit.backends.c.integer.fused import fused_function
+from edgekit.backends.c.integer.linear import kernel_name, linear_lines, memory_lines
+from edgekit.backends.c.program import KernelUse
+from edgekit.backends.c.walk import walks_of
+from edgekit.ir import INT8, OPS, SPIKE, Entry, Op
+
+MOVES = ("transpose", "expand", "slice", "concat", "gather")
+SUPPORTED = frozenset({"fused", "linear", "memory_update", "sum", "amax", "cumsum", "reshape", *MOVES})
+BORDER = frozenset({"quantize", "dequantize", "lookup"})
+
+
+def kernel_use(ctx: Context, entry: Entry, at: int, op: Op) -> KernelUse:
+    """Which kernel runs op `at` of an entry, under which symbol."""
+    kernel = kernel_of(ctx, op)
+    return KernelUse(entry.name, at, op.kind, kernel, f"{ctx.prefix}_{entry.name}_op{at}_{kernel}", op.source)
+
+
+def kernel_of(ctx: Context, op: Op) -> str:
+    """The name of the kernel of an op, for tables and symbols."""
+    dtype = ctx.tensor(op.inputs[0]).dtype
+    if op.kind in ("linear", "memory_update"):
+        return kernel_name(ctx, op)
+    if op.kind == "fused":
+        return "map_int"
+    if op.kind in ("quantize", "lookup"):
+        dtype = ctx.tensor(op.outputs[0]).dtype
+    return f"{'walk' if op.kind in MOVES and op.kind != 'gather' else op.kind}_{SUFFIXES[dtype]}"
+
+
+def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
+    """The text of the function that runs one op."""
+    inputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.inputs)
+    outputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.outputs)
+    source = f" ({op.source})" if op.source else ""
+    head = f"/* {comment(f'op {use.op}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
+    if op.kind == "fused":
+        return head + fused_function(ctx, entry, op, use.symbol)
+    if op.kind == "linear":
+        lines = linear_lines(ctx, entry, use.op, op)
+    elif op.kind == "memory_update":
+        lines = memory_lines(ctx, entry, use.op, op)
+    elif op.kind in ("sum", "amax", "cumsum"):
+        lines = _reduce(ctx, entry, op)
+    elif op.kind in BORDER:
+        lines = _border(ctx, entry, op)
+    elif op.kind == "gather":
+        lines = _gather(ctx, entry, op)
+    else:
+        lines = _walk(ctx, entry, op)
+    return head + function(f"static EK_NOINLINE void {use.symbol}({ctx.prefix} *m)", *lines)
+
+
+def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    shape, axis = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"]
+    sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {prod(shape[axis + 1 :])}u"
+    order = (
+        [f"{int(OPS['cumsum'].attr(op.attrs, n))}u" for n in ("reverse", "exclusive")] if op.kind == "cumsum" else []
+    )
+    args = [ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0]), sizes, *order]
+    return [f"ek_{op.kind}_{ctx.tensor(op.inputs[0]).dtype.bits}({', '.join(args)});"]
+
+
+def _border(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    x, y = ctx.tensor(op.inputs[0]), ctx.tensor(op.outputs[0])
+    to, from_, n = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0]), x.size
+    if op.kind == "lookup":
+        table = ctx.whole(entry, op.inputs[1], ctx.tensor(op.inputs[1]).shape)
+        if x.dtype is INT8:
+            return [f"ek_lookup_8_{y.dtype.bits}({to}, {from_}, {table}, {n}u);"]
+        fraction = 16 - (ctx.tensor(op.inputs[1]).size - 1).bit_length() + 1
+        return [f"ek_lookup_16_16({to}, {from_}, {table}, {n}u, {fraction}u);"]
+    factors = ", ".join(_floats(ctx, name, x.shape) for name in op.inputs[1:])
+    if op.kind == "quantize":
+        return [f"m->nonfinite[0] += ek_quantize_{y.dtype.bits}({to}, {from_}, {factors}, {n}u);"]
+    return [f"ek_dequantize_{x.dtype.bits}({to}, {from_}, {factors}, {n}u);"]
+
+
+def _floats(ctx: Context, name: str, shape: Sequence[int]) -> str:
+    data = np.broadcast_to(ctx.data(name), shape)
+    return ctx.consts.add((name, f"as {list(shape)}"), "float", lambda: data.reshape(-1))
+
+
+def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    shape, axis, indices = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"], op.attrs["indices"]
+    index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: np.array(indices, np.uint32))
+    sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {len(indices)}u, {prod(shape[axis + 1 :])}u"
+    y, x = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0])
+    return [*_cleared(ctx, op, y), f"ek_{kernel_of(ctx, op)}({y}, {x}, {index}, {sizes});"]
+
+
+def _walk(ctx: Context, entry: Entry, op: Op) -> list[str]:
+    y = ctx.pointer(entry, op.outputs[0])
+    lines = _cleared(ctx, op, y)
+    for number, (name, walk) in enumerate(zip(op.inputs, walks_of(ctx.graph, op), strict=True)):
+        axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (walk.shape, walk.x_step, walk.y_step)]
+        table = ", ".join([f"{len(walk.shape)}u", f"{walk.x_first}u", f"{walk.y_first}u", *axes])
+        lines.append(f"static const ek_walk walk{number} = {{{table}}};")
+        lines.append(f"ek_{kernel_of(ctx, op)}({y}, {ctx.pointer(entry, name)}, &walk{number});")
+    return lines
+
+
+def _cleared(ctx: Context, op: Op, y: str) -> list[str]:
+    """Single bits go into words whose unused bits must be zero."""
+    tensor = ctx.tensor(op.outputs[0])
+    return [f"ek_zero_spike({y}, {tensor.size}u);"] if tensor.dtype is SPIKE else []

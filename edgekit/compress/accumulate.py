@@ -1,0 +1,126 @@
+"""Exact sums of products: weights on one scale per output, so that all terms of a sum share its accumulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.compress.stored import Array, Stored, largest_of
+from edgekit.compress.writer import Writer
+from edgekit.ir import INT4, INT8, INT16, INT32, DType
+from edgekit.ir.quant import QuantParams
+
+LARGEST_SUM = 2**31 - 1
+ALIKE = 1.5  # products share an accumulator while their scales differ by no more
+WIDTHS = {4: INT4, 8: INT8, 16: INT16}
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """One matrix and its operand. `effective` are the weights times the scale of each element of the operand."""
+
+    x: Stored
+    effective: Array
+    bits: int
+    tensor: str
+
+    @property
+    def largest(self) -> int:
+        return largest_of(INT8) // 16 if self.bits == 4 else largest_of(WIDTHS[self.bits])
+
+    @property
+    def own_scale(self) -> Array:
+        """The finest scale per output that its bits allow."""
+        return np.asarray(np.abs(self.effective).max(axis=1) / self.largest)
+
+    def stored_at(self, scale: Array) -> Array:
+        """The integer weights at a scale per output."""
+        whole = np.floor(self.effective / scale[:, None] + 0.5)
+        return np.clip(whole, -self.largest, self.largest).astype(np.int64)
+
+
+def product(x: Stored, weights: Array, bits: int, tensor: str) -> Product:
+    """A product whose operand has one scale, or one per element of its last axis."""
+    scale = np.asarray(x.scale)
+    rows = scale.reshape(-1, scale.shape[-1])[0] if scale.ndim else scale
+    return Product(x, weights * rows, bits, tensor)
+
+
+def apart(products: Sequence[Product]) -> list[list[Product]]:
+    """Products that may share an accumulator, the finest first: those whose own scales are not far apart.
+
+    A matrix on the scale of one with far larger products would lose bits. One with bits to spare joins the coarsest.
+    """
+    tight = sorted((p for p in products if p.bits <= 8), key=lambda p: -float(np.median(p.own_scale)))
+    groups: list[list[Product]] = []
+    for p in tight:
+        if groups and float(np.median(p.own_scale)) * ALIKE >= float(np.median(groups[-1][0].own_scale)):
+            groups[-1].append(p)
+        else:
+            groups.append([p])
+    spare = [p for p in products if p.bits > 8]
+    if not groups:
+        return [spare]
+    groups[0] += spare
+    return groups[::-1]
+
+
+def common_scale(products: Sequence[Product], bias: Array, alike: bool = False) -> Array:
+    """The finest scale per output at which the weights fit their bits and no sum can leave int32."""
+    scales = [p.own_scale for p in products]
+    reach = sum(np.abs(p.effective).sum(axis=1) * p.x.limit for p in products) + np.abs(bias)
+    scale = np.maximum.reduce([*scales, reach / (LARGEST_SUM - 2**20)])
+    if alike:
+        scale = np.full_like(scale, scale.max())
+    scale = np.where(scale > 0, scale, scale.max() if scale.max() > 0 else 1.0)
+    while True:
+        sums = sum(np.abs(p.stored_at(scale)).sum(axis=1) * p.x.limit for p in products) + np.abs(bias / scale) + 1
+        if (sums <= LARGEST_SUM).all():
+            return scale
+        scale = np.where(sums <= LARGEST_SUM, scale, scale * 1.001)
+
+
+def write_weights(writer: Writer, p: Product, scale: Array) -> str:
+    """The weights as a constant; its scales are those of the reals where the operand has one scale."""
+    quant = None
+    if np.ndim(p.x.scale) == 0:
+        real = np.asarray(scale / p.x.scale, np.float32)
+        quant = QuantParams(real, np.zeros(real.size, np.int32), 0, -p.largest, p.largest)
+    dtype = WIDTHS[p.bits]
+    return writer.const(f"{p.tensor}.{dtype}", p.stored_at(scale), dtype, quant)
+
+
+def reach_of(products: Sequence[Product], scale: Array) -> tuple[Array, Array]:
+    """How far spikes can raise and lower each sum, in integers."""
+    stored = [p.stored_at(scale) for p in products]
+    up = sum((np.maximum(w, 0).sum(axis=1) for w in stored), start=np.zeros((), np.int64))
+    down = sum((np.maximum(-w, 0).sum(axis=1) for w in stored), start=np.zeros((), np.int64))
+    return np.asarray(up), np.asarray(down)
+
+
+def write_chain(
+    writer: Writer,
+    root: str,
+    products: Sequence[Product],
+    scale: Array,
+    addend: str | None,
+    *,
+    out: str,
+    dtype: DType = INT32,
+) -> str:
+    """linear(x1, W1, linear(x2, W2, … addend)): one accumulator."""
+    for at, p in enumerate(products):
+        name = out if at == len(products) - 1 else writer.fresh(root, "sum")
+        weights = write_weights(writer, p, scale)
+        inputs = (p.x.name, weights, *((addend,) if addend else ()))
+        addend = writer.op("linear", *inputs, out=name, accumulate=dtype.name)
+    assert addend is not None
+    return addend
+
+
+def folded_zeros(products: Sequence[Product], scale: Array) -> Array:
+    """What the zero points of the operands add to each sum, in integers."""
+    zeros = [p.stored_at(scale).sum(axis=1) * p.x.zero for p in products]
+    return np.asarray(sum(zeros, start=np.zeros((), np.int64)))

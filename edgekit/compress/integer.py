@@ -1,0 +1,83 @@
+"""A float graph as an integer program: every value by its plan, the borders as entries of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgekit.compress.borders import write_borders
+from edgekit.compress.bounds import Bounds
+from edgekit.compress.calibrate import Calibration
+from edgekit.compress.lower_values import ValueLowering, unsupported
+from edgekit.compress.plan import Plan
+from edgekit.compress.recipes import Recipe
+from edgekit.compress.stored import Array
+from edgekit.compress.terms import Sums
+from edgekit.compress.writer import Writer
+from edgekit.errors import UnsupportedError
+from edgekit.ir import SPIKE, Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """How one value is held: dtype and scale (of its first element where they differ), what room it has, and why."""
+
+    tensor: str
+    dtype: str
+    scale: float
+    bound: float
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerProgram:
+    """An integer program before lowering, the recipe behind it, its choices by tensor, and remarks in plain words."""
+
+    graph: Graph
+    recipe: Recipe
+    choices: Mapping[str, Choice]
+    notes: tuple[str, ...] = ()
+    tables: Mapping[str, float] = field(default_factory=dict)  # the largest error of each function's table
+
+
+def quantise_program(
+    graph: Graph,
+    calibration: Calibration,
+    recipe: Recipe,
+    normalisation: Mapping[str, tuple[Array, Array]] | None = None,
+) -> IntegerProgram:
+    """The integer program of an optimised float graph that takes normalised inputs.
+
+    Its entry `quantize` takes raw ones: offset and scale of `normalisation` are folded into it. UnsupportedError lists
+    every op without an integer form, and refuses a graph that learns.
+    """
+    if "learn" in graph.entries:
+        raise UnsupportedError(
+            "--learn", "is not possible with an integer program", "--learn with integer precisions comes later"
+        )
+    sums = Sums(graph)
+    missing = unsupported(sums)
+    if missing:
+        raise UnsupportedError("integer program", "these ops have no integer form", "use fp32 or w8", missing)
+    plan = Plan(sums, Bounds(calibration, sums), recipe)
+    writer = Writer(graph)
+    values = ValueLowering(writer, plan)
+    step = graph.entries["step"]
+    inputs = [values.take_input(name) for name in step.inputs]
+    for state in graph.states:
+        values.take_state(state)
+    outputs = [values.output(name) for name in step.outputs]
+    for name, value in step.updates.items():
+        writer.builder.update(name, values.next_state(name, value))
+    writer.builder.output(*(o.name for o in outputs))
+    write_borders(writer, inputs, outputs, normalisation or {})
+    built = writer.build()
+    choices = {
+        name: Choice(name, str(s.dtype), float(np.asarray(s.scale).flat[0]), plan.bound(name), plan.reason(name))
+        for name, s in values.held.items()
+        if s.dtype is not SPIKE
+    }
+    notes = [f"{name}: {text}" for name, text in plan.notes.items()]
+    return IntegerProgram(built, recipe, choices, tuple(notes), dict(values.tables))

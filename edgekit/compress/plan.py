@@ -1,0 +1,324 @@
+"""Which integers hold which value: dtype and scale of everything before any of it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, floor, log2
+
+import numpy as np
+
+from edgekit.compress.bounds import Bounds
+from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
+from edgekit.compress.recipes import Recipe
+from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
+from edgekit.compress.terms import Dot, Memory, Scaled, Sums, Term, spiking
+from edgekit.ir import INT8, INT16, INT32, DType
+from edgekit.ir.ops import OPS
+
+MOVES = ("reshape", "transpose", "expand", "slice", "gather")
+TOP32 = 2**30  # what an int32 state is scaled to: one bit is left for sums on their way
+SPIKE_ROUNDING = 0.025  # share of a threshold that the rounding of a membrane may add up to
+MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane gets
+SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of rounding
+INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
+SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, where it costs next to nothing
+
+
+def largest_weight(bits: int) -> int:
+    """The largest magnitude of a weight of so many bits."""
+    return int(2 ** (bits - 1) - 1)
+
+
+class Plan:
+    """The `Spec` of each value, found on demand; sums are taken apart once."""
+
+    def __init__(self, sums: Sums, bounds: Bounds, recipe: Recipe) -> None:
+        self.sums, self.bounds, self.recipe = sums, bounds, recipe
+        self.notes: dict[str, str] = {}
+        self._specs: dict[str, Spec] = {}
+        self._terms: dict[str, list[Term]] = {}
+        self._open: set[str] = set()
+
+    def terms(self, root: str) -> list[Term]:
+        """The terms of a value that is a sum."""
+        if root not in self._terms:
+            self._terms[root] = self.sums.terms(root)
+        return self._terms[root]
+
+    def spec(self, name: str) -> Spec:
+        """How a value is held."""
+        if name not in self._specs:
+            if name in self._open:  # a value that depends on itself through states alone
+                return self.generic(name)
+            self._open.add(name)
+            self._specs[name] = self._find(name)
+            self._open.discard(name)
+        return self._specs[name]
+
+    def _find(self, name: str) -> Spec:
+        sums = self.sums
+        if name in sums.step.inputs:
+            return self._input(name)
+        if name in sums.graph.state_names:
+            return self._state(name)
+        data = sums.data(name)
+        if data is not None:
+            largest = max(float(np.abs(data).max(initial=0.0)), 1e-30)
+            return Spec(INT16, np.asarray(largest / largest_of(INT16)), bound=largest, reason="constant")
+        op = sums.made[name]
+        if sums.is_spike(name):
+            return Spec(INT8, np.ones(()), bound=1.0, reason="spike")
+        if sums.is_sum(name):
+            return self._sum(name)
+        if op.kind in MOVES:
+            return self._moved(name)
+        if op.kind == "relu" and self._feeds_linears_only(name):
+            return self._hidden(name)
+        if op.kind in FUNCTIONS:
+            top = range_of(op.kind)
+            spec = self.generic(name, 16)
+            return (
+                Spec(INT16, np.asarray(top / largest_of(INT16)), bound=top, reason="bounded function") if top else spec
+            )
+        return self.generic(name)
+
+    # --- values that no sum makes ---
+
+    def generic(self, name: str, bits: int | None = None, headroom: float | None = None) -> Spec:
+        """A uniform symmetric scale from the bound of a value."""
+        states = [name] if name in self.sums.graph.state_names else self.sums.states_of(name)
+        if bits is None:
+            bits = self._state_bits(states) if states else self.recipe.operand_bits
+        bound, reason = self.bounds.of(name, headroom if headroom is not None else 1.0 if bits == 8 else 2.0)
+        top = TOP32 if bits == 32 else largest_of(whole(bits))
+        return Spec(whole(bits), np.asarray(bound / top), bound=bound, reason=reason)
+
+    def _input(self, name: str) -> Spec:
+        bits = self.recipe.operands.get(name)
+        if bits is None:
+            bits = self.recipe.operand_bits if self.sums.graph.states else self.recipe.hidden_bits
+        seen = self.bounds.seen(name)
+        if seen.whole and seen.largest <= largest_of(INT8):
+            return Spec(INT8, np.ones(()), bound=seen.largest, reason="whole numbers")
+        top = largest_of(whole(bits))
+        largest = np.minimum(np.maximum(np.abs(seen.lo), np.abs(seen.hi)), seen.clip)
+        shape = self.sums.tensor(name).shape
+        if one_axis(largest, shape) is None:
+            largest = largest.max(axis=tuple(range(len(shape) - 1)), keepdims=True)
+        largest = np.broadcast_to(np.maximum(largest, seen.clip * 2.0**-6), shape)
+        return Spec(whole(bits), tidy(largest / top), bound=seen.clip, reason="calibrated, clipped")
+
+    def _state(self, name: str) -> Spec:
+        value = self.sums.step.updates.get(name)
+        if value is None or value == name or self.sums.data(value) is not None:
+            return self.generic(name)
+        spec, shape = self.spec(value), self.sums.tensor(name).shape
+        bits = self.recipe.states.get(name, spec.dtype.bits)
+        first = next(s.init for s in self.sums.graph.states if s.tensor == name)
+        fits = bool((np.abs(first) <= spec.scale * largest_of(spec.dtype) * 1.001).all())
+        if spec.zero or one_axis(spec.scale, shape) is None or bits != spec.dtype.bits or not fits:
+            return self.generic(name)
+        return spec
+
+    def _moved(self, name: str) -> Spec:
+        op = self.sums.made[name]
+        inner, shape = self.spec(op.inputs[0]), self.sums.tensor(op.inputs[0]).shape
+        if inner.uniform:
+            return Spec(inner.dtype, inner.scale, inner.zero, bound=inner.bound, reason=inner.reason)
+        full = np.broadcast_to(inner.scale, shape)[None]
+        moved = OPS[op.kind].evaluate([full], op.attrs, [self.sums.tensor(op.inputs[0])])[0][0]
+        return Spec(inner.dtype, tidy(moved), inner.zero, bound=inner.bound, reason=inner.reason)
+
+    def _feeds_linears_only(self, name: str) -> bool:
+        leaves = name in self.sums.step.outputs or name in self.sums.step.updates.values()
+        readers = self.sums.readers.get(name, [])
+        return not leaves and all(op.kind == "linear" and op.inputs[2:] != (name,) for op in readers)
+
+    def operand_bits(self, name: str) -> int:
+        """Bits of a value as the operand of a linear: `hidden_bits` unless a state integrates it, or is it."""
+        if name in self.recipe.operands:
+            return self.recipe.operands[name]
+        if not self._integrates(name):
+            return self.recipe.hidden_bits
+        return self.recipe.hidden_bits if self._even(name) else self.recipe.operand_bits
+
+    def _even(self, name: str) -> bool:
+        """Whether a large matrix takes a value with so few rare peaks that int8 hardly adds noise to it.
+
+        A state as it is keeps its bits: what it feeds may be itself, and the noise would go round.
+        """
+        if self.sums.view_of(name) in self.sums.graph.state_names:
+            return False
+        weights = sum(
+            self.sums.tensor(op.inputs[1]).size for op in self.sums.readers.get(name, []) if op.kind == "linear"
+        )
+        seen = self.bounds.seen(name)
+        noise = seen.clip / largest_of(INT8) / np.sqrt(12)
+        return weights > SMALL and noise < INT8_NOISE * seen.rms
+
+    def _integrates(self, name: str) -> bool:
+        root = self.sums.view_of(name)
+        if root in self.sums.step.inputs:
+            return bool(self.sums.graph.states)
+        if root in self.sums.graph.state_names or self.sums.states_of(root):
+            return True
+        if not self.sums.is_sum(root):
+            return False
+        return any(isinstance(t, Scaled) and self._integrates(t.value) for t in self.terms(root))
+
+    def _hidden(self, name: str) -> Spec:
+        """A value that is never negative and feeds linears alone: all 256 values of an int8, its zero at -128."""
+        if self.operand_bits(name) != 8:
+            return self.generic(name, 16)
+        bound, reason = self.bounds.of(name, 1.0)
+        return Spec(INT8, np.asarray(bound / 255), -128, bound=bound, reason=reason)
+
+    # --- sums ---
+
+    def _state_bits(self, states: Sequence[str]) -> int:
+        return max((self.recipe.states.get(s, self.recipe.state_bits) for s in states), default=16)
+
+    def _sum(self, root: str) -> Spec:
+        terms = self.terms(root)
+        alone = terms[0]
+        if len(terms) == 1 and isinstance(alone, Scaled) and self._decayed(alone):
+            inner = self.spec(alone.value)  # it stays on the state's scale
+            return Spec(inner.dtype, inner.scale, bound=inner.bound, reason=f"as {alone.value}")
+        if any(spiking(t, self.sums) for t in terms):
+            return self._spiking(root, terms)
+        states = self.sums.states_of(root)
+        if states:
+            return self._integrator(root, states, terms)
+        domain = self._function_domain(root)
+        if domain is not None:
+            bound = min(domain, self.bounds.of(root, 2.0)[0])
+            return Spec(INT16, np.asarray(bound / largest_of(INT16)), bound=bound, reason="domain of its function")
+        return self.generic(root, 16)
+
+    def _decayed(self, term: Scaled) -> bool:
+        return term.value in self.sums.graph.state_names and float(np.abs(term.factor).max()) <= 1
+
+    def _function_domain(self, root: str) -> float | None:
+        readers = self.sums.readers.get(root, [])
+        leaves = root in self.sums.step.outputs or root in self.sums.step.updates.values()
+        domains = [domain_of(op.kind) for op in readers]
+        return max(d for d in domains if d) if domains and all(domains) and not leaves else None
+
+    def decay(self, root: str) -> float:
+        """The largest factor by which a sum takes over its own state, 0 where it does not."""
+        states = self.sums.states_of(root)
+        return max((self._factor_to(t.value, states) * np.abs(t.factor).max() for t in self._scaled(root)), default=0.0)
+
+    def _scaled(self, root: str) -> list[Scaled]:
+        return [t for t in self.terms(root) if isinstance(t, Scaled)]
+
+    def _factor_to(self, name: str, states: Sequence[str]) -> float:
+        if name in states:
+            return 1.0
+        if name in self.sums.made and self.sums.is_sum(name):
+            inner = self.terms(name)
+            if len(inner) == 1 and isinstance(inner[0], Scaled) and inner[0].value in states:
+                return float(np.abs(inner[0].factor).max())
+        return 0.0
+
+    def _integrator(self, root: str, states: Sequence[str], terms: Sequence[Term]) -> Spec:
+        bits, decay = self._state_bits(states), self.decay(root)
+        known = any(s in self.recipe.states for s in states)
+        roundings = sum(isinstance(t, Scaled) for t in terms) + any(isinstance(t, Dot | Memory) for t in terms)
+        stays = 0.5 * roundings / (1 - decay) if decay < 1 else np.inf
+        if bits == 16 and not known and stays > self.recipe.rounding * largest_of(INT16):
+            self.notes[root] = f"decays by {decay:.5g} a step: rounding could stay at {stays:.0f} of 32767, so int32"
+            bits = 32
+        return self.generic(root, bits)
+
+    def _spiking(self, root: str, terms: Sequence[Term]) -> Spec:
+        """A membrane or current that spikes add weights to: on the scale of those weights, or 2^-k of it."""
+        states = self.sums.states_of(root)
+        bits = self._state_bits(states) if states else 16
+        threshold = self._threshold(root, states)
+        scale = self._weights_scale(root, terms, threshold, bits)
+        if threshold and (steps := np.floor(threshold / scale)).min() >= 16:
+            scale = threshold / steps  # thresholds become whole: they are met exactly
+        proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
+        if bits == 8:
+            seen = max(self.bounds.seen(root).largest, threshold)
+            coarse = np.asarray(seen / largest_of(INT8))
+            if threshold:
+                coarse = threshold / np.maximum(np.floor(threshold / coarse), 1)
+            return Spec(INT8, coarse, sums=scale, bound=seen, reason="calibrated, saturates")
+        decay = self.decay(root)
+        finer, least = 0, float(np.min(threshold / scale)) if threshold else largest_of(INT16)
+        if decay and threshold:
+            stays = 0.5 / (1 - decay) if decay < 1 else np.inf
+            finer = min(max(0, ceil(log2(stays / (SPIKE_ROUNDING * least)))), MOST_FINER) if stays < np.inf else 0
+        if bits == 16 and finer <= floor(log2(largest_of(INT16) / np.max(bound / scale))):
+            held = scale * largest_of(INT16) * 2.0**-finer
+            if proven is not None and (proven <= held).all():
+                return self._finer(INT16, scale, finer, proven, "proven")
+            return self._finer(INT16, scale, finer, held, "saturates: a proof would waste bits")
+        bound = bound if proven is None else proven
+        finer = max(0, min(MOST_FINER, floor(log2(TOP32 / np.max(bound / scale)))))
+        return self._finer(INT32, scale, finer, bound, "calibrated, 2 times" if proven is None else "proven")
+
+    def _finer(self, dtype: DType, scale: Array, finer: int, bound: Array, reason: str) -> Spec:
+        return Spec(dtype, tidy(scale * 2.0**-finer), sums=tidy(scale), bound=float(bound.max()), reason=reason)
+
+    def _weights_scale(self, root: str, terms: Sequence[Term], threshold: float, bits: int) -> Array:
+        """One scale per output that all weights of spikes share.
+
+        Sums of int16 weights stay within int16, unless an int32 state asks for all of their bits.
+        """
+        rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
+        scales = [np.abs(t.weights).max(axis=1) / largest_weight(self.weight_bits(t)) for t in rows]
+        if bits < 32 and any(self.weight_bits(t) == 16 for t in rows):
+            up, down = (sum(np.maximum(s * t.weights, 0).sum(axis=1) for t in rows) for s in (1, -1))
+            scales.append(np.maximum(up, down) / SUMS16)
+        for m in (t for t in terms if isinstance(t, Memory) and spiking(t, self.sums)):
+            both = np.abs(np.concatenate([m.a.weights, m.b.weights], axis=1))
+            proven = self._lif(root, terms, threshold)
+            reach = 2 * self.bounds.seen(root).largest if proven is None else proven.max()
+            wide = both.max() / largest_of(INT16)
+            scales.append(
+                np.asarray(wide if bits == 32 else max(wide, both.sum(axis=1).max() / SUMS16, reach / SUMS16))
+            )
+        scale = np.maximum.reduce(np.broadcast_arrays(*scales)) if scales else np.ones(())
+        positive = scale[scale > 0] if scale.ndim else scale.reshape(1)
+        return np.where(scale > 0, scale, positive.max(initial=1.0) if positive.size else 1.0)
+
+    def weight_bits(self, dot: Dot, feedback: bool = False) -> int:
+        """Bits of a matrix: its own, those of a state's feedback, or those of the recipe."""
+        if dot.tensor in self.recipe.weights:
+            return self.recipe.weights[dot.tensor]
+        if feedback:
+            return self.recipe.memory_bits
+        if not self.sums.is_spike(dot.x) and dot.weights.size <= SMALL:
+            return 16
+        return self.recipe.weight_bits
+
+    def _threshold(self, root: str, states: Sequence[str]) -> float:
+        """The number that a membrane is compared with, 0 where there is not one positive number."""
+        found = []
+        for name in (root, *states):
+            for op in self.sums.readers.get(name, []):
+                if op.kind in ("gt", "ge") and op.inputs[0] == name:
+                    data = self.sums.data(op.inputs[1])
+                    found.append(float(data.flat[0]) if data is not None and np.unique(data).size == 1 else 0.0)
+        return found[0] if found and min(found) > 0 and len(set(found)) == 1 else 0.0
+
+    def _lif(self, root: str, terms: Sequence[Term], threshold: float) -> Array | None:
+        """A bound of a leaky membrane with subtractive reset, whatever it is fed; None for anything else."""
+        decay = self.decay(root)
+        if not 0 < decay < 1:
+            return None
+        up, down = self.bounds.input_sums(terms)
+        high = np.maximum(decay * threshold + up, (up - threshold) / (1 - decay))
+        reach = np.maximum(high, (down + threshold) / (1 - decay))
+        return reach if np.isfinite(reach).all() else None
+
+    def bound(self, name: str) -> float:
+        """The magnitude that there is room for."""
+        return float(self.spec(name).bound)
+
+    def reason(self, name: str) -> str:
+        """Why a value is held as it is."""
+        return self.notes.get(name, self.spec(name).reason)
