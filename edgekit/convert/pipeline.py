@@ -107,7 +107,7 @@ def convert_imported(
         report=report,
         rounding=changed,
         notes=notes,
-        sections={"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)} if integer else {},
+        sections={"quantisation": integer.section()} if integer else {},
     )
     artifact = Artifact.build(manifest, graph, selftest, members(graph, program))
     return Conversion(artifact, imported, program, report, activity, tuple(notes))

@@ -8,7 +8,7 @@ from edgekit.backends.c.entries import entry_text, parameters, run_text
 from edgekit.backends.c.integer import emit_integer, flavour_of
 from edgekit.backends.c.layout import make_layout
 from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
-from edgekit.backends.c.select import SUPPORTED
+from edgekit.backends.c.select import FLOAT_OPS
 from edgekit.backends.c.states import blob_bytes, state_text
 from edgekit.errors import GraphError, UnsupportedError
 from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
@@ -60,7 +60,7 @@ def _check(graph: Graph) -> None:
     faults = []
     for entry, op in graph.ops():
         origin = f"{op.kind} in entry {entry.name} (from {op.source or 'the graph'})"
-        if op.kind not in SUPPORTED:
+        if op.kind not in FLOAT_OPS:
             faults.append(f"{origin}: no kernel; has the graph been lowered?")
         elif op.kind == "fused" and sum(graph.tensors[n].dtype is SPIKE for n in op.outputs) > MAX_SPIKE_RESULTS:
             faults.append(f"{origin}: more than {MAX_SPIKE_RESULTS} spike results")

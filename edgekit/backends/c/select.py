@@ -6,8 +6,8 @@ from edgekit.backends.c.recurrence import is_recurrence
 from edgekit.backends.c.sparse import runs_of
 from edgekit.ir import FLOAT32, INT8, OPS, SPIKE, Graph, Op
 
-# What is left after the lowering passes: elementwise ops come as `fused`.
-SUPPORTED = frozenset(
+# What is left of a float program after the lowering passes: elementwise ops come as `fused`.
+FLOAT_OPS = frozenset(
     {"fused", "linear", "memory_update", "sum", "amax", "cumsum"}
     | {"reshape", "transpose", "expand", "slice", "concat", "gather"}
 )
