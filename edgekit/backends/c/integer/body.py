@@ -60,3 +60,8 @@ def is_shrinking(ctx: Context, entry: Entry, body: Body, line: Line) -> bool:
     attrs, factor = dict(pairs), constant_of(ctx, entry, body, m)
     wide = DTYPES[attrs["to"]].bits >= body.types[x].dtype.bits
     return wide and factor is not None and bool((factor >= 0).all() and (factor <= 2 ** attrs["shift"]).all())
+
+
+def indented(levels: int, lines: Sequence[str]) -> list[str]:
+    """Lines of C that stand so many blocks deep."""
+    return [f"{'    ' * levels}{line}" for line in lines]

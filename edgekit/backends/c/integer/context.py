@@ -11,6 +11,7 @@ import numpy as np
 from edgekit.backends.c.context import Constants
 from edgekit.backends.c.data import Array, padded
 from edgekit.backends.c.integer.flavour import Flavour
+from edgekit.backends.c.integer.forms import Forms, Group
 from edgekit.backends.c.layout import EventList, Field, field_of, list_slots, roots, state_field
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType, Entry, Graph, Op, Plan, Tensor
@@ -22,18 +23,6 @@ PORTS: Mapping[DType, str] = {INT8: "int8_t", INT16: "int16_t", INT32: "int32_t"
 FIELDS: Mapping[DType, str] = {**PORTS, SPIKE: "uint32_t"}
 VALUES: Mapping[DType, str] = {INT8: "ek_i8", INT16: "ek_i16", INT32: "ek_i32", SPIKE: "ek_word", FLOAT32: "ek_f32"}
 MAX_EVENTS = 2**16  # an event list holds 16-bit numbers
-
-
-@dataclass(frozen=True)
-class Group:
-    """Event weights of the linears that read one spike vector, side by side in rows of `stride` elements.
-
-    `columns` is where the outputs of each weight tensor begin in a row.
-    """
-
-    weights: tuple[str, ...]
-    columns: Mapping[str, int]
-    stride: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +95,7 @@ class Context:
     graph: Graph
     plan: Plan
     flavour: Flavour
+    forms: Forms
     layout: Layout
     prefix: str
     consts: Constants
@@ -162,7 +152,7 @@ class Context:
     def spike_words(self, values: Array) -> Array:
         """Spikes as 32-bit words in the order of bits of this flavour."""
         bits = padded(values.astype(np.uint64).reshape(-1), 32).reshape(-1, 32)
-        return np.asarray((bits << self.flavour.slots().astype(np.uint64)).sum(axis=1).astype(np.uint32))
+        return np.asarray((bits << np.array(self.flavour.slots, np.uint64)).sum(axis=1).astype(np.uint32))
 
 
 def weight_bits(tensor: Tensor) -> int:

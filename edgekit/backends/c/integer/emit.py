@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgekit.backends.c.context import Constants, comment
 from edgekit.backends.c.integer.context import FIELDS, Context, listed, make_layout
 from edgekit.backends.c.integer.entries import entry_text, parameters, run_text, state_text
 from edgekit.backends.c.integer.flavour import Flavour
+from edgekit.backends.c.integer.forms import Forms
 from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
-from edgekit.backends.c.integer.weights import group_events
+from edgekit.backends.c.integer.pairs import PAIRS
+from edgekit.backends.c.integer.vectors import VECTORS
 from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
 from edgekit.errors import UnsupportedError
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite")
+FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS}
 KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops")
 
 
@@ -22,9 +27,10 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
     layout = make_layout(graph, plan, rows)
-    groups = {e.name: group_events(graph, e) if flavour.pairs else {} for e in graph.entries.values()}
+    forms = FORMS[flavour.name]
+    groups = {e.name: forms.groups(graph, e) for e in graph.entries.values()}
     consts = Constants(f"ek_{name}", plan.align)
-    ctx = Context(graph, plan, flavour, layout, f"ek_{name}", consts, groups)
+    ctx = Context(graph, plan, flavour, forms, layout, f"ek_{name}", consts, groups)
     texts, kernels = [], list[KernelUse]()
     for entry in graph.entries.values():
         text, uses = entry_text(ctx, entry)
@@ -140,7 +146,7 @@ def _data(ctx: Context) -> str:
 
 def _source(ctx: Context, texts: list[str]) -> str:
     define = f"#define {ctx.flavour.define} 1\n" if ctx.flavour.define else ""
-    headers = (*KERNEL_HEADERS, "int_pairs") if ctx.flavour.pairs else KERNEL_HEADERS
+    headers = (*KERNEL_HEADERS, *((ctx.flavour.header,) if ctx.flavour.header else ()))
     includes = "".join(f'#include "ek/{h}.h"\n' for h in headers)
     head = (
         f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"

@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.backends.c.context import function
 from edgekit.backends.c.data import c_array
 from edgekit.backends.c.integer.context import PORTS, SUFFIXES, Context
-from edgekit.backends.c.integer.ops import kernel_use, op_function
+from edgekit.backends.c.integer.ops import op_function
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.states import HEADER_BYTES, blob_bytes, stored_bytes
 from edgekit.ir import Entry, State
@@ -21,8 +21,8 @@ def parameters(ctx: Context, entry: Entry) -> str:
 
 def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     """The functions of an entry, and which kernel runs each op."""
-    uses = [kernel_use(ctx, entry, at, op) for at, op in enumerate(entry.ops) if op.kind != "reshape"]
-    texts = [op_function(ctx, entry, use, entry.ops[use.op]) for use in uses]
+    done = [op_function(ctx, entry, at, op) for at, op in enumerate(entry.ops) if op.kind != "reshape"]
+    uses, texts = [use for use, _ in done], [text for _, text in done]
     base, model = f"{ctx.prefix}_{entry.name}", f"{ctx.prefix} *m"
     takes = [
         f"ek_take_{SUFFIXES[ctx.tensor(n).dtype]}({ctx.pointer(entry, n)}, in{i}, {ctx.tensor(n).size}u);"

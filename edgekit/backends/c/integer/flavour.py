@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from edgekit.ir.plan import ALIGN, LANES
 
 
@@ -16,8 +13,8 @@ class Flavour:
     """One way to lay out an integer program.
 
     Buffers are padded to `lanes` elements and places to `align` bytes, rows of dense weights to `row` bytes. `define`
-    is the macro that its kernels are chosen by, beside what the compiler says of the core. `pairs`: two int16 in a
-    register (Armv7E-M DSP); `vectors`: eight in one (MVE).
+    is the macro that its kernels are chosen by, beside what the compiler says of the core, `header` its own kernels.
+    `slots` is the bit of each element of a group of 32 in its word of spikes: EK_SLOT of kernels/int_core.h.
     """
 
     name: str
@@ -25,17 +22,8 @@ class Flavour:
     align: int = ALIGN
     row: int = 16
     define: str | None = None
-    pairs: bool = False
-    vectors: bool = False
-
-    def slots(self) -> npt.NDArray[np.int64]:
-        """The bit of each element of a group of 32 in its word of spikes: EK_SLOT of kernels/int_core.h."""
-        i = np.arange(32)
-        if self.pairs:
-            return (i & 1) << 4 | i >> 1
-        if self.vectors:
-            return i & 16 | (i & 7) << 1 | i >> 3 & 1
-        return i
+    header: str | None = None
+    slots: tuple[int, ...] = tuple(range(32))
 
 
 PORTABLE = Flavour("portable")
@@ -43,8 +31,8 @@ FLAVOURS: Mapping[str, Flavour] = {
     f.name: f
     for f in (
         PORTABLE,
-        Flavour("dsp", lanes=16, align=4, row=4, define="EK_PAIRS", pairs=True),
-        Flavour("mve", lanes=8, align=8, row=1, define="EK_VECTORS_OF_8", vectors=True),
+        Flavour("dsp", 16, 4, 4, "EK_PAIRS", "int_pairs", tuple((i & 1) << 4 | i >> 1 for i in range(32))),
+        Flavour("mve", 8, 8, 1, "EK_VECTORS_OF_8", slots=tuple(i & 16 | (i & 7) << 1 | i >> 3 & 1 for i in range(32))),
     )
 }
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgekit.backends.c.context import function
-from edgekit.backends.c.integer.body import Body, body_of, constant_of, is_shrinking
+from edgekit.backends.c.integer.body import Body, body_of, constant_of, indented, is_shrinking
 from edgekit.backends.c.integer.context import PORTS, VALUES, Context
-from edgekit.backends.c.integer.lanes import lanes_of
+from edgekit.backends.c.integer.forms import Code
 from edgekit.ir import FLOAT32, INT32, SPIKE, DType, Entry, Op
 from edgekit.ir.dtypes import DTYPES
 from edgekit.ir.ops.elementwise import LOGIC, Line
@@ -18,14 +17,12 @@ CTYPES: Mapping[DType, str] = {**PORTS, SPIKE: "int"}
 HIGH_SHIFT, HIGH_LIMIT = 31, 2**30  # a requantisation that is the upper half of one product
 
 
-def fused_function(ctx: Context, entry: Entry, op: Op, symbol: str) -> str:
-    """The function of one fused op: a loop over its elements, 32 at a time where spikes go in or come out."""
-    body = body_of(ctx, op)
-    text = lanes_of(ctx, entry, body, symbol)
-    return text if text is not None else _scalar(ctx, entry, body, symbol)
+def fused_code(ctx: Context, entry: Entry, op: Op) -> Code:
+    """A fused op in the registers of the flavour, or value by value, 32 at a time where spikes go in or come out."""
+    return ctx.forms.fused(ctx, entry, op) or Code("map_int", _scalar(ctx, entry, body_of(ctx, op)))
 
 
-def _scalar(ctx: Context, entry: Entry, body: Body, symbol: str) -> str:
+def _scalar(ctx: Context, entry: Entry, body: Body) -> list[str]:
     op, n = body.op, ctx.tensor(body.op.outputs[0]).size
     shape = ctx.tensor(op.outputs[0]).shape
     pointers, loads, words, stores, closes = list[str](), list[str](), list[str](), list[str](), list[str]()
@@ -61,20 +58,23 @@ def _scalar(ctx: Context, entry: Entry, body: Body, symbol: str) -> str:
             closes.append(f"y{number}[w] = b{number};")
         else:
             stores.append(f"y{number}[i] = v{result};")
-    inner = "".join(f"            {line}\n" for line in [*loads, *stores])
-    head = f"static EK_NOINLINE void {symbol}({ctx.prefix} *m)"
     if not any(ctx.tensor(t).dtype is SPIKE for t in (*op.inputs, *op.outputs)):
-        loop = f"uint32_t i;\n    for (i = 0; i < {n}u; ++i) {{\n{inner}    }}"
-        return function(head, *pointers, "{", loop, "}")
-    outer = "".join(f"        {line}\n" for line in words)
-    after = "".join(f"        {line}\n" for line in closes)
-    loop = (
-        f"uint32_t w, k;\n    for (w = 0; w < {-(-n // 32)}u; ++w) {{\n"
-        f"        const uint32_t left = {n}u - 32u * w, take = left < 32u ? left : 32u;\n{outer}"
-        f"        for (k = 0; k < take; ++k) {{\n            const uint32_t i = 32u * w + k;\n"
-        f"            (void)i;\n{inner}        }}\n{after}    }}"
-    )
-    return function(head, *pointers, "{", loop, "}")
+        loop = f"for (i = 0; i < {n}u; ++i) {{"
+        return [*pointers, "{", "    uint32_t i;", f"    {loop}", *indented(2, [*loads, *stores]), "    }", "}"]
+    return [
+        *pointers,
+        "{",
+        "    uint32_t w, k;",
+        f"    for (w = 0; w < {-(-n // 32)}u; ++w) {{",
+        f"        const uint32_t left = {n}u - 32u * w, take = left < 32u ? left : 32u;",
+        *indented(2, words),
+        "        for (k = 0; k < take; ++k) {",
+        *indented(3, ["const uint32_t i = 32u * w + k;", "(void)i;", *loads, *stores]),
+        "        }",
+        *indented(2, closes),
+        "    }",
+        "}",
+    ]
 
 
 def literal(value: int) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 
 from edgekit.backends.c.context import comment, function
 from edgekit.backends.c.integer.context import SUFFIXES, Context
-from edgekit.backends.c.integer.fused import fused_function
-from edgekit.backends.c.integer.linear import kernel_name, linear_lines, memory_lines
+from edgekit.backends.c.integer.forms import Code
+from edgekit.backends.c.integer.fused import fused_code
+from edgekit.backends.c.integer.linear import linear_code, memory_code
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.walk import walks_of
 from edgekit.ir import INT8, OPS, SPIKE, Entry, Op
@@ -20,45 +21,36 @@ SUPPORTED = frozenset({"fused", "linear", "memory_update", "sum", "amax", "cumsu
 BORDER = frozenset({"quantize", "dequantize", "lookup"})
 
 
-def kernel_use(ctx: Context, entry: Entry, at: int, op: Op) -> KernelUse:
-    """Which kernel runs op `at` of an entry, under which symbol."""
-    kernel = kernel_of(ctx, op)
-    return KernelUse(entry.name, at, op.kind, kernel, f"{ctx.prefix}_{entry.name}_op{at}_{kernel}", op.source)
-
-
-def kernel_of(ctx: Context, op: Op) -> str:
-    """The name of the kernel of an op, for tables and symbols."""
-    dtype = ctx.tensor(op.inputs[0]).dtype
-    if op.kind in ("linear", "memory_update"):
-        return kernel_name(ctx, op)
-    if op.kind == "fused":
-        return "map_int"
-    if op.kind in ("quantize", "lookup"):
-        dtype = ctx.tensor(op.outputs[0]).dtype
-    return f"{'walk' if op.kind in MOVES and op.kind != 'gather' else op.kind}_{SUFFIXES[dtype]}"
-
-
-def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
-    """The text of the function that runs one op."""
+def op_function(ctx: Context, entry: Entry, at: int, op: Op) -> tuple[KernelUse, str]:
+    """Which kernel runs op `at` of an entry, and the text of the function that does."""
+    code = _code(ctx, entry, at, op)
+    symbol = f"{ctx.prefix}_{entry.name}_op{at}_{code.kernel}"
     inputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.inputs)
     outputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.outputs)
     source = f" ({op.source})" if op.source else ""
-    head = f"/* {comment(f'op {use.op}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
-    if op.kind == "fused":
-        return head + fused_function(ctx, entry, op, use.symbol)
+    head = f"/* {comment(f'op {at}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
+    text = function(f"static EK_NOINLINE void {symbol}({ctx.prefix} *m)", *code.lines)
+    return KernelUse(entry.name, at, op.kind, code.kernel, symbol, op.source), head + text
+
+
+def _code(ctx: Context, entry: Entry, at: int, op: Op) -> Code:
     if op.kind == "linear":
-        lines = linear_lines(ctx, entry, use.op, op)
-    elif op.kind == "memory_update":
-        lines = memory_lines(ctx, entry, use.op, op)
-    elif op.kind in ("sum", "amax", "cumsum"):
-        lines = _reduce(ctx, entry, op)
-    elif op.kind in BORDER:
-        lines = _border(ctx, entry, op)
-    elif op.kind == "gather":
-        lines = _gather(ctx, entry, op)
-    else:
-        lines = _walk(ctx, entry, op)
-    return head + function(f"static EK_NOINLINE void {use.symbol}({ctx.prefix} *m)", *lines)
+        return linear_code(ctx, entry, at, op)
+    if op.kind == "memory_update":
+        return memory_code(ctx, entry, at, op)
+    if op.kind == "fused":
+        return fused_code(ctx, entry, op)
+    kernel = _kernel_of(ctx, op)
+    if op.kind in ("sum", "amax", "cumsum"):
+        return Code(kernel, _reduce(ctx, entry, op))
+    if op.kind in BORDER:
+        return Code(kernel, _border(ctx, entry, op))
+    return Code(kernel, (_gather if op.kind == "gather" else _walk)(ctx, entry, op, kernel))
+
+
+def _kernel_of(ctx: Context, op: Op) -> str:
+    tensor = ctx.tensor(op.outputs[0] if op.kind in ("quantize", "lookup") else op.inputs[0])
+    return f"{'walk' if op.kind in MOVES and op.kind != 'gather' else op.kind}_{SUFFIXES[tensor.dtype]}"
 
 
 def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
@@ -91,22 +83,22 @@ def _floats(ctx: Context, name: str, shape: Sequence[int]) -> str:
     return ctx.consts.add((name, f"as {list(shape)}"), "float", lambda: data.reshape(-1))
 
 
-def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:
+def _gather(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:
     shape, axis, indices = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"], op.attrs["indices"]
     index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: np.array(indices, np.uint32))
     sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {len(indices)}u, {prod(shape[axis + 1 :])}u"
     y, x = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0])
-    return [*_cleared(ctx, op, y), f"ek_{kernel_of(ctx, op)}({y}, {x}, {index}, {sizes});"]
+    return [*_cleared(ctx, op, y), f"ek_{kernel}({y}, {x}, {index}, {sizes});"]
 
 
-def _walk(ctx: Context, entry: Entry, op: Op) -> list[str]:
+def _walk(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:
     y = ctx.pointer(entry, op.outputs[0])
     lines = _cleared(ctx, op, y)
     for number, (name, walk) in enumerate(zip(op.inputs, walks_of(ctx.graph, op), strict=True)):
         axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (walk.shape, walk.x_step, walk.y_step)]
         table = ", ".join([f"{len(walk.shape)}u", f"{walk.x_first}u", f"{walk.y_first}u", *axes])
         lines.append(f"static const ek_walk walk{number} = {{{table}}};")
-        lines.append(f"ek_{kernel_of(ctx, op)}({y}, {ctx.pointer(entry, name)}, &walk{number});")
+        lines.append(f"ek_{kernel}({y}, {ctx.pointer(entry, name)}, &walk{number});")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Fused ops in whole registers, where a flavour has verbs for all of their lines."""
+"""Fused ops over two int16 in a register, where there are verbs for all of their lines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgekit.backends.c.context import function
-from edgekit.backends.c.integer.body import Body, constant_of, is_shrinking
+from edgekit.backends.c.integer.body import Body, body_of, constant_of, indented, is_shrinking
 from edgekit.backends.c.integer.context import Context
-from edgekit.ir import INT16, SPIKE, Entry, Tensor
+from edgekit.backends.c.integer.forms import Code
+from edgekit.ir import INT16, SPIKE, Entry, Op, Tensor
 from edgekit.ir.ops.elementwise import LOGIC, Line
 
 # lines over int16 and spikes that two values in a register have verbs for
@@ -18,11 +18,12 @@ PAIR_COMPARES = frozenset({"gt", "ge", "lt", "le"})
 PAIR_SHIFT = 15
 
 
-def lanes_of(ctx: Context, entry: Entry, body: Body, symbol: str) -> str | None:
-    """The function of a fused op in registers of several values; None where it has to go value by value."""
-    if ctx.flavour.pairs and all(_in_pairs(ctx, entry, body, body.lines[at]) for at in body.used):
-        return _pairs(ctx, entry, body, symbol)
-    return None
+def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
+    """Two values at a time; None where a line has no verb for that."""
+    body = body_of(ctx, op)
+    if not all(_in_pairs(ctx, entry, body, body.lines[at]) for at in body.used):
+        return None
+    return Code("map_pairs", _pairs(ctx, entry, body))
 
 
 def _in_pairs(ctx: Context, entry: Entry, body: Body, line: Line) -> bool:
@@ -40,7 +41,7 @@ def _in_pairs(ctx: Context, entry: Entry, body: Body, line: Line) -> bool:
     return kind in PAIR_KINDS or kind in PAIR_COMPARES
 
 
-def _pairs(ctx: Context, entry: Entry, body: Body, symbol: str) -> str:
+def _pairs(ctx: Context, entry: Entry, body: Body) -> list[str]:
     """Two int16 in a word: element 2k in its lower half. Masks are all ones in the half of a spike."""
     op, shape = body.op, ctx.tensor(body.op.outputs[0]).shape
     n = ctx.tensor(op.outputs[0]).size
@@ -73,18 +74,22 @@ def _pairs(ctx: Context, entry: Entry, body: Body, symbol: str) -> str:
             pointers.append(f"ek_word *y{number} = (ek_word *){where};")
             stores.append(f"y{number}[k] = v{result};")
             closes.append(f"y{number} += 16;")
-    inner = "".join(f"            {line}\n" for line in [*loads, *stores])
-    outer = "".join(f"        {line}\n" for line in words)
-    after = "".join(f"        {line}\n" for line in closes)
     pairs = -(-n // 2)
-    valid = f"        const uint32_t valid = ek_valid({n}u - 32u * w);\n" if any("valid" in c for c in closes) else ""
+    valid = [f"const uint32_t valid = ek_valid({n}u - 32u * w);"] if any("valid" in c for c in closes) else []
     take = f"{pairs}u - 16u * w < 16u ? {pairs}u - 16u * w : 16u" if pairs % 16 else "16u"
-    loop = (
-        f"uint32_t w, k;\n    for (w = 0; w < {-(-n // 32)}u; ++w) {{\n"
-        f"        const uint32_t take = {take};\n{valid}{outer}"
-        f"        EK_UNROLL4 for (k = 0; k < take; ++k) {{\n{inner}        }}\n{after}    }}"
-    )
-    return function(f"static EK_NOINLINE void {symbol}({ctx.prefix} *m)", *pointers, "{", loop, "}")
+    return [
+        *pointers,
+        "{",
+        "    uint32_t w, k;",
+        f"    for (w = 0; w < {-(-n // 32)}u; ++w) {{",
+        *indented(2, [f"const uint32_t take = {take};", *valid, *words]),
+        "        EK_UNROLL4 for (k = 0; k < take; ++k) {",
+        *indented(3, [*loads, *stores]),
+        "        }",
+        *indented(2, closes),
+        "    }",
+        "}",
+    ]
 
 
 def _pair_expression(types: Sequence[Tensor], line: Line) -> str:

@@ -1,0 +1,80 @@
+"""What an op becomes in C, and what a flavour is asked for: its own forms of sums and fused ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgekit.ir import Entry, Graph, Op
+from edgekit.ir.ops.contract import accumulator
+
+if TYPE_CHECKING:
+    from edgekit.backends.c.integer.context import Context
+
+
+@dataclass(frozen=True)
+class Group:
+    """Event weights of the linears that read one spike vector, side by side in rows of `stride` elements.
+
+    `columns` is where the outputs of each weight tensor begin in a row.
+    """
+
+    weights: tuple[str, ...]
+    columns: Mapping[str, int]
+    stride: int
+
+
+@dataclass(frozen=True)
+class Code:
+    """What runs an op: what its kernel is called in tables, and the lines of its function."""
+
+    kernel: str
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Product:
+    """y = W x + c, of op number `at` of an entry: operands by name, and the addend as a C pointer and its step per row.
+
+    A linear is one product, a memory update two.
+    """
+
+    entry: Entry
+    at: int
+    op: Op
+    x: str
+    w: str
+    y: str
+    c: str = "0"
+    step: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Bits of the sum."""
+        return accumulator(self.op.attrs).bits
+
+
+def no_form(*_: object) -> None:
+    """None: the portable form is right."""
+
+
+def no_groups(*_: object) -> dict[str, Group]:
+    """No groups: each matrix has rows of its own."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of a flavour; each returns None where it has none for the case, and the portable form is right.
+
+    `groups` tells which event weights lie side by side in rows, by the value that their linears read. `dense` makes the
+    sums over integers, `events` those of the rows of the neurons that fired, `memory` a whole memory update, `fused` a
+    chain of elementwise ops.
+    """
+
+    groups: Callable[[Graph, Entry], dict[str, Group]] = no_groups
+    dense: Callable[[Context, Product], Code | None] = no_form
+    events: Callable[[Context, Product], Code | None] = no_form
+    memory: Callable[[Context, Entry, Op], Code | None] = no_form
+    fused: Callable[[Context, Entry, Op], Code | None] = no_form
