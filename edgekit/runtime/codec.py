@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -67,3 +67,17 @@ class Codec:
         return [
             outputs[n].reshape(*leading, *tensors[n].shape).astype(self._graph.port_dtype(n)) for n in entry.outputs
         ]
+
+
+def real_outputs(graph: Graph, raw: Mapping[str, Array]) -> list[Array]:
+    """Outputs [N, T, *shape] of the reference over raw inputs [N, T, *shape], in the order of the step's outputs.
+
+    An integer program is fed and read by its own entries `quantize` and `dequantize`.
+    """
+    step, given = graph.entries["step"], [raw[n] for n in graph.entries["step"].inputs]
+    codec = Codec(graph) if graph.is_integer else None
+    if codec is not None:
+        given = codec.quantize(given)
+    found, _ = Interpreter(graph).run(dict(zip(step.inputs, given, strict=True)))
+    outputs = [found[n] for n in step.outputs]
+    return outputs if codec is None else codec.dequantize(outputs)

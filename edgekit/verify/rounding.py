@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.ir import SPIKE, Graph
-from edgekit.reference import Interpreter
+from edgekit.runtime.codec import real_outputs
 from edgekit.verify.layers import window_errors
 
 
@@ -32,12 +32,12 @@ class Rounding:
 
 
 def rounding_effect(exact: Graph, rounded: Graph, stimulus: Mapping[str, npt.NDArray[Any]]) -> Rounding:
-    """Run both graphs in the reference interpreter over inputs [N, T, *shape] and compare their outputs."""
-    before, after = (Interpreter(graph).run(stimulus)[0] for graph in (exact, rounded))
+    """Run both programs in the reference interpreter over raw inputs [N, T, *shape] and compare their real outputs."""
+    before, after = (real_outputs(graph, stimulus) for graph in (exact, rounded))
     worst, changed = list[float](), list[float]()
-    for ours, theirs in zip(rounded.entries["step"].outputs, exact.entries["step"].outputs, strict=True):
-        if exact.tensors[theirs].dtype is SPIKE:
-            changed.append(float(np.mean(before[theirs] != after[ours])))
+    for name, ours, theirs in zip(exact.entries["step"].outputs, after, before, strict=True):
+        if exact.tensors[name].dtype is SPIKE:
+            changed.append(float(np.mean(theirs != ours)))
         else:
-            worst.append(float(window_errors(before[theirs], after[ours]).max()))
+            worst.append(float(window_errors(theirs, ours).max()))
     return Rounding(max(worst, default=None), max(changed, default=None))
