@@ -13,6 +13,7 @@ from rich.console import Console
 from edgekit.cli.arrays import check_output, read_data
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
+from edgekit.cli.quantisation import quantisation_lines
 from edgekit.errors import UsageError
 
 
@@ -106,6 +107,8 @@ def convert(
             f"self-test on {done.selftest.engine}: {done.selftest.steps} steps, "
             f"worst error {done.selftest.worst_error:.2g}"
         )
+        for line in quantisation_lines(manifest):
+            console.print(line)
         for key, value in done.imported.assumed.items():
             console.print(f"assumed: {key} = {value}")
         for note in done.notes:
@@ -128,6 +131,7 @@ def convert(
         "target": manifest["target"],
         "kernels": manifest["kernels"],
         "verification": manifest["verification"],
+        "quantisation": manifest.get("quantisation"),
         "assumed": manifest.get("assumed", {}),
         "notes": list(done.notes),
         "activity": dict(done.activity),
