@@ -1,0 +1,117 @@
+"""The Zephyr module's CMake, with stand-ins for the few functions of Zephyr that it calls: Zephyr itself is not here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted import INPUTS, module, stream
+
+import edgekit
+
+MODULE = Path(__file__).parent.parent.parent / "examples" / "zephyr" / "module"
+STAND_INS = """
+cmake_minimum_required(VERSION 3.20.0)
+project(application C)
+set(APPLICATION_SOURCE_DIR ${CMAKE_CURRENT_SOURCE_DIR})
+set(CONFIG_EDGEKIT %(enabled)s)
+set(CONFIG_EDGEKIT_ARTIFACT "%(artifact)s")
+add_library(zephyr_interface INTERFACE)
+macro(zephyr_library_named name)
+  add_library(${name} STATIC)
+  target_link_libraries(${name} PRIVATE zephyr_interface)
+  set(ZEPHYR_CURRENT_LIBRARY ${name})
+endmacro()
+function(zephyr_library_sources)
+  target_sources(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGN})
+endfunction()
+function(zephyr_library_include_directories)
+  target_include_directories(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGN})
+endfunction()
+function(zephyr_library_compile_options)
+  target_compile_options(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGN})
+endfunction()
+function(zephyr_include_directories)
+  target_include_directories(zephyr_interface INTERFACE ${ARGN})
+endfunction()
+add_subdirectory("%(module)s" edgekit_module)
+if(CONFIG_EDGEKIT)
+  add_executable(app main.c)
+  target_link_libraries(app PRIVATE edgekit zephyr_interface)
+endif()
+"""
+MAIN = """
+#include <stdio.h>
+#include "edgekit_model.h"
+static edgekit_model model;
+int main(void) {
+    const float raw[INPUTS] = {RAW};
+    int8_t x[INPUTS];
+    int16_t y[4];
+    EK(init)(&model);
+    EK(quantize)(&model, raw, x);
+    EK(step)(&model, x, y);
+    printf("%d %d %d %d\\n", y[0], y[1], y[2], y[3]);
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def cmake() -> str:
+    """CMake; its absence fails under CI, which installs it."""
+    found = shutil.which("cmake")
+    if found is None or shutil.which("make") is None:
+        if os.environ.get("CI"):
+            pytest.fail("cmake is not installed")
+        pytest.skip("cmake or make is not installed")
+    return found
+
+
+def configure(cmake: str, folder: Path, artifact: str, enabled: str = "ON") -> subprocess.CompletedProcess[str]:
+    """CMake's own run over an application with the module."""
+    text = STAND_INS % {"artifact": artifact, "module": MODULE, "enabled": enabled}
+    (folder / "CMakeLists.txt").write_text(text)
+    command = [cmake, "-S", folder, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=Release"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_an_application_builds_and_computes_what_the_session_does(cmake: str, tmp_path: Path) -> None:
+    made = edgekit.convert(module("mlp"), name="net", precision="int8", calib=stream(64))
+    made.save(tmp_path / "model.edge")
+    raw = stream(1, 9)
+    (tmp_path / "main.c").write_text(
+        MAIN.replace("INPUTS", str(INPUTS)).replace("RAW", ", ".join(f"{v:.9g}f" for v in raw[0]))
+    )
+    done = configure(cmake, tmp_path, "model.edge")
+    assert done.returncode == 0, done.stderr
+    built = subprocess.run([cmake, "--build", tmp_path / "build"], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    printed = subprocess.run([tmp_path / "build" / "app"], capture_output=True, text=True, check=True).stdout
+    session = edgekit.load(made)
+    (stored,) = session.codec.quantize([raw])
+    np.testing.assert_array_equal(np.array(printed.split(), np.int16), session.run(stored, stored=True)[0])
+
+
+def test_a_missing_artifact_is_named(cmake: str, tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
+    for artifact, says in (("", "CONFIG_EDGEKIT_ARTIFACT is empty"), ("nowhere.edge", "nowhere.edge")):
+        done = configure(cmake, tmp_path, artifact)
+        assert done.returncode != 0
+        assert says in " ".join(done.stderr.split())
+
+
+def test_without_the_option_nothing_is_built(cmake: str, tmp_path: Path) -> None:
+    assert configure(cmake, tmp_path, "nowhere.edge", "OFF").returncode == 0
+
+
+def test_kconfig_declares_what_cmake_reads() -> None:
+    kconfig, script = (MODULE / "Kconfig").read_text(), (MODULE / "CMakeLists.txt").read_text()
+    for option in ("EDGEKIT", "EDGEKIT_ARTIFACT"):
+        assert f"config {option}\n" in kconfig
+        assert f"CONFIG_{option}" in script

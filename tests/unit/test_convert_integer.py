@@ -1,0 +1,156 @@
+"""Integer precisions from the command line: what goes in, what is refused, and what the artifact then does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted import CLASSES, INPUTS, edgekit_main, module, stream
+
+import edgekit
+from edgekit.artifact import Artifact
+from edgekit.ir import SPIKE
+
+RECIPES = ("int8", "int8s8", "int4", "auto")
+DECISION = {"input": {"offset": [0.5] * INPUTS, "scale": [0.7] * INPUTS}, "decision": "sum", "classes": list("abcd")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a stateless and a spiking model, windows for each, and data."""
+    edgekit.save(module("mlp"), tmp_path / "mlp.pt")
+    edgekit.save(module("quiet"), tmp_path / "l2mu.pt", io=DECISION)
+    np.save(tmp_path / "rows.npy", stream(64))
+    np.savez(tmp_path / "windows.npz", x=stream(12, 1, 24))
+    np.save(tmp_path / "x.npy", stream(12, 2, 3))
+    return tmp_path
+
+
+def converted(folder: Path, model: str, *options: object) -> Path:
+    """The artifact of a model file, in the same folder."""
+    path = folder / f"{model}.edge"
+    answer = edgekit_main("convert", folder / f"{model}.pt", "-o", path, *options)
+    assert answer.returncode == 0, answer.stderr
+    return path
+
+
+@pytest.mark.parametrize("precision", RECIPES)
+@pytest.mark.parametrize(("model", "calib"), [("mlp", "rows.npy"), ("l2mu", "windows.npz")])
+def test_a_step_of_integers_alone(folder: Path, model: str, calib: str, precision: str) -> None:
+    made = Artifact.open(converted(folder, model, "--precision", precision, "--calib", folder / calib))
+    assert made.graph.is_integer
+    assert made.manifest["precision"] == precision
+    quantisation = made.manifest["quantisation"]
+    assert (quantisation["recipe"], quantisation["calibration"]) == (precision, "windows")
+    assert quantisation["windows"] == len(np.load(folder / calib)["x"] if calib == "windows.npz" else stream(64))
+    assert set(made.manifest["entries"]) == {"step", "quantize", "dequantize"}
+    weights = {t.dtype.name for n, t in made.graph.consts.items() if "weight" in n}
+    assert weights <= {"int4", "int8", "int16"}
+
+
+def test_the_same_input_gives_the_same_file(folder: Path) -> None:
+    options = ("--precision", "int8", "--calib", folder / "windows.npz")
+    first = converted(folder, "l2mu", *options).read_bytes()
+    assert converted(folder, "l2mu", *options).read_bytes() == first
+
+
+def test_every_engine_gives_the_bytes_of_the_reference(folder: Path) -> None:
+    path = converted(folder, "l2mu", "--precision", "int8", "--calib", folder / "windows.npz")
+    x = np.load(folder / "x.npy")
+    made = {engine: edgekit.load(path, engine=engine) for engine in ("native", "rebuilt", "reference")}
+    outputs = {engine: session.run(x) for engine, session in made.items()}
+    assert outputs["native"].tobytes() == outputs["reference"].tobytes() == outputs["rebuilt"].tobytes()
+    assert outputs["native"].shape == (3, 12, CLASSES)
+    for session in made.values():
+        session.reset()
+        for t in range(6):
+            session.step(x[0, t])
+    assert len({session.save_state() for session in made.values()}) == 1
+
+
+def test_run_takes_raw_units_or_stored_integers(folder: Path) -> None:
+    path = converted(folder, "mlp", "--precision", "int8", "--calib", folder / "rows.npy")
+    x = stream(5, 3)
+    session = edgekit.load(path)
+    (stored,) = session.codec.quantize([x])
+    np.save(folder / "raw.npy", x)
+    np.save(folder / "stored.npy", stored)
+    for name, options in (("raw", ()), ("stored", ("--raw",))):
+        answer = edgekit_main("run", path, "-i", folder / f"{name}.npy", "-o", folder / f"{name}.out.npy", *options)
+        assert answer.returncode == 0, answer.stderr
+    integers = np.load(folder / "stored.out.npy")
+    assert integers.dtype == np.int16
+    np.testing.assert_array_equal(session.codec.dequantize([integers])[0], np.load(folder / "raw.out.npy"))
+    answer = edgekit_main("run", path, "-i", folder / "raw.npy", "--raw")
+    assert answer.returncode == 2
+    assert "takes stored integers" in answer.stderr
+
+
+def test_verify_judges_it_against_the_original(folder: Path) -> None:
+    path = converted(folder, "l2mu", "--precision", "int8", "--calib", folder / "windows.npz")
+    answer = edgekit_main("verify", path, "--reference", folder / "l2mu.pt", "--data", folder / "x.npy", "--json")
+    document = json.loads(answer.stdout)
+    assert document["precision"] == "int8"
+    assert 0 <= document["agreement"] <= 1
+
+
+def test_auto_reaches_the_agreement_it_is_asked_for_or_says_that_it_does_not(folder: Path) -> None:
+    options = ("--precision", "auto", "--min-agreement", "98.5", "--calib", folder / "windows.npz")
+    found = Artifact.open(converted(folder, "l2mu", *options)).manifest
+    notes = " ".join(found.get("notes", []))
+    assert found["quantisation"]["agreement"] >= 0.985 or "98.5" in notes
+
+
+def test_synthetic_calibration_is_stamped_into_the_artifact(folder: Path) -> None:
+    path = converted(folder, "l2mu", "--precision", "int8", "--calib", "synthetic")
+    manifest = Artifact.open(path).manifest
+    assert manifest["quantisation"]["calibration"] == "synthetic"
+    assert any("calibrated on noise" in note for note in manifest["notes"])
+    assert "calibrated on noise" in edgekit_main("inspect", path).stdout
+
+
+@pytest.mark.parametrize("method", ["min-max", "percentile", "mse"])
+def test_every_calibration_method_gives_a_program(folder: Path, method: str) -> None:
+    options = ("--precision", "int8", "--calib", folder / "rows.npy", "--calib-method", method)
+    assert Artifact.open(converted(folder, "mlp", *options)).manifest["quantisation"]["method"] == method
+
+
+def test_a_spiking_output_is_a_spike(folder: Path) -> None:
+    made = Artifact.open(converted(folder, "l2mu", "--precision", "int8", "--calib", folder / "windows.npz"))
+    (out,) = made.graph.entries["step"].outputs
+    assert made.graph.tensors[out].dtype is SPIKE
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--precision", "int8"), "needs calibration windows"),
+        (("--precision", "int7", "--calib", "synthetic"), "precision 'int7': is not known"),
+        (("--precision", "int8", "--calib", "synthetic", "--calib-method", "median"), "is not known"),
+        (("--precision", "int8", "--calib", "nowhere.npz"), "nowhere.npz"),
+        (("--precision", "int8", "--calib", "{x}", "--calib-method", "percentile", "--learn", "delta"), "--learn"),
+        (("--precision", "fp32", "--calib-method", "mse"), "--calib-method: is not used"),
+        (("--precision", "int8", "--calib", "synthetic", "--min-agreement", "99"), "--min-agreement: is not used"),
+        (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "0"), "agreement 0"),
+        (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "101"), "agreement"),
+        (("--precision", "int8", "--calib", "{nan}"), "NaN or Inf"),
+        (("--precision", "int8", "--calib", "{wide}"), "has shape"),
+        (("--precision", "int8", "--calib", "{none}"), "none.npy"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(folder: Path, options: tuple[str, ...], says: str) -> None:
+    bad = stream(12, 4, 2)
+    bad[0, 3, 1] = np.nan
+    files = {"nan": bad, "wide": np.zeros((2, 12, INPUTS + 1), np.float32), "none": np.zeros((0, 12, INPUTS))}
+    for name, array in files.items():
+        np.save(folder / f"{name}.npy", np.asarray(array, np.float32))
+    paths = {name: folder / f"{name}.npy" for name in (*files, "x")}
+    given = [o.format(**paths) for o in options]
+    answer = edgekit_main("convert", folder / "l2mu.pt", "-o", folder / "no.edge", *given)
+    assert answer.returncode == 2
+    first, *_ = answer.stderr.splitlines()
+    assert says in first, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (folder / "no.edge").exists()
