@@ -11,8 +11,8 @@ from edgekit.bench.stimuli import Array
 from edgekit.bench.subject import compare
 from edgekit.bench.tables import percent
 from edgekit.errors import UsageError
+from edgekit.profile.counts import count_steps
 from edgekit.runtime import load
-from edgekit.runtime.cost import step_costs
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
 
@@ -73,6 +73,6 @@ def count_instructions(case: Case, precision: str, artifact: Artifact) -> tuple[
 
 def costliest_ops(artifact: Artifact, most: int = 3) -> str:
     """The ops that take the most instructions of a step, with their shares."""
-    costs = step_costs(artifact)
+    costs = count_steps(artifact)
     ops = sorted(costs.ops, key=lambda op: -op.instructions)[:most]
     return ", ".join(f"{op.op} {percent(op.instructions / costs.total)}" for op in ops)

@@ -14,7 +14,6 @@ from edgekit.bench.conversion import HOST, PRECISIONS, convert_case, convert_fre
 from edgekit.bench.counts import DEVICE, QUOTED, Count, costliest_ops, count_instructions
 from edgekit.bench.footprint import footprint
 from edgekit.bench.goals import CONVERSION, EVENTS, INSTRUCTIONS, OVERHEAD, SPEED_UP, Figure, judge
-from edgekit.bench.host import describe_host
 from edgekit.bench.names import check_names
 from edgekit.bench.own import SESSION, NativeLoop, native_name, session_subject
 from edgekit.bench.peers import PEERS
@@ -25,6 +24,7 @@ from edgekit.bench.subject import Subject, Timed, compare
 from edgekit.bench.tables import number, percent
 from edgekit.bench.timing import Schedule, Spread, time_in_turns
 from edgekit.convert import Conversion
+from edgekit.profile.host import describe_host
 
 Progress = Callable[[str], None]
 Rounds = npt.NDArray[np.float64]  # µs per step, one for each round

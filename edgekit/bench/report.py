@@ -11,11 +11,11 @@ from rich.console import Console
 from edgekit.bench.counts import Count
 from edgekit.bench.footprint import Footprint
 from edgekit.bench.goals import Outcome
-from edgekit.bench.host import Host
 from edgekit.bench.peers.onnx_runtime import IO_BINDING
 from edgekit.bench.roofline import Roofline
 from edgekit.bench.tables import between, kilobytes, number, percent, table, times
 from edgekit.bench.timing import Schedule, Spread
+from edgekit.profile.host import Host
 
 SCHEMA_VERSION = 2
 

@@ -35,9 +35,9 @@ def inspect(
         document["graph"] = to_text(opened.graph)
     costs = None
     if cost:
-        from edgekit.runtime.cost import step_costs
+        from edgekit.profile.counts import count_steps
 
-        costs = step_costs(opened)
+        costs = count_steps(opened)
         document["cost"] = costs.to_dict()
     replayed = None
     if selftest:
@@ -63,7 +63,7 @@ def inspect(
         _print_states(console, opened.graph)
         console.print(op_table(manifest.get("kernels", []), opened.graph, costs))
         if costs is not None:
-            console.print(f"mean of {costs.steps} self-test steps on {costs.core} (emulated, exact counts)")
+            console.print(f"mean of {len(costs.steps)} self-test steps on {costs.core} (emulated, exact counts)")
         for key, value in manifest.get("assumed", {}).items():
             console.print(f"assumed: {key} = {value}")
         for note in manifest.get("notes", []):

@@ -19,6 +19,7 @@ from edgekit.errors import DataError, StateError, ToolchainError
 from edgekit.ir import Entry, Graph
 from edgekit.reference import Interpreter, Values, pack_states, unpack_states
 from edgekit.toolchain import Machine
+from edgekit.toolchain.machine import CallResult
 
 Array = npt.NDArray[Any]
 ALIGN = 64  # of the struct that holds a stream's state
@@ -244,13 +245,23 @@ class MachineStream:
         return self._areas[key]
 
     def _execute(
-        self, symbol: str, entry: Entry, steps: int, inputs: Sequence[Array], extra: Sequence[int]
-    ) -> list[Array]:
+        self,
+        symbol: str,
+        entry: Entry,
+        steps: int,
+        inputs: Sequence[Array],
+        extra: Sequence[int],
+        *,
+        watch: bool = False,
+    ) -> tuple[list[Array], CallResult]:
         addresses = self._addresses(entry, 1 if steps == 1 else CHUNK)
         split = len(entry.inputs)
         for address, array, name in zip(addresses[:split], inputs, entry.inputs, strict=True):
             self._machine.write(address, np.ascontiguousarray(array, dtype=self._port(name)).tobytes())
-        result = self._machine.call(self._symbol(symbol), [self._struct, *extra, *addresses], count=self.counting)
+        function = self._symbol(symbol)
+        watched = function if watch else None
+        counting = self.counting or watch
+        result = self._machine.call(function, [self._struct, *extra, *addresses], count=counting, watch=watched)
         if result.value:
             raise refused(result.value, entry.name, self._graph, inputs)
         if self.counting and result.instructions is not None:
@@ -261,10 +272,15 @@ class MachineStream:
             wire = self._port(name)
             raw = self._machine.read(address, wire.itemsize * steps * tensor.size)
             outputs.append(np.frombuffer(raw, wire).astype(wire.newbyteorder("=")).reshape(steps, *tensor.shape))
-        return outputs
+        return outputs, result
 
     def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
-        return [a[0] for a in self._execute(entry, self._graph.entries[entry], 1, inputs, ())]
+        return [a[0] for a in self._execute(entry, self._graph.entries[entry], 1, inputs, ())[0]]
+
+    def measure(self, entry: str, inputs: Sequence[Array]) -> tuple[list[Array], CallResult]:
+        """Run an entry once: its outputs, and its instructions in all, by function, and by each call it makes."""
+        outputs, result = self._execute(entry, self._graph.entries[entry], 1, inputs, (), watch=True)
+        return [a[0] for a in outputs], result
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         if not all(np.isfinite(a).all() for a in inputs):  # a run is refused as a whole, though it goes in pieces
@@ -273,7 +289,7 @@ class MachineStream:
         for start in range(0, inputs[0].shape[0], CHUNK):
             piece = [a[start : start + CHUNK] for a in inputs]
             steps = piece[0].shape[0]
-            parts.append(self._execute("run", self._graph.entries["step"], steps, piece, (steps,)))
+            parts.append(self._execute("run", self._graph.entries["step"], steps, piece, (steps,))[0])
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def reset(self) -> None:
@@ -293,6 +309,11 @@ class MachineStream:
         stream = MachineStream(self._graph, self._machine, self.engine)
         stream.counting, stream._counter = self.counting, self._counter
         return stream
+
+    @property
+    def core(self) -> str:
+        """The emulated core."""
+        return self._machine.core
 
     @property
     def counts(self) -> bool:

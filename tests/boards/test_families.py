@@ -9,7 +9,7 @@ from converted import artifact, edgekit_main, stream
 import edgekit
 from edgekit.artifact import Artifact
 from edgekit.errors import UsageError
-from edgekit.runtime.cost import step_costs
+from edgekit.profile.counts import count_steps
 from edgekit.target import list_targets, load_target
 from edgekit.toolchain.qemu_user import find_qemu
 
@@ -70,8 +70,8 @@ def test_the_command_line_runs_either_emulator(name, tmp_path):
 
 
 def test_instructions_are_counted_and_repeat(converted, target):
-    costs = step_costs(converted)
-    assert costs == step_costs(converted)
+    costs = count_steps(converted)
+    assert costs == count_steps(converted)
     assert target.emulated_core in costs.core
     assert costs.total == pytest.approx(sum(op.instructions for op in costs.ops), rel=0.1)
     assert costs.total > sum(op.instructions for op in costs.ops) > 0

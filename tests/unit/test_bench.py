@@ -27,7 +27,6 @@ from edgekit.bench.conversion import convert_case, import_case, with_oracle
 from edgekit.bench.counts import EVERY_INPUT, Count
 from edgekit.bench.footprint import Footprint, footprint
 from edgekit.bench.goals import CONVERSION, EVENTS, GOALS, INSTRUCTIONS, SPEED_UP, Figure, judge
-from edgekit.bench.host import describe_host
 from edgekit.bench.native import COUNT, POINTER, aligned_bytes, native_function
 from edgekit.bench.own import NativeLoop
 from edgekit.bench.packages import require
@@ -39,6 +38,7 @@ from edgekit.bench.subject import MIN_EQUAL_STEPS, PythonSubject, compare
 from edgekit.bench.tables import WIDTH
 from edgekit.bench.timing import MAX_TRIES, WARM_STEPS, Spread, time_in_turns
 from edgekit.errors import ReplayError, ToolchainError, UsageError
+from edgekit.profile.host import describe_host
 
 SHORT = Schedule(rounds=3, turn_s=1e-4)
 

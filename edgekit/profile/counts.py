@@ -1,0 +1,129 @@
+"""Instructions of each step on the emulated core, by op and by function: exact, and the same at every call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import mean, median
+from typing import Any
+
+from edgekit.artifact import Artifact
+from edgekit.errors import UsageError
+from edgekit.profile.grades import EMULATED
+from edgekit.profile.ops import layer_of, op_of, step_kernels
+from edgekit.profile.stimulus import Stimulus, selftest_stimulus
+from edgekit.runtime import load
+from edgekit.runtime.streams import MachineStream
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def silent(_stage: str, _done: int, _total: int | None) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class OpCount:
+    """Instructions of one op in a step, with all that it calls: mean and most. `kernel` ran it, '' for taking inputs in
+    and giving outputs out; `layer` is the module that it came from.
+    """
+
+    op: str
+    kernel: str
+    layer: str
+    instructions: float
+    most: int
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """Exact counts over a stimulus: `steps` holds the instructions of each step, `ops` those of its calls, `functions`
+    the mean of each function without those it calls; `border` what an integer program's other entries take, once.
+    """
+
+    core: str
+    engine: str
+    stimulus: str
+    available: int
+    steps: tuple[int, ...]
+    ops: tuple[OpCount, ...]
+    functions: dict[str, float]
+    border: dict[str, int]
+
+    @property
+    def total(self) -> float:
+        """Mean instructions per step."""
+        return mean(self.steps)
+
+    @property
+    def calls(self) -> float:
+        """Mean instructions of the step function itself, which calls the ops."""
+        return self.total - sum(op.instructions for op in self.ops)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        spread = {"min": min(self.steps), "median": median(self.steps), "max": max(self.steps), "mean": self.total}
+        return {**asdict(self), **spread, "total": self.total, "calls": self.calls, "grade": EMULATED}
+
+
+def count_steps(
+    artifact: Artifact,
+    stimulus: Stimulus | None = None,
+    *,
+    stream: MachineStream | None = None,
+    progress: Progress = silent,
+) -> StepCounts:
+    """Count every step of a stimulus, by default the self-test, on an emulated core.
+
+    `stream` is one of the artifact on a machine; without it an emulator is started. ToolchainError when the target has
+    no emulated core or its emulator is not installed, UsageError when the artifact holds no program for it.
+    """
+    stimulus = stimulus or selftest_stimulus(artifact)
+    stream = stream or counting_stream(artifact)
+    step, prefix = artifact.graph.entries["step"].name, f"ek_{artifact.name}"
+    steps: list[int] = []
+    mine, most, functions = Counter[str](), Counter[str](), Counter[str]()
+    for inputs in stimulus.streams:
+        stream.reset()
+        for t in range(len(inputs[0])):
+            outputs, counted = stream.measure(step, [array[t] for array in inputs])
+            steps.append(counted.instructions or 0)
+            functions.update(counted.by_symbol)
+            here = Counter[str]()
+            for site in counted.by_call:
+                here[site.callee] += site.instructions
+            mine.update(here)
+            most |= here
+            progress("count instructions", len(steps), stimulus.steps)
+    border = {}
+    if stimulus.raw is not None and "quantize" in artifact.graph.entries:
+        border["quantize"] = stream.measure("quantize", stimulus.raw)[1].instructions or 0
+    if "dequantize" in artifact.graph.entries:
+        border["dequantize"] = stream.measure("dequantize", outputs)[1].instructions or 0
+    kernels, own = step_kernels(artifact), f"{prefix}_step_"
+
+    def row(symbol: str) -> OpCount:
+        name = symbol.removeprefix(own)
+        op = op_of(artifact.graph, step, name)
+        layer = layer_of(artifact.graph, op) if op else ""
+        return OpCount(name, kernels.get(name, ""), layer, mine[symbol] / len(steps), most[symbol])
+
+    return StepCounts(
+        core=stream.core,
+        engine=stream.engine,
+        stimulus=stimulus.name,
+        available=stimulus.available,
+        steps=tuple(steps),
+        ops=tuple(map(row, mine)),
+        functions={name.removeprefix(f"{prefix}_"): n / len(steps) for name, n in functions.most_common()},
+        border=border,
+    )
+
+
+def counting_stream(artifact: Artifact) -> MachineStream:
+    """A stream of the artifact on an emulator that counts."""
+    stream = load(artifact, engine="emulator").engine_stream
+    if not isinstance(stream, MachineStream) or not stream.counts:
+        raise UsageError(stream.engine, "cannot count instructions")
+    return stream

@@ -1,0 +1,106 @@
+"""A profile: every figure of one program, in one place or the other, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgekit.artifact import Artifact
+from edgekit.errors import UsageError
+from edgekit.profile.counts import Progress, StepCounts, count_steps, counting_stream, silent
+from edgekit.profile.estimate import Estimate, estimates
+from edgekit.profile.host import Host, describe_host
+from edgekit.profile.memory import Size, program_sizes
+from edgekit.profile.stimulus import Array, given_stimulus, selftest_stimulus
+from edgekit.profile.timing import Timing, time_steps
+from edgekit.runtime import Session, load
+from edgekit.target import load_target
+
+MOST_COUNTED = 1000  # steps, unless more are asked for
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input in raw units, and what messages call it."""
+
+    name: str
+    x: Array
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was found out about a program; `counts` where it was emulated, `timings` and `host` where it ran here."""
+
+    artifact: str
+    target: str
+    precision: str
+    engine: str
+    stimulus: str
+    steps: int
+    available: int
+    sizes: tuple[Size, ...]
+    estimates: tuple[Estimate, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    counts: StepCounts | None = None
+    host: Host | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "counts": self.counts.to_dict() if self.counts else None}
+
+
+def profile_emulated(
+    artifact: Artifact,
+    given: Given | None = None,
+    *,
+    steps: int | None = None,
+    progress: Progress = silent,
+) -> Profile:
+    """Count a program on the emulated core of its target, over a given input or else over its self-test.
+
+    ToolchainError when the target has no emulated core or its emulator is not installed, DataError when the input does
+    not fit.
+    """
+    stream = counting_stream(artifact)
+    stimulus = given_stimulus(Session(artifact, stream), given.x, given.name) if given else selftest_stimulus(artifact)
+    stimulus = stimulus.first(steps or MOST_COUNTED)
+    counts = count_steps(artifact, stimulus, stream=stream, progress=progress)
+    target = load_target(str(artifact.manifest["target"]))
+    return Profile(
+        artifact=artifact.name,
+        target=target.name,
+        precision=str(artifact.manifest["precision"]),
+        engine=counts.engine,
+        stimulus=stimulus.name,
+        steps=stimulus.steps,
+        available=stimulus.available,
+        sizes=program_sizes(artifact),
+        estimates=estimates(counts.total, target),
+        counts=counts,
+    )
+
+
+def profile_host(artifact: Artifact, given: Given | None = None, *, steps: int | None = None) -> Profile:
+    """Time a program on this computer; UsageError when it was built for another kind of processor."""
+    here, built = load_target("host").arch, artifact.manifest["program"]["arch"]
+    if built != here:
+        raise UsageError(
+            f"artifact {artifact.name!r}",
+            f"is a program for {artifact.manifest['target']} ({built}), this computer is {here}",
+            "add --on emulator",
+        )
+    session = load(artifact)
+    stimulus = given_stimulus(session, given.x, given.name) if given else selftest_stimulus(artifact)
+    stimulus = stimulus.first(steps) if steps is not None else stimulus
+    return Profile(
+        artifact=artifact.name,
+        target=str(artifact.manifest["target"]),
+        precision=str(artifact.manifest["precision"]),
+        engine=session.engine,
+        stimulus=stimulus.name,
+        steps=stimulus.steps,
+        available=stimulus.available,
+        sizes=program_sizes(artifact),
+        timings=time_steps(session, stimulus),
+        host=describe_host(),
+    )
