@@ -43,18 +43,22 @@ CORTEX_A76 = frozenset(
     {"fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32"}  # Armv8.0-A, the crypto extension
     | {"atomics", "fphp", "asimdhp", "asimdrdm", "lrcpc", "asimddp"}  # up to Armv8.4-A
 )
+# What a Cortex-M may have: the DSP extension, floats in hardware by their bits, vectors of integers and of floats.
+CORTEX_M = frozenset({"dsp", "fp16", "fp32", "fp64", "mve", "mve-fp"})
 
 # architecture -> instruction sets there are kernels for, each a superset of those before it
 SIMDS = {
     "x86_64": ("portable", "avx2", "avx512"),
     "aarch64": ("portable", "neon"),
     "armv7": ("portable", "neon32"),
+    "thumb": ("portable", "dsp", "mve"),
 }
-# architecture -> features that a target may name, as Linux names them in /proc/cpuinfo
+# architecture -> features that a target may name, as Linux names them in /proc/cpuinfo where there is a Linux
 FEATURES = {
     "x86_64": X86_64_V4,
     "aarch64": CORTEX_A76,
     "armv7": ARMV7 | {"vfpd32", "lpae"},
+    "thumb": CORTEX_M,
 }
 
 
@@ -182,6 +186,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
     "memory_bytes_per_s": (_is_count, "a positive integer, bytes a second", False),
     "sources": (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "a table of texts", False),
 }
+
+
+def firmware_files() -> dict[str, bytes]:
+    """Return what firmware of a Cortex-M is made of beside a program: start-up code and linker scripts, by name."""
+    return {path.name: path.read_bytes() for path in sorted((_target_dir() / "cortex-m").iterdir())}
 
 
 def _target_dir() -> Path:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.backends.c import emit
+from edgekit.backends.c.integer import flavour_of
 from edgekit.ir import Graph
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, Stream
-from edgekit.target import Target, list_targets, load_target
-from edgekit.toolchain import Emulator, Machine, build_shared
+from edgekit.target import Target, firmware_files, list_targets, load_target
+from edgekit.toolchain import Emulator, Machine, build_firmware, build_object, build_shared
 
 MAIN = "programs.c"
 TIMEOUT_S = 120.0
@@ -49,13 +50,20 @@ HOST = {
         Engine("clang", "host", "clang", ("-O1",)),
     )
 }
-CORES = {"raspberrypi4": "A72", "raspberrypi5": "A76", "stm32mp157": "A7"}
+CORES = {
+    "raspberrypi4": "A72",
+    "raspberrypi5": "A76",
+    "stm32mp157": "A7",
+    "smartwatch-m4": "M4",
+    "smartwatch-m33": "M33",
+}
 EMULATED = {CORES[name]: Engine(CORES[name], name) for name in list_targets() if name in CORES}
 
 
 def emitted(graph: Graph, target: Target | None = None) -> Any:
     """The C program of a lowered graph."""
-    return emit(graph, plan_memory(graph))
+    flavour = flavour_of(target.simd if target else "portable")
+    return emit(graph, plan_memory(graph, align=flavour.align, lanes=flavour.lanes), simd=flavour.name)
 
 
 def merged(programs: Sequence[Any]) -> dict[str, str]:
@@ -75,7 +83,11 @@ def build(engine: Engine, graphs: Sequence[Graph]) -> bytes:
     """One library that holds all of the programs."""
     target = load_target(engine.target)
     files = merged([emitted(g, target) for g in graphs])
-    return build_shared(files, MAIN, target, compiler=engine.compiler, extra_flags=engine.flags)
+    how = {"compiler": engine.compiler, "extra_flags": engine.flags}
+    if target.arch != "thumb":
+        return build_shared(files, MAIN, target, **how)
+    programs = build_object(files, MAIN, target, **how)
+    return build_firmware(programs, firmware_files(), target, compiler=engine.compiler)
 
 
 class Library:

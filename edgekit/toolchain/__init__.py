@@ -4,8 +4,10 @@ from edgekit.toolchain.cache import cache_dir
 from edgekit.toolchain.compilers import (
     COMPILERS,
     Compiler,
+    build_archive,
     build_executable,
     build_flags,
+    build_object,
     build_shared,
     find_compiler,
 )
@@ -13,6 +15,7 @@ from edgekit.toolchain.device import Device
 from edgekit.toolchain.doctor import Tool, doctor
 from edgekit.toolchain.elf import Image, load_image
 from edgekit.toolchain.emulator import Emulator
+from edgekit.toolchain.firmware import Sizes, build_firmware, object_sizes
 from edgekit.toolchain.machine import CallResult, CallSite, Machine
 from edgekit.toolchain.qemu_user import QemuUser
 
@@ -26,12 +29,17 @@ __all__ = [
     "Image",
     "Machine",
     "QemuUser",
+    "Sizes",
     "Tool",
+    "build_archive",
     "build_executable",
+    "build_firmware",
     "build_flags",
+    "build_object",
     "build_shared",
     "cache_dir",
     "doctor",
     "find_compiler",
     "load_image",
+    "object_sizes",
 ]

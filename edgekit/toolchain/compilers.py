@@ -52,12 +52,24 @@ _SHARED = (
     "-Wl,--build-id=none",
 )
 _EXECUTABLE = ("-static", "-nostdlib", "-fno-pie", "-no-pie", "-Wl,-e,_start", "-Wl,--build-id=none")
+# Sections of their own let the linker of whoever uses the object leave out what nothing calls.
+_OBJECT = ("-c", "-ffunction-sections", "-fdata-sections")
 _OWN = {"gcc": ("-fno-tree-loop-distribute-patterns",)}  # gcc makes memset of loops in spite of -fno-builtin
-# What zig takes from the triple. Not Thumb: all instructions have four bytes, so they are counted without decoding.
-_TRIPLE = {"armv7": ("-marm", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
+# What zig takes from the triple. Not Thumb on armv7: there all instructions have four bytes.
+_TRIPLE = {
+    "armv7": ("-marm", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"),
+    "thumb": ("-mthumb", "-mfloat-abi=hard"),
+}
 _GCC_CORES = {"carmel": "-march=armv8.2-a+fp16+crypto"}  # a core that gcc does not know by name
+# The floating-point unit of each core; of the Cortex-M55 gcc knows it from the core.
+_GCC_FPUS = {"cortex-m4": ("-mfpu=fpv4-sp-d16",), "cortex-m33": ("-mfpu=fpv5-sp-d16",)}
 # The prefix of Debian's cross compilers, and where `uname -m` has a name of its own.
-CROSS_PREFIXES = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu", "armv7": "arm-linux-gnueabihf"}
+CROSS_PREFIXES = {
+    "x86_64": "x86_64-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "armv7": "arm-linux-gnueabihf",
+    "thumb": "arm-none-eabi",
+}
 _UNAME = {"armv7": "armv7l"}
 
 
@@ -97,10 +109,11 @@ def build_flags(device: Device, compiler: Compiler) -> tuple[str, ...]:
         machine: tuple[str, ...] = ("-target", device.triple, f"-mcpu={device.cpu}")
     else:
         option = "-march" if device.arch == "x86_64" else "-mcpu"
-        core = f"{option}={device.cpu.replace('_', '-')}"
+        name = device.cpu.partition("+")[0].replace("_", "-")  # what zig has to be told of an option, gcc knows
+        core = f"{option}={name}"
         if compiler.name == "gcc":
             core = _GCC_CORES.get(device.cpu, core)
-        machine = (core, *_TRIPLE.get(device.arch, ()))
+        machine = (core, *_TRIPLE.get(device.arch, ()), *_GCC_FPUS.get(name, ()))
     return (*machine, *_COMPILE, *_OWN.get(compiler.name, ()), *device.cflags)
 
 
@@ -120,7 +133,7 @@ def build_shared(
     """
     found = find_compiler(device, compiler)
     flags = (*build_flags(device, found), *_SHARED, *extra_flags)
-    library = _build(c_files, main_source, found, flags)
+    library = built(c_files, (main_source,), found, flags)
     load_image(library)  # raises when the library needs a loader or another library
     return library
 
@@ -135,30 +148,59 @@ def build_executable(
 ) -> bytes:
     """Return a static program without libc whose entry point is `_start`; otherwise as `build_shared`."""
     found = find_compiler(device, compiler)
-    return _build(c_files, main_source, found, (*build_flags(device, found), *_EXECUTABLE, *extra_flags))
+    return built(c_files, (main_source,), found, (*build_flags(device, found), *_EXECUTABLE, *extra_flags))
 
 
-def _build(files: Mapping[str, bytes | str], main: str, compiler: Compiler, flags: tuple[str, ...]) -> bytes:
-    if main not in files:
-        raise ToolchainError(f"source {main!r}", "is not among the files", items=sorted(files))
-    parts: list[bytes | str] = [str(compiler), *flags, main]
+def build_object(
+    c_files: Mapping[str, bytes | str],
+    main_source: str,
+    device: Device,
+    *,
+    compiler: str | None = None,
+    extra_flags: Sequence[str] = (),
+) -> bytes:
+    """Return a relocatable object, each function and each constant in a section of its own; otherwise as
+    `build_shared`, but for names that it leaves undefined.
+    """
+    found = find_compiler(device, compiler)
+    return built(c_files, (main_source,), found, (*build_flags(device, found), *_OBJECT, *extra_flags))
+
+
+def build_archive(objects: Mapping[str, bytes], device: Device, *, compiler: str | None = None) -> bytes:
+    """Return a static library of `objects` (name.o to bytes) with an index of their symbols and without dates."""
+    found = find_compiler(device, compiler)
+    program = found.command[0]
+    command = (program, "ar") if found.name == "zig" else (re.sub(r"(gcc|clang)(?=[^/]*$)", "ar", program),)
+    return _built(objects, tuple(sorted(objects)), str(found), [*command, "rcsD", "program"])
+
+
+def built(files: Mapping[str, bytes | str], inputs: Sequence[str], compiler: Compiler, flags: Sequence[str]) -> bytes:
+    """Return what the compiler makes of `inputs`, which are among `files`."""
+    return _built(files, inputs, str(compiler), [*compiler.command, *flags, "-I", ".", "-o", "program"])
+
+
+def _built(files: Mapping[str, bytes | str], inputs: Sequence[str], tool: str, command: Sequence[str]) -> bytes:
+    for name in inputs:
+        if name not in files:
+            raise ToolchainError(f"source {name!r}", "is not among the files", items=sorted(files))
+    parts: list[bytes | str] = [tool, *command[1:], *inputs]
     for name in sorted(files):
         parts += [name, files[name]]
     key = cache.content_key(*parts)
-    built = cache.load(key)
-    if built is None:
+    made = cache.load(key)
+    if made is None:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             _write(files, Path(folder))
             # Relative names and a fixed output name: no trace of the folder ends up in the library.
-            _run([*compiler.command, *flags, "-I", ".", "-o", "program", main], folder, main)
-            built = (Path(folder) / "program").read_bytes()
-        cache.store(key, built)
-    return built
+            _run([*command, *inputs], folder, inputs[0])
+            made = (Path(folder) / "program").read_bytes()
+        cache.store(key, made)
+    return made
 
 
 def _write(files: Mapping[str, bytes | str], folder: Path) -> None:
     for name, contents in files.items():
-        if not re.fullmatch(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.[ch]", name):
+        if not re.fullmatch(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.(?:c|h|ld|o)", name):
             raise ToolchainError(f"source {name!r}", "is not a relative path of a C file")
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

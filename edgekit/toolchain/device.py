@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Device(Protocol):
-    """`arch` is x86_64, aarch64 or armv7; `triple` and `cpu` are spelled as zig wants them."""
+    """`arch` is x86_64, aarch64, armv7 or thumb (a Cortex-M); `triple` and `cpu` are spelled as zig wants them."""
 
     @property
     def name(self) -> str: ...

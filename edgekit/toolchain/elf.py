@@ -1,4 +1,6 @@
-"""Shared libraries built with -nostdlib: just enough of ELF to place one in memory without a loader.
+"""Programs built with -nostdlib: just enough of ELF to place one in memory without a loader.
+
+A program for Linux is a shared library, one for a Cortex-M an executable that knows its addresses: a firmware image.
 
 Every offset and count is checked before use: the library may come from an artifact that someone else wrote.
 Source of the layouts: the System V ABI, generic part, and the Arm, AArch64 and x86-64 supplements.
@@ -8,13 +10,14 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from edgekit.errors import ToolchainError
 
 PAGE = 4096
 MAX_IMAGE_BYTES = 512 << 20
+MAX_FIRMWARE_ADDRESS = 1 << 30  # where a Cortex-M has peripherals
 MAX_ROWS = 1 << 16  # of symbols, and of relocations, however many sections they come in
 MAX_NAME_BYTES = 1 << 10
 MAX_SEGMENTS = 64
@@ -22,8 +25,10 @@ MAX_SEGMENTS = 64
 READ, WRITE, EXECUTE = 1, 2, 4
 
 _PT_LOAD, _PT_TLS = 1, 7
+_SHT_PROGBITS, _SHT_NOBITS, _SHF_WRITE, _SHF_EXEC, _ET_REL = 1, 8, 1, 4, 1
 _SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_DYNSYM, _SHT_RELR = 2, 4, 9, 11, 19
-_SHF_ALLOC, _SHN_UNDEF, _STT_FUNC = 2, 0, 2
+_SHF_ALLOC, _SHN_UNDEF, _STT_FUNC, _STB_LOCAL = 2, 0, 2, 0
+_ET_EXEC, _ET_DYN = 2, 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class _Layout:
     bits: int
     relative: int
     relocations: int
+    kind: int = _ET_DYN
     header: str = "<16s2HI3QI6H"
     program: str = "<2I6Q"
     section: str = "<2I4Q2I2Q"
@@ -47,23 +53,25 @@ class _Layout:
     symbol_order: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
 
 
-# by ELF class (1 is 32 bits, 2 is 64) and machine number
+_ARMV7 = _Layout(
+    "armv7",
+    32,
+    relative=23,
+    relocations=_SHT_REL,
+    header="<16s2H5I6H",
+    program="<8I",
+    section="<10I",
+    symbol="<3I2BH",
+    relocation="<2I",
+    program_order=(0, 6, 1, 2, 3, 4, 5, 7),
+    symbol_order=(0, 3, 4, 5, 1, 2),
+)
+# by ELF class (1 is 32 bits, 2 is 64), machine number, and kind of file
 _LAYOUTS = {
-    (2, 62): _Layout("x86_64", 64, relative=8, relocations=_SHT_RELA),
-    (2, 183): _Layout("aarch64", 64, relative=1027, relocations=_SHT_RELA),
-    (1, 40): _Layout(
-        "armv7",
-        32,
-        relative=23,
-        relocations=_SHT_REL,
-        header="<16s2H5I6H",
-        program="<8I",
-        section="<10I",
-        symbol="<3I2BH",
-        relocation="<2I",
-        program_order=(0, 6, 1, 2, 3, 4, 5, 7),
-        symbol_order=(0, 3, 4, 5, 1, 2),
-    ),
+    (2, 62, _ET_DYN): _Layout("x86_64", 64, relative=8, relocations=_SHT_RELA),
+    (2, 183, _ET_DYN): _Layout("aarch64", 64, relative=1027, relocations=_SHT_RELA),
+    (1, 40, _ET_DYN): _ARMV7,
+    (1, 40, _ET_EXEC): replace(_ARMV7, arch="thumb", kind=_ET_EXEC),
 }
 
 
@@ -87,13 +95,25 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A section of a relocatable object: whether it is loaded, its bytes stored in the file, writable, or code."""
+
+    size: int
+    loaded: bool
+    stored: bool
+    writable: bool
+    code: bool
+
+
+@dataclass(frozen=True)
 class Image:
-    """A library at its place in memory; `functions` are sorted by address."""
+    """A library at its place in memory; `functions` are sorted by address, and their addresses are those of code."""
 
     arch: str
     segments: tuple[Segment, ...]
     functions: tuple[Function, ...]
     exported: frozenset[str]
+    data: Mapping[str, int] = field(default_factory=dict)  # the addresses of what firmware exports beside functions
 
     @property
     def loaded_bytes(self) -> int:
@@ -114,19 +134,35 @@ class Image:
             return self.functions[at]
         return None
 
-    def word_at(self, address: int) -> int:
-        """Return the little-endian 32-bit word at `address`, 0 where nothing is."""
+    def code_at(self, address: int, nbytes: int) -> bytes:
+        """Return the bytes at `address`, zeros where nothing is."""
         for segment in self.segments:
-            if segment.address <= address <= segment.address + len(segment.data) - 4:
-                return int.from_bytes(segment.data[address - segment.address :][:4], "little")
-        return 0
+            if segment.address <= address <= segment.address + len(segment.data) - nbytes:
+                return segment.data[address - segment.address :][:nbytes]
+        return bytes(nbytes)
+
+    def instructions(self, address: int, nbytes: int) -> list[int]:
+        """Return the address of each instruction of a piece of code."""
+        if self.arch != "thumb":
+            return list(range(address, address + nbytes, 4))
+        code, starts, at = self.code_at(address, nbytes), list[int](), 0
+        while at + 1 < nbytes:
+            starts.append(address + at)
+            at += thumb_size(code[at + 1])
+        return starts
+
+
+def thumb_size(second_byte: int) -> int:
+    """Return the bytes of a Thumb instruction, 2 or 4, of which `second_byte` is the second (Armv7-M ARM, A5.1)."""
+    return 4 if second_byte >> 3 >= 0x1D else 2
 
 
 def load_image(library: bytes, base: int = 0) -> Image:
-    """Return the library placed at `base` (a multiple of 64 KiB), its relocations applied.
+    """Return the library placed at `base` (a multiple of 64 KiB), its relocations applied; firmware at its own place.
 
-    Raises ToolchainError when it is no little-endian shared library for a known machine, is malformed, has an
-    undefined symbol, has Thumb code, or needs a loader (other relocations, thread-local storage).
+    Raises ToolchainError when it is neither a little-endian shared library for a known machine nor firmware of a
+    Cortex-M, is malformed, has an undefined symbol, has Thumb code where there should be none, or needs a loader (other
+    relocations, thread-local storage).
     """
     try:
         return _load(library, base)
@@ -134,29 +170,50 @@ def load_image(library: bytes, base: int = 0) -> Image:
         raise ToolchainError("library", f"is malformed ({error})") from error
 
 
+def sections_of(relocatable: bytes) -> list[Section]:
+    """Return the sections with bytes of a program in a relocatable object; ToolchainError when it is none."""
+    ident, kind, machine = struct.unpack_from("<16s2H", relocatable)
+    layout = _LAYOUTS.get((ident[4], machine, _ET_DYN))
+    if ident[:4] != b"\x7fELF" or kind != _ET_REL or layout is None:
+        raise ToolchainError("object", "is not a relocatable ELF file for a known machine")
+    (*_, shoff, _, _, _, _, shsize, shnum, _) = struct.unpack_from(layout.header, relocatable)
+    rows = [struct.unpack_from(layout.section, relocatable, shoff + i * shsize) for i in range(shnum)]
+    return [
+        Section(
+            size, bool(flags & _SHF_ALLOC), kind == _SHT_PROGBITS, bool(flags & _SHF_WRITE), bool(flags & _SHF_EXEC)
+        )
+        for _, kind, flags, _, _, size, *_ in rows
+        if kind in (_SHT_PROGBITS, _SHT_NOBITS)
+    ]
+
+
 def _load(library: bytes, base: int) -> Image:
     ident, kind, machine = struct.unpack_from("<16s2H", library)
-    layout = _LAYOUTS.get((ident[4], machine))
-    if ident[:4] != b"\x7fELF" or ident[5:7] != b"\x01\x01" or kind != 3 or layout is None:
-        known = ", ".join(known.arch for known in _LAYOUTS.values())
-        raise ToolchainError("library", f"is not a little-endian ELF shared library for one of {known}")
+    layout = _LAYOUTS.get((ident[4], machine, kind))
+    if ident[:4] != b"\x7fELF" or ident[5:7] != b"\x01\x01" or layout is None:
+        known = ", ".join(known.arch for known in _LAYOUTS.values() if known.kind == _ET_DYN)
+        raise ToolchainError("library", f"is not a little-endian ELF shared library for one of {known}, nor firmware")
     (*_, phoff, shoff, _, _, phsize, phnum, shsize, shnum, _) = struct.unpack_from(layout.header, library)
     if phsize != struct.calcsize(layout.program) or shsize != struct.calcsize(layout.section):
         raise ToolchainError("library", "has tables of an unknown form")
     headers = [struct.unpack_from(layout.program, library, phoff + i * phsize) for i in range(phnum)]
-    segments = _segments(library, [tuple(row[at] for at in layout.program_order) for row in headers])
+    firmware = layout.kind == _ET_EXEC
+    last = MAX_FIRMWARE_ADDRESS if firmware else MAX_IMAGE_BYTES
+    segments = _segments(library, [tuple(row[at] for at in layout.program_order) for row in headers], last)
     sections = [struct.unpack_from(layout.section, library, shoff + i * shsize) for i in range(shnum)]
     local, exported = (_symbols(library, sections, layout, table) for table in (_SHT_SYMTAB, _SHT_DYNSYM))
     undefined = sorted({name for name, section, *_ in exported if section == _SHN_UNDEF and name})
     if undefined:
         raise ToolchainError("library", "calls functions that are not in it", "the C must be libc-free", undefined)
     functions = {
-        (name, address): size
-        for name, section, kind, address, size in (*local, *exported)
-        if kind == _STT_FUNC and section != _SHN_UNDEF
+        (name, address & ~1 if firmware else address): size
+        for name, section, info, address, size in (*local, *exported)
+        if info & 15 == _STT_FUNC and section != _SHN_UNDEF
     }
     if layout.arch == "armv7" and any(address & 1 for _, address in functions):
         raise ToolchainError("library", "has Thumb code", "build it for a triple that begins with arm, or with -marm")
+    if firmware:
+        base, exported = 0, [symbol for symbol in local if symbol[2] >> 4 != _STB_LOCAL]
     return Image(
         layout.arch,
         _relocated(segments, _relocations(library, sections, layout), layout, base),
@@ -164,11 +221,12 @@ def _load(library: bytes, base: int) -> Image:
             Function(name, base + address, size)
             for (name, address), size in sorted(functions.items(), key=lambda item: item[0][1])
         ),
-        frozenset(name for name, section, kind, *_ in exported if kind == _STT_FUNC and section != _SHN_UNDEF),
+        frozenset(name for name, section, info, *_ in exported if info & 15 == _STT_FUNC and section != _SHN_UNDEF),
+        {name: at for name, _, info, at, _ in exported if firmware and info & 15 != _STT_FUNC},
     )
 
 
-def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
+def _segments(library: bytes, headers: list[tuple[int, ...]], last: int) -> list[Segment]:
     segments: list[Segment] = []
     page = 0
     for kind, flags, offset, address, _, stored, size, _ in headers:
@@ -176,7 +234,7 @@ def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
             raise ToolchainError("library", "has thread-local storage, which needs a loader")
         if kind != _PT_LOAD:
             continue
-        if stored > size or offset + stored > len(library) or address + size > MAX_IMAGE_BYTES:
+        if stored > size or offset + stored > len(library) or address + size > last:
             raise ToolchainError("library", "has a segment that lies outside it")
         if len(segments) == MAX_SEGMENTS:
             raise ToolchainError("library", f"has more than {MAX_SEGMENTS} segments")
@@ -187,6 +245,9 @@ def _segments(library: bytes, headers: list[tuple[int, ...]]) -> list[Segment]:
         if access & WRITE and access & EXECUTE:
             raise ToolchainError("library", "has a segment that is both writable and executable")
         segments.append(Segment(address, size, library[offset : offset + stored], access))
+    segments = [segment for segment in segments if segment.size]
+    if sum(segment.size for segment in segments) > MAX_IMAGE_BYTES:
+        raise ToolchainError("library", f"takes more than {MAX_IMAGE_BYTES:,} bytes")
     if not segments:
         raise ToolchainError("library", "has nothing to load")
     return segments
@@ -207,7 +268,7 @@ def _rows(library: bytes, sections: list[tuple[int, ...]], form: str) -> Iterato
 def _symbols(
     library: bytes, sections: list[tuple[int, ...]], layout: _Layout, kind: int
 ) -> list[tuple[str, int, int, int, int]]:
-    """(name, section, kind, address, size) of every symbol of the table of that kind; empty when there is none."""
+    """(name, section, info, address, size) of every symbol of the table of that kind; empty when there is none."""
     found = []
     for section, row in _rows(library, [section for section in sections if section[1] == kind], layout.symbol):
         name, info, _, index, address, size = (row[at] for at in layout.symbol_order)
@@ -218,7 +279,7 @@ def _symbols(
         last = library.find(b"\0", first, min(end, first + MAX_NAME_BYTES))
         if last < 0:
             raise ToolchainError("library", "has a symbol whose name lies outside it, or is too long")
-        found.append((library[first:last].decode("ascii", "replace"), index, info & 15, address, size))
+        found.append((library[first:last].decode("ascii", "replace"), index, info, address, size))
     return found
 
 

@@ -29,10 +29,7 @@ M = TypeVar("M", bound="Machine")
 
 @dataclass(frozen=True)
 class _Isa:
-    """Where a library and its data are placed, and (mask, value) of the instructions that call.
-
-    All instructions have four bytes: A64 has no others, and Thumb code is refused when a library is loaded.
-    """
+    """Where a library and its data are placed, and (mask, value) of the instructions that call."""
 
     library: int
     heap: int
@@ -44,6 +41,8 @@ _ISAS = {
     "aarch64": _Isa(0x10_0000_0000, 0x20_0000_0000, ((0xFC000000, 0x94000000), (0xFFFFFC1F, 0xD63F0000))),
     # clear of 1 GiB, above which qemu-user has its stack; bl, blx register
     "armv7": _Isa(0x1000_0000, 0x6000_0000, ((0x0F000000, 0x0B000000), (0x0FFFFFF0, 0x012FFF30))),
+    # firmware lies where it was linked to, its data elsewhere; bl (first halfword low), blx register
+    "thumb": _Isa(0, 0x6000_0000, ((0xD000F800, 0xD000F000), (0xFF87, 0x4780))),
 }
 
 
@@ -65,6 +64,7 @@ class CallResult:
     instructions: int | None = None
     by_symbol: Mapping[str, int] = field(default_factory=dict)
     by_call: tuple[CallSite, ...] = ()
+    stack_bytes: int | None = None
 
 
 class Machine(ABC):
@@ -89,6 +89,7 @@ class Machine(ABC):
             raise ToolchainError("library", f"is built for {self.image.arch}, target {device.name!r} is {device.arch}")
         self.device, self.core, self.engine = device, device.emulated_core, "machine"
         self._timeout_s, self._heap_end, self._doing = timeout_s, self._isa.heap, "starting"
+        self._decoded: dict[tuple[int, int], list[int]] = {}
         command = self._command()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         # A session of its own: Ctrl-C reaches this process only, which then closes the other.
@@ -138,15 +139,22 @@ class Machine(ABC):
         return self._request(wire.READ, address, nbytes)[1]
 
     def call(
-        self, name: str, args: Iterable[int] = (), *, count: bool | None = None, watch: str | None = None
+        self,
+        name: str,
+        args: Iterable[int] = (),
+        *,
+        count: bool | None = None,
+        watch: str | None = None,
+        stack: bool = False,
     ) -> CallResult:
         """Call a function with up to sixteen integers or addresses.
 
         Instructions are counted unless `count` is False (counting is slower) or the machine cannot; to ask such a one
-        for counts is an error. `watch` names a function whose every call instruction gets a row of `by_call`.
+        for counts is an error. `watch` names a function whose every call instruction gets a row of `by_call`. With
+        `stack`, the result says how many bytes of stack the call used, by those that changed.
         """
-        if (count or watch) and not self.counts:
-            raise ToolchainError(self.engine, "cannot count instructions", "use the emulator")
+        if (count or watch or stack) and not self.counts:
+            raise ToolchainError(self.engine, "cannot count instructions or bytes of stack", "use the emulator")
         counting = bool(watch) or (self.counts if count is None else count)
         function, words = self.image.function(name), [int(a) % 2**64 for a in args]
         if len(words) > wire.MAX_ARGUMENTS:
@@ -155,15 +163,18 @@ class Machine(ABC):
             watched = self.image.function(watch) if watch else None
             bounds = (watched.address, watched.address + watched.size) if watched else (0, 0)
             self._request(wire.WATCH, *bounds)
+        if stack:
+            self._request(wire.STACK, 1)
         self._doing = f"running {name}"
         payload = b"".join(map(wire.WORD.pack, words))
         value, rows = self._request(wire.CALL, function.address, len(words), int(counting), payload)
+        used = self._request(wire.STACK)[0] if stack else None
         if not counting:
-            return CallResult(value & 0xFFFFFFFF)
+            return CallResult(value & 0xFFFFFFFF, stack_bytes=used)
         blocks = list(wire.ROW.iter_unpack(rows))
         by_symbol = self._by_symbol(blocks)
         by_call = self._by_call(blocks, watch) if watch else ()
-        return CallResult(value & 0xFFFFFFFF, sum(by_symbol.values()), by_symbol, by_call)
+        return CallResult(value & 0xFFFFFFFF, sum(by_symbol.values()), by_symbol, by_call, used)
 
     def close(self) -> None:
         """End the other process; calling it again does nothing."""
@@ -181,26 +192,36 @@ class Machine(ABC):
         """Instructions of each function itself, without those it calls; largest first."""
         totals: dict[str, int] = {}
         for _, address, size, executions in blocks:
-            for at in range(address, address + size, 4):
+            for at in self._instructions(address, size):
                 name = self._name(at)
                 totals[name] = totals.get(name, 0) + executions
         return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def _by_call(self, blocks: list[tuple[int, ...]], watch: str) -> tuple[CallSite, ...]:
         function = self.image.function(watch)
-        calls: dict[int, int] = {}
+        calls: dict[int, int] = {}  # by the address that the call returns to, as all three
+        offsets: dict[int, int] = {}
         inside: dict[int, int] = {}
         callee: dict[int, str] = {}
-        for site, address, size, executions in blocks:
+        for _, address, size, executions in blocks:
             if function.address <= address < function.address + function.size:
-                last = address + size - 4
-                calls[last] = calls.get(last, 0) + executions
-            elif any(self.image.word_at(site) & mask == value for mask, value in self._isa.calls):
+                last = self._instructions(address, size)[-1]
+                word = int.from_bytes(self.image.code_at(last, address + size - last), "little")
+                if any(word & mask == value for mask, value in self._isa.calls):
+                    offsets[address + size] = last - function.address
+                    calls[address + size] = calls.get(address + size, 0) + executions
+        for site, address, size, executions in blocks:
+            if site in offsets:
                 callee.setdefault(site, self._name(address))
-                inside[site] = inside.get(site, 0) + executions * (size // 4)
-        return tuple(
-            CallSite(site - function.address, callee[site], calls.get(site, 0), inside[site]) for site in sorted(inside)
-        )
+                inside[site] = inside.get(site, 0) + executions * len(self._instructions(address, size))
+        return tuple(CallSite(offsets[site], callee[site], calls[site], inside[site]) for site in sorted(inside))
+
+    def _instructions(self, address: int, size: int) -> list[int]:
+        """The instructions of a block, decoded once."""
+        key = address, size
+        if key not in self._decoded:
+            self._decoded[key] = self.image.instructions(address, size)
+        return self._decoded[key]
 
     def _name(self, address: int) -> str:
         function = self.image.function_at(address)
@@ -232,7 +253,9 @@ class Machine(ABC):
         place = f"{function.name}+{counter - function.address:#x}" if function else f"address {counter:#x}"
         if kind == "instruction":
             return f"{place}: not an instruction that the core has, or one that leaves the program"
-        return f"{place}: {kind} at {address:#x}, outside the memory it may use"
+        return (
+            f"{place}: {'read or write' if kind == 'access' else kind} at {address:#x}, outside the memory it may use"
+        )
 
     def _send(self, data: bytes, deadline: float) -> None:
         left = memoryview(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, BinaryIO
 
@@ -39,7 +39,8 @@ class Isa:
     """How unicorn calls an instruction set, and how Linux programs of it call functions.
 
     The first arguments are in registers, the others on the stack, `word` bytes each; the first register also has the
-    result. `setup` is written to registers before the first call. Calls return to a page below the stack.
+    result. `setup` is written to registers before the first call. Calls return to a page below the stack. `thumb` is 1
+    where the lowest bit of an address to go to says that the code there is Thumb code.
     """
 
     arch: int
@@ -50,7 +51,9 @@ class Isa:
     link: int
     counter: int
     stack: int
-    setup: Mapping[int, int]
+    setup: Mapping[int, int] = field(default_factory=dict)
+    mode: int = unicorn.UC_MODE_ARM
+    thumb: int = 0
 
 
 ISAS = {
@@ -68,7 +71,6 @@ ISAS = {
         arm64.UC_ARM64_REG_LR,
         arm64.UC_ARM64_REG_PC,
         stack=0x0F_0000_0000,
-        setup={},
     ),
     "armv7": Isa(
         unicorn.UC_ARCH_ARM,
@@ -82,6 +84,19 @@ ISAS = {
         # Linux lets programs use VFP and NEON: access to coprocessors 10 and 11 (CPACR), then the enable bit (FPEXC).
         setup={arm.UC_ARM_REG_C1_C0_2: 0xF << 20, arm.UC_ARM_REG_FPEXC: 1 << 30},
     ),
+    # Unicorn lets a Cortex-M use floats whether or not its start-up code has run.
+    "thumb": Isa(
+        unicorn.UC_ARCH_ARM,
+        {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m33": arm.UC_CPU_ARM_CORTEX_M33},
+        4,
+        tuple(getattr(arm, f"UC_ARM_REG_R{i}") for i in range(4)),
+        arm.UC_ARM_REG_SP,
+        arm.UC_ARM_REG_LR,
+        arm.UC_ARM_REG_PC,
+        stack=0x3F00_0000,
+        mode=unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS,
+        thumb=1,
+    ),
 }
 
 
@@ -90,7 +105,7 @@ class Core:
 
     def __init__(self, isa: Isa, model: int, timeout_s: float) -> None:
         self.isa, self.returns_to = isa, isa.stack - 0x1_0000
-        self.uc = unicorn.Uc(isa.arch, unicorn.UC_MODE_ARM)
+        self.uc = unicorn.Uc(isa.arch, isa.mode)
         self.uc.ctl_set_cpu_model(model)
         for register, value in isa.setup.items():
             self.uc.reg_write(register, value)
@@ -101,7 +116,7 @@ class Core:
         self.bad_access: tuple[int, int] | None = None
         self.watched = (0, 0)
         self.blocks: dict[tuple[int, int, int], int] = {}
-        self.site = 0
+        self.site, self.top = 0, isa.stack
         self.hook: Any = None
 
     def _invalid(self, _uc: Any, access: int, address: int, _size: int, _value: int, _data: object) -> bool:
@@ -111,7 +126,7 @@ class Core:
     def _block(self, _uc: Any, address: int, size: int, _data: object) -> None:
         low, high = self.watched
         if low <= address < high:
-            self.site = address + size - 4  # the last instruction of the block: the call, when it is one
+            self.site = address + size  # where the last instruction of the block returns to, when it is a call
             key = (0, address, size)
         else:
             key = (self.site, address, size)
@@ -139,13 +154,14 @@ class Core:
         top = self.isa.stack + STACK_BYTES - len(on_stack)
         self.uc.mem_write(top, on_stack)
         self.uc.reg_write(self.isa.stack_pointer, top)
-        self.uc.reg_write(self.isa.link, self.returns_to)
+        self.top = top
+        self.uc.reg_write(self.isa.link, self.returns_to | self.isa.thumb)
         self.bad_access, self.blocks, self.site = None, {}, 0
         self._count_blocks(count)
         # The alarm ends this process, also when the caller is gone. (unicorn's own time-out costs 2 ms a call.)
         signal.setitimer(signal.ITIMER_REAL, self.timeout_s)
         try:
-            self.uc.emu_start(address, self.returns_to)
+            self.uc.emu_start(address | self.isa.thumb, self.returns_to)
         except unicorn.UcError:
             bad, kind = self.bad_access or (0, wire.FAULTS.index("instruction"))
             return wire.FAULT, 0, wire.FAULT_ROW.pack(self.uc.reg_read(self.isa.counter), bad, kind)
@@ -153,6 +169,15 @@ class Core:
             signal.setitimer(signal.ITIMER_REAL, 0)
         rows = b"".join(wire.ROW.pack(*key, executions) for key, executions in self.blocks.items())
         return wire.OK, self.uc.reg_read(self.isa.arguments[0]), rows
+
+    def paint_stack(self) -> None:
+        """Make every byte of the stack one that a call is unlikely to leave there."""
+        self.uc.mem_write(self.isa.stack, bytes([wire.PAINT]) * STACK_BYTES)
+
+    def used_stack(self) -> int:
+        """Bytes between the stack pointer of the last call and the lowest byte that is painted no more."""
+        stack = bytes(self.uc.mem_read(self.isa.stack, self.top - self.isa.stack))
+        return len(stack.lstrip(bytes([wire.PAINT])))
 
 
 def serve(core: Core, requests: BinaryIO, replies: BinaryIO) -> None:
@@ -177,6 +202,10 @@ def serve(core: Core, requests: BinaryIO, replies: BinaryIO) -> None:
             if op == wire.CALL:
                 arguments = [word for (word,) in wire.WORD.iter_unpack(requests.read(8 * b))]
                 answer(replies, *core.call(a, arguments, count=bool(c)))
+            elif op == wire.STACK:
+                if a:
+                    core.paint_stack()
+                answer(replies, wire.OK, 0 if a else core.used_stack())
             elif op == wire.READ:
                 answer(replies, wire.OK, payload=bytes(core.uc.mem_read(a, b)))
             else:

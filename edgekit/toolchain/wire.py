@@ -10,7 +10,9 @@
     CALL     a = address, b = number of arguments, c = 1 to count instructions    payload: the arguments, uint64 each
              (a machine of 32 bits takes the low half)
              value = the result register; payload, when counting: rows of (site, address, size, executions)
-    WATCH    a = first address, b = end  rows of CALL name the instruction of this function that called them
+    WATCH    a = first address, b = end  rows of CALL name the call of this function that they ran for: `site` is the
+             address of the instruction after it, 0 where there was none
+    STACK    a = 1: paint the stack; a = 0: value = bytes of it that the last CALL changed, its arguments left out
 
 The first message is a reply without a request: what the machine is, as text.
 """
@@ -25,8 +27,9 @@ WORD = struct.Struct("<Q")
 ROW = struct.Struct("<4Q")
 FAULT_ROW = struct.Struct("<3Q")  # program counter, address, index in FAULTS
 
-MAP, PROTECT, WRITE, READ, CALL, WATCH = range(1, 7)
+MAP, PROTECT, WRITE, READ, CALL, WATCH, STACK = range(1, 8)
 OK, REFUSED, FAULT = range(3)  # REFUSED carries a text, FAULT one FAULT_ROW
 
-FAULTS = ("read", "write", "execution", "instruction")
+FAULTS = ("read", "write", "execution", "instruction", "access")  # the last: a read or a write
+PAINT = 0xA5  # every byte of a stack that nothing has used yet
 MAX_ARGUMENTS = 16  # those of a program with 14 inputs and outputs
