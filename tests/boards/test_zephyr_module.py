@@ -1,4 +1,4 @@
-"""The Zephyr module's CMake, over stand-ins for the few functions of Zephyr that it calls: Zephyr itself is not here."""
+"""The Zephyr module's CMake, over stand-ins for the functions of Zephyr that it calls: Zephyr itself is not here."""
 
 from __future__ import annotations
 
