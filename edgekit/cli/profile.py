@@ -13,6 +13,7 @@ from rich.table import Table
 from edgekit.cli.arrays import read_data
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, table
 from edgekit.errors import UsageError
+from edgekit.profile.grades import DERIVED, EMULATED, UNAVAILABLE
 
 if TYPE_CHECKING:
     from edgekit.profile.counts import StepCounts
@@ -63,7 +64,9 @@ def _print(console: Console, found: Profile, *, verbose: bool) -> None:
     if found.counts:
         _print_counts(console, found.counts, verbose=verbose)
     if found.host:
-        console.print(f"on {found.host.processor}, {found.host.system}, load {found.host.load_average:.1f}")
+        load = found.host.load_average
+        busy = " (others were busy)" if load > 1.5 else ""
+        console.print(f"on {found.host.processor}, {found.host.system}, warm, back to back, load {load:.1f}{busy}")
     for rows in (_timing_table(found), _memory_table(found), _estimate_table(found)):
         if rows.row_count:
             console.print()
@@ -105,10 +108,22 @@ def _timing_table(found: Profile) -> Table:
 
 
 def _memory_table(found: Profile) -> Table:
+    memory = found.memory
     rows = table("memory", "bytes", "grade", "what", right=(1,))
-    for size in found.sizes:
-        name = f"  {size.name}" if size.part_of else size.name
-        rows.add_row(name, "" if size.nbytes is None else f"{size.nbytes:,}", size.grade, size.how)
+    for name, nbytes, what in (
+        ("flash", memory.flash, "what is loaded: code and constants"),
+        ("  code", memory.code, "machine code of all functions"),
+        ("  constants", memory.constants, "weights, tables, and what a loader reads"),
+        ("struct", memory.struct, "RAM that the caller owns"),
+        ("  states", memory.states, "carried from step to step"),
+        ("  arena", memory.arena, "values of one step, places shared"),
+        ("  lists", memory.lists, "neurons that fired, copies of inputs"),
+    ):
+        rows.add_row(name, f"{nbytes:,}", DERIVED, what)
+    if memory.stack is None:
+        rows.add_row("stack", "", UNAVAILABLE, "measured with --on emulator")
+    else:
+        rows.add_row("stack", f"{memory.stack:,}", EMULATED, "the most that a step used, by the bytes it changed")
     return rows
 
 

@@ -26,7 +26,7 @@ def silent(_stage: str, _done: int, _total: int | None) -> None:
 @dataclass(frozen=True)
 class OpCount:
     """Instructions of one op in a step, with all that it calls: mean and most. `kernel` ran it, '' for taking inputs in
-    and giving outputs out; `layer` is the module that it came from.
+    and giving outputs out; `layer` is the module that it came from, or the value that it makes.
     """
 
     op: str
@@ -40,6 +40,7 @@ class OpCount:
 class StepCounts:
     """Exact counts over a stimulus: `steps` holds the instructions of each step, `ops` those of its calls, `functions`
     the mean of each function without those it calls; `border` what an integer program's other entries take, once.
+    `stack` is the most bytes of stack that a step or such an entry used, by those that it changed.
     """
 
     core: str
@@ -50,6 +51,7 @@ class StepCounts:
     ops: tuple[OpCount, ...]
     functions: dict[str, float]
     border: dict[str, int]
+    stack: int
 
     @property
     def total(self) -> float:
@@ -83,12 +85,16 @@ def count_steps(
     stream = stream or counting_stream(artifact)
     step, prefix = artifact.graph.entries["step"].name, f"ek_{artifact.name}"
     steps: list[int] = []
+    stack = 0
     mine, most, functions = Counter[str](), Counter[str](), Counter[str]()
     for inputs in stimulus.streams:
         stream.reset()
+        if stimulus.lead_in is not None:
+            stream.run(stimulus.lead_in)
         for t in range(len(inputs[0])):
             outputs, counted = stream.measure(step, [array[t] for array in inputs])
             steps.append(counted.instructions or 0)
+            stack = max(stack, counted.stack_bytes or 0)
             functions.update(counted.by_symbol)
             here = Counter[str]()
             for site in counted.by_call:
@@ -97,16 +103,17 @@ def count_steps(
             most |= here
             progress("count instructions", len(steps), stimulus.steps)
     border = {}
-    if stimulus.raw is not None and "quantize" in artifact.graph.entries:
-        border["quantize"] = stream.measure("quantize", stimulus.raw)[1].instructions or 0
-    if "dequantize" in artifact.graph.entries:
-        border["dequantize"] = stream.measure("dequantize", outputs)[1].instructions or 0
+    for entry, arrays in (("quantize", stimulus.raw), ("dequantize", outputs)):
+        if entry in artifact.graph.entries and arrays is not None:
+            counted = stream.measure(entry, arrays)[1]
+            border[entry] = counted.instructions or 0
+            stack = max(stack, counted.stack_bytes or 0)
     kernels, own = step_kernels(artifact), f"{prefix}_step_"
 
     def row(symbol: str) -> OpCount:
         name = symbol.removeprefix(own)
         op = op_of(artifact.graph, step, name)
-        layer = layer_of(artifact.graph, op) if op else ""
+        layer = layer_of(artifact.graph, op) or op.outputs[0].removeprefix(f"{step}.") if op else ""
         return OpCount(name, kernels.get(name, ""), layer, mine[symbol] / len(steps), most[symbol])
 
     return StepCounts(
@@ -118,6 +125,7 @@ def count_steps(
         ops=tuple(map(row, mine)),
         functions={name.removeprefix(f"{prefix}_"): n / len(steps) for name, n in functions.most_common()},
         border=border,
+        stack=stack,
     )
 
 

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgekit.artifact import Artifact
-from edgekit.profile.grades import DERIVED
+from edgekit.profile.grades import DERIVED, EMULATED, UNAVAILABLE
 from edgekit.toolchain import load_image
-from edgekit.toolchain.elf import EXECUTE, Image
+from edgekit.toolchain.elf import EXECUTE
 
 
 @dataclass(frozen=True)
-class Size:
-    """One figure; None where it is unavailable. `how` says what it counts, or why there is none; `part_of` which figure
-    it is contained in.
+class Memory:
+    """`code` and `constants` are what is loaded of the program, `struct` the memory that the caller owns: `states`,
+    `arena`, and copies of inputs with lists of neurons that fired. `stack` is the most that a step used where it was
+    emulated, else None.
     """
 
-    name: str
-    nbytes: int | None
-    grade: str
-    how: str
-    part_of: str = ""
+    code: int
+    constants: int
+    struct: int
+    states: int
+    arena: int
+    stack: int | None = None
+
+    @property
+    def flash(self) -> int:
+        """Code and constants."""
+        return self.code + self.constants
+
+    @property
+    def lists(self) -> int:
+        """What of the struct is neither states nor arena."""
+        return self.struct - self.states - self.arena
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        grades = {"grade": DERIVED, "stack_grade": UNAVAILABLE if self.stack is None else EMULATED}
+        return {**asdict(self), "flash": self.flash, "lists": self.lists, **grades}
 
 
-def program_sizes(artifact: Artifact) -> tuple[Size, ...]:
-    """Code, constants and struct of an artifact's program, read off its library and its memory plan."""
+def program_memory(artifact: Artifact, stack: int | None = None) -> Memory:
+    """Read the sizes of an artifact's program off its library and its memory plan; `stack` was measured elsewhere."""
     manifest = artifact.manifest
     image = load_image(artifact.file.members[manifest["program"]["library"]])
+    code = sum(len(segment.data) for segment in image.segments if segment.access & EXECUTE)
     sizes: dict[str, Any] = manifest["sizes"]
-    code = code_bytes(image)
-    states, arena, whole = (int(sizes[f"{name}_bytes"]) for name in ("state", "arena", "ram"))
-    return (
-        Size("code", code, DERIVED, "machine code of all functions"),
-        Size("constants", image.loaded_bytes - code, DERIVED, "weights, tables, and what the loader reads"),
-        Size("weights", int(sizes["weights_bytes"]), DERIVED, "weights and tables as the C stores them", "constants"),
-        Size("struct", whole, DERIVED, "the memory that the caller owns"),
-        Size("states", states, DERIVED, "carried from step to step", "struct"),
-        Size("arena", arena, DERIVED, "values of one step, places shared", "struct"),
-        Size("inputs and lists", whole - states - arena, DERIVED, "copies of inputs, neurons that fired", "struct"),
-    )
-
-
-def code_bytes(image: Image) -> int:
-    """Bytes of machine code that are loaded."""
-    return sum(len(segment.data) for segment in image.segments if segment.access & EXECUTE)
+    struct, states, arena = (int(sizes[f"{name}_bytes"]) for name in ("ram", "state", "arena"))
+    return Memory(code, image.loaded_bytes - code, struct, states, arena, stack)

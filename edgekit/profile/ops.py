@@ -17,8 +17,9 @@ def op_of(graph: Graph, entry: str, symbol: str) -> Op | None:
 
 
 def layer_of(graph: Graph, op: Op) -> str:
-    """The module that an op came from, else the first constant it reads."""
-    return op.source or next((name for name in op.inputs if graph.tensors[name].is_const), "")
+    """The module that an op came from, else the weights of a linear or memory update, else ''."""
+    weights = op.inputs[1:2] if op.kind == "linear" else op.inputs[1::2] if op.kind == "memory_update" else ()
+    return op.source or next((name for name in weights if graph.tensors[name].is_const), "")
 
 
 def step_kernels(artifact: Artifact) -> Mapping[str, str]:

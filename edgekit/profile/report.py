@@ -10,7 +10,7 @@ from edgekit.errors import UsageError
 from edgekit.profile.counts import Progress, StepCounts, count_steps, counting_stream, silent
 from edgekit.profile.estimate import Estimate, estimates
 from edgekit.profile.host import Host, describe_host
-from edgekit.profile.memory import Size, program_sizes
+from edgekit.profile.memory import Memory, program_memory
 from edgekit.profile.stimulus import Array, given_stimulus, selftest_stimulus
 from edgekit.profile.timing import Timing, time_steps
 from edgekit.runtime import Session, load
@@ -38,7 +38,7 @@ class Profile:
     stimulus: str
     steps: int
     available: int
-    sizes: tuple[Size, ...]
+    memory: Memory
     estimates: tuple[Estimate, ...] = ()
     timings: tuple[Timing, ...] = ()
     counts: StepCounts | None = None
@@ -46,7 +46,8 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "counts": self.counts.to_dict() if self.counts else None}
+        counts = self.counts.to_dict() if self.counts else None
+        return {**asdict(self), "memory": self.memory.to_dict(), "counts": counts}
 
 
 def profile_emulated(
@@ -63,7 +64,7 @@ def profile_emulated(
     """
     stream = counting_stream(artifact)
     stimulus = given_stimulus(Session(artifact, stream), given.x, given.name) if given else selftest_stimulus(artifact)
-    stimulus = stimulus.first(steps or MOST_COUNTED)
+    stimulus = stimulus.first(MOST_COUNTED if steps is None else steps)
     counts = count_steps(artifact, stimulus, stream=stream, progress=progress)
     target = load_target(str(artifact.manifest["target"]))
     return Profile(
@@ -74,7 +75,7 @@ def profile_emulated(
         stimulus=stimulus.name,
         steps=stimulus.steps,
         available=stimulus.available,
-        sizes=program_sizes(artifact),
+        memory=program_memory(artifact, counts.stack),
         estimates=estimates(counts.total, target),
         counts=counts,
     )
@@ -100,7 +101,7 @@ def profile_host(artifact: Artifact, given: Given | None = None, *, steps: int |
         stimulus=stimulus.name,
         steps=stimulus.steps,
         available=stimulus.available,
-        sizes=program_sizes(artifact),
+        memory=program_memory(artifact),
         timings=time_steps(session, stimulus),
         host=describe_host(),
     )

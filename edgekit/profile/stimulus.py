@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,15 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True, eq=False)
 class Stimulus:
     """Streams, each of which starts from a reset: for each input of the step an array [T, *shape], as the step takes
-    it (stored integers in an integer program). `raw` is the first step in raw units, where they are known.
+    it (stored integers in an integer program). `raw` is the first step in raw units, where they are known; `lead_in`
+    is run after each reset, uncounted, to forget it.
     """
 
     name: str
     streams: tuple[tuple[Array, ...], ...]
     available: int  # steps, before `first` took some
     raw: tuple[Array, ...] | None = None
+    lead_in: tuple[Array, ...] | None = None
 
     @property
     def steps(self) -> int:
@@ -41,7 +43,7 @@ class Stimulus:
             if left > 0:
                 kept.append(tuple(array[:left] for array in stream))
                 left -= len(stream[0])
-        return Stimulus(self.name, tuple(kept), self.available, self.raw)
+        return replace(self, streams=tuple(kept))
 
 
 def selftest_stimulus(artifact: Artifact) -> Stimulus:

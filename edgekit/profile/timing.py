@@ -39,10 +39,10 @@ def time_steps(session: Session, stimulus: Stimulus) -> tuple[Timing, ...]:
     longest = max(stimulus.streams, key=lambda stream: len(stream[0]))
     steps = len(longest[0])
     many = _percentiles(lambda inputs: session.run(*inputs, stored=stored), cycle([longest])) / steps
-    given = "stored integers in and out" if stored else "raw values in and out"
+    given = "stored integers" if stored else "raw values"
     return (
-        _timing("a step in a call", f"Session.step in Python, {given}", single, 1),
-        _timing("many steps in a call", f"Session.run in Python, {given}", many, steps),
+        _timing("one step a call", f"Session.step, {given}", single, 1),
+        _timing("many steps a call", f"Session.run, {given}", many, steps),
     )
 
 

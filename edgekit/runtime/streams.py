@@ -260,8 +260,8 @@ class MachineStream:
             self._machine.write(address, np.ascontiguousarray(array, dtype=self._port(name)).tobytes())
         function = self._symbol(symbol)
         watched = function if watch else None
-        counting = self.counting or watch
-        result = self._machine.call(function, [self._struct, *extra, *addresses], count=counting, watch=watched)
+        arguments = [self._struct, *extra, *addresses]
+        result = self._machine.call(function, arguments, count=self.counting or watch, watch=watched, stack=watch)
         if result.value:
             raise refused(result.value, entry.name, self._graph, inputs)
         if self.counting and result.instructions is not None:
@@ -278,7 +278,7 @@ class MachineStream:
         return [a[0] for a in self._execute(entry, self._graph.entries[entry], 1, inputs, ())[0]]
 
     def measure(self, entry: str, inputs: Sequence[Array]) -> tuple[list[Array], CallResult]:
-        """Run an entry once: its outputs, and its instructions in all, by function, and by each call it makes."""
+        """Run an entry once: its outputs, its stack, and its instructions in all, by function, and by each call."""
         outputs, result = self._execute(entry, self._graph.entries[entry], 1, inputs, (), watch=True)
         return [a[0] for a in outputs], result
 
