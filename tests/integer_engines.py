@@ -20,7 +20,7 @@ from edgekit.ir import Graph
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, Stream
 from edgekit.target import Target, firmware_files, list_targets, load_target
-from edgekit.toolchain import Emulator, Machine, build_firmware, build_object, build_shared
+from edgekit.toolchain import Emulator, Machine, QemuSystem, build_firmware, build_object, build_shared
 
 MAIN = "programs.c"
 TIMEOUT_S = 120.0
@@ -34,6 +34,7 @@ class Engine:
     target: str
     compiler: str | None = None
     flags: tuple[str, ...] = ()
+    machine: type[Machine] = Emulator
 
     @property
     def there(self) -> bool:
@@ -57,7 +58,14 @@ CORES = {
     "smartwatch-m4": "M4",
     "smartwatch-m33": "M33",
 }
-EMULATED = {CORES[name]: Engine(CORES[name], name) for name in list_targets() if name in CORES}
+EMULATED = {CORES[name]: Engine(CORES[name], name) for name in list_targets() if name in CORES} | {
+    e.name: e
+    for e in (
+        Engine("M4 qemu", "smartwatch-m4", machine=QemuSystem),
+        Engine("M33 qemu", "smartwatch-m33", machine=QemuSystem),
+        Engine("M55", "smartwatch-m55", machine=QemuSystem),
+    )
+}
 
 
 def emitted(graph: Graph, target: Target | None = None) -> Any:
@@ -116,7 +124,7 @@ class _Part(NativeProgram):
 @contextmanager
 def machine_of(engine: Engine, graphs: Sequence[Graph]) -> Iterator[Machine]:
     """An emulated machine that holds all of the programs."""
-    with Emulator(build(engine, graphs), load_target(engine.target), timeout_s=TIMEOUT_S) as machine:
+    with engine.machine(build(engine, graphs), load_target(engine.target), timeout_s=TIMEOUT_S) as machine:
         yield machine
 
 

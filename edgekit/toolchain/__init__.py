@@ -17,6 +17,7 @@ from edgekit.toolchain.elf import Image, load_image
 from edgekit.toolchain.emulator import Emulator
 from edgekit.toolchain.firmware import Sizes, build_firmware, object_sizes
 from edgekit.toolchain.machine import CallResult, CallSite, Machine
+from edgekit.toolchain.qemu_system import QemuSystem
 from edgekit.toolchain.qemu_user import QemuUser
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Emulator",
     "Image",
     "Machine",
+    "QemuSystem",
     "QemuUser",
     "Sizes",
     "Tool",

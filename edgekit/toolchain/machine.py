@@ -33,16 +33,25 @@ class _Isa:
 
     library: int
     heap: int
+    stack_align: int
     calls: tuple[tuple[int, int], ...]
 
 
 _ISAS = {
     # beyond 4 GiB, so that a pointer cut to 32 bits is a fault; bl, blr
-    "aarch64": _Isa(0x10_0000_0000, 0x20_0000_0000, ((0xFC000000, 0x94000000), (0xFFFFFC1F, 0xD63F0000))),
+    "aarch64": _Isa(0x10_0000_0000, 0x20_0000_0000, 16, ((0xFC000000, 0x94000000), (0xFFFFFC1F, 0xD63F0000))),
     # clear of 1 GiB, above which qemu-user has its stack; bl, blx register
-    "armv7": _Isa(0x1000_0000, 0x6000_0000, ((0x0F000000, 0x0B000000), (0x0FFFFFF0, 0x012FFF30))),
+    "armv7": _Isa(0x1000_0000, 0x6000_0000, 8, ((0x0F000000, 0x0B000000), (0x0FFFFFF0, 0x012FFF30))),
     # firmware lies where it was linked to, its data elsewhere; bl (first halfword low), blx register
-    "thumb": _Isa(0, 0x6000_0000, ((0xD000F800, 0xD000F000), (0xFF87, 0x4780))),
+    "thumb": _Isa(0, 0x6000_0000, 8, ((0xD000F800, 0xD000F000), (0xFF87, 0x4780))),
+}
+
+
+# faults that have no address
+_FAULTS = {
+    "instruction": "not an instruction that the core has, or one that leaves the program",
+    "stack": "the stack is full",
+    "alignment": "an access to an address that is no multiple of its size",
 }
 
 
@@ -76,7 +85,9 @@ class Machine(ABC):
 
     counts = False  # whether `call` can count instructions
 
-    def __init__(self, library: bytes, device: Device, *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, library: bytes, device: Device, *, timeout_s: float = 60.0, heap: tuple[int, int] | None = None
+    ) -> None:
         if device.emulated_core is None or device.arch not in _ISAS:
             raise ToolchainError(
                 f"target {device.name!r}",
@@ -88,7 +99,8 @@ class Machine(ABC):
         if self.image.arch != device.arch:
             raise ToolchainError("library", f"is built for {self.image.arch}, target {device.name!r} is {device.arch}")
         self.device, self.core, self.engine = device, device.emulated_core, "machine"
-        self._timeout_s, self._heap_end, self._doing = timeout_s, self._isa.heap, "starting"
+        self._heap, self._heap_bytes = heap or (self._isa.heap, MAX_HEAP_BYTES)
+        self._timeout_s, self._heap_end, self._doing = timeout_s, self._heap, "starting"
         self._decoded: dict[tuple[int, int], list[int]] = {}
         command = self._command()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
@@ -123,8 +135,8 @@ class Machine(ABC):
             raise ToolchainError("alloc", f"{nbytes} bytes aligned to {align} are not possible")
         padded = -(-max(nbytes, 1) // align) * align
         size = -(-padded // PAGE) * PAGE
-        if self._heap_end + size - self._isa.heap > MAX_HEAP_BYTES:
-            raise ToolchainError("alloc", f"{nbytes:,} bytes more would exceed the cap of {MAX_HEAP_BYTES:,}")
+        if self._heap_end + size - self._heap > self._heap_bytes:
+            raise ToolchainError("alloc", f"{nbytes:,} bytes more would exceed the cap of {self._heap_bytes:,}")
         start, self._heap_end = self._heap_end, self._heap_end + size + PAGE
         self._request(wire.MAP, start, size)
         self._request(wire.PROTECT, start, size, READ | WRITE)
@@ -168,13 +180,18 @@ class Machine(ABC):
         self._doing = f"running {name}"
         payload = b"".join(map(wire.WORD.pack, words))
         value, rows = self._request(wire.CALL, function.address, len(words), int(counting), payload)
-        used = self._request(wire.STACK)[0] if stack else None
+        used = self._stack_bytes() if stack else None
         if not counting:
             return CallResult(value & 0xFFFFFFFF, stack_bytes=used)
         blocks = list(wire.ROW.iter_unpack(rows))
         by_symbol = self._by_symbol(blocks)
         by_call = self._by_call(blocks, watch) if watch else ()
         return CallResult(value & 0xFFFFFFFF, sum(by_symbol.values()), by_symbol, by_call, used)
+
+    def _stack_bytes(self) -> int:
+        """What the last call used: down to the lowest byte that changed, and on to where a stack pointer may be."""
+        align = self._isa.stack_align
+        return -(-self._request(wire.STACK)[0] // align) * align
 
     def close(self) -> None:
         """End the other process; calling it again does nothing."""
@@ -251,11 +268,10 @@ class Machine(ABC):
     def _fault(self, counter: int, address: int, kind: str) -> str:
         function = self.image.function_at(counter)
         place = f"{function.name}+{counter - function.address:#x}" if function else f"address {counter:#x}"
-        if kind == "instruction":
-            return f"{place}: not an instruction that the core has, or one that leaves the program"
-        return (
-            f"{place}: {'read or write' if kind == 'access' else kind} at {address:#x}, outside the memory it may use"
-        )
+        if kind in _FAULTS:
+            return f"{place}: {_FAULTS[kind]}"
+        what = "read or write" if kind == "access" else kind
+        return f"{place}: {what} at {address:#x}, outside the memory it may use"
 
     def _send(self, data: bytes, deadline: float) -> None:
         left = memoryview(data)

@@ -30,6 +30,6 @@ FAULT_ROW = struct.Struct("<3Q")  # program counter, address, index in FAULTS
 MAP, PROTECT, WRITE, READ, CALL, WATCH, STACK = range(1, 8)
 OK, REFUSED, FAULT = range(3)  # REFUSED carries a text, FAULT one FAULT_ROW
 
-FAULTS = ("read", "write", "execution", "instruction", "access")  # the last: a read or a write
+FAULTS = ("read", "write", "execution", "instruction", "access", "stack", "alignment")  # access: a read or a write
 PAINT = 0xA5  # every byte of a stack that nothing has used yet
 MAX_ARGUMENTS = 16  # those of a program with 14 inputs and outputs

@@ -14,9 +14,11 @@ extern uint32_t ek_data_load[], ek_data_start[], ek_data_end[], ek_bss_start[], 
 int main(void);
 void Reset(void);
 
-/* What a debugger looks at after a stop: 0 nothing yet, 1 main returned, 2 a fault; and the registers of the fault. */
+/* What a debugger looks at after a stop: 0 nothing yet, 1 main returned, 2 a fault; the program counter and the link
+ * register of the fault, and the core's own registers CFSR, BFAR and, of a core with TrustZone, SFSR, SFAR.
+ */
 typedef struct {
-    uint32_t stopped, pc, lr, status, address;
+    uint32_t stopped, pc, lr, status, address, secure_status, secure_address;
     int32_t main;
 } ek_report_t;
 volatile ek_report_t ek_report;
@@ -70,18 +72,38 @@ __attribute__((naked, noreturn, used)) void Reset(void) {
         : "i"(start), "i"(STACK_PAINT));
 }
 
+#define STACK_OVERFLOW (1u << 20) /* as CFSR of a core that limits its stack says it */
+
 __attribute__((noreturn, used)) static void report(const uint32_t *frame) {
-    ek_report.pc = frame[6];
-    ek_report.lr = frame[5];
-    ek_report.status = *(volatile uint32_t *)0xe000ed28u;  /* CFSR */
-    ek_report.address = *(volatile uint32_t *)0xe000ed38u; /* BFAR */
+    const int kept = frame >= ek_stack_bottom && frame + 8 <= ek_stack_top; /* the core pushes eight registers */
+    ek_report.pc = kept ? frame[6] : 0;
+    ek_report.lr = kept ? frame[5] : 0;
+    ek_report.status = *(volatile uint32_t *)0xe000ed28u | (kept ? 0 : STACK_OVERFLOW);
+    ek_report.address = *(volatile uint32_t *)0xe000ed38u;
+#if defined(__ARM_FEATURE_CMSE)
+    ek_report.secure_status = *(volatile uint32_t *)0xe000ede4u;
+    ek_report.secure_address = *(volatile uint32_t *)0xe000ede8u;
+#endif
     ek_report.stopped = 2;
     ek_stop();
 }
 
-/* Every fault, with the registers that the core pushed; on the main stack, which nothing here leaves. */
+/* Every fault, with the registers that the core pushed on the main stack, which nothing here leaves; from the top of
+ * the stack, because there may be no room below.
+ */
 __attribute__((naked, noreturn, used)) static void fault(void) {
-    __asm__ volatile("mov r0, sp\n b %c0" : : "i"(report));
+    __asm__ volatile(
+#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+        "movs r0, #0\n"
+        "msr msplim, r0\n"
+#endif
+        "mov r0, sp\n"
+        "ldr r1, =ek_stack_top\n"
+        "mov sp, r1\n"
+        "b %c0\n"
+        ".ltorg\n"
+        :
+        : "i"(report));
 }
 
 __attribute__((section(".vectors"), used)) static const struct {
