@@ -1,5 +1,5 @@
 """`python -m edgekit.bench`: exit code 0 when everything was measured (goals may be missed), 1 when a program of the
-table over all targets could not be built or run, 2 for bad usage.
+table over all targets or of integer programs could not be built or run, 2 for bad usage.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edgekit.bench import FULL, QUICK, Report, TargetReport, run_bench, run_targets
+from edgekit.bench import FULL, QUICK, IntegerReport, Report, TargetReport, run_bench, run_integer, run_targets
 from edgekit.bench.cases import CASES, FAMILIES
+from edgekit.bench.integer import MODELS
 from edgekit.bench.peers import PEERS
 from edgekit.bench.tables import WIDTH
 from edgekit.errors import EdgekitError, UsageError
@@ -27,6 +28,9 @@ def bench(
     models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
     peers: Annotated[str, typer.Option(help="Peers, separated by commas; empty for none.")] = ",".join(PEERS),
     targets: Annotated[bool, typer.Option("--targets", help="No timing: a table over all emulated targets.")] = False,
+    integer: Annotated[
+        bool, typer.Option("--integer", help="No timing: int8 programs on watches and boards, and their goals.")
+    ] = False,
     keep: Annotated[Path | None, typer.Option(help="Write the libraries that were timed to this folder.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds, for a first look.")] = False,
@@ -36,23 +40,28 @@ def bench(
         raise UsageError(f"--json {json}", "is in a folder that does not exist")
     if keep is not None and not keep.is_dir():
         raise UsageError(f"--keep {keep}", "is not a folder")
-    if targets and (quick or keep or peers != ",".join(PEERS)):
-        raise UsageError("--targets", "times nothing", "leave out --quick, --keep and --peers")
+    if targets and integer:
+        raise UsageError("--targets", "cannot be combined with --integer", "one table at a time")
+    if (targets or integer) and (quick or keep or peers != ",".join(PEERS)):
+        table = "--targets" if targets else "--integer"
+        raise UsageError(table, "times nothing", "leave out --quick, --keep and --peers")
     if models is None:
-        models = ",".join(FAMILIES if targets else CASES)
+        models = ",".join(FAMILIES if targets else MODELS if integer else CASES)
     os.environ["OMP_NUM_THREADS"] = "1"  # before anything that reads it is imported
     width = None if sys.stdout.isatty() else WIDTH
     bare = bool(os.environ.get("CI"))
-    report: Report | TargetReport
+    report: Report | TargetReport | IntegerReport
     with Console(stderr=True, quiet=bare).status("start") as status:
         if targets:
             report = run_targets(_names(models), status.update)
+        elif integer:
+            report = run_integer(_names(models), status.update)
         else:
             report = run_bench(_names(models), _names(peers), QUICK if quick else FULL, status.update, keep=keep)
     report.print(Console(highlight=False, width=width))
     if json is not None:
         json.write_text(json_module.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-    if isinstance(report, TargetReport) and not report.complete:
+    if not isinstance(report, Report) and not report.complete:
         raise typer.Exit(FAILED)
 
 

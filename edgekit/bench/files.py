@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("EDGEKIT_SHARED", ROOT / ".." / "shared")).resolve()
 
 RELEASED_ELM = SHARED / "golden" / "elm_v1_neuronio_num_memory_100.npz"
+WISDM = SHARED / "data" / "wisdm_watch.npz"
 RELEASED_CONFIG: Mapping[str, Any] = {"version": "v1", "memory_tau_min": 1.0, "memory_tau_max": 150.0}
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.convert import Conversion
-from edgekit.toolchain import load_image
-from edgekit.toolchain.elf import EXECUTE
+from edgekit.artifact import Artifact
+from edgekit.profile.memory import program_memory
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """`code_bytes` and `constant_bytes` (weights, tables, and about a kilobyte of names) are the parts of the library
-    that are loaded; `ram_bytes` is the struct that the caller owns, without the stack.
+    """`code_bytes` and `constant_bytes` (weights, tables, and what a loader reads) are the parts of the program that
+    are loaded; `ram_bytes` is the struct that the caller owns, `stack_bytes` the most that a step was seen to use.
     """
 
     code_bytes: int
     constant_bytes: int
     ram_bytes: int
+    stack_bytes: int | None = None
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code and constants."""
+        return self.code_bytes + self.constant_bytes
 
 
-def footprint(conversion: Conversion) -> Footprint:
-    """Look into the library of a conversion."""
-    image = load_image(conversion.program.library)
-    code = sum(len(segment.data) for segment in image.segments if segment.access & EXECUTE)
-    return Footprint(code, image.loaded_bytes - code, conversion.program.struct_bytes)
+def footprint(artifact: Artifact, stack: int | None = None) -> Footprint:
+    """Look into the program of an artifact."""
+    memory = program_memory(artifact, stack)
+    return Footprint(memory.code, memory.constants, memory.struct, memory.stack)

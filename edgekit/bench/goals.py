@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 INSTRUCTIONS = "instructions per step, cortex-a72"
+INSTRUCTIONS_M4 = "instructions per step, cortex-m4"
+INSTRUCTIONS_M55 = "instructions per step, cortex-m55"
+FEWER = "times fewer instructions than fp32, cortex-a76"
+FLASH = "bytes of flash: weights, code, tables"
+RAM = "bytes of RAM: struct and stack"
+WINDOW = "instructions per window of 40 steps, the costliest"
 SPEED_UP = "times faster than ONNX Runtime io-binding"
 OVERHEAD = "µs, Session.step over the C loop"
 EVENTS = "instructions of the step, over those with no input zero"
@@ -55,14 +61,25 @@ def _faster(fp32: float, w8: float) -> tuple[Goal, Goal]:
     return Goal(SPEED_UP, fp32, at_least=True), Goal(SPEED_UP, w8, at_least=True, precision="w8")
 
 
+def _integer(m4: int, m55: int) -> tuple[Goal, ...]:
+    return (
+        Goal(INSTRUCTIONS_M4, m4, precision="int8"),
+        Goal(INSTRUCTIONS_M55, m55, precision="int8"),
+        Goal(FEWER, 2.0, at_least=True, precision="int8"),
+    )
+
+
 _EVENTS = (Goal(EVENTS, 0.60), Goal(CONVERSION, 5.0))
 
 GOALS: Mapping[str, tuple[Goal, ...]] = {
-    "mlp": (Goal(INSTRUCTIONS, 26_000), *_faster(2.9, 6.0), Goal(OVERHEAD, 3.0)),
-    "l2mu": (Goal(INSTRUCTIONS, 12_000), *_faster(20.0, 20.0), Goal(OVERHEAD, 3.0)),
-    "elm": (Goal(INSTRUCTIONS, 50_000), *_faster(4.4, 8.0)),
+    "mlp": (Goal(INSTRUCTIONS, 26_000), *_faster(2.9, 6.0), Goal(OVERHEAD, 3.0), *_integer(65_000, 7_500)),
+    "l2mu": (Goal(INSTRUCTIONS, 12_000), *_faster(20.0, 20.0), Goal(OVERHEAD, 3.0), *_integer(10_000, 4_000)),
+    "elm": (Goal(INSTRUCTIONS, 50_000), *_faster(4.4, 8.0), *_integer(90_000, 14_000)),
     "neuronio": _EVENTS,
     "neuronio-released": _EVENTS,
+    "har-l2mu": tuple(
+        Goal(figure, limit, precision="int8") for figure, limit in ((FLASH, 60_000), (RAM, 3_000), (WINDOW, 700_000))
+    ),
 }
 
 

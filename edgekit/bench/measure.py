@@ -136,7 +136,7 @@ def _report_program(precision: str, built: _Built, read_bytes: int, micros: Mapp
         precision=precision,
         step_us=Spread.of(step),
         instructions=built.counts[0].instructions,
-        size=footprint(built.native),
+        size=footprint(built.native.artifact),
         roofline=roofline(read_bytes, micros[limit_name(precision)], step),
         times_faster={name: Spread.of(us / step) for name, us in micros.items() if name not in own},
         costliest=built.costliest,

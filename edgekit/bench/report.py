@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 
 from edgekit.bench.counts import Count
 from edgekit.bench.footprint import Footprint
@@ -141,8 +142,9 @@ def _print_case(case: CaseReport, console: Console) -> None:
         rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in case.activity.items())
         console.print(f"activity (measured): {rates}")
     console.print(f"imported and converted in {case.conversion_s:.1f} s (measured, no build cache)")
-    for show in (_print_timings, _print_programs, _print_counts, _print_goals):
+    for show in (_print_timings, _print_programs, _print_counts):
         show(case, console)
+    print_goals(case.goals, console)
 
 
 def _print_timings(case: CaseReport, console: Console) -> None:
@@ -184,15 +186,17 @@ def _print_counts(case: CaseReport, console: Console) -> None:
         console.print(f"  {p.precision}: {p.costliest}")
 
 
-def _print_goals(case: CaseReport, console: Console) -> None:
-    if not case.goals:
+def print_goals(goals: Sequence[Outcome], console: Console) -> None:
+    """A table of goals, met or MISSED, and below it what bounds those that were missed."""
+    if not goals:
         return
     rows = table("goal", "precision<", "limit", "figure", "grade<", "met<")
-    for g in case.goals:
+    for g in goals:
         limit = f"{'≥' if g.goal.at_least else '≤'} {g.goal.limit:,g}"
         met = "[green]yes[/green]" if g.met else "[red]MISSED[/red]"
         rows.add_row(g.goal.figure, g.goal.precision, limit, number(g.value), g.grade, met)
     console.print(rows)
-    for g in case.goals:
+    for g in goals:
         if not g.met:
-            console.print(f"  MISSED {g.goal.figure}, {g.goal.precision}\n    {g.bound}")
+            console.print(f"  MISSED {g.goal.figure}, {g.goal.precision}")
+            console.print(Padding(g.bound, (0, 0, 0, 4)))

@@ -94,7 +94,7 @@ def _rows(case: Case, targets: Sequence[Target], progress: Progress) -> Iterator
             except EdgekitError as error:
                 yield TargetRow(*named, None, None, str(error))
             else:
-                yield TargetRow(*named, count.instructions, footprint(conversion))
+                yield TargetRow(*named, count.instructions, footprint(conversion.artifact))
 
 
 def _print_model(description: str, rows: Sequence[TargetRow], console: Console) -> None:
