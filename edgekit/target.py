@@ -96,6 +96,11 @@ class Target:
     def is_host(self) -> bool:
         return self.name == HOST
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether programs run without an operating system: a Cortex-M."""
+        return self.arch == "thumb"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values, lists for tuples."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -6,7 +6,6 @@ Many programs share one library and one machine; `opened` gives a stream of each
 from __future__ import annotations
 
 import ctypes
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,21 @@ from typing import Any
 
 from edgekit.backends.c import emit
 from edgekit.backends.c.integer import flavour_of
+from edgekit.errors import ToolchainError
 from edgekit.ir import Graph
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, Stream
 from edgekit.target import Target, firmware_files, list_targets, load_target
-from edgekit.toolchain import Emulator, Machine, QemuSystem, build_firmware, build_object, build_shared
+from edgekit.toolchain import (
+    Emulator,
+    Machine,
+    QemuSystem,
+    build_firmware,
+    build_object,
+    build_shared,
+    find_compiler,
+)
+from edgekit.toolchain.qemu_system import find_qemu_system
 
 MAIN = "programs.c"
 TIMEOUT_S = 120.0
@@ -28,7 +37,7 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Engine:
-    """A target and how its code is compiled; programs run in this process when it is the host, else on a machine."""
+    """A target, how its code is compiled, and the machine that runs it; on the host programs run in this process."""
 
     name: str
     target: str
@@ -38,8 +47,14 @@ class Engine:
 
     @property
     def there(self) -> bool:
-        """Whether its compiler is installed."""
-        return self.compiler in (None, "zig") or shutil.which(str(self.compiler)) is not None
+        """Whether its compiler and its emulator are installed."""
+        if self.machine is QemuSystem and find_qemu_system() is None:
+            return False
+        try:
+            find_compiler(load_target(self.target), self.compiler)
+        except ToolchainError:
+            return False
+        return True
 
 
 HOST = {
@@ -64,6 +79,8 @@ EMULATED = {CORES[name]: Engine(CORES[name], name) for name in list_targets() if
         Engine("M4 qemu", "smartwatch-m4", machine=QemuSystem),
         Engine("M33 qemu", "smartwatch-m33", machine=QemuSystem),
         Engine("M55", "smartwatch-m55", machine=QemuSystem),
+        Engine("M4 gcc", "smartwatch-m4", "gcc", ("-O3",)),
+        Engine("M55 gcc", "smartwatch-m55", "gcc", machine=QemuSystem),
     )
 }
 

@@ -1,17 +1,29 @@
-"""From a lowered graph to a library for a target: memory plan, C, compiler."""
+"""From a lowered graph to a program for a target: memory plan, C, compiler; a library for Linux, or firmware."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgekit.backends.c import KernelUse, emit
+from edgekit.backends.c import Program as CProgram
+from edgekit.backends.c.integer import flavour_of
 from edgekit.ir import Graph, Plan
 from edgekit.passes.plan_memory import plan_memory
-from edgekit.target import Target
-from edgekit.toolchain import build_flags, build_shared, find_compiler
+from edgekit.target import Target, firmware_files
+from edgekit.toolchain import (
+    Sizes,
+    build_archive,
+    build_firmware,
+    build_flags,
+    build_object,
+    build_shared,
+    find_compiler,
+    object_sizes,
+)
 
-LANES = {"portable": 8, "neon": 8, "neon32": 8, "avx2": 8, "avx512": 16}  # floats that rows of weights are padded to
+LANES, LANES_AVX512 = 8, 16  # floats that rows of weights are padded to
 DOT = "asimddp"  # the feature of cores that multiply int8 by fours
 DOT_INPUTS_AVX2 = 64  # it multiplies int16 by pairs; making fewer inputs into integers costs more than it saves
 
@@ -19,6 +31,9 @@ DOT_INPUTS_AVX2 = 64  # it multiplies int16 by pairs; making fewer inputs into i
 @dataclass(frozen=True)
 class Program:
     """A built program: C sources by their path below c/, the library, and how both came about.
+
+    The library of a Cortex-M is firmware, an ELF for the board that emulates it; beside it there are the program's
+    object, a static library of it for firmware of one's own, and the sizes of its sections.
 
     `struct_bytes` is the memory that the caller owns, `constant_bytes` the weights as the C stores them: padded, of
     sparse ones the non-zero weights and their indices, and the tables of kernels. A compiler may fold a few into code.
@@ -32,14 +47,23 @@ class Program:
     constant_bytes: int
     compiler: str
     flags: tuple[str, ...]
+    object: bytes | None = None
+    archive: bytes | None = None
+    sizes: Sizes | None = None
+
+    @property
+    def flash_bytes(self) -> int:
+        """What the program takes of a flash: code and constants, or the whole library where that is a file."""
+        return self.sizes.flash if self.sizes else len(self.library)
 
 
 def build_program(graph: Graph, target: Target, *, compiler: str | None = None) -> Program:
     """Plan, emit and compile a lowered graph for a target; ToolchainError when no compiler builds for it."""
-    plan = plan_memory(graph)
-    emitted = emit(graph, plan, pad=LANES[target.simd], dot=_dot_inputs(target))
-    library = build_shared(emitted.files, emitted.main, target, compiler=compiler)
+    emitted, plan = _emitted(graph, target)
     found = find_compiler(target, compiler)
+    library, parts = (
+        _firmware(emitted, target, compiler) if target.is_bare else (_shared(emitted, target, compiler), {})
+    )
     return Program(
         files=emitted.files,
         library=library,
@@ -49,7 +73,31 @@ def build_program(graph: Graph, target: Target, *, compiler: str | None = None) 
         constant_bytes=emitted.const_bytes,
         compiler=str(found),
         flags=build_flags(target, found),
+        **parts,
     )
+
+
+def _emitted(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
+    """The C of a graph in the form that the target is fast at, and the memory plan it was written for."""
+    if graph.is_integer:
+        flavour = flavour_of(target.simd)
+        plan = plan_memory(graph, align=flavour.align, lanes=flavour.lanes)
+        return emit(graph, plan, simd=target.simd), plan
+    plan = plan_memory(graph)
+    pad = LANES_AVX512 if target.simd == "avx512" else LANES
+    return emit(graph, plan, pad=pad, dot=_dot_inputs(target)), plan
+
+
+def _shared(emitted: CProgram, target: Target, compiler: str | None) -> bytes:
+    return build_shared(emitted.files, emitted.main, target, compiler=compiler)
+
+
+def _firmware(emitted: CProgram, target: Target, compiler: str | None) -> tuple[bytes, dict[str, Any]]:
+    """Firmware without a self-test, whose expected results nobody knows yet; and what else a Cortex-M is given."""
+    made = build_object(emitted.files, emitted.main, target, compiler=compiler)
+    archive = build_archive({f"ek_{emitted.name}.o": made}, target, compiler=compiler)
+    library = build_firmware(made, firmware_files(), target, compiler=compiler)
+    return library, {"object": made, "archive": archive, "sizes": object_sizes(made)}
 
 
 def _dot_inputs(target: Target) -> int:

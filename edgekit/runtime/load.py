@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 
 from edgekit.artifact import Artifact
@@ -11,7 +12,7 @@ from edgekit.runtime.build import Program, build_program
 from edgekit.runtime.session import Session
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
 from edgekit.target import SIMDS, Target, load_target
-from edgekit.toolchain import Emulator, Machine, QemuUser, find_compiler
+from edgekit.toolchain import Machine, QemuSystem, QemuUser, emulator_for, find_compiler
 
 ENGINES = ("auto", "native", "rebuilt", "reference", "emulator", "qemu")
 
@@ -83,7 +84,7 @@ def program_stream(graph: Graph, program: Program, target: Target) -> Stream:
     """A stream of a program just built here: on this computer if that is the target, else on the emulated core."""
     if target.is_host:
         return NativeStream(NativeProgram(graph, program.library, f"native ({target.cpu})"))
-    machine = Emulator(program.library, target)
+    machine = emulator_for(target)(program.library, target)
     return MachineStream(graph, machine, f"emulated {machine.core}, {machine.engine}")
 
 
@@ -101,27 +102,29 @@ def _auto(artifact: Artifact) -> Stream:
     return _rebuilt(artifact)
 
 
-def _on_machine(artifact: Artifact, machine: type[Emulator] | type[QemuUser]) -> Stream:
+def _on_machine(artifact: Artifact, choose: Callable[[Target], type[Machine]]) -> Stream:
     library = _library(artifact)
     if library is None:
         raise UsageError("emulator", f"artifact {artifact.name!r} carries no native library")
-    running: Machine = machine(library, load_target(str(artifact.manifest["target"])))
+    target = load_target(str(artifact.manifest["target"]))
+    running = choose(target)(library, target)
     where = f"emulated {running.core}, {running.engine}"
     return MachineStream(artifact.graph, running, where)
 
 
 def _emulator(artifact: Artifact) -> Stream:
-    return _on_machine(artifact, Emulator)  # confined: anything may run in it
+    return _on_machine(artifact, emulator_for)  # confined: anything may run in it
 
 
 def _qemu(artifact: Artifact) -> Stream:
-    if not artifact.may_run:  # qemu's user mode passes system calls on to this computer
+    # qemu's user mode passes system calls on to this computer; its boards are confined
+    if not artifact.may_run and not load_target(str(artifact.manifest["target"])).is_bare:
         raise UsageError(
             "engine 'qemu'",
             f"the code in artifact {artifact.name!r} is not trusted on this computer",
             "use --on emulator, or trust the file: edgekit trust FILE",
         )
-    return _on_machine(artifact, QemuUser)
+    return _on_machine(artifact, lambda target: QemuSystem if target.is_bare else QemuUser)
 
 
 _CHOICES = {

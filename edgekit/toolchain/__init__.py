@@ -14,7 +14,7 @@ from edgekit.toolchain.compilers import (
 from edgekit.toolchain.device import Device
 from edgekit.toolchain.doctor import Tool, doctor
 from edgekit.toolchain.elf import Image, load_image
-from edgekit.toolchain.emulator import Emulator
+from edgekit.toolchain.emulator import Emulator, emulator_for
 from edgekit.toolchain.firmware import Sizes, build_firmware, object_sizes
 from edgekit.toolchain.machine import CallResult, CallSite, Machine
 from edgekit.toolchain.qemu_system import QemuSystem
@@ -41,6 +41,7 @@ __all__ = [
     "build_shared",
     "cache_dir",
     "doctor",
+    "emulator_for",
     "find_compiler",
     "load_image",
     "object_sizes",

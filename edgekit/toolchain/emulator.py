@@ -6,7 +6,10 @@ import importlib.util
 import sys
 
 from edgekit.errors import ToolchainError
+from edgekit.toolchain.boards import BOARDS
+from edgekit.toolchain.device import Device
 from edgekit.toolchain.machine import Machine
+from edgekit.toolchain.qemu_system import QemuSystem
 
 _STAND_INS = {"cortex-a76": "max"}  # all of Armv8.2-A, which unicorn's A53, A57 and A72 do not have
 
@@ -34,3 +37,9 @@ class Emulator(Machine):
             self.core = f"{self.core} (model {model})"
         worker = "edgekit.toolchain.unicorn_worker"
         return [sys.executable, "-m", worker, self.device.arch, model, str(self._timeout_s)]
+
+
+def emulator_for(device: Device) -> type[Machine]:
+    """Return the machine that runs and counts programs for a device, confined: unicorn wherever it has the core."""
+    board = BOARDS.get(device.emulated_core or "")
+    return QemuSystem if board is not None and not board.unicorn else Emulator

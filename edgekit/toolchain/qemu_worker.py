@@ -58,7 +58,7 @@ class Qemu:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             pass_fds=(log_end,),
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 (this process has one thread)
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -252,9 +252,9 @@ def _die_with_parent() -> None:
 
 def serve(qemu: Qemu, requests: BinaryIO, replies: BinaryIO, timeout_s: float) -> None:
     """Answer requests until there are no more."""
-    while header := requests.read(wire.REQUEST.size):
+    while header := exactly(requests, wire.REQUEST.size):
         op, a, b, c = wire.REQUEST.unpack(header)
-        payload = requests.read({wire.WRITE: b, wire.CALL: 8 * b}.get(op, 0))
+        payload = exactly(requests, {wire.WRITE: b, wire.CALL: 8 * b}.get(op, 0))
         # The alarm ends this process, and qemu with it.
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         reply: tuple[int, int, bytes] = (wire.OK, 0, b"")
@@ -274,6 +274,17 @@ def serve(qemu: Qemu, requests: BinaryIO, replies: BinaryIO, timeout_s: float) -
         answer(replies, *reply)
 
 
+def exactly(requests: BinaryIO, nbytes: int) -> bytes:
+    """Receive so many bytes, or none when the caller has gone; nothing is read ahead, so that `select` sees all."""
+    out = b""
+    while len(out) < nbytes:
+        part = requests.read(nbytes - len(out))
+        if not part:
+            return b""
+        out += part
+    return out
+
+
 def answer(replies: BinaryIO, status: int, value: int = 0, payload: bytes = b"") -> None:
     """Send one reply."""
     replies.write(wire.REPLY.pack(status, value, len(payload)) + payload)
@@ -283,7 +294,7 @@ def answer(replies: BinaryIO, status: int, value: int = 0, payload: bytes = b"")
 def main() -> None:
     """Boot, then serve."""
     program, machine, elf, timeout_s = sys.argv[1:]
-    requests = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115,PTH123 (unbuffered: select sees all)
+    requests = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
     replies = sys.stdout.buffer
     signal.setitimer(signal.ITIMER_REAL, float(timeout_s))
     try:

@@ -40,7 +40,8 @@ class Isa:
 
     The first arguments are in registers, the others on the stack, `word` bytes each; the first register also has the
     result. `setup` is written to registers before the first call. Calls return to a page below the stack. `thumb` is 1
-    where the lowest bit of an address to go to says that the code there is Thumb code.
+    where the lowest bit of an address to go to says that the code there is Thumb code. `registers` are pages of the
+    core's own registers that code may touch; nothing is behind them.
     """
 
     arch: int
@@ -54,6 +55,7 @@ class Isa:
     setup: Mapping[int, int] = field(default_factory=dict)
     mode: int = unicorn.UC_MODE_ARM
     thumb: int = 0
+    registers: tuple[int, ...] = ()
 
 
 ISAS = {
@@ -96,6 +98,7 @@ ISAS = {
         stack=0x3F00_0000,
         mode=unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS,
         thumb=1,
+        registers=(0xE000_1000, 0xE000_E000),  # the cycle counter, which stands still here, and system control
     ),
 }
 
@@ -111,6 +114,8 @@ class Core:
             self.uc.reg_write(register, value)
         self.uc.mem_map(isa.stack, STACK_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         self.uc.mem_map(self.returns_to, PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        for page in isa.registers:
+            self.uc.mem_map(page, PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         self.uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid)
         self.timeout_s = timeout_s
         self.bad_access: tuple[int, int] | None = None

@@ -1,0 +1,66 @@
+"""Firmware that tests itself: a program's object, and the self-test as constants beside a main that replays it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgekit.artifact import SelfTest
+from edgekit.backends.c.data import c_array
+from edgekit.errors import ToolchainError
+from edgekit.ir import Graph
+from edgekit.runtime.build import Program
+from edgekit.runtime.streams import Array
+from edgekit.target import Target, firmware_files
+from edgekit.toolchain import build_firmware
+
+MAIN = "ek_selftest.c"
+_CTYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float", "uint8": "uint8_t"}
+
+
+def with_selftest(
+    graph: Graph, program: Program, selftest: SelfTest, target: Target, *, compiler: str | None = None
+) -> Program:
+    """Return a Cortex-M program whose firmware replays `selftest` when it starts; ToolchainError for any other.
+
+    Bytes are compared in an integer program, outputs within 1e-4 in one of floats. The model is linked as it is.
+    """
+    if program.object is None:
+        raise ToolchainError(f"target {target.name!r}", "has no firmware")
+    header = f"ek_{graph.name}.h"
+    support: dict[str, bytes | str] = {**firmware_files(), header: program.files[header], MAIN: selftest_source(graph, selftest)}
+    library = build_firmware(program.object, support, target, main=MAIN, compiler=compiler)
+    return replace(program, library=library)
+
+
+def selftest_source(graph: Graph, selftest: SelfTest) -> str:
+    """The C of a main that replays a self-test: data, buffers and one call; the loops are in selftest.h."""
+    step, p = graph.entries["step"], f"ek_{graph.name}"
+    steps = len(selftest.inputs[step.inputs[0]])
+    texts = [_array(f"given{i}", selftest.inputs[name]) for i, name in enumerate(step.inputs)]
+    texts += [_array(f"wanted{i}", selftest.outputs[name]) for i, name in enumerate(step.outputs)]
+    texts.append(_array("wanted_state", np.frombuffer(selftest.final_state, np.uint8)))
+    texts.append(f"static {p} model;\nstatic uint8_t state[{len(selftest.final_state)}];\n")
+    rows = []
+    for i, name in enumerate(step.outputs):
+        array, n = selftest.outputs[name], graph.tensors[name].size
+        texts.append(f"static {_CTYPES[array.dtype.name]} got{i}[{n}];\n")
+        rows.append(f"    {{got{i}, wanted{i}, {n}u, {array.itemsize}u}},\n")
+    given = [f"given{i} + t * {graph.tensors[name].size}u" for i, name in enumerate(step.inputs)]
+    arguments = ", ".join(["&model", *given, *(f"got{i}" for i in range(len(step.outputs)))])
+    compare = "EK_BYTES" if graph.is_integer else "EK_FLOATS"
+    return (
+        f"/* The self-test of {graph.name}, written by edgekit: {steps} steps. */\n"
+        f'#include "selftest.h"\n#include "{p}.h"\n\n{"".join(texts)}'
+        f"static int step(uint32_t t) {{ return {p}_step({arguments}); }}\n"
+        f"static int save(void) {{ return {p}_save(&model, state); }}\n\n"
+        f"static const ek_output_t OUTPUTS[] = {{\n{''.join(rows)}}};\n"
+        f"static const ek_selftest_t TEST = {{{steps}u, {len(rows)}u, {compare}, OUTPUTS, step, save,\n"
+        f"                                   {{state, wanted_state, sizeof state, 1u}}}};\n\n"
+        f"int main(void) {{ return {p}_init(&model) || ek_selftest(&TEST); }}\n"
+    )
+
+
+def _array(name: str, values: Array) -> str:
+    return c_array(_CTYPES[values.dtype.name], name, values.reshape(-1), 8)
