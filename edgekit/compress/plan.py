@@ -21,7 +21,8 @@ SPIKE_ROUNDING = 0.025  # share of a threshold that the rounding of a membrane m
 MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane gets
 SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of rounding
 INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
-SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, where it costs next to nothing
+SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, operand and all, where it costs next to nothing
+FEW = 16  # elements or rows: with fewer, an int8 operand saves less than making it int8 costs
 
 
 def largest_weight(bits: int) -> int:
@@ -72,7 +73,7 @@ class Plan:
             return self._sum(name)
         if op.kind in MOVES:
             return self._moved(name)
-        if op.kind == "relu" and self._feeds_linears_only(name):
+        if self._is_hidden(name):
             return self._hidden(name)
         if op.kind in FUNCTIONS:
             top = range_of(op.kind)
@@ -94,9 +95,7 @@ class Plan:
         return Spec(whole(bits), np.asarray(bound / top), bound=bound, reason=reason)
 
     def _input(self, name: str) -> Spec:
-        bits = self.recipe.operands.get(name)
-        if bits is None:
-            bits = self.recipe.operand_bits if self.sums.graph.states else self.recipe.hidden_bits
+        bits = self.operand_bits(name) if self._feeds_linears_only(name) else self.recipe.operand_bits
         seen = self.bounds.seen(name)
         if seen.whole and seen.largest <= largest_of(INT8):
             return Spec(INT8, np.ones(()), bound=seen.largest, reason="whole numbers")
@@ -135,26 +134,33 @@ class Plan:
         return not leaves and all(op.kind == "linear" and op.inputs[2:] != (name,) for op in readers)
 
     def operand_bits(self, name: str) -> int:
-        """Bits of a value as the operand of a linear: `hidden_bits` unless a state integrates it, or is it."""
+        """Bits of a value as the operand of linears: `hidden_bits` where large matrices take it and no state feels it.
+
+        A value that a state integrates, or is, needs few rare peaks, so that int8 hardly adds noise to it. A state as
+        it is keeps its bits: what it feeds may be itself, and the noise would go round. What a relu makes comes out as
+        int8 at no cost, however small the matrix.
+        """
         if name in self.recipe.operands:
             return self.recipe.operands[name]
+        size = self.sums.tensor(name).size
+        weights = sum(self.sums.tensor(w).size for w in self._weights_on(name))
+        if not self._is_hidden(name) and (weights <= SMALL or size < FEW or weights < FEW * size):
+            return self.recipe.operand_bits
         if not self._integrates(name):
             return self.recipe.hidden_bits
-        return self.recipe.hidden_bits if self._even(name) else self.recipe.operand_bits
-
-    def _even(self, name: str) -> bool:
-        """Whether a large matrix takes a value with so few rare peaks that int8 hardly adds noise to it.
-
-        A state as it is keeps its bits: what it feeds may be itself, and the noise would go round.
-        """
-        if self.sums.view_of(name) in self.sums.graph.state_names:
-            return False
-        weights = sum(
-            self.sums.tensor(op.inputs[1]).size for op in self.sums.readers.get(name, []) if op.kind == "linear"
-        )
         seen = self.bounds.seen(name)
         noise = seen.clip / largest_of(INT8) / np.sqrt(12)
-        return weights > SMALL and noise < INT8_NOISE * seen.rms
+        even = self.sums.view_of(name) not in self.sums.graph.state_names and noise < INT8_NOISE * seen.rms
+        return self.recipe.hidden_bits if even else self.recipe.operand_bits
+
+    def _weights_on(self, name: str) -> list[str]:
+        """The matrices that a value or a view of it goes through."""
+        views = {name, self.sums.view_of(name)}
+        return [
+            op.inputs[1]
+            for op in self.sums.step.ops
+            if op.kind == "linear" and (op.inputs[0] in views or self.sums.view_of(op.inputs[0]) in views)
+        ]
 
     def _integrates(self, name: str) -> bool:
         root = self.sums.view_of(name)
@@ -165,6 +171,10 @@ class Plan:
         if not self.sums.is_sum(root):
             return False
         return any(isinstance(t, Scaled) and self._integrates(t.value) for t in self.terms(root))
+
+    def _is_hidden(self, name: str) -> bool:
+        made = self.sums.made.get(name)
+        return made is not None and made.kind == "relu" and self._feeds_linears_only(name)
 
     def _hidden(self, name: str) -> Spec:
         """A value that is never negative and feeds linears alone: all 256 values of an int8, its zero at -128."""
