@@ -52,8 +52,11 @@ def listed(graph: Graph, op: Op) -> str | None:
     return op.inputs[0] if x.dtype is SPIKE and len(x.shape) == 1 and x.size <= MAX_EVENTS else None
 
 
-def make_layout(graph: Graph, plan: Plan, rows: int) -> Layout:
-    """Lay out the struct; entries share the arena, the input space and the lists. `rows`: the longest listed row."""
+def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int) -> Layout:
+    """Lay out the struct; entries share the arena, the input space and the lists.
+
+    `rows` is the longest row that is listed by itself, `scratch` what the forms of the flavour use.
+    """
     align, states = plan.align, {}
     for at, state in enumerate(graph.states):
         tensor = graph.tensors[state.tensor]
@@ -81,6 +84,7 @@ def make_layout(graph: Graph, plan: Plan, rows: int) -> Layout:
         field_of("uint32_t", "arena", plan.arena_bytes, "values of the running entry", align),
         *(field_of("uint16_t", f"list{s}", 2 * (n + 4), "neurons that fired", align) for s, n in enumerate(slots)),
         field_of("uint16_t", "row", 2 * rows, "neurons that fired in one row of a value", align),
+        field_of("uint32_t", "wide", scratch, "inputs of the running op as its kernel reads them", align),
         field_of("uint32_t", "count", 4 * len(slots), "how many neurons each list holds", align),
         field_of("uint32_t", "nonfinite", 4, "how many inputs of quantize were NaN or Inf", align),
     ]

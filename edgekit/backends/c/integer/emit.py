@@ -26,8 +26,8 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
     """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel."""
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
-    layout = make_layout(graph, plan, rows)
     forms = FORMS[flavour.name]
+    layout = make_layout(graph, plan, rows, forms.scratch(graph))
     groups = {e.name: forms.groups(graph, e) for e in graph.entries.values()}
     consts = Constants(f"ek_{name}", plan.align)
     ctx = Context(graph, plan, flavour, forms, layout, f"ek_{name}", consts, groups)
@@ -146,7 +146,7 @@ def _data(ctx: Context) -> str:
 
 def _source(ctx: Context, texts: list[str]) -> str:
     define = f"#define {ctx.flavour.define} 1\n" if ctx.flavour.define else ""
-    headers = (*KERNEL_HEADERS, *((ctx.flavour.header,) if ctx.flavour.header else ()))
+    headers = (*KERNEL_HEADERS, *ctx.flavour.headers)
     includes = "".join(f'#include "ek/{h}.h"\n' for h in headers)
     head = (
         f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"

@@ -13,7 +13,7 @@ class Flavour:
     """One way to lay out an integer program.
 
     Buffers are padded to `lanes` elements and places to `align` bytes, rows of dense weights to `row` bytes. `define`
-    is the macro that its kernels are chosen by, beside what the compiler says of the core, `header` its own kernels.
+    is the macro that its kernels are chosen by, beside what the compiler says of the core, `headers` its own kernels.
     `slots` is the bit of each element of a group of 32 in its word of spikes: EK_SLOT of kernels/int_core.h.
     """
 
@@ -22,7 +22,7 @@ class Flavour:
     align: int = ALIGN
     row: int = 16
     define: str | None = None
-    header: str | None = None
+    headers: tuple[str, ...] = ()
     slots: tuple[int, ...] = tuple(range(32))
 
 
@@ -31,8 +31,24 @@ FLAVOURS: Mapping[str, Flavour] = {
     f.name: f
     for f in (
         PORTABLE,
-        Flavour("dsp", 16, 4, 4, "EK_PAIRS", "int_pairs", tuple((i & 1) << 4 | i >> 1 for i in range(32))),
-        Flavour("mve", 8, 8, 1, "EK_VECTORS_OF_8", slots=tuple(i & 16 | (i & 7) << 1 | i >> 3 & 1 for i in range(32))),
+        Flavour(
+            "dsp",
+            16,
+            4,
+            4,
+            "EK_PAIRS",
+            ("int_pairs", "int_pairs_dense", "int_pairs_events"),
+            tuple((i & 1) << 4 | i >> 1 for i in range(32)),
+        ),
+        Flavour(
+            "mve",
+            16,
+            8,
+            1,
+            "EK_VECTORS_OF_8",
+            ("int_vectors",),
+            tuple(i & 16 | (i & 7) << 1 | i >> 3 & 1 for i in range(32)),
+        ),
     )
 }
 

@@ -59,6 +59,11 @@ def no_form(*_: object) -> None:
     """None: the portable form is right."""
 
 
+def no_scratch(*_: object) -> int:
+    """No bytes of scratch."""
+    return 0
+
+
 def no_groups(*_: object) -> dict[str, Group]:
     """No groups: each matrix has rows of its own."""
     return {}
@@ -70,7 +75,7 @@ class Forms:
 
     `groups` tells which event weights lie side by side in rows, by the value that their linears read. `dense` makes the
     sums over integers, `events` those of the rows of the neurons that fired, `memory` a whole memory update, `fused` a
-    chain of elementwise ops.
+    chain of elementwise ops. `scratch` is how many bytes these use while an op runs, at `m->wide`.
     """
 
     groups: Callable[[Graph, Entry], dict[str, Group]] = no_groups
@@ -78,3 +83,4 @@ class Forms:
     events: Callable[[Context, Product], Code | None] = no_form
     memory: Callable[[Context, Entry, Op], Code | None] = no_form
     fused: Callable[[Context, Entry, Op], Code | None] = no_form
+    scratch: Callable[[Graph], int] = no_scratch

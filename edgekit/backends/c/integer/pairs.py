@@ -11,10 +11,12 @@ from edgekit.backends.c.integer.pairs_fused import fused
 from edgekit.backends.c.integer.portable import fired_list, is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
 from edgekit.backends.c.layout import roots
-from edgekit.ir import INT16, Entry, Graph, Op
+from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
 
+BLOCK = 4  # outputs of one block of the dense kernels
 EVENT_BLOCK = 16  # outputs of one block of the event kernel
+MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
 
 
 def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
@@ -35,18 +37,18 @@ def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
-    """Four outputs at a time, where rows of x begin at whole words."""
-    p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
-    bits, (n_out, n_in) = weight_bits(w), w.shape
-    rows = x.size // n_in
-    known = bits == 8 or (bits == 16 and x.dtype is INT16)
-    if not known or not (rows == 1 or n_in % 4 == 0):
+    """Four outputs at a time, where rows of x begin at whole words and rows of y at whole blocks."""
+    p = product
+    form = _dense_form(ctx.graph, p.x, p.w)
+    if form is None:
         return None
-    kernel = f"pairs_x{x.dtype.bits}_w{bits}_a{p.bits}"
-    weights, width = _paired_rows(ctx, p)
+    n_out, n_in = ctx.tensor(p.w).shape
+    weights, words = _blocks(ctx, p.w, form)
+    kernel, rows = f"pairs_{form}_a{p.bits}", ctx.tensor(p.x).size // n_in
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
-    sizes = f"{rows}u, {n_in}u, {width}u, {n_out}u"
-    return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {from_}, {sizes});"])
+    wide = "m->wide" if _is_widened(form) else "0"
+    sizes = f"{rows}u, {n_in}u, {words}u, {n_out}u"
+    return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {from_}, {wide}, {sizes});"])
 
 
 def events(ctx: Context, product: Product) -> Code | None:
@@ -69,19 +71,66 @@ def _paired(values: Array) -> Array:
     return np.asarray(values.reshape(*values.shape[:-1], -1, 4)[..., [0, 2, 1, 3]].reshape(values.shape))
 
 
-def _paired_rows(ctx: Context, product: Product) -> tuple[str, int]:
-    """Blocks of four outputs, a word of each in turn, and the number of inputs with those of the padding."""
-    w, x = product.w, ctx.tensor(product.x)
+def _is_widened(form: str) -> bool:
+    return "x8" in form
+
+
+def _dense_form(graph: Graph, x: str, w: str) -> str | None:
+    """The dense kernel for these operands; None where there is none."""
+    inputs, weights = graph.tensors[x], graph.tensors[w]
+    bits, (n_out, n_in) = weight_bits(weights), weights.shape
+    several = inputs.size > n_in
+    if bits == 4 or inputs.dtype is SPIKE or (several and (n_in % 4 or n_out % BLOCK)):
+        return None
+    if inputs.dtype is INT16:
+        return f"x16_w{bits}"
+    data = None if weights.data is None else weights.data.astype(np.int64)
+    if (
+        bits == 8
+        and data is not None
+        and data.min(initial=0) > -128
+        and np.abs(data).sum(axis=1).max() <= MOST_BY_BYTES
+    ):
+        return "x8_w8"
+    return f"wide_x8_w{bits}"
+
+
+def scratch(graph: Graph) -> int:
+    """Bytes of one row of int8 inputs in the form that a kernel reads."""
+    widths = [0]
+    for _, op in graph.ops():
+        if op.kind in ("linear", "memory_update"):
+            for x, w in zip(op.inputs[::2], op.inputs[1::2], strict=False):  # an addend has no weights beside it
+                form = _dense_form(graph, x, w)
+                widths.append(-(-graph.tensors[w].shape[1] // 4) * 8 if form and _is_widened(form) else 0)
+    return max(widths)
+
+
+def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
+    """Blocks of four outputs, for each step a word of each of them, and how many steps there are."""
     bits, (n_out, n_in) = weight_bits(ctx.tensor(w)), ctx.tensor(w).shape
     per = 32 // bits
-    width, swap = -(-n_in // per) * per, bits == 8 and x.dtype is INT16
+    width = -(-n_in // 4) * 4 if _is_widened(form) else -(-n_in // per) * per
 
     def make() -> Array:
-        rows = np.pad(ctx.data(w), ((0, -n_out % 4), (0, width - n_in)))
-        words = (_paired(rows) if swap else rows).reshape(-1, 4, width // per, per)
-        return stored(words.swapaxes(1, 2), bits)
+        rows = np.pad(ctx.data(w), ((0, -n_out % BLOCK), (0, width - n_in)))
+        if form == "x8_w8":
+            return _blocks_by_bytes(rows.astype(np.int64))
+        if form in ("x16_w8", "wide_x8_w16"):  # neighbours: what SXTB16 makes of bytes, or has made of x
+            rows = rows.reshape(len(rows), -1, 4)[..., [0, 2, 1, 3]].reshape(rows.shape)
+        return stored(rows.reshape(-1, BLOCK, width // per, per).swapaxes(1, 2), bits)
 
-    return ctx.consts.add((w, f"blocks of four, for {x.dtype}"), CTYPES[bits], make), width
+    ctype = "uint32_t" if form == "x8_w8" else CTYPES[bits]
+    return f"(const ek_word *){ctx.consts.add((w, f'blocks of four, {form}'), ctype, make)}", width // per
+
+
+def _blocks_by_bytes(rows: Array) -> Array:
+    """Words of 256 w1 + w0 and 256 w3 + w2, after what the sums of the four outputs begin at."""
+    halves = (256 * rows[:, 1::2] + rows[:, 0::2]) & 0xFFFF
+    words = (halves[:, 0::2] | halves[:, 1::2] << 16).reshape(len(rows) // BLOCK, BLOCK, -1)
+    first = -127 * rows[:, 0::2].sum(axis=1).reshape(-1, BLOCK, 1)
+    blocks = np.concatenate([first & 0xFFFFFFFF, words], axis=2).swapaxes(1, 2)
+    return np.ascontiguousarray(blocks).reshape(-1).astype(np.uint32)
 
 
 def _grouped_rows(ctx: Context, group: Group) -> str:
@@ -95,4 +144,4 @@ def _grouped_rows(ctx: Context, group: Group) -> str:
     return ctx.consts.add((*group.weights, "event rows, paired"), "int8_t", make)
 
 
-PAIRS = Forms(groups, dense, events, fused=fused)
+PAIRS = Forms(groups, dense, events, fused=fused, scratch=scratch)

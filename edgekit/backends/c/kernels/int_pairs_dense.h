@@ -1,0 +1,196 @@
+/* y = c + W x of dense integers on cores with two int16 in a register: four outputs at a time, all sums in registers.
+ *
+ * Weights lie in blocks of four outputs, padded with zeros; `words` is how many steps a block takes. Each step reads one
+ * word of weights for each of the four outputs:
+ *   x16_w16   two inputs in a step, int16 by int16
+ *   x16_w8    four inputs in a step. SXTB16 makes pairs of bytes 0 and 2, and of 1 and 3, of a word
+ *   x8_w8     four inputs in a step, of x in the form that ek_widen_bytes gives it: see there
+ * y and c hold whole blocks; c may be null (zero), and may be y itself.
+ */
+#ifndef EK_INT_PAIRS_DENSE_H
+#define EK_INT_PAIRS_DENSE_H
+
+#include "int_pairs.h"
+
+/* int8 as int16, in the order 0, 2, 1, 3 of every four */
+EK_INLINE void ek_widen(ek_word *y, const ek_i8 *x, uint32_t words) {
+    const ek_word *from = (const ek_word *)x;
+    uint32_t i;
+    EK_UNROLL2 for (i = 0; i < words; ++i, y += 2) {
+        y[0] = ek_even_bytes(from[i]);
+        y[1] = ek_odd_bytes(from[i]);
+    }
+}
+
+/* int8 as pairs that need only one byte of each two weights unpacked: p = (x1, x3) and q = 256 (x0, x2) - p + 127.
+ *
+ * A word of weights holds the int16 256 w1 + w0 and 256 w3 + w2 (no int8 weight is below -127), so that
+ *     (256 w1 + w0) x1 + w0 (256 x0 - x1 + 127) = 256 (w0 x0 + w1 x1) + 127 w0
+ * in 32 bits; a sum begins at minus the last terms, which a block of weights has in front. q just fits int16.
+ */
+EK_INLINE void ek_widen_bytes(ek_word *y, const ek_i8 *x, uint32_t words) {
+    const ek_word *from = (const ek_word *)x;
+    uint32_t i;
+    EK_UNROLL2 for (i = 0; i < words; ++i, y += 2) {
+        const uint32_t p = ek_odd_bytes(from[i]);
+        y[0] = p;
+        y[1] = ek_pair_sub((from[i] & 0x00ff00ffu) << 8, ek_pair_sub(p, 0x007f007fu));
+    }
+}
+
+#if EK_DSP
+/* Assembly alone: arguments are where the calling convention puts them, y, c, weights, x, then words and blocks on the
+ * stack. In a block r0 is at the weights, r1 at x, r12 at its end, lr at y; r4-r7 are the sums. The stack holds x, where
+ * a block enters the four unrolled steps, the end of y, and c.
+ */
+#define EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, Y_SHIFT) \
+    "push {r4-r11, lr}\n\t" \
+    "ldrd r4, r5, [sp, #36]\n\t" \
+    "mov lr, r0\n\t" \
+    "mov r0, r2\n\t" \
+    "add r12, r3, r4, lsl #" X_SHIFT "\n\t" \
+    "add r5, lr, r5, lsl #" Y_SHIFT "\n\t" \
+    "rsb r4, r4, #0\n\t" \
+    "and r4, r4, #3\n\t" \
+    "mov r2, #" STEP_BYTES "\n\t" \
+    "adr.w r6, 2f\n\t" \
+    "orr r6, r6, #1\n\t" \
+    "mla r4, r4, r2, r6\n\t" \
+    "sub sp, #16\n\t" \
+    "strd r3, r4, [sp]\n\t" \
+    "strd r5, r1, [sp, #8]\n" \
+    "1:\n\t"
+#define EK_DENSE_STEPS(STEP) \
+    "ldr r1, [sp]\n\t" \
+    "ldr pc, [sp, #4]\n\t" \
+    ".balign 4\n" \
+    "2:\n\t" STEP STEP STEP STEP "cmp r1, r12\n\t" \
+    "bne 2b\n\t"
+#define EK_DENSE_LEAVE \
+    "ldr r2, [sp, #8]\n\t" \
+    "cmp lr, r2\n\t" \
+    "bne 1b\n\t" \
+    "add sp, #16\n\t" \
+    "pop {r4-r11, pc}\n"
+
+#define EK_STEP_X8_W8 \
+    "ldrd r2, r3, [r1], #8\n\tldm.w r0!, {r8-r11}\n\t" \
+    "smlad r4, r8, r2, r4\n\tsxtb16 r8, r8\n\tsmlad r5, r9, r2, r5\n\tsxtb16 r9, r9\n\t" \
+    "smlad r6, r10, r2, r6\n\tsxtb16 r10, r10\n\tsmlad r7, r11, r2, r7\n\tsxtb16 r11, r11\n\t" \
+    "smlad r4, r8, r3, r4\n\tsmlad r5, r9, r3, r5\n\tsmlad r6, r10, r3, r6\n\tsmlad r7, r11, r3, r7\n\t"
+#define EK_UNPACK(SUM, W) "sxtb16 r3, " W "\n\tsmlad " SUM ", r3, r2, " SUM "\n\tsxtb16 " W ", " W ", ror #8\n\t"
+#define EK_STEP_X16_W8 \
+    "ldr.w r2, [r1], #8\n\tldm.w r0!, {r8-r11}\n\t" \
+    EK_UNPACK("r4", "r8") EK_UNPACK("r5", "r9") EK_UNPACK("r6", "r10") EK_UNPACK("r7", "r11") \
+    "ldr r3, [r1, #-4]\n\t" \
+    "smlad r4, r8, r3, r4\n\tsmlad r5, r9, r3, r5\n\tsmlad r6, r10, r3, r6\n\tsmlad r7, r11, r3, r7\n\t"
+#define EK_STEP_X16_W16 \
+    "ldr.w r2, [r1], #4\n\tldm.w r0!, {r8-r11}\n\t" \
+    "smlad r4, r8, r2, r4\n\tsmlad r5, r9, r2, r5\n\tsmlad r6, r10, r2, r6\n\tsmlad r7, r11, r2, r7\n\t"
+
+#define EK_FROM_C "ldr r1, [sp, #12]\n\tldm r1!, {r4-r7}\n\tstr r1, [sp, #12]\n\t"
+#define EK_FROM_ZERO "movs r4, #0\n\tmovs r5, #0\n\tmovs r6, #0\n\tmovs r7, #0\n\t"
+#define EK_FROM_WEIGHTS "ldm r0!, {r4-r7}\n\t"
+#define EK_UPPER "asr r4, r4, #8\n\tasr r5, r5, #8\n\tasr r6, r6, #8\n\tasr r7, r7, #8\n\t"
+#define EK_ADD_C \
+    "ldr r1, [sp, #12]\n\tldm r1!, {r8-r11}\n\tstr r1, [sp, #12]\n\t" \
+    "add r4, r4, r8\n\tadd r5, r5, r9\n\tadd r6, r6, r10\n\tadd r7, r7, r11\n\t"
+#define EK_STORE "stm lr!, {r4-r7}\n\t"
+#define EK_PACK "pkhbt r4, r4, r5, lsl #16\n\tpkhbt r5, r6, r7, lsl #16\n\t"
+#define EK_ADD_PAIRS_OF_C \
+    "ldr r1, [sp, #12]\n\tldm r1!, {r8, r9}\n\tstr r1, [sp, #12]\n\tsadd16 r4, r4, r8\n\tsadd16 r5, r5, r9\n\t"
+#define EK_STORE_PAIRS "stm lr!, {r4, r5}\n\t"
+
+#define EK_PAIR_DENSE(NAME, TY, ENTER, FIRST, STEP, LAST) \
+    __attribute__((naked, unused)) static EK_NOINLINE void NAME(TY *y, const TY *c, const ek_word *w, const ek_word *x, \
+                                                                uint32_t words, uint32_t blocks) { \
+        __asm__ volatile(ENTER FIRST EK_DENSE_STEPS(STEP) LAST EK_DENSE_LEAVE); \
+    }
+EK_PAIR_DENSE(ek_sums_x8_w8_a32, ek_i32, EK_DENSE_ENTER("56", "3", "4"), EK_FROM_WEIGHTS, EK_STEP_X8_W8, EK_UPPER EK_STORE)
+EK_PAIR_DENSE(ek_added_x8_w8_a32, ek_i32, EK_DENSE_ENTER("56", "3", "4"), EK_FROM_WEIGHTS, EK_STEP_X8_W8,
+              EK_UPPER EK_ADD_C EK_STORE)
+EK_PAIR_DENSE(ek_sums_x8_w8_a16, ek_i16, EK_DENSE_ENTER("56", "3", "3"), EK_FROM_WEIGHTS, EK_STEP_X8_W8,
+              EK_UPPER EK_PACK EK_STORE_PAIRS)
+EK_PAIR_DENSE(ek_added_x8_w8_a16, ek_i16, EK_DENSE_ENTER("56", "3", "3"), EK_FROM_WEIGHTS, EK_STEP_X8_W8,
+              EK_UPPER EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
+#define EK_PAIR_DENSE_X16(FORM, ENTER32, ENTER16, STEP) \
+    EK_PAIR_DENSE(ek_sums_##FORM##_a32, ek_i32, ENTER32, EK_FROM_ZERO, STEP, EK_STORE) \
+    EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, ENTER32, EK_FROM_C, STEP, EK_STORE) \
+    EK_PAIR_DENSE(ek_sums_##FORM##_a16, ek_i16, ENTER16, EK_FROM_ZERO, STEP, EK_PACK EK_STORE_PAIRS) \
+    EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, ENTER16, EK_FROM_ZERO, STEP, EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
+EK_PAIR_DENSE_X16(x16_w8, EK_DENSE_ENTER("76", "3", "4"), EK_DENSE_ENTER("76", "3", "3"), EK_STEP_X16_W8)
+EK_PAIR_DENSE_X16(x16_w16, EK_DENSE_ENTER("24", "2", "4"), EK_DENSE_ENTER("24", "2", "3"), EK_STEP_X16_W16)
+#else
+/* The sum of one output of a block in every form; `from` is what it begins at, and how many bits are dropped at the end. */
+EK_INLINE uint32_t ek_sum_x8_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at) {
+    uint32_t sum = w[at], i;
+    for (i = 0, w += 4; i < words; ++i, w += 4)
+        sum = ek_pair_dot(ek_even_bytes(w[at]), x[2u * i + 1u], ek_pair_dot(w[at], x[2u * i], sum));
+    return (uint32_t)((int32_t)sum >> 8);
+}
+EK_INLINE uint32_t ek_sum_x16_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at) {
+    uint32_t sum = 0, i;
+    for (i = 0; i < words; ++i, w += 4)
+        sum = ek_pair_dot(ek_odd_bytes(w[at]), x[2u * i + 1u], ek_pair_dot(ek_even_bytes(w[at]), x[2u * i], sum));
+    return sum;
+}
+EK_INLINE uint32_t ek_sum_x16_w16(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at) {
+    uint32_t sum = 0, i;
+    for (i = 0; i < words; ++i, w += 4) sum = ek_pair_dot(w[at], x[i], sum);
+    return sum;
+}
+#define EK_PAIR_DENSE(FORM, B, TY, FIRST) \
+    EK_INLINE void ek_added_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
+                                          uint32_t blocks) { \
+        uint32_t o; \
+        for (o = 0; o < 4u * blocks; ++o) { \
+            const uint32_t sum = ek_sum_##FORM(w + o / 4u * 4u * (words + FIRST), x, words, o % 4u); \
+            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + sum); \
+        } \
+    } \
+    EK_INLINE void ek_sums_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
+                                         uint32_t blocks) { \
+        ek_added_##FORM##_a##B(y, c, w, x, words, blocks); \
+    }
+EK_PAIR_DENSE(x8_w8, 32, ek_i32, 1u)
+EK_PAIR_DENSE(x8_w8, 16, ek_i16, 1u)
+EK_PAIR_DENSE(x16_w8, 32, ek_i32, 0u)
+EK_PAIR_DENSE(x16_w8, 16, ek_i16, 0u)
+EK_PAIR_DENSE(x16_w16, 32, ek_i32, 0u)
+EK_PAIR_DENSE(x16_w16, 16, ek_i16, 0u)
+#endif
+
+/* Row by row of x. `wide` has room for a row of int8 in the form that the kernel reads. Where there are several rows, the
+ * outputs of each are whole blocks.
+ */
+#define EK_PAIR_ROWS(NAME, KERNEL, B, TX, TY, READY) \
+    EK_INLINE void NAME(TY *y, const TY *c, uint32_t step, const ek_word *w, const TX *x, ek_word *wide, uint32_t rows, \
+                        uint32_t n_in, uint32_t words, uint32_t n_out) { \
+        uint32_t r; \
+        for (r = 0; r < rows; ++r, x += n_in, y += n_out) { \
+            const ek_word *const ready = READY; \
+            (void)wide; \
+            if (c) \
+                ek_added_##KERNEL##_a##B(y, c + r * step, w, ready, words, (n_out + 3u) / 4u); \
+            else \
+                ek_sums_##KERNEL##_a##B(y, c, w, ready, words, (n_out + 3u) / 4u); \
+        } \
+    }
+EK_INLINE const ek_word *ek_widened(ek_word *y, const ek_i8 *x, uint32_t words) {
+    ek_widen(y, x, words);
+    return y;
+}
+EK_INLINE const ek_word *ek_widened_bytes(ek_word *y, const ek_i8 *x, uint32_t words) {
+    ek_widen_bytes(y, x, words);
+    return y;
+}
+#define EK_PAIR_ROWS_OF(B, TY) \
+    EK_PAIR_ROWS(ek_pairs_x8_w8_a##B, x8_w8, B, ek_i8, TY, ek_widened_bytes(wide, x, words)) \
+    EK_PAIR_ROWS(ek_pairs_wide_x8_w8_a##B, x16_w8, B, ek_i8, TY, ek_widened(wide, x, words)) \
+    EK_PAIR_ROWS(ek_pairs_wide_x8_w16_a##B, x16_w16, B, ek_i8, TY, ek_widened(wide, x, words / 2u)) \
+    EK_PAIR_ROWS(ek_pairs_x16_w8_a##B, x16_w8, B, ek_i16, TY, (const ek_word *)x) \
+    EK_PAIR_ROWS(ek_pairs_x16_w16_a##B, x16_w16, B, ek_i16, TY, (const ek_word *)x)
+EK_PAIR_ROWS_OF(32, ek_i32)
+EK_PAIR_ROWS_OF(16, ek_i16)
+
+#endif
