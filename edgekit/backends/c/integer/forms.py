@@ -75,7 +75,8 @@ class Forms:
 
     `groups` tells which event weights lie side by side in rows, by the value that their linears read. `dense` makes the
     sums over integers, `events` those of the rows of the neurons that fired, `memory` a whole memory update, `fused` a
-    chain of elementwise ops. `scratch` is how many bytes these use while an op runs, at `m->wide`.
+    chain of elementwise ops, `lookup` a function by table. `scratch` is how many bytes these use while an op runs, at
+    `m->wide`.
     """
 
     groups: Callable[[Graph, Entry], dict[str, Group]] = no_groups
@@ -83,4 +84,5 @@ class Forms:
     events: Callable[[Context, Product], Code | None] = no_form
     memory: Callable[[Context, Entry, Op], Code | None] = no_form
     fused: Callable[[Context, Entry, Op], Code | None] = no_form
+    lookup: Callable[[Context, Entry, Op], Code | None] = no_form
     scratch: Callable[[Graph], int] = no_scratch

@@ -40,6 +40,8 @@ def _code(ctx: Context, entry: Entry, at: int, op: Op) -> Code:
         return memory_code(ctx, entry, at, op)
     if op.kind == "fused":
         return fused_code(ctx, entry, op)
+    if op.kind == "lookup" and (code := ctx.forms.lookup(ctx, entry, op)) is not None:
+        return code
     kernel = _kernel_of(ctx, op)
     if op.kind in ("sum", "amax", "cumsum"):
         return Code(kernel, _reduce(ctx, entry, op))
