@@ -12,13 +12,14 @@ from edgekit.backends.c.integer.forms import Forms
 from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
 from edgekit.backends.c.integer.pairs import PAIRS
 from edgekit.backends.c.integer.vectors import VECTORS
+from edgekit.backends.c.integer.wide import WIDE
 from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
 from edgekit.errors import UnsupportedError
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite")
-FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS}
+FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
 KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops")
 
 

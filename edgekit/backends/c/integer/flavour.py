@@ -27,10 +27,12 @@ class Flavour:
 
 
 PORTABLE = Flavour("portable")
+WIDE = Flavour("wide", headers=("int_wide",))
 FLAVOURS: Mapping[str, Flavour] = {
     f.name: f
     for f in (
         PORTABLE,
+        WIDE,
         Flavour(
             "dsp",
             16,
@@ -53,6 +55,9 @@ FLAVOURS: Mapping[str, Flavour] = {
 }
 
 
+A_CLASS = ("neon", "neon32", "avx2", "avx512")  # they differ by what the compiler defines alone
+
+
 def flavour_of(simd: str) -> Flavour:
-    """The flavour for an instruction set; the A-class ones differ by what the compiler defines alone."""
-    return FLAVOURS.get(simd, PORTABLE)
+    """The flavour for an instruction set."""
+    return WIDE if simd in A_CLASS else FLAVOURS.get(simd, PORTABLE)
