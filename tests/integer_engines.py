@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images import build_image
+
 from edgekit.backends.c import emit
 from edgekit.backends.c.integer import flavour_of
 from edgekit.errors import ToolchainError
 from edgekit.ir import Graph
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, Stream
-from edgekit.target import Target, firmware_files, list_targets, load_target
+from edgekit.target import Target, list_targets, load_target
 from edgekit.toolchain import (
     Emulator,
     Machine,
     QemuSystem,
-    build_firmware,
-    build_object,
-    build_shared,
     find_compiler,
 )
 from edgekit.toolchain.qemu_system import find_qemu_system
@@ -108,11 +107,7 @@ def build(engine: Engine, graphs: Sequence[Graph]) -> bytes:
     """One library that holds all of the programs."""
     target = load_target(engine.target)
     files = merged([emitted(g, target) for g in graphs])
-    how = {"compiler": engine.compiler, "extra_flags": engine.flags}
-    if target.arch != "thumb":
-        return build_shared(files, MAIN, target, **how)
-    programs = build_object(files, MAIN, target, **how)
-    return build_firmware(programs, firmware_files(), target, compiler=engine.compiler)
+    return build_image(files, MAIN, target, compiler=engine.compiler, extra_flags=engine.flags)
 
 
 class Library:

@@ -29,7 +29,8 @@ def with_selftest(
     if program.object is None:
         raise ToolchainError(f"target {target.name!r}", "has no firmware")
     header = f"ek_{graph.name}.h"
-    support: dict[str, bytes | str] = {**firmware_files(), header: program.files[header], MAIN: selftest_source(graph, selftest)}
+    support: dict[str, bytes | str] = {**firmware_files(), header: program.files[header]}
+    support[MAIN] = selftest_source(graph, selftest)
     library = build_firmware(program.object, support, target, main=MAIN, compiler=compiler)
     return replace(program, library=library)
 

@@ -131,6 +131,8 @@ def build_shared(
     compiled. Symbols are kept (they are not loaded), debug information is not. What was built before comes from the
     cache. Raises ToolchainError with the first diagnostics, or with the undefined symbols.
     """
+    if device.arch == "thumb":
+        raise ToolchainError(f"target {device.name!r}", "has no shared libraries", "build firmware for it")
     found = find_compiler(device, compiler)
     flags = (*build_flags(device, found), *_SHARED, *extra_flags)
     library = built(c_files, (main_source,), found, flags)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from edgekit.toolchain import qemu_system
 from edgekit.toolchain.compilers import CROSS_PREFIXES, is_native
 from edgekit.toolchain.qemu_user import REMEDY as QEMU_REMEDY
 from edgekit.toolchain.qemu_user import find_qemu, qemu_name
@@ -27,7 +28,7 @@ class Tool:
 def doctor() -> list[Tool]:
     """Return what is installed of the compilers and emulators; none of them is needed to run on this machine."""
     devices = ("aarch64", "armv7")
-    cross = [CROSS_PREFIXES[arch] for arch in devices if not is_native(arch)]
+    cross = [CROSS_PREFIXES[arch] for arch in (*devices, "thumb") if not is_native(arch)]
     return [
         _package("zig", "ziglang", 'pip install "edgekit[convert]"'),
         _program("gcc", shutil.which("gcc"), "apt install gcc"),
@@ -35,6 +36,7 @@ def doctor() -> list[Tool]:
         *(_program(f"{prefix}-gcc", shutil.which(f"{prefix}-gcc"), f"apt install gcc-{prefix}") for prefix in cross),
         _package("unicorn", "unicorn", 'pip install "edgekit[emulate]"'),
         *(_program(qemu_name(arch), find_qemu(arch), QEMU_REMEDY) for arch in devices),
+        _program(qemu_system.QEMU, qemu_system.find_qemu_system(), qemu_system.REMEDY),
     ]
 
 

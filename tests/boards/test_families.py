@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from converted import artifact, edgekit_main, stream
+from images import second_emulator
 
 import edgekit
 from edgekit.artifact import Artifact
 from edgekit.errors import UsageError
 from edgekit.profile.counts import count_steps
 from edgekit.target import list_targets, load_target
-from edgekit.toolchain.qemu_user import find_qemu
 
 EMULATED = [name for name in list_targets() if load_target(name).emulated_core]
 STEPS = 100
@@ -48,16 +48,14 @@ def test_the_emulated_core_and_the_reference_agree(converted, target, family):
 
 
 def test_two_independent_emulators_agree_on_every_bit(converted, target):
-    if not find_qemu(target.arch):
-        pytest.skip("qemu-user-static is not installed")
+    second_emulator(target)
     assert run(converted, "qemu").tobytes() == run(converted, "emulator").tobytes()
 
 
 @pytest.mark.parametrize("name", ["raspberrypi5", "stm32mp157"])
 def test_the_command_line_runs_either_emulator(name, tmp_path):
     target = load_target(name)
-    if not find_qemu(target.arch):
-        pytest.skip("qemu-user-static is not installed")
+    second_emulator(target)
     np.save(tmp_path / "x.npy", stream(3))
     file = artifact("mlp", target=name).save(tmp_path / "m.edge")
     for engine, options in {"unicorn": ["--on", "emulator"], "qemu-user": ["--engine", "qemu"]}.items():

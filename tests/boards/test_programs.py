@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from graph_samples import busy_graph
+from images import second_emulator
 
 from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
 from edgekit.runtime.build import build_program
 from edgekit.runtime.streams import MachineStream, ReferenceStream
 from edgekit.target import list_targets, load_target
-from edgekit.toolchain import Emulator, QemuUser
-from edgekit.toolchain.qemu_user import find_qemu
+from edgekit.toolchain import emulator_for
 
 EMULATED = [name for name in list_targets() if load_target(name).emulated_core]
 STEPS = 120
@@ -37,11 +37,9 @@ def stimulus():
     return np.random.default_rng(0).normal(size=(STEPS, 3)).astype(np.float32)
 
 
-@pytest.fixture(params=[Emulator, QemuUser])
+@pytest.fixture(params=[emulator_for, second_emulator], ids=["emulator", "qemu"])
 def machine(request, program, target):
-    if request.param is QemuUser and not find_qemu(target.arch):
-        pytest.skip("qemu-user-static is not installed")
-    with request.param(program.library, target) as machine:
+    with request.param(target)(program.library, target) as machine:
         yield machine
 
 
@@ -67,7 +65,7 @@ def test_one_run_is_many_steps_and_a_restored_state_goes_on(machine, graph, stim
 
 
 def test_every_instruction_of_a_step_belongs_to_an_op(graph, program, target):
-    with Emulator(program.library, target) as emulator:
+    with emulator_for(target)(program.library, target) as emulator:
         struct = emulator.alloc(emulator.call("ek_tiny_sizeof").value)
         x, y, peak = (emulator.alloc(64) for _ in range(3))
         emulator.call("ek_tiny_init", [struct])

@@ -20,7 +20,7 @@ from tools.golden import Golden, convert_and_run, read_golden  # noqa: E402
 
 FILES = ("lmu_braille_ann_har6", "lmu_psmnist_dims", "lmu_small_multi")
 CORES = ("raspberrypi3", "raspberrypi4", "raspberrypi5")  # Cortex-A53, A72, A76
-EVERY = [name for name in list_targets() if load_target(name).emulated_core]
+EVERY = [t.name for t in map(load_target, list_targets()) if t.emulated_core and not t.is_bare]  # that have the room
 EMULATED = EVERY if "EDGEKIT_SWEEPS" in os.environ else CORES  # make test-all takes every core
 FAST_STEPS = 60  # in the emulator; psMNIST has 784
 PAIRS = [(1, 4), (2, 20), (4, 7), (6, 40), (7, 10), (8, 20), (12, 40), (32, 40)]

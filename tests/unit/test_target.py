@@ -10,7 +10,7 @@ import pytest
 
 from edgekit import target as module
 from edgekit.errors import TargetError
-from edgekit.target import FIGURES, list_targets, load_target, target_from_table
+from edgekit.target import FIGURES, firmware_files, list_targets, load_target, target_from_table
 
 GOOD = {
     "name": "board",
@@ -143,23 +143,51 @@ def test_a_32_bit_arm_host_without_neon_is_refused(monkeypatch):
         load_target("host")
 
 
-@pytest.mark.parametrize("name", ["nope", "smartwatch", "../raspberrypi4", ""])
+@pytest.mark.parametrize("name", ["nope", "smartwatch-m7", "../raspberrypi4", ""])
 def test_unknown_targets_list_the_known(name):
     with pytest.raises(TargetError, match="is not known") as caught:
         load_target(name)
     assert caught.value.items == tuple(list_targets())
 
 
-def test_an_alias_says_what_it_stands_for():
-    with pytest.raises(TargetError, match="alias of smartwatch-m33"):
-        load_target("smartwatch")
+def test_smartwatch_is_short_for_the_cortex_m33():
+    assert load_target("smartwatch") == load_target("smartwatch-m33")
+
+
+def test_an_alias_of_no_target_says_what_it_stands_for(monkeypatch):
+    monkeypatch.setitem(module.ALIASES, "phone", "phone-x")
+    with pytest.raises(TargetError, match="alias of phone-x"):
+        load_target("phone")
+
+
+@pytest.mark.parametrize(
+    ("name", "cpu", "simd", "core", "clock_hz", "ram_bytes", "flash_bytes"),
+    [
+        ("smartwatch-m4", "cortex_m4+vfp4d16sp", "dsp", "cortex-m4", 96_000_000, 384 << 10, 1 << 20),
+        ("smartwatch-m33", "cortex_m33+dsp+fp_armv8d16sp", "dsp", "cortex-m33", 128_000_000, 512 << 10, 1 << 20),
+        ("smartwatch-m55", "cortex_m55+mve_fp+fp_armv8d16", "mve", "cortex-m55", 250_000_000, 3584 << 10, 4 << 20),
+    ],
+)
+def test_watches_are_bare_cores_with_floats_in_hardware(name, cpu, simd, core, clock_hz, ram_bytes, flash_bytes):
+    """A bare `cortex_m4` would silently be soft float."""
+    target = load_target(name)
+    assert target.is_bare
+    assert (target.cpu, target.simd, target.emulated_core) == (cpu, simd, core)
+    assert (target.clock_hz, target.ram_bytes, target.flash_bytes) == (clock_hz, ram_bytes, flash_bytes)
+    assert not load_target("host").is_bare
+
+
+def test_firmware_is_made_of_start_up_code_and_linker_scripts():
+    files = firmware_files()
+    assert {"startup.c", "idle.c", "selftest.h", "sections.ld", "mps2-an386.ld"} <= set(files)
+    assert b"INCLUDE sections.ld" in files["mps3-an547.ld"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"clok_hz": 1}, "unknown key 'clok_hz'"),
-        ({"arch": "vax"}, "arch must be one of x86_64, aarch64, armv7, not 'vax'"),
+        ({"arch": "vax"}, "arch must be one of x86_64, aarch64, armv7, thumb, not 'vax'"),
         ({"arch": ["aarch64"]}, "arch must be one of"),
         ({"simd": "avx2"}, "simd on aarch64 must be one of portable, neon, not 'avx2'"),
         ({"features": ["asimddpp"], "sources": {"features": "a book"}}, "feature 'asimddpp' is not known for aarch64"),

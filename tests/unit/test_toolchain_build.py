@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from images import build_image
 
 from edgekit.errors import ToolchainError
 from edgekit.target import FEATURES, list_targets, load_target
@@ -58,12 +59,14 @@ def test_zig_is_there_for_every_target():
 
 @pytest.mark.parametrize(("target", "compiler"), list(compilers()))
 def test_every_compiler_builds_for_every_target(target, compiler):
-    library = build_shared(SOURCES, "add.c", target, compiler=compiler)
+    library = build_image(SOURCES, "add.c", target, compiler=compiler)
     elf = ELFFile(io.BytesIO(library))
-    assert elf.get_machine_arch() == {"aarch64": "AArch64", "x86_64": "x64", "armv7": "ARM"}[target.arch]
+    machine = {"aarch64": "AArch64", "x86_64": "x64", "armv7": "ARM", "thumb": "ARM"}
+    assert elf.get_machine_arch() == machine[target.arch]
     assert elf.get_section_by_name(".symtab") is not None
     assert elf.get_section_by_name(".debug_info") is None
-    assert load_image(library).exported == {"ek_add"}
+    around = {"Reset", "main", "ek_stop"} if target.is_bare else set()
+    assert load_image(library).exported == {"ek_add"} | around
 
 
 def test_the_host_library_runs(host, tmp_path):
@@ -77,7 +80,7 @@ def test_same_input_gives_same_bytes(target, compiler, tmp_path, monkeypatch):
     libraries = []
     for folder in ("one", "another/deeper"):
         monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / folder))
-        libraries.append(build_shared(SOURCES, "add.c", target, compiler=compiler))
+        libraries.append(build_image(SOURCES, "add.c", target, compiler=compiler))
     assert libraries[0] == libraries[1]
 
 
@@ -91,6 +94,9 @@ MACROS = {
     "asimd": "__ARM_NEON",
     "neon": "__ARM_NEON",
     "vfpv4": "__ARM_FEATURE_FMA",
+    "dsp": "__ARM_FEATURE_DSP",
+    "fp32": "__ARM_FP",
+    "mve": "__ARM_FEATURE_MVE",
 }
 
 
@@ -98,7 +104,7 @@ MACROS = {
 def test_compilers_use_the_features_that_the_target_names(target, compiler):
     known = {feature: macro for feature, macro in MACROS.items() if feature in FEATURES[target.arch]}
     lines = [f"#if{'n' if f in target.features else ''}def {macro}\n#error {f}\n#endif" for f, macro in known.items()]
-    build_shared({"m.c": "\n".join([*lines, "int ek_one(void) { return 1; }"])}, "m.c", target, compiler=compiler)
+    build_image({"m.c": "\n".join([*lines, "int ek_one(void) { return 1; }"])}, "m.c", target, compiler=compiler)
 
 
 def test_no_compiler_turns_loops_into_calls_of_libc(host):
@@ -194,6 +200,11 @@ def test_every_compiler_is_told_the_core_in_its_own_words():
     assert machine("jetson-xavier-nx", "gcc") == ["-march=armv8.2-a+fp16+crypto"]
     assert machine("stm32mp157", "zig") == ["-target", "-mcpu=cortex_a7"]
     assert machine("stm32mp157", "gcc") == ["-mcpu=cortex-a7", "-marm", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"]
+    assert machine("smartwatch-m4", "zig") == ["-target", "-mcpu=cortex_m4+vfp4d16sp"]
+    hard = ["-mthumb", "-mfloat-abi=hard"]
+    assert machine("smartwatch-m4", "gcc") == ["-mcpu=cortex-m4", *hard, "-mfpu=fpv4-sp-d16"]
+    assert machine("smartwatch-m33", "gcc") == ["-mcpu=cortex-m33", *hard, "-mfpu=fpv5-sp-d16"]
+    assert machine("smartwatch-m55", "gcc") == ["-mcpu=cortex-m55", *hard]
 
 
 def test_armv7_floats_travel_in_registers_and_no_code_is_thumb():
