@@ -10,6 +10,7 @@ EdgekitError            anything a user can cause; the command line prints it an
 ├── ArtifactError       an .edge file is damaged, hostile, or of an unknown schema
 ├── TargetError         an unknown target, or a target that cannot do what was asked
 │   └── CapacityError       the program does not fit: required / available / excess
+├── AgreementError      no integer program is as much like the original as was asked for
 ├── ToolchainError      a compiler or emulator is missing or failed
 └── StateError          a state blob does not belong to this program
 """
@@ -74,6 +75,10 @@ class CapacityError(TargetError):
             f"required {required:,} bytes, available {available:,} bytes, excess {required - available:,} bytes",
             remedy,
         )
+
+
+class AgreementError(EdgekitError):
+    """No integer program is as much like the original as was asked for."""
 
 
 class ToolchainError(EdgekitError):

@@ -1,9 +1,10 @@
-"""Precision `auto`: start narrow, measure, and widen what gains the most decisions a byte."""
+"""Precision `auto`: hold everything wide, then narrow again whatever the decisions do not need, by sensitivity."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from edgekit.compress.bounds import Bounds
 from edgekit.compress.calibrate import Calibration
@@ -14,16 +15,36 @@ from edgekit.compress.stored import Array
 from edgekit.compress.terms import Dot, Sums
 from edgekit.ir import SPIKE, Graph
 
-Agreement = Callable[[Graph], float]
-WORTH = 0.25  # of the largest gain of a round: a cheaper change that gains this much goes first
+WIDE = 16  # bits of weights and operands held wide; of states 32
+QUICK = 768  # windows that sensitivities are measured on
+
+
+class Score(Protocol):
+    """How much a program is like the original."""
+
+    @property
+    def value(self) -> float:
+        """From 0 to 1."""
+
+    def reaches(self, least: float) -> bool:
+        """Whether it is as much alike as was asked for."""
+
+
+class Judge(Protocol):
+    """Tells how much programs are like the original."""
+
+    def score(self, program: Graph, least: float = 0.0, /) -> Score:
+        """The score of a program; it may be cut short once it is certain not to reach `least`."""
+
+    def thinned(self, most: int) -> Judge:
+        """A judge over so many windows at most."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that can be held wider: what, to how many bits, and the bytes that costs."""
+    """Something that can be held wider: in words, and by the names of weights, states or operands."""
 
     text: str
-    extra_bytes: int
     weights: Mapping[str, int]
     states: Mapping[str, int]
     operands: Mapping[str, int]
@@ -34,47 +55,43 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The program found, its agreement (None where nothing is decided), and what was widened, in words."""
+    """The program found and its score, and what was widened, each with what it costs and what it is good for."""
 
     program: IntegerProgram
-    agreement: float | None
-    widened: tuple[str, ...]
+    score: Score
+    widened: tuple[str, ...] = ()
 
 
 def changes(graph: Graph, calibration: Calibration, current: Recipe) -> list[Change]:
-    """Everything that this recipe still holds narrow: the weights of a sum, states, operands of matrices."""
+    """Everything that a recipe holds narrow: the weights of a sum, operands of matrices, states."""
     sums = Sums(graph)
     plan = Plan(sums, Bounds(calibration, sums), current)
     found: dict[str, Change] = {}
     for op in sums.step.ops:
         root = op.outputs[0]
-        if not sums.is_sum(root) or (
-            sums.uses[root] == 1 and any(sums.is_sum(r.outputs[0]) for r in sums.readers.get(root, []))
-        ):
+        if not sums.is_sum(root) or sums.dissolves(root):
             continue
         dots = [t for t in plan.terms(root) if isinstance(t, Dot)]
         events = [d for d in dots if sums.is_spike(d.x)]  # on one scale: all of them or none
         for group in [events] * bool(events) + [[d] for d in dots if not sums.is_spike(d.x)]:
-            narrow = [d for d in group if plan.weight_bits(d, sums.feeds_itself(root, d.x)) < 16]
+            narrow = [d for d in group if plan.weight_bits(d, sums.feeds_itself(root, d.x)) < WIDE]
             if narrow:
                 names = sorted({d.tensor for d in narrow})
-                size = sum(graph.tensors[n].size for n in names)
-                text = f"weights {', '.join(names)} to int16"
-                found[text] = Change(text, size, dict.fromkeys(names, 16), {}, {})
+                text = f"weights {', '.join(names)} to int{WIDE}"
+                found[text] = Change(text, dict.fromkeys(names, WIDE), {}, {})
         for d in dots:
-            if not sums.is_spike(d.x) and d.x not in sums.step.inputs and plan.operand_bits(d.x) < 16:
-                text = f"operand {d.x} to int16"
-                found[text] = Change(text, graph.tensors[d.x].size, {}, {}, {d.x: 16})
+            if not sums.is_spike(d.x) and plan.operand_bits(d.x) < WIDE:
+                text = f"operand {d.x} to int{WIDE}"
+                found[text] = Change(text, {}, {}, {d.x: WIDE})
     for state in graph.states:
-        tensor = graph.tensors[state.tensor]
-        if tensor.dtype is SPIKE:
+        name = state.tensor
+        if graph.tensors[name].dtype is SPIKE or current.states.get(name) == 2 * WIDE:
             continue
-        spec = plan.spec(state.tensor)
-        asked = current.states.get(state.tensor, current.state_bits)
-        if asked < 32 and (spec.dtype.bits < 32 or spec.sums is not None):  # a wider membrane takes finer weights too
-            text = f"state {state.tensor} to int{2 * asked}"
-            size = max(tensor.size * (2 * asked - spec.dtype.bits) // 8, 1)
-            found[text] = Change(text, size, {}, {state.tensor: 2 * asked}, {})
+        spec = plan.spec(name)
+        if spec.dtype.bits < 2 * WIDE or spec.sums is not None:  # a wide membrane takes finer weights, too
+            finer = "" if spec.dtype.bits < 2 * WIDE else ", and finer sums"
+            text = f"state {name} to int{2 * WIDE}{finer}"
+            found[text] = Change(text, {}, {name: 2 * WIDE}, {})
     return list(found.values())
 
 
@@ -83,56 +100,61 @@ def widen_until(
     calibration: Calibration,
     normalisation: Mapping[str, tuple[Array, Array]] | None = None,
     *,
-    agreement: Agreement | None,
+    judge: Judge,
     least: float,
-    quick: Agreement | None = None,
     start: Recipe | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> SearchResult:
-    """Widen what gains most per byte until a program makes at least the share `least` of the original's decisions.
+    """The recipe `start` where its program is enough like the original, else with as little held wider as that takes.
 
-    `agreement` tells that share over all windows, `quick` over some of them, while the search compares. Where nothing
-    is decided (`agreement` None) hidden values are held in int16 and the rest as in the recipe int8.
+    Narrow things hide each other's harm: a spiking net that one coarse matrix has led astray hardly minds a second one.
+    So everything is widened, each thing narrowed alone tells what that costs, and then what saves most bytes for its
+    harm is narrowed for good, as long as the score still reaches `least`. Where nothing reaches it the result is the
+    widest there is.
     """
-    current = start or recipe(AUTO)
-    program = quantise_program(graph, calibration, current, normalisation)
-    if agreement is None:
-        every = [c for c in changes(graph, calibration, current) if c.operands]
-        for change in every:
-            current = change.applied(current)
-        program = quantise_program(graph, calibration, current, normalisation)
-        return SearchResult(program, None, tuple(c.text for c in every))
-    compare = quick or agreement
-    applied: list[tuple[Change, float]] = []
-    reached = agreement(program.graph)
-    while reached < least:
-        base, tried = compare(program.graph), []
-        for change in changes(graph, calibration, current):
-            candidate = quantise_program(graph, calibration, change.applied(current), normalisation)
-            tried.append((compare(candidate.graph) - base, change, candidate))
-        if not tried:
-            break
-        gain, change, program = _best(tried)
-        current = change.applied(current)
-        reached = agreement(program.graph)
-        applied.append((change, gain))
-    # Two changes may gain only together: the search goes on where one alone gains nothing, and takes back in the end
-    # what turned out not to be needed, the most expensive first.
-    for change, _ in sorted(applied, key=lambda pair: -pair[0].extra_bytes) if reached >= least else []:
-        others = [(c, g) for c, g in applied if c is not change]
-        recipe_without = start or recipe(AUTO)
-        for other, _ in others:
-            recipe_without = other.applied(recipe_without)
-        candidate = quantise_program(graph, calibration, recipe_without, normalisation)
-        without = agreement(candidate.graph)
-        if without >= least:
-            applied, program, reached = others, candidate, without
-    texts = (f"{c.text}: {g:+.2%} of decisions for {c.extra_bytes:,} bytes" for c, g in applied)
-    return SearchResult(program, reached, tuple(texts))
+    first = start or recipe(AUTO)
+
+    def made(wide: Sequence[Change]) -> IntegerProgram:
+        wider = first
+        for change in wide:
+            wider = change.applied(wider)
+        return quantise_program(graph, calibration, wider, normalisation)
+
+    program = made(())
+    score = judge.score(program.graph, least)
+    if score.reaches(least):
+        return SearchResult(program, score)
+    wide = changes(graph, calibration, first)
+    program = made(wide)
+    score = judge.score(program.graph)
+    if not score.reaches(least):
+        return SearchResult(program, score, tuple(c.text for c in wide))
+    quick, total = judge.thinned(QUICK), 2 * len(wide)
+    best, size = quick.score(program.graph).value, stored_bytes(program.graph)
+    harm: dict[str, float] = {}
+    saved: dict[str, int] = {}
+    for at, change in enumerate(wide):
+        without = made([c for c in wide if c is not change])
+        harm[change.text] = max(0.0, best - quick.score(without.graph).value)
+        saved[change.text] = size - stored_bytes(without.graph)
+        progress(at + 1, total)
+
+    def order(change: Change) -> tuple[float, int]:
+        return harm[change.text] / max(1, saved[change.text]), -saved[change.text]
+
+    for at, change in enumerate(sorted(wide, key=order)):
+        fewer = [c for c in wide if c is not change]
+        candidate = made(fewer)
+        found = judge.score(candidate.graph, least)
+        if found.reaches(least):
+            wide, program, score = fewer, candidate, found
+        progress(len(harm) + at + 1, total)
+    texts = (f"{c.text}: {saved[c.text]:,} bytes; without it {100 * harm[c.text]:.2f} points less alike" for c in wide)
+    return SearchResult(program, score, tuple(texts))
 
 
-def _best(tried: list[tuple[float, Change, IntegerProgram]]) -> tuple[float, Change, IntegerProgram]:
-    """The change that gains most per byte, of those that gain a fair share of the largest gain."""
-    best = max(gain for gain, _, _ in tried)
-    if best <= 0:
-        return max(tried, key=lambda t: (t[0], -t[1].extra_bytes))
-    return max((t for t in tried if t[0] >= WORTH * best), key=lambda t: t[0] / t[1].extra_bytes)
+def stored_bytes(graph: Graph) -> int:
+    """Bytes of the constants of a step, packed, and of its states."""
+    used = {n for op in graph.entries["step"].ops for n in op.inputs}
+    kept = [t for n, t in graph.tensors.items() if n in graph.state_names or (t.is_const and n in used)]
+    return sum(t.stored_bytes for t in kept)

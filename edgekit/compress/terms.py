@@ -106,6 +106,10 @@ class Sums:
             return all(self.data(n) is not None for n in op.inputs[1:])
         return op.kind != "linear" or self.data(op.inputs[1]) is not None
 
+    def dissolves(self, name: str) -> bool:
+        """Whether a sum is only part of another one, which takes its terms over."""
+        return self.uses[name] == 1 and any(self.is_sum(op.outputs[0]) for op in self.readers.get(name, []))
+
     def terms(self, root: str) -> list[Term]:
         """The terms of a value that is a sum; addends that nothing else reads are taken apart in turn."""
         return list(self._of(self.made[root], np.ones(())))

@@ -10,12 +10,13 @@ from typing import Any
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.recipes import AUTO, recipe
-from edgekit.compress.search import widen_until
-from edgekit.convert.agreement import agreement_with, decision_rule
+from edgekit.compress.search import Score, widen_until
+from edgekit.convert.agreement import Agreement, decision_rule, judge_of
 from edgekit.convert.inputs import Inputs, normalisation_of, normalised
 from edgekit.convert.options import Options
 from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
+from edgekit.errors import AgreementError
 from edgekit.ir import Graph
 from edgekit.passes.pipelines import OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
@@ -27,7 +28,7 @@ class IntegerStage:
 
     program: IntegerProgram
     calibration: Calibration
-    agreement: float | None  # with the decisions of the original on the calibration windows
+    score: Score  # how much it is like the original on the calibration windows
     widened: tuple[str, ...]
     on_noise: bool
     original_sha256: str
@@ -42,18 +43,23 @@ class IntegerStage:
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
         )
-        rule = decision_rule(graph, meta)
-        agrees = None if rule is None else agreement_with(normalised(graph, meta), raw, rule)
+        judge = judge_of(run_passes(normalised(graph, meta), OPTIMISE), raw, decision_rule(graph, meta))
         widened: tuple[str, ...] = ()
         if options.precision == AUTO:
-            progress("quantise, widening where it matters")
-            found = widen_until(optimised, seen, known, agreement=agrees, least=options.min_agreement)
-            program, agreement, widened = found.program, found.agreement, tuple(found.widened)
+            search, least = partial(progress, "widen where it matters"), options.min_agreement
+            found = widen_until(optimised, seen, known, judge=judge, least=least, progress=search)
+            if found.score.value < least:
+                raise AgreementError(
+                    f"precision {AUTO}",
+                    f"even the widest integer program misses {100 * least:g} %: {found.score}",
+                    "fp32 or w8, a lower --min-agreement, or more windows with --calib",
+                )
+            program, score, widened = found.program, found.score, found.widened
         else:
             progress("quantise")
             program = quantise_program(optimised, seen, recipe(options.precision), known)
-            agreement = None if agrees is None else agrees(program.graph)
-        return cls(program, seen, agreement, widened, options.windows is None, weights_digest(graph))
+            score = judge.score(program.graph)
+        return cls(program, seen, score, widened, options.windows is None, weights_digest(graph))
 
     @property
     def graph(self) -> Graph:
@@ -63,7 +69,7 @@ class IntegerStage:
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever uses the program should know."""
-        notes = list(self.program.notes)
+        notes = [*self.program.notes, f"on the calibration windows: {self.score}"]
         if self.on_noise:
             notes.append("calibrated on noise: scales fit no data; give windows with --calib before relying on it")
         return tuple(notes)
@@ -76,7 +82,7 @@ class IntegerStage:
             "calibration": "synthetic" if self.on_noise else "windows",
             "windows": self.calibration.windows,
             "original_sha256": self.original_sha256,
-            "agreement": self.agreement,
+            "agreement": self.score.value if isinstance(self.score, Agreement) else None,
             "widened": list(self.widened),
             "choices": [
                 {"tensor": c.tensor, "dtype": c.dtype, "reason": c.reason} for c in self.program.choices.values()
