@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from edgekit.passes.ranges.nodes import Node, Step
 from edgekit.passes.ranges.transfer import Result, bounds_of
-from edgekit.passes.ranges.values import Interval, Overflow
+from edgekit.passes.ranges.values import Interval, Overflow, outside
 
 Known = dict[str, Interval]
 
@@ -34,18 +36,24 @@ def propagate(
     overflows: list[Overflow] = []
     saturations: list[Overflow] = []
     for node in nodes:
-        result = apply(step, node, values)
+        result, dtype = apply(step, node, values), step.tensors[node.output].dtype
         value, exact = result.value, result.exact
         if node.output in proven:
-            claim = proven[node.output]
-            value = value.meet(claim)
-            exact = exact.meet(claim) if exact is not None else None
-            dtype = step.tensors[node.output].dtype
-            if exact is not None and not (exact.lo < dtype.limits[0]).any() and not (exact.hi > dtype.limits[1]).any():
+            claim = proven[node.output].broadcast(value.shape)
+            exact = (value if exact is None else exact).meet(claim)
+            if outside(exact, dtype).any():
+                ends = dtype.limits
+                value = value.meet(Interval(np.clip(claim.lo, *ends), np.clip(claim.hi, *ends)))
+                # what wraps may end anywhere
+                value = value if result.saturates else Interval(*_where(outside(exact, dtype), result.value, value))
+            else:
                 value, exact = exact, None
         values[node.output] = value
         if exact is not None:
-            dtype = step.tensors[node.output].dtype
-            fault = Overflow(node.op, node.output, float(exact.lo.min()), float(exact.hi.max()), str(dtype))
+            fault = Overflow(node.op, node.kind, node.output, float(exact.lo.min()), float(exact.hi.max()), str(dtype))
             (saturations if result.saturates else overflows).append(fault)
     return values, overflows, saturations
+
+
+def _where(condition: np.ndarray, x: Interval, y: Interval) -> tuple[np.ndarray, np.ndarray]:
+    return np.where(condition, x.lo, y.lo), np.where(condition, x.hi, y.hi)

@@ -13,59 +13,57 @@ from edgekit.passes.ranges.values import Array
 
 @dataclass(frozen=True, eq=False)
 class Leak:
-    """`decay` per element; the rounding of its step summed up over all time, in LSB, where it decays."""
+    """`decay` per element, and what the roundings of its own step add up to over all time, in LSB.
+
+    `residue` is infinite where the state does not decay. `is_whole` where nothing but the decay leads from the state
+    to itself: then no state is ever further than that from exact arithmetic fed with the same integers, saturated or
+    not, because saturation brings no two values further apart.
+    """
 
     decay: Array
-    rounding: Array | None
-    is_whole: bool  # nothing but this decay leads from the state to itself
+    residue: Array
+    is_whole: bool
 
     @property
     def text(self) -> str:
         """The decay in words."""
         low, high = float(self.decay.min()), float(self.decay.max())
-        return f"decay {low:.6g}" if low == high else f"decay {low:.6g} to {high:.6g}"
+        text = f"decay {low:.6g}" if low == high else f"decay {low:.6g} to {high:.6g}"
+        lasting = int((np.abs(self.decay) >= 1).sum())
+        return text if not lasting else f"{text}, {lasting} of {self.decay.size} elements keep all they get"
 
 
 def leak_of(step: Step, state: str, way: list[Node]) -> Leak | None:
     """The decay of a state along elementwise nodes; None if it is not linear in itself."""
     tensor, value = step.tensors[state], step.entry.updates[state]
-    if not tensor.size:
+    decay = _response(step, state, way, value)
+    if decay is None or not tensor.size:
         return None
-    decay = _response(step, {state: np.ones((1, *tensor.shape))}, way, value)
-    if decay is None:
-        return None
-    linear = [n for n in way if step.tensors[n.output].dtype.numpy.kind != "b"]
-    whole = all(step.linear_operands(n) for n in linear) and len(linear) == len(way)
-    rounding = None
-    if not tensor.dtype.is_float:
-        noise = np.zeros(tensor.shape)
-        for at, node in enumerate(way):
-            if rounds(step, node):
-                gain = _response(step, {node.output: np.ones((1, *tensor.shape))}, way[at + 1 :], value)
-                noise = noise + (0.5 * np.abs(gain) if gain is not None else 0.0)
-        noise = noise + 0.5 * _fed(step, way, value)
-        with np.errstate(divide="ignore"):
-            rounding = np.where(np.abs(decay) < 1, noise / np.maximum(1 - np.abs(decay), 1e-12), np.inf)
-        rounding = rounding if np.isfinite(rounding).all() else None
-    return Leak(decay, rounding, whole)
+    noise = np.zeros(tensor.shape)
+    for at, node in enumerate(way):
+        if rounds(step, node):
+            gain = _response(step, node.output, way[at + 1 :], value)
+            if gain is None:
+                return None
+            noise = noise + 0.5 * np.abs(gain)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residue = np.where(noise == 0, 0.0, np.where(np.abs(decay) < 1, noise / (1 - np.abs(decay)), np.inf))
+    inside = {state, *(n.output for n in way)}
+    whole = all({n for n in node.inputs if n in inside} <= set(step.linear_operands(node)) for node in way)
+    return Leak(decay, residue, whole)
 
 
-def _response(step: Step, seeds: dict[str, Array], way: list[Node], value: str) -> Array | None:
-    values = dict(seeds)
+def _response(step: Step, start: str, way: list[Node], value: str) -> Array | None:
+    """What one unit more of `start` adds to `value` where no spike changes; None if that is not the same everywhere."""
+    values = {start: np.ones((1, *step.tensors[start].shape))}
     for node in way:
-        if node.output in seeds or step.tensors[node.output].dtype.numpy.kind == "b":
-            continue
         moving = {n for n in node.inputs if n in values}
-        if not moving:
+        if node.output in values or not moving or step.tensors[node.output].dtype.numpy.kind == "b":
             continue
         if not moving <= set(step.linear_operands(node)):
             return None
         result = respond(step, node, values)
         if result is not None:
             values[node.output] = np.broadcast_to(result, (1, *step.tensors[node.output].shape))
-    return values[value][0] if value in values else np.zeros(step.tensors[value].shape)
-
-
-def _fed(step: Step, way: list[Node], value: str) -> Array:
-    """How many roundings of half an LSB reach the state from inputs that are rescaled to its scale, not counted here."""
-    return np.zeros(step.tensors[value].shape)
+    found = values.get(value)
+    return np.zeros(step.tensors[value].shape) if found is None else np.asarray(found[0])

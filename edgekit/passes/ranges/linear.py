@@ -10,7 +10,6 @@ import numpy as np
 from edgekit.ir import FLOAT32, OPS, Tensor
 from edgekit.ir.ops.movement import MOVEMENT
 from edgekit.passes.ranges.nodes import Node, Step
-from edgekit.passes.ranges.reals import weights_of
 from edgekit.passes.ranges.values import Array, Interval
 
 MOST_NUMBERS = 2**25  # of one value's responses: 256 MiB
@@ -18,20 +17,17 @@ Responses = dict[str, Array]
 
 
 def gain_of(step: Step, node: Node) -> Array:
-    """The constant factor of a product, or of a division."""
-    consts = [step.const(n) for n in node.inputs]
-    factor = next(c for c in reversed(consts) if c is not None).astype(np.float64)
-    if node.kind == "rescale":
-        return np.asarray(factor / 2.0 ** node.attrs["shift"])
-    return np.asarray(1.0 / factor if node.kind == "div" else factor)
+    """The constant factor of a `rescale`, as a real."""
+    factor = next(c for c in map(step.const, node.inputs) if c is not None)
+    return np.asarray(factor.astype(np.float64) / 2.0 ** node.attrs["shift"])
 
 
 def rounds(step: Step, node: Node) -> bool:
     """Whether a node's result is rounded: half an LSB from the exact one at most."""
     if node.kind != "rescale":
         return False
-    factor = next(c for c in (step.const(n) for n in node.inputs) if c is not None)
-    return bool((factor.astype(np.int64) % (1 << node.attrs["shift"]) != 0).any())
+    gain = gain_of(step, node)
+    return bool((gain != np.floor(gain)).any())
 
 
 def respond(step: Step, node: Node, values: Mapping[str, Array]) -> Array | None:
@@ -40,41 +36,37 @@ def respond(step: Step, node: Node, values: Mapping[str, Array]) -> Array | None
     known = [a for a in args if a is not None]
     if not known:
         return None
-    many, out = known[0].shape[0], step.tensors[node.output]
+    shape = step.tensors[node.output].shape
     tensors = [Tensor(n, step.tensors[n].shape, FLOAT32) for n in node.inputs]
-
-    def filled(at: int) -> Array:
-        arg = args[at]
-        return np.zeros((many, *tensors[at].shape)) if arg is None else arg
-
-    def weights(at: int) -> Array:
-        tensor = step.tensors[node.inputs[at]]
-        return weights_of(tensor) if tensor.dtype.numpy.kind == "f" or out.dtype.is_float else _stored(tensor)
-
     if node.kind in MOVEMENT or node.kind in ("sum", "cumsum"):
-        return np.asarray(OPS[node.kind].evaluate([filled(i) for i in range(len(args))], node.attrs, tensors)[0])
-    if node.kind == "linear":
-        y = 0.0 if args[0] is None else args[0] @ weights(1).T
-        return y if len(args) < 3 or args[2] is None else y + _aligned(args[2], out.shape)
-    if node.kind == "memory_update":
-        y = 0.0 if args[0] is None else args[0] @ weights(1).T
-        return np.asarray(y if args[2] is None else y + args[2] @ weights(3).T)
-    parts = [None if a is None else _aligned(a, out.shape) for a in args]
-    if node.kind in ("mul", "div", "rescale"):
-        (part,) = [p for p in parts if p is not None]
-        return np.asarray(part * gain_of(step, node))
+        filled = [np.zeros((len(known[0]), *t.shape)) if a is None else a for a, t in zip(args, tensors, strict=True)]
+        return np.asarray(OPS[node.kind].evaluate(filled, node.attrs, tensors)[0])
+    if node.kind in ("linear", "memory_update"):
+        return _contracted(step, node, args, shape)
+    x, *rest = (None if a is None else _aligned(a, shape) for a in args)
+    if node.kind == "rescale":
+        return np.asarray(_aligned(known[0], shape) * gain_of(step, node))
     if node.kind in ("add", "sub"):
-        x, y = parts
-        sign = -1.0 if node.kind == "sub" else 1.0
-        total = x if y is None else sign * y if x is None else x + sign * y
-        return np.broadcast_to(total, (many, *out.shape)) if total is not None else None
-    (part,) = [p for p in parts if p is not None]
-    return np.asarray(-part if node.kind == "neg" else part)
+        (y,) = rest
+        y = -y if y is not None and node.kind == "sub" else y
+        return x if y is None else y if x is None else x + y
+    return None if x is None else np.asarray(-x if node.kind == "neg" else x)
 
 
-def _stored(tensor: Tensor) -> Array:
-    assert tensor.data is not None
-    return tensor.data.astype(np.float64)
+def _contracted(step: Step, node: Node, args: Sequence[Array | None], shape: tuple[int, ...]) -> Array:
+    """The responses of a matrix product: of its operand, and of what is added to it."""
+    total = np.zeros(())
+    for at, a in enumerate(args):
+        if a is None:
+            continue
+        weights = step.const(node.inputs[at + 1]) if at in factors_after(node) else None
+        total = total + (_aligned(a, shape) if weights is None else a @ weights.astype(np.float64).T)
+    return np.asarray(total)
+
+
+def factors_after(node: Node) -> tuple[int, ...]:
+    """The operands of a node that the weights after them multiply."""
+    return {"linear": (0,), "memory_update": (0, 2)}.get(node.kind, ())
 
 
 def _aligned(a: Array, shape: tuple[int, ...]) -> Array:
@@ -148,9 +140,7 @@ def system_of(
 
 
 def _moving(step: Step, node: Node) -> list[str]:
-    """Operands that add to a linear node's result: all but its factors, constants among them."""
-    factors = {"linear": (1,), "memory_update": (1, 3)}.get(node.kind, ())
-    names = [n for i, n in enumerate(node.inputs) if i not in factors]
-    if node.kind in ("mul", "div", "rescale"):
-        names = [n for n in names if step.const(n) is None]
-    return names
+    """Operands that add to a linear node's result: all but its factors."""
+    weights = [at + 1 for at in factors_after(node)]
+    names = [n for at, n in enumerate(node.inputs) if at not in weights]
+    return [n for n in names if step.const(n) is None] if node.kind == "rescale" else names

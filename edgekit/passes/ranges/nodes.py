@@ -16,10 +16,7 @@ LINEAR: Mapping[str, tuple[int, ...]] = {
     "add": (0, 1),
     "sub": (0, 1),
     "neg": (0,),
-    "mul": (0, 1),
-    "div": (0,),
     "cast": (0,),
-    "flush": (0,),
     "rescale": (0, 1),
     "linear": (0, 2),
     "memory_update": (0, 2),
@@ -31,12 +28,8 @@ LINEAR: Mapping[str, tuple[int, ...]] = {
     "slice": (0,),
     "gather": (0,),
 }
-PRODUCTS = ("mul", "rescale")  # linear in one operand, if the other one is constant
 # Ops whose result is bounded whatever goes in: no state grows through them.
-BOUNDED = frozenset(
-    ("gt", "ge", "lt", "le", "eq", "ne", "tanh", "sigmoid", "sign", "lookup")
-    + ("logical_and", "logical_or", "logical_not")
-)
+BOUNDED = frozenset(("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +92,7 @@ class Step:
         places = LINEAR.get(node.kind, ())
         if node.kind == "concat":
             return node.inputs
-        if node.kind in PRODUCTS:
-            moving = tuple(n for n in node.inputs if self.const(n) is None)
-            return moving if len(moving) == 1 else ()
-        if node.kind == "div" and self.const(node.inputs[1]) is None:
-            return ()
-        if node.kind == "linear" and self.const(node.inputs[1]) is None:
-            return ()
-        if node.kind == "memory_update" and any(self.const(node.inputs[i]) is None for i in (1, 3)):
+        if node.kind == "rescale" and all(self.const(n) is None for n in node.inputs):
             return ()
         return tuple(node.inputs[i] for i in places if i < len(node.inputs) and self.const(node.inputs[i]) is None)
 
@@ -115,6 +101,4 @@ class Step:
         if node.kind in BOUNDED or self.tensors[node.output].dtype.numpy.kind == "b":
             return ()
         operands = node.inputs[1:] if node.kind == "where" else node.inputs
-        return tuple(
-            n for n in operands if self.const(n) is None and self.tensors[n].dtype.numpy.kind != "b"
-        )
+        return tuple(n for n in operands if self.const(n) is None and self.tensors[n].dtype.numpy.kind != "b")

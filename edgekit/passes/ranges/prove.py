@@ -2,51 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgekit.passes.ranges.forward import Known, propagate
-from edgekit.passes.ranges.gain import Reach, reach, spectral_radius
+from edgekit.passes.ranges.gain import Gains, spectral_radius
 from edgekit.passes.ranges.invariant import Recurrence
-from edgekit.passes.ranges.leak import leak_of
+from edgekit.passes.ranges.leak import Leak, leak_of
 from edgekit.passes.ranges.linear import is_linear, system_of
 from edgekit.passes.ranges.nodes import BOUNDED, Node, Step
 from edgekit.passes.ranges.paths import Group, between, elementwise_way
-from edgekit.passes.ranges.values import Array, Interval, StateProof, limits, whole_range
+from edgekit.passes.ranges.transfer import SATURATING
+from edgekit.passes.ranges.values import Array, Interval, Method, Overflow, StateProof, limits, whole_range
 from edgekit.passes.ranges.widen import widened
 
 Proofs = dict[str, StateProof]
 MOVES = ("reshape", "transpose", "expand", "slice", "gather", "concat")
+NAMED = 3  # values that a note lists
+
+
+@dataclass(frozen=True, eq=False)
+class Proven:
+    """The proofs of a group, and bounds of exact results on its way that are tighter than intervals alone give."""
+
+    states: Proofs
+    exact: Known = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Gain:
+    """What the L1 gain of a linear recurrence says: `why` it proves nothing, or bounds that nothing on its way clips.
+
+    `rounding` holds as long as nothing saturates; None where nothing is known.
+    """
+
+    why: str
+    bounds: Known = field(default_factory=dict)
+    exact: Known = field(default_factory=dict)
+    rounding: Mapping[str, Array] | None = None
 
 
 class Prover:
     """Bounds of one group of states, given sound bounds of every value (`known`, whole ranges at worst)."""
 
-    def __init__(self, step: Step, known: Known) -> None:
-        self.step, self.known = step, known
+    def __init__(self, step: Step, known: Known, gains: Gains) -> None:
+        self.step, self.known, self.gains = step, known, gains
         self.init = {s.tensor: Interval.of(s.init) for s in step.graph.states}
 
-    def prove(self, group: Group) -> tuple[Proofs, Known]:
-        """The proofs of a group, and exact bounds of values on its way that intervals alone would not give."""
+    def prove(self, group: Group) -> Proven:
+        """Bounds of the group's states at all times."""
         first = group.states[0]
         if all(limits(self.step.tensors[s].dtype) == (0.0, 1.0) for s in group.states):
-            return {s: self._spike(s) for s in group.states}, {}
+            return Proven({s: self._spike(s) for s in group.states})
         if not group.recurs:
-            return {first: self._carried(first)}, {}
+            return Proven({first: self._carried(first)})
         if len(group.states) == 1:
             way = elementwise_way(self.step, first)
             if way is not None:
-                return {first: self._invariant(first, way)}, {}
-        loop = ""
+                return self._invariant(first, way)
         if is_linear(self.step, group.nodes, group.states):
-            proofs, observed, loop = self._linear(group.states, group.nodes)
-            if proofs is not None:
-                return proofs, observed
-            proofs, observed = self._cut(group, loop)
-            if proofs is not None:
-                return proofs, observed
-        return self._interval(group, loop), {}
+            return self._linear(group)
+        return self._interval(group, "no closed form", None)
 
     # --- no recurrence ---
 
@@ -64,155 +82,153 @@ class Prover:
     def _carried(self, state: str) -> StateProof:
         """A state that does not follow from itself: what is written into it, or its first value."""
         bounds = self._next(state)
-        name, via = self.step.entry.updates.get(state, state), "interval"
+        name = self.step.entry.updates.get(state, state)
+        via: Method = "interval"
         node = self.step.made.get(name)
         while node is not None and node.kind in MOVES and len(node.inputs) == 1:
             name, node = node.inputs[0], self.step.made.get(node.inputs[0])
         if node is not None and node.kind in BOUNDED:
             via = "bounded function"
         note = f"written by {node.kind} in each step" if node is not None else f"holds {name}"
-        if not bounds.is_finite:
-            note += ", which has no bound"
         return StateProof(state, bounds.lo, bounds.hi, via, note)
 
     # --- elementwise recurrences ---
 
-    def _invariant(self, state: str, way: list[Node]) -> StateProof:
+    def _invariant(self, state: str, way: list[Node]) -> Proven:
         recurrence = Recurrence(self.step, state, way, self.known)
         bounds = recurrence.least(self.init[state])
-        image, clipped = recurrence.image(bounds)
-        closed = bool(bounds.holds(image).all() and bounds.holds(self.init[state]).all())
+        image = recurrence.image(bounds)
         leak = leak_of(self.step, state, way)
-        rounding = leak.rounding if leak is not None else None
         text = leak.text if leak is not None else "carried by elementwise ops"
         if recurrence.splits:
             text += ", reset where it fires"
-        if not closed:  # the search gave up: the whole range is closed by itself
-            whole = whole_range(self.step.tensors[state])
-            return StateProof(state, whole.lo, whole.hi, "interval", f"{text}: no closed interval found")
-        if not bounds.is_finite:
-            count = int((~np.isfinite(bounds.lo) | ~np.isfinite(bounds.hi)).sum())
-            note = f"{text}: {count} of {bounds.lo.size} grow without bound and have to saturate"
-            return StateProof(state, bounds.lo, bounds.hi, "saturates", note, None)
-        if clipped:
-            wraps = [n for n in clipped if not saturating(self.step, n)]
-            note = f"{text}: {', '.join(wraps or clipped)} {'wraps' if wraps else 'saturates'}"
-            return StateProof(state, bounds.lo, bounds.hi, "interval" if wraps else "saturates", note, None)
-        linear = leak is not None and leak.is_whole and not recurrence.splits
-        note = f"{text}; no step leaves the interval"
-        return StateProof(state, bounds.lo, bounds.hi, "l1 gain" if linear else "invariant", note, rounding)
+        method: Method = "invariant"
+        rounding = None
+        if leak is not None and leak.is_whole and not recurrence.splits:
+            method, rounding = "l1 gain", leak.residue
+        wrapping = [n for n in image.clipped if not saturating(self.step, n)]
+        if wrapping:
+            method, text, rounding = "interval", f"{text}: {_listed(wrapping)} may wrap", None
+        elif image.clipped:
+            method, text = "saturates", f"{text}: {_listed(image.clipped)} saturates"
+        proof = StateProof(state, bounds.lo, bounds.hi, method, text, rounding, _residue(leak))
+        return Proven({state: proof}, image.exact)
 
     # --- linear recurrences ---
 
-    def _linear(self, states: Sequence[str], nodes: list[Node]) -> tuple[Proofs | None, Known, str]:
-        """Proofs by L1 gain, or why there are none."""
+    def _linear(self, group: Group) -> Proven:
+        """By L1 gain; else of the loop cut open where it saturates; else whatever saturation leaves."""
+        whole = self._gain(group.states, group.nodes)
+        if not whole.why:
+            return self._proven(whole, "l1 gain", "recurrence of all elements")
+        cuts, nodes = self._cut(group)
+        if not cuts:
+            return self._interval(group, whole.why, whole.rounding)
+        part = self._gain(group.states, nodes)
+        if part.why:
+            return self._interval(group, f"closed loop with {whole.why}", whole.rounding)
+        return self._proven(part, "saturates", f"closed loop with {whole.why}: {_listed(cuts)} saturates")
+
+    def _proven(self, gain: _Gain, method: Method, note: str) -> Proven:
+        proofs = {}
+        for state, bounds in gain.bounds.items():
+            rounding = None if gain.rounding is None else gain.rounding[state]
+            proofs[state] = StateProof(state, bounds.lo, bounds.hi, method, note, rounding, rounding)
+        return Proven(proofs, gain.exact)
+
+    def _gain(self, states: Sequence[str], nodes: list[Node]) -> _Gain:
         step = self.step
-        observe = [n.output for n in nodes if n.kind in ("linear", "memory_update", "rescale")]
         system = system_of(step, states, nodes, self.known)
         if system is None:
-            return None, {}, "too large to be written out"
-        init = np.concatenate([np.broadcast_to(self.init[s].lo, step.tensors[s].shape).reshape(-1) for s in states])
-        radius = spectral_radius(system.F)
-        found = reach(system, init) if system.w.is_finite else None
+            return _Gain("recurrence too large to be written out")
+        init = np.concatenate([self.init[s].lo.reshape(-1) for s in states])
+        found = self.gains.reach(system, init)
         if found is None:
-            why = "inputs without bounds" if not system.w.is_finite else "a recurrence that does not contract"
-            return None, {}, f"{why} (spectral radius {radius:.4g})"
-        bounds = self._split(states, found.states)
+            return _Gain(f"no contraction found (spectral radius {spectral_radius(system.F):.6g})")
+        bounds, rounding = self._split(states, found.states), self._parts(states, found.rounding)
         exact = {step.entry.updates[s]: b for s, b in bounds.items()}
         faults = self._faults(nodes, bounds, exact)
-        if faults and any(f in observe for f in faults):  # intervals may say less of values on the way than gains
-            more = system_of(step, states, nodes, self.known, [f for f in faults if f not in exact])
-            found = reach(more, init) if more is not None else found
-            if found is not None:
-                seen = {n: _shaped(step, n, b) for n, b in found.observed.items()}
-                exact |= {n: self._whole(n, b) for n, b in seen.items()}
+        if faults:  # intervals may say less of values on the way than gains
+            seen = [n.output for n in nodes if n.output not in exact]
+            more = system_of(step, states, nodes, self.known, seen)
+            reached = self.gains.reach(more, init) if more is not None else None
+            if reached is not None:
+                exact |= {n: self._whole(n, b) for n, b in reached.observed.items()}
                 faults = self._faults(nodes, bounds, exact)
-        assert found is not None
-        note = f"L1 gain over {found.steps} steps and the rest bounded; spectral radius {radius:.4g}"
-        if faults:
-            most = float(found.states.largest().max())
-            return None, {}, f"its L1 gain allows {most:.4g}, and {', '.join(faults)} does not hold that"
-        rounding = self._rounding(states, found)
-        return {s: StateProof(s, b.lo, b.hi, "l1 gain", note, rounding[s]) for s, b in bounds.items()}, exact, ""
+        if not faults:
+            return _Gain("", bounds, exact, rounding)
+        times = max(float((b.largest() / limits(step.tensors[s].dtype)[1]).max()) for s, b in bounds.items())
+        why = f"L1 gain {times:.3g} x the range"
+        if times <= 1:
+            why += f", but {_listed([f.tensor for f in faults])} does not fit"
+        return _Gain(why, rounding=rounding)
 
-    def _split(self, states: Sequence[str], bounds: Interval) -> dict[str, Interval]:
-        found, at = {}, 0
+    def _split(self, states: Sequence[str], bounds: Interval) -> Known:
+        ends = zip(
+            states, self._parts(states, bounds.lo).values(), self._parts(states, bounds.hi).values(), strict=True
+        )
+        return {state: self._whole(state, Interval(lo, hi)) for state, lo, hi in ends}
+
+    def _parts(self, states: Sequence[str], joined: Array) -> dict[str, Array]:
+        parts, at = {}, 0
         for state in states:
             tensor = self.step.tensors[state]
-            part = slice(at, at + tensor.size)
-            shaped = Interval(bounds.lo[part].reshape(tensor.shape), bounds.hi[part].reshape(tensor.shape))
-            found[state] = self._whole(state, shaped)
-            at += tensor.size
-        return found
-
-    def _whole(self, name: str, bounds: Interval) -> Interval:
-        """Integers lie on whole numbers within real bounds."""
-        if self.step.tensors[name].dtype.is_float:
-            return bounds
-        return Interval(np.ceil(bounds.lo), np.floor(bounds.hi))
-
-    def _rounding(self, states: Sequence[str], found: Reach) -> dict[str, Array | None]:
-        parts, at = dict[str, Array | None](), 0
-        for state in states:
-            tensor = self.step.tensors[state]
-            part = found.rounding[at : at + tensor.size].reshape(tensor.shape)
-            parts[state] = None if tensor.dtype.is_float else part
+            parts[state] = joined[at : at + tensor.size].reshape(tensor.shape)
             at += tensor.size
         return parts
 
-    def _faults(self, nodes: Iterable[Node], bounds: dict[str, Interval], exact: Known) -> list[str]:
+    def _whole(self, name: str, bounds: Interval) -> Interval:
+        """The whole numbers within real bounds, in the shape of a value."""
+        shape = self.step.tensors[name].shape
+        return Interval(np.ceil(bounds.lo).reshape(shape), np.floor(bounds.hi).reshape(shape))
+
+    def _faults(self, nodes: Sequence[Node], bounds: Known, exact: Known) -> list[Overflow]:
         """Values on the way that may not fit, if the states keep within bounds."""
         _, overflows, saturations = propagate(self.step, nodes, {**self.known, **bounds}, exact)
-        return [f.tensor for f in (*overflows, *saturations)]
+        return [*overflows, *saturations]
 
-    def _cut(self, group: Group, why: str) -> tuple[Proofs | None, Known]:
-        """A loop that does not hold by itself, cut at the values in it that saturate: these have bounds of their own."""
+    def _cut(self, group: Group) -> tuple[list[str], list[Node]]:
+        """Values in a loop that saturate, other than the states themselves, and the nodes left without them."""
         step = self.step
         ends = {step.entry.updates[s] for s in group.states}
         for node in reversed(group.nodes):  # what only moves a saturated value into the state is no cut
             if node.output in ends and node.kind in MOVES:
                 ends.update(node.inputs)
         whole = {s: whole_range(step.tensors[s]) for s in group.states}
-        cuts = [f for f in self._faults(group.nodes, whole, {}) if f not in ends and saturating(step, f)]
-        if not cuts:
-            return None, {}
+        faults = [f.tensor for f in self._faults(group.nodes, whole, {})]
+        cuts = [f for f in faults if f not in ends and saturating(step, f)]
 
         def operands(node: Node) -> tuple[str, ...]:
             return () if node.output in cuts else step.growing_operands(node)
 
-        nodes = between(step, group.states, [step.entry.updates[s] for s in group.states], operands)
-        proofs, observed, _ = self._linear(group.states, nodes)
-        if proofs is None:
-            return None, {}
-        text = f"closed loop with {why}; {', '.join(cuts)} saturates, and that bounds it"
-        return {
-            s: StateProof(s, p.lo, p.hi, "saturates", f"{text}: {p.note}", p.rounding) for s, p in proofs.items()
-        }, observed
+        return cuts, between(step, group.states, [step.entry.updates[s] for s in group.states], operands)
 
     # --- whatever else ---
 
-    def _interval(self, group: Group, why: str) -> Proofs:
-        bounds, saturations, overflows = widened(self.step, group, self.known, self.init)
-        proofs = {}
-        for state, at in bounds.items():
-            method = "saturates" if (saturations or not at.is_finite) and not overflows else "interval"
-            text = why or "no closed form"
-            if overflows:
-                text += f"; {', '.join(overflows)} may wrap"
-            elif saturations:
-                text += f"; {', '.join(saturations)} saturates"
-            elif not at.is_finite:
-                text += "; grows without bound and has to saturate"
-            proofs[state] = StateProof(state, at.lo, at.hi, method, text)
-        return proofs
+    def _interval(self, group: Group, why: str, rounding: Mapping[str, Array] | None) -> Proven:
+        found, proofs = widened(self.step, group, self.known, self.init), {}
+        for state, at in found.bounds.items():
+            text, left = why, None
+            method: Method = "interval"
+            if found.overflows:
+                text += f"; {_listed(found.overflows)} may wrap"
+            elif found.saturations:
+                method, text = "saturates", f"{why}; {_listed(found.saturations)} saturates"
+                left = None if rounding is None else rounding[state]
+            proofs[state] = StateProof(state, at.lo, at.hi, method, text, None, left)
+        return Proven(proofs)
 
 
 def saturating(step: Step, name: str) -> bool:
     """Whether a value that does not fit is clipped, not wrapped."""
     node = step.made[name]
-    return node.kind in ("rescale", "cast") or bool(node.attrs.get("saturate", False))
+    return node.kind in SATURATING or bool(node.attrs.get("saturate", False))
 
 
-def _shaped(step: Step, name: str, bounds: Interval) -> Interval:
-    shape = step.tensors[name].shape
-    return Interval(bounds.lo.reshape(shape), bounds.hi.reshape(shape))
+def _residue(leak: Leak | None) -> Array | None:
+    return leak.residue if leak is not None and np.isfinite(leak.residue).all() else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"

@@ -1,4 +1,4 @@
-"""What an op makes of intervals: exact endpoints for integers, double precision rounded outward for reals."""
+"""What an op makes of intervals: endpoints of its exact result, all of them whole numbers below 2^53."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 from edgekit.errors import UnsupportedError
 from edgekit.ir import INT8, INT32, OPS, DType, Tensor
 from edgekit.ir.ops.movement import MOVEMENT
-from edgekit.passes.ranges import reals
 from edgekit.passes.ranges.nodes import Node
-from edgekit.passes.ranges.reals import matrix_bounds, sum_of
 from edgekit.passes.ranges.tables import lookup_bounds
-from edgekit.passes.ranges.values import Array, Interval, limits
+from edgekit.passes.ranges.values import Array, Interval, limits, outside
 
 COMPARES = ("gt", "ge", "lt", "le", "eq", "ne")
+SATURATING = ("rescale", "cast")  # whatever their attributes say
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,28 +35,21 @@ def bounds_of(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor], o
         return Result(_spikes(node, args).broadcast(out.shape))
     if node.kind == "where":
         return Result(_where(args).broadcast(out.shape))
-    if out.dtype.is_float:
-        return Result(reals.bounds_of(node, args, tensors).broadcast(out.shape))
     if node.kind == "lookup":
         return Result(lookup_bounds(args[0], _data(tensors[1]), tensors[0].dtype is INT8))
-    if node.kind == "rescale":
-        return _fit(_rescaled(args, node.attrs["shift"]), out.dtype, True, out.shape)
-    if node.kind not in _EXACT:
-        raise UnsupportedError(f"op {node.kind!r}", "has no interval form")
-    saturates = node.kind == "cast" or bool(node.attrs.get("saturate", False))
-    return _fit(_EXACT[node.kind](node, args, tensors), out.dtype, saturates, out.shape)
+    saturates = node.kind in SATURATING or bool(node.attrs.get("saturate", False))
+    return _fit(_exact(node, args, tensors), out.dtype, saturates, out.shape)
 
 
 def _fit(exact: Interval, dtype: DType, saturates: bool, shape: tuple[int, ...]) -> Result:
     low, high = limits(dtype)
     exact = exact.broadcast(shape)
-    outside = (exact.lo < low) | (exact.hi > high)
-    if not outside.any():
+    gone = outside(exact, dtype)
+    if not gone.any():
         return Result(exact)
     if saturates:
         return Result(Interval(np.clip(exact.lo, low, high), np.clip(exact.hi, low, high)), exact, True)
-    wrapped = Interval(np.where(outside, low, exact.lo), np.where(outside, high, exact.hi))
-    return Result(wrapped, exact)
+    return Result(Interval(np.where(gone, low, exact.lo), np.where(gone, high, exact.hi)), exact)
 
 
 def _data(tensor: Tensor) -> Array:
@@ -70,21 +62,14 @@ def _data(tensor: Tensor) -> Array:
 
 
 def _moved(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
-    evaluate = OPS[node.kind].evaluate
-    lo, hi = (evaluate([side[None] for side in sides], node.attrs, tensors)[0][0] for sides in zip(*_ends(args)))
-    return Interval(lo, hi)
-
-
-def _ends(args: Sequence[Interval]) -> list[tuple[Array, Array]]:
-    return [(a.lo, a.hi) for a in args]
+    evaluate, sides = OPS[node.kind].evaluate, ([a.lo[None] for a in args], [a.hi[None] for a in args])
+    return Interval(*(evaluate(side, node.attrs, tensors)[0][0] for side in sides))
 
 
 def _spikes(node: Node, args: Sequence[Interval]) -> Interval:
     if node.kind == "cast":
         x = args[0]
         return _spike((x.lo > 0) | (x.hi < 0), (x.lo != 0) | (x.hi != 0))
-    if node.kind == "where":
-        return _where(args)
     if node.kind == "logical_not":
         return Interval(1 - args[0].hi, 1 - args[0].lo)
     x, y = args
@@ -118,9 +103,13 @@ def _where(args: Sequence[Interval]) -> Interval:
     return Interval(lo, hi)
 
 
-# --- integers: the exact result, before it is made to fit ---
+# --- arithmetic: the exact result, before it is made to fit ---
 
-Exact = Callable[[Node, Sequence[Interval], Sequence[Tensor]], Interval]
+
+def matrix_bounds(x: Interval, weights: Array) -> Interval:
+    """The bounds of W x over the last axis."""
+    plus, minus = np.maximum(weights, 0.0).T, np.minimum(weights, 0.0).T
+    return Interval(x.lo @ plus + x.hi @ minus, x.hi @ plus + x.lo @ minus)
 
 
 def _rescaled(args: Sequence[Interval], shift: int) -> Interval:
@@ -131,45 +120,60 @@ def _rescaled(args: Sequence[Interval], shift: int) -> Interval:
     return Interval(((lo + half) >> shift).astype(np.float64), ((hi + half) >> shift).astype(np.float64))
 
 
-def _linear(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
+def _linear(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     y = matrix_bounds(args[0], _data(tensors[1]).astype(np.float64))
-    return sum_of(y, args[2]) if len(args) == 3 else y
+    return _sum(y, args[2]) if len(args) == 3 else y
 
 
-def _memory(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
+def _memory(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     a, b = (_data(tensors[i]).astype(np.float64) for i in (1, 3))
-    return sum_of(matrix_bounds(args[0], a), matrix_bounds(args[2], b))
+    return _sum(matrix_bounds(args[0], a), matrix_bounds(args[2], b))
 
 
-def _reduced(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
-    function = np.sum if node.kind == "sum" else np.max
+def _sum(x: Interval, y: Interval) -> Interval:
+    return Interval(x.lo + y.lo, x.hi + y.hi)
+
+
+def _along(node: Node, x: Interval, function: Callable[..., Array]) -> Interval:
     axis, kept = node.attrs["axis"], node.attrs.get("keepdims", False)
-    return Interval(*(function(side, axis=axis, keepdims=kept) for side in _ends(args)[0]))
+    return Interval(*(function(side, axis=axis, keepdims=kept) for side in (x.lo, x.hi)))
 
 
-def _running(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
-    tensor = Tensor(tensors[0].name, tensors[0].shape, INT32)
-    lo, hi = (OPS["cumsum"].evaluate([side[None]], node.attrs, [tensor])[0][0] for side in _ends(args)[0])
+def _running(node: Node, x: Interval) -> Interval:
+    tensor = Tensor("x", x.shape, INT32)
+    lo, hi = (OPS["cumsum"].evaluate([side[None]], node.attrs, [tensor])[0][0] for side in (x.lo, x.hi))
     return Interval(lo, hi)
 
 
-def _absolute(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
+def _exact(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     x = args[0]
-    return Interval(np.maximum(np.maximum(x.lo, -x.hi), 0), x.largest())
-
-
-_EXACT: dict[str, Exact] = {
-    "add": lambda n, a, t: sum_of(a[0], a[1]),
-    "sub": lambda n, a, t: Interval(a[0].lo - a[1].hi, a[0].hi - a[1].lo),
-    "neg": lambda n, a, t: Interval(-a[0].hi, -a[0].lo),
-    "abs": _absolute,
-    "relu": lambda n, a, t: Interval(np.maximum(a[0].lo, 0), np.maximum(a[0].hi, 0)),
-    "minimum": lambda n, a, t: Interval(np.minimum(a[0].lo, a[1].lo), np.minimum(a[0].hi, a[1].hi)),
-    "maximum": lambda n, a, t: Interval(np.maximum(a[0].lo, a[1].lo), np.maximum(a[0].hi, a[1].hi)),
-    "cast": lambda n, a, t: a[0],
-    "linear": _linear,
-    "memory_update": _memory,
-    "sum": _reduced,
-    "amax": _reduced,
-    "cumsum": _running,
-}
+    match node.kind:
+        case "rescale":
+            return _rescaled(args, node.attrs["shift"])
+        case "linear":
+            return _linear(args, tensors)
+        case "memory_update":
+            return _memory(args, tensors)
+        case "add":
+            return _sum(x, args[1])
+        case "sub":
+            return Interval(x.lo - args[1].hi, x.hi - args[1].lo)
+        case "neg":
+            return Interval(-x.hi, -x.lo)
+        case "abs":
+            return Interval(np.maximum(np.maximum(x.lo, -x.hi), 0), x.largest())
+        case "relu":
+            return Interval(np.maximum(x.lo, 0), np.maximum(x.hi, 0))
+        case "minimum":
+            return Interval(np.minimum(x.lo, args[1].lo), np.minimum(x.hi, args[1].hi))
+        case "maximum":
+            return Interval(np.maximum(x.lo, args[1].lo), np.maximum(x.hi, args[1].hi))
+        case "cast":
+            return x
+        case "sum":
+            return _along(node, x, np.sum)
+        case "amax":
+            return _along(node, x, np.max)
+        case "cumsum":
+            return _running(node, x)
+    raise UnsupportedError(f"op {node.kind!r}", "has no interval form")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgekit.ir import DType, Tensor
 
 Array = npt.NDArray[Any]
-METHODS = ("l1 gain", "invariant", "interval", "bounded function", "saturates", "spike")
+Method = Literal["l1 gain", "invariant", "interval", "bounded function", "saturates", "spike"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +24,13 @@ class Interval:
 
     @classmethod
     def of(cls, lo: npt.ArrayLike, hi: npt.ArrayLike | None = None) -> Interval:
-        """Bounds as given, `hi` = `lo` for a point; what is not a number is unbounded."""
+        """Bounds as given, `hi` = `lo` for a point."""
         low = np.asarray(lo, np.float64)
-        high = low if hi is None else np.asarray(hi, np.float64)
-        return cls(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
+        return cls(low, low if hi is None else np.asarray(hi, np.float64))
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.lo.shape
-
-    @property
-    def is_finite(self) -> bool:
-        return bool(np.isfinite(self.lo).all() and np.isfinite(self.hi).all())
 
     def hull(self, other: Interval) -> Interval:
         """The least interval that holds both."""
@@ -59,9 +54,7 @@ class Interval:
 
 
 def limits(dtype: DType) -> tuple[float, float]:
-    """The ends of a dtype's range; those of reals are infinite."""
-    if dtype.is_float:
-        return -np.inf, np.inf
+    """The ends of a dtype's range."""
     return (0.0, 1.0) if dtype.numpy.kind == "b" else (float(dtype.limits[0]), float(dtype.limits[1]))
 
 
@@ -71,11 +64,18 @@ def whole_range(tensor: Tensor) -> Interval:
     return Interval(np.full(tensor.shape, low), np.full(tensor.shape, high))
 
 
+def outside(bounds: Interval, dtype: DType) -> Array:
+    """Per element, whether bounds leave the range of a dtype."""
+    low, high = limits(dtype)
+    return np.asarray((bounds.lo < low) | (bounds.hi > high))
+
+
 @dataclass(frozen=True)
 class Overflow:
     """An op whose exact result may lie outside its dtype: `lo` to `hi` over all elements."""
 
     op: int  # its place in the step
+    kind: str
     tensor: str
     lo: float
     hi: float
@@ -84,17 +84,20 @@ class Overflow:
 
 @dataclass(frozen=True, eq=False)
 class StateProof:
-    """The bounds of a state in stored units, how they were found, and what rounding can do to it.
+    """The bounds of a state in stored units, how they were found, and what rounding can do to it, in LSB.
 
-    `rounding` bounds the distance from the same recurrence in exact arithmetic, in LSB; None where no bound is derived.
+    `rounding` bounds the distance from the same recurrence in exact arithmetic that is fed with the same integers.
+    `residue` bounds what silence leaves: a state that nothing is added to ends no further from zero. None where no
+    bound is derived.
     """
 
     state: str
     lo: Array
     hi: Array
-    method: str
+    method: Method
     note: str
     rounding: Array | None = None
+    residue: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
