@@ -43,9 +43,15 @@ class Memory:
 
 def program_memory(artifact: Artifact, stack: int | None = None) -> Memory:
     """Read the sizes of an artifact's program off its library and its memory plan; `stack` was measured elsewhere."""
-    manifest = artifact.manifest
-    image = load_image(artifact.file.members[manifest["program"]["library"]])
-    code = sum(len(segment.data) for segment in image.segments if segment.access & EXECUTE)
-    sizes: dict[str, Any] = manifest["sizes"]
+    sizes: dict[str, Any] = artifact.manifest["sizes"]
+    code, flash = _flash(artifact, sizes)
     struct, states, arena = (int(sizes[f"{name}_bytes"]) for name in ("ram", "state", "arena"))
-    return Memory(code, image.loaded_bytes - code, struct, states, arena, stack)
+    return Memory(code, flash - code, struct, states, arena, stack)
+
+
+def _flash(artifact: Artifact, sizes: dict[str, Any]) -> tuple[int, int]:
+    """Bytes of code, and of code and constants; of firmware those of the program alone, as conversion found them."""
+    if "text_bytes" in sizes:
+        return int(sizes["text_bytes"]), int(sizes["flash_bytes"])
+    image = load_image(artifact.file.members[artifact.manifest["program"]["library"]])
+    return sum(len(segment.data) for segment in image.segments if segment.access & EXECUTE), image.loaded_bytes

@@ -16,7 +16,7 @@ from edgekit.profile.timing import Timing, time_steps
 from edgekit.runtime import Session, load
 from edgekit.target import load_target
 
-MOST_COUNTED = 1000  # steps, unless more are asked for
+MOST_COUNTED = 400  # steps, unless more are asked for
 
 
 @dataclass(frozen=True)
