@@ -19,8 +19,10 @@ from edgekit.artifact.schema import (
     scalar,
     table_of,
     text,
+    whole,
 )
 from edgekit.errors import ArtifactError
+from edgekit.ir import DTYPES
 
 SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "w8", "int8", "int8s8", "int4", "auto")
@@ -62,7 +64,7 @@ _KERNEL = record({"entry": text(IDENTIFIER), "op": NAME, "kernel": NAME})
 _ENTRY = record({"inputs": list_of(NAME), "outputs": list_of(NAME)})
 _SIZES = record(  # weights as the program stores them: padded, of sparse ones with their indices
     {"flash_bytes": count(), "ram_bytes": count(), "state_bytes": count()},
-    {"struct_bytes": count(), "arena_bytes": count(), "weights_bytes": count(), "text_bytes": count()},
+    {f"{part}_bytes": count() for part in ("struct", "arena", "weights", "text", "stack")},
 )
 
 _QUANTISATION = record(  # how an integer program came about; the scales themselves are in the graph
@@ -78,6 +80,31 @@ _QUANTISATION = record(  # how an integer program came about; the scales themsel
         "widened": list_of(NAME),
         "choices": list_of(record({"tensor": NAME, "dtype": _DTYPE, "reason": text()})),
     },
+)
+
+_BOUNDS = {"tensor": NAME, "dtype": _DTYPE, "lo": whole(), "hi": whole(), "bits": count(1, 32), "of_bits": count(1, 32)}
+_FAULT = record({"op": NAME, "tensor": NAME, "dtype": _DTYPE, "lo": whole(), "hi": whole()})
+_RANGES = record(  # what is proven of an integer program; in stored integers, `real_` in real units, rounding in LSB
+    {
+        "inputs": list_of(record(_BOUNDS), maximum=64),  # what the proof takes for granted
+        "states": list_of(
+            record(
+                {**_BOUNDS, "shape": _SHAPE, "method": NAME, "note": text()},
+                {
+                    "scale": list_of(number(positive=True), minimum=2, maximum=2),  # the least and the largest
+                    "real_lo": number(),
+                    "real_hi": number(),
+                    "rounding": number(),  # the distance from exact arithmetic fed with the same integers
+                    "residue": number(),  # what silence leaves
+                    "real_rounding": number(),
+                    "real_residue": number(),
+                },
+            )
+        ),
+        "accumulators": list_of(record({"op": NAME, **_BOUNDS}), maximum=64),
+        "saturates": list_of(_FAULT, maximum=256),
+        "wraps": list_of(_FAULT, maximum=0),
+    }
 )
 
 MANIFEST_SCHEMA: Check = record(
@@ -102,6 +129,7 @@ MANIFEST_SCHEMA: Check = record(
         "kernels": list_of(_KERNEL),
         "verification": table_of(scalar),
         "quantisation": optional(_QUANTISATION),
+        "ranges": optional(_RANGES),
     },
 )
 
@@ -134,7 +162,7 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
     for side in ("inputs", "outputs"):
         if [port["name"] for port in io[side]] != entries["step"][side]:
             faults.append(f"io.{side} and entries.step.{side} name different tensors")
-    faults += io_faults(io)
+    faults += io_faults(io) + _range_faults(manifest.get("ranges") or {})
     program = manifest.get("program") or {}
     library = program.get("library")
     if library is not None and library not in members:
@@ -144,6 +172,17 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
         for i, row in enumerate(manifest.get("kernels", []))
         if row["entry"] not in entries
     ]
+    return faults
+
+
+def _range_faults(ranges: Mapping[str, Any]) -> list[str]:
+    faults = []
+    for part in ("inputs", "states", "accumulators"):
+        for i, row in enumerate(ranges.get(part, [])):
+            dtype, lo, hi = DTYPES[row["dtype"]], row["lo"], row["hi"]
+            low, high = (0, 1) if dtype.bits == 1 else dtype.limits
+            if dtype.is_float or not low <= lo <= hi <= high or not row["bits"] <= row["of_bits"] == dtype.bits:
+                faults.append(f"ranges.{part}[{i}]: {lo} to {hi} in {row['bits']} bits is no range of {dtype}")
     return faults
 
 

@@ -14,6 +14,7 @@ from edgekit.cli.arrays import check_output, read_data
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
 from edgekit.cli.quantisation import quantisation_lines
+from edgekit.cli.sizes import size_rows
 from edgekit.errors import UsageError
 
 
@@ -93,10 +94,8 @@ def convert(
         console.print(f"{path}: {manifest['name']} for {manifest['target']}, {precision}", style="bold")
         rows = table("", "", right=(1,))
         rows.show_header = False
-        rows.add_row("artifact", kilobytes(sizes["artifact_bytes"]))
-        rows.add_row("flash (code and weights)", kilobytes(sizes["flash_bytes"]))
-        rows.add_row("of which weights, as stored", kilobytes(sizes["weights_bytes"]))
-        rows.add_row("RAM (states and arena)", kilobytes(sizes["ram_bytes"]))
+        for what, count in size_rows(sizes):
+            rows.add_row(what, kilobytes(count))
         console.print(rows)
         spikes = f", {report.spikes_differing} of {report.spikes_compared} spikes differ" * bool(report.spikes_compared)
         console.print(

@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from edgekit.frontends import Imported
 
 
+def library_name(graph: Graph, program: Program) -> str:
+    """The member that is run: a shared library, or firmware that starts from reset."""
+    return f"native/{graph.name}.{'so' if program.archive is None else 'elf'}"
+
+
 def members(graph: Graph, program: Program) -> dict[str, bytes]:
-    """The files of a program by their name in the artifact: its C, its header and its library."""
+    """The files of a program by their name in the artifact: its C, its header, its library, its static library."""
     header = f"ek_{graph.name}.h"
+    archive = {f"native/lib{graph.name}.a": program.archive} if program.archive is not None else {}
     return {
-        f"native/{graph.name}.so": program.library,
+        library_name(graph, program): program.library,
+        **archive,
         f"native/{header}": program.files[header].encode(),
         **{f"c/{path}": text.encode() for path, text in program.files.items()},
     }
@@ -37,6 +44,7 @@ def manifest_of(
     options: Options,
     target: Target,
     program: Program,
+    stack: int | None,
     report: SelfTestReport,
     rounding: Rounding | None,
     notes: Sequence[str],
@@ -53,11 +61,13 @@ def manifest_of(
         "entries": {e.name: {"inputs": list(e.inputs), "outputs": list(e.outputs)} for e in graph.entries.values()},
         "io": describe_io(graph, meta),
         "sizes": {
-            "flash_bytes": len(program.library),
+            "flash_bytes": program.flash_bytes,
             "ram_bytes": program.struct_bytes,
             "state_bytes": program.plan.state_bytes,
             "arena_bytes": program.plan.arena_bytes,
             "weights_bytes": program.constant_bytes,
+            **({"text_bytes": program.sizes.code} if program.sizes else {}),
+            **({} if stack is None else {"stack_bytes": stack}),
         },
         "program": {
             "arch": target.arch,
@@ -65,7 +75,7 @@ def manifest_of(
             "simd": target.simd,
             "compiler": program.compiler,
             "flags": list(program.flags),
-            "library": f"native/{graph.name}.so",
+            "library": library_name(graph, program),
         },
         "kernels": [
             {"entry": k.entry, "op": k.symbol.removeprefix(f"ek_{graph.name}_{k.entry}_"), "kernel": k.kernel}

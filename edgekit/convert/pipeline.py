@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
+from edgekit.convert.capacity import check_capacity, stack_bytes
 from edgekit.convert.inputs import few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
-from edgekit.errors import CapacityError
 from edgekit.ir import SCALAR_OPS, Graph
 from edgekit.learn import RULES
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.legalize import legalize
 from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
+from edgekit.passes.ranges import analyse, certificate
 from edgekit.reference import growing_states
 from edgekit.runtime import program_stream
 from edgekit.runtime.build import Program, build_program
+from edgekit.runtime.firmware import with_selftest
 from edgekit.runtime.selftest import SelfTestReport, make_selftest, replay_selftest
-from edgekit.target import Target, load_target
+from edgekit.target import load_target
 from edgekit.verify import Rounding, rounding_effect
 
 if TYPE_CHECKING:
@@ -90,11 +92,16 @@ def convert_imported(
     graph = choose_forms(graph, activity)
     progress("compile")
     program = build_program(graph, target, compiler=options.compiler)
-    _check_capacity(target, program)
+    check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
     progress("prove")
     changed = None if rounded is exact else rounding_effect(exact, rounded, few(some(raw)))
     selftest = make_selftest(graph, few(some(stimulus)))
-    report = replay_selftest(graph, selftest, program_stream(graph, program, target))
+    if target.is_bare:
+        program = with_selftest(graph, program, selftest, target, compiler=options.compiler)
+    stream = program_stream(graph, program, target)
+    report = replay_selftest(graph, selftest, stream)
+    stack = stack_bytes(stream, graph, selftest, raw)
+    check_capacity(target, program, stack)
     notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ())]
     progress("pack")
     manifest = manifest_of(
@@ -104,10 +111,11 @@ def convert_imported(
         options=options,
         target=target,
         program=program,
+        stack=stack,
         report=report,
         rounding=changed,
         notes=notes,
-        sections={"quantisation": integer.section()} if integer else {},
+        sections={"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)} if integer else {},
     )
     artifact = Artifact.build(manifest, graph, selftest, members(graph, program))
     return Conversion(artifact, imported, program, report, activity, tuple(notes))
@@ -129,12 +137,3 @@ def _with_free_name(graph: Graph) -> Graph:
     prefix = f"ek_{graph.name}"
     clash = any(name == prefix or name.startswith(f"{prefix}_") for name in kernel_names())
     return graph.replace(name=f"{graph.name}_model") if clash else graph
-
-
-def _check_capacity(target: Target, program: Program) -> None:
-    for what, required, available in (
-        ("flash", len(program.library), target.flash_bytes),
-        ("RAM", program.struct_bytes, target.ram_bytes),
-    ):
-        if available is not None and required > available:
-            raise CapacityError(f"target {target.name}, {what}", required, available, "a smaller model or precision")
