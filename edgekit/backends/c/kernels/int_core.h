@@ -63,6 +63,16 @@ EK_INLINE int32_t ek_scaled(int32_t x, int32_t m, uint32_t shift) { return (x * 
 EK_INLINE int64_t ek_scaled_wide(int32_t x, int32_t m, uint32_t shift) {
     return ((int64_t)x * m + (((int64_t)1 << shift) >> 1)) >> shift;
 }
+/* the same of an int16 and an int32, shift 17 to 46, as int32: the product is cut at bit 16 before it is rounded */
+EK_INLINE int32_t ek_scaled_half(int32_t x, int32_t m, uint32_t shift) {
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t y;
+    __asm__("smlawb %0, %1, %2, %3" : "=r"(y) : "r"(m), "r"(x), "r"((int32_t)1 << (shift - 17u)));
+    return y >> (shift - 16u);
+#else
+    return (int32_t)ek_scaled_wide(x, m, shift);
+#endif
+}
 /* the same for shift 31 and |m| below 2^30, as int32: of m2 = 2 m, the upper half of a product, rounded */
 EK_INLINE int32_t ek_scaled_high(int32_t x, int32_t m2) {
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)

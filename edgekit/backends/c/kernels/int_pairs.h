@@ -1,7 +1,7 @@
 /* Two int16 in a word: the DSP instructions of Cortex-M4, M7 and M33, and the same in plain C to test against.
  *
- * Element 2k is the lower half of word k. A mask is 0xffff in the half of a spike, 0 in the other. Comparing 16 words
- * collects the bits of word k in bits k and k + 16: the order of EK_SLOT.
+ * Element 2k is the lower half of word k. A mask is 0xffff in the half of a spike, 0 in the other. Signs are collected
+ * from 16 words; those of word k end up in bits k and k + 16: the order of EK_SLOT.
  */
 #ifndef EK_INT_PAIRS_H
 #define EK_INT_PAIRS_H
@@ -10,6 +10,9 @@
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(EK_FORCE_PORTABLE)
 #define EK_DSP 1
+/* A function of assembly alone, which finds its arguments where the calling convention puts them */
+#define EK_NAKED __attribute__((naked, unused)) static EK_NOINLINE
+#define EK_ARGUMENT __attribute__((unused))
 #endif
 
 EK_INLINE uint32_t ek_pair_mask(uint32_t bits) { return (bits & 0x10001u) * 0xffffu; }
@@ -18,11 +21,19 @@ EK_INLINE uint32_t ek_pair_or(uint32_t a, uint32_t b) { return a | b; }
 EK_INLINE uint32_t ek_pair_not(uint32_t a) { return ~a; }
 EK_INLINE uint32_t ek_pair_where(uint32_t m, uint32_t a, uint32_t b) { return (a & m) | (b & ~m); }
 
-/* Bits of the elements that are there, when `left` of a group of 32 are. */
-EK_INLINE uint32_t ek_valid(uint32_t left) {
-    const uint32_t low = (left + 1u) / 2u, high = left / 2u;
-    return left >= 32u ? 0xffffffffu : ((1u << low) - 1u) | ((1u << high) - 1u) << 16;
-}
+/* the signs of both halves come in at the top, those before move down */
+EK_INLINE uint32_t ek_pair_collect(uint32_t bits, uint32_t a) { return (a & 0x80008000u) | bits >> 1; }
+EK_INLINE int32_t ek_low(uint32_t a) { return (int16_t)(uint16_t)a; }
+EK_INLINE int32_t ek_high(uint32_t a) { return (int16_t)(uint16_t)(a >> 16); }
+
+/* two words from *p or to *p, and p moved on */
+#if EK_DSP
+#define EK_LOAD2(p, a, b) __asm__ volatile("ldrd %0, %1, [%2], #8" : "=r"(a), "=r"(b), "+r"(p) : : "memory")
+#define EK_STORE2(p, a, b) __asm__ volatile("strd %1, %2, [%0], #8" : "+r"(p) : "r"(a), "r"(b) : "memory")
+#else
+#define EK_LOAD2(p, a, b) (*(ek_word *)&(a) = (p)[0], *(ek_word *)&(b) = (p)[1], (p) += 2)
+#define EK_STORE2(p, a, b) ((p)[0] = (uint32_t)(a), (p)[1] = (uint32_t)(b), (p) += 2)
+#endif
 
 #if EK_DSP
 #define EK_PAIR_VERB(name, instruction) \
@@ -51,9 +62,23 @@ EK_INLINE uint32_t ek_pair_scaled15(uint32_t x, uint32_t m) {
     __asm__("pkhtb %0, %1, %2, asr #15" : "=r"(y) : "r"((uint32_t)high << 1), "r"(low));
     return y;
 }
+EK_INLINE uint32_t ek_pair_scaled16(uint32_t x, uint32_t m) {
+    const int32_t half = 1 << 15;
+    int32_t low, high;
+    uint32_t y;
+    __asm__("smlabb %0, %1, %2, %3" : "=r"(low) : "r"(x), "r"(m), "r"(half));
+    __asm__("smlatb %0, %1, %2, %3" : "=r"(high) : "r"(x), "r"(m), "r"(half));
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(y) : "r"(high), "r"(low));
+    return y;
+}
+EK_INLINE uint32_t ek_pair(int32_t low, int32_t high) {
+    uint32_t y;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(y) : "r"(low), "r"(high));
+    return y;
+}
 #else
-#define EK_LOW(x) ((int16_t)(uint16_t)(x))
-#define EK_HIGH(x) ((int16_t)(uint16_t)((x) >> 16))
+#define EK_LOW(x) ((int16_t)ek_low(x))
+#define EK_HIGH(x) ((int16_t)ek_high(x))
 EK_INLINE uint32_t ek_pair(int32_t low, int32_t high) { return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16; }
 EK_INLINE uint32_t ek_pair_add(uint32_t a, uint32_t b) {
     return ek_pair(ek_add_16(EK_LOW(a), EK_LOW(b)), ek_add_16(EK_HIGH(a), EK_HIGH(b)));
@@ -74,8 +99,21 @@ EK_INLINE uint32_t ek_pair_choose(uint32_t a, uint32_t b, uint32_t c, uint32_t d
 EK_INLINE uint32_t ek_pair_scaled15(uint32_t x, uint32_t m) {
     return ek_pair(ek_scaled(EK_LOW(x), EK_LOW(m), 15u), ek_scaled(EK_HIGH(x), EK_LOW(m), 15u));
 }
+EK_INLINE uint32_t ek_pair_scaled16(uint32_t x, uint32_t m) {
+    return ek_pair(ek_scaled(EK_LOW(x), EK_LOW(m), 16u), ek_scaled(EK_HIGH(x), EK_LOW(m), 16u));
+}
 #endif
 
+EK_INLINE int32_t ek_scaled_low(uint32_t x, int32_t m, uint32_t shift) { return ek_scaled_half(ek_low(x), m, shift); }
+EK_INLINE int32_t ek_scaled_top(uint32_t x, int32_t m, uint32_t shift) {
+#if EK_DSP
+    int32_t y;
+    __asm__("smlawt %0, %1, %2, %3" : "=r"(y) : "r"(m), "r"(x), "r"((int32_t)1 << (shift - 17u)));
+    return y >> (shift - 16u);
+#else
+    return ek_scaled_half(ek_high(x), m, shift);
+#endif
+}
 EK_INLINE uint32_t ek_pair_neg(uint32_t a) { return ek_pair_sub(0u, a); }
 EK_INLINE uint32_t ek_pair_relu(uint32_t a) { return ek_pair_choose(a, 0u, a, 0u); }
 EK_INLINE uint32_t ek_pair_maximum(uint32_t a, uint32_t b) { return ek_pair_choose(a, b, a, b); }

@@ -102,8 +102,8 @@ EK_INLINE void ek_widen_bytes(ek_word *y, const ek_i8 *x, uint32_t words) {
 #define EK_STORE_PAIRS "stm lr!, {r4, r5}\n\t"
 
 #define EK_PAIR_DENSE(NAME, TY, ENTER, FIRST, STEP, LAST) \
-    __attribute__((naked, unused)) static EK_NOINLINE void NAME(TY *y, const TY *c, const ek_word *w, const ek_word *x, \
-                                                                uint32_t words, uint32_t blocks) { \
+    EK_NAKED void NAME(TY *y EK_ARGUMENT, const TY *c EK_ARGUMENT, const ek_word *w EK_ARGUMENT, \
+                       const ek_word *x EK_ARGUMENT, uint32_t words EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) { \
         __asm__ volatile(ENTER FIRST EK_DENSE_STEPS(STEP) LAST EK_DENSE_LEAVE); \
     }
 EK_PAIR_DENSE(ek_sums_x8_w8_a32, ek_i32, EK_DENSE_ENTER("56", "3", "4"), EK_FROM_WEIGHTS, EK_STEP_X8_W8, EK_UPPER EK_STORE)

@@ -15,8 +15,8 @@
     "sxtab16 r4, r4, r1\n\tsxtab16 r5, r5, r1, ror #8\n\tsxtab16 r6, r6, r2\n\tsxtab16 r7, r7, r2, ror #8\n\t" \
     "sxtab16 r8, r8, r3\n\tsxtab16 r9, r9, r3, ror #8\n\tsxtab16 r10, r10, r12\n\tsxtab16 r11, r11, r12, ror #8\n\t"
 
-__attribute__((naked, noinline, unused)) static void ek_add_rows_pairs(ek_i16 *y, const int8_t *w, const uint16_t *list,
-                                                                       uint32_t count, uint32_t blocks) {
+EK_NAKED void ek_add_rows_pairs(ek_i16 *y EK_ARGUMENT, const int8_t *w EK_ARGUMENT, const uint16_t *list EK_ARGUMENT,
+                                uint32_t count EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) {
     __asm__ volatile("ldr r12, [sp]\n\t" /* blocks */
                      "push {r4-r11, lr}\n\t"
                      "sub sp, #20\n\t"
