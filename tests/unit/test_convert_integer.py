@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from converted import CLASSES, INPUTS, edgekit_main, module, stream
 import edgekit
 from edgekit.artifact import Artifact
 from edgekit.ir import SPIKE
+from edgekit.target import load_target
 
 RECIPES = ("int8", "int8s8", "int4", "auto")
 DECISION = {"input": {"offset": [0.5] * INPUTS, "scale": [0.7] * INPUTS}, "decision": "sum", "classes": list("abcd")}
@@ -154,3 +158,48 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, options: tuple[str,
     assert says in first, answer.stderr
     assert "Traceback" not in answer.stderr
     assert not (folder / "no.edge").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["smartwatch-m4", "smartwatch", "smartwatch-m55"])
+def test_a_watch_gets_firmware_a_library_and_its_sizes(folder: Path, target: str) -> None:
+    needs_qemu(target)
+    options = ("--target", target, "--precision", "int8", "--calib", folder / "windows.npz")
+    path = converted(folder, "l2mu", *options)
+    made = Artifact.open(path)
+    name, sizes = made.manifest["name"], made.manifest["sizes"]
+    assert {f"native/{name}.elf", f"native/lib{name}.a", f"native/ek_{name}.h"} <= set(made.file.members)
+    assert made.manifest["program"]["library"] == f"native/{name}.elf"
+    assert 0 < sizes["stack_bytes"] < 1024
+    assert (
+        sizes["weights_bytes"]
+        < sizes["flash_bytes"]
+        == pytest.approx(sizes["text_bytes"] + sizes["weights_bytes"], abs=512)
+    )
+    assert "emulated cortex-m" in made.manifest["verification"]["selftest_on"]
+    x = np.load(folder / "x.npy")
+    here = edgekit.load(path, engine="reference").run(x)
+    assert edgekit.load(path, engine="emulator").run(x).tobytes() == here.tobytes()
+    answer = edgekit_main("run", path, "-i", folder / "x.npy", "--on", "emulator", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["instructions"] > 0
+
+
+def test_a_watch_that_is_too_small_says_by_how_much(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = dataclasses.replace(load_target("smartwatch-m4"), flash_bytes=1024)
+    monkeypatch.setattr("edgekit.convert.pipeline.load_target", lambda _name: small)
+    options = ("--target", "smartwatch-m4", "--precision", "int8", "--calib", folder / "rows.npy")
+    answer = edgekit_main("convert", folder / "mlp.pt", "-o", folder / "no.edge", *options)
+    assert answer.returncode == 2
+    first, *_ = answer.stderr.splitlines()
+    assert first.startswith("error: target smartwatch-m4, flash: required ")
+    assert "available 1,024 bytes, excess " in first
+    assert not (folder / "no.edge").exists()
+
+
+def needs_qemu(target: str) -> None:
+    """Skip, loudly, what only qemu can run; under CI qemu is there."""
+    if target == "smartwatch-m55" and shutil.which("qemu-system-arm") is None:
+        if os.environ.get("CI"):
+            pytest.fail("qemu-system-arm is not installed")
+        pytest.skip("qemu-system-arm is not installed")
