@@ -1,4 +1,4 @@
-"""C files as what a machine of a target loads: a shared library for Linux, firmware for a Cortex-M; and the machines."""
+"""C files as what a machine of a target loads, a shared library or firmware, and the machines to compare."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Board:
 BOARDS: Mapping[str, Board] = {
     "cortex-m4": Board("mps2-an386", 0x2100_0000, 16 << 20, unicorn=True),
     "cortex-m33": Board("mps2-an505", 0x8000_0000, 16 << 20, unicorn=True),
-    "cortex-m55": Board("mps3-an547", 0x6000_0000, 16 << 20, unicorn=False),
+    "cortex-m55": Board("mps3-an547", 0x7200_0000, 16 << 20, unicorn=False),
 }
 
 

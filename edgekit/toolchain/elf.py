@@ -17,7 +17,7 @@ from edgekit.errors import ToolchainError
 
 PAGE = 4096
 MAX_IMAGE_BYTES = 512 << 20
-MAX_FIRMWARE_ADDRESS = 1 << 30  # where a Cortex-M has peripherals
+MAX_FIRMWARE_ADDRESS = 0xA000_0000  # from there on a Cortex-M has nothing that can be executed
 MAX_ROWS = 1 << 16  # of symbols, and of relocations, however many sections they come in
 MAX_NAME_BYTES = 1 << 10
 MAX_SEGMENTS = 64

@@ -161,19 +161,19 @@ def test_an_alias_of_no_target_says_what_it_stands_for(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "cpu", "simd", "core", "clock_hz", "ram_bytes", "flash_bytes"),
+    ("name", "core", "figures"),
     [
-        ("smartwatch-m4", "cortex_m4+vfp4d16sp", "dsp", "cortex-m4", 96_000_000, 384 << 10, 1 << 20),
-        ("smartwatch-m33", "cortex_m33+dsp+fp_armv8d16sp", "dsp", "cortex-m33", 128_000_000, 512 << 10, 1 << 20),
-        ("smartwatch-m55", "cortex_m55+mve_fp+fp_armv8d16", "mve", "cortex-m55", 250_000_000, 3584 << 10, 4 << 20),
+        ("smartwatch-m4", ("cortex_m4+vfp4d16sp", "dsp", "cortex-m4"), (96_000_000, 384 << 10, 1 << 20)),
+        ("smartwatch-m33", ("cortex_m33+dsp+fp_armv8d16sp", "dsp", "cortex-m33"), (128_000_000, 512 << 10, 1 << 20)),
+        ("smartwatch-m55", ("cortex_m55+mve_fp+fp_armv8d16", "mve", "cortex-m55"), (250_000_000, 3584 << 10, 4 << 20)),
     ],
 )
-def test_watches_are_bare_cores_with_floats_in_hardware(name, cpu, simd, core, clock_hz, ram_bytes, flash_bytes):
+def test_watches_are_bare_cores_with_floats_in_hardware(name, core, figures):
     """A bare `cortex_m4` would silently be soft float."""
     target = load_target(name)
     assert target.is_bare
-    assert (target.cpu, target.simd, target.emulated_core) == (cpu, simd, core)
-    assert (target.clock_hz, target.ram_bytes, target.flash_bytes) == (clock_hz, ram_bytes, flash_bytes)
+    assert (target.cpu, target.simd, target.emulated_core) == core
+    assert (target.clock_hz, target.ram_bytes, target.flash_bytes) == figures
     assert not load_target("host").is_bare
 
 
