@@ -97,7 +97,8 @@ def system_of(
     """The recurrence of states through linear nodes; None if it is too large to be written out."""
     tensors, updates = step.tensors, step.entry.updates
     inside = {*states, *(n.output for n in nodes)}
-    outside = list(dict.fromkeys(n for node in nodes for n in _moving(step, node) if n not in inside))
+    read = [n for node in nodes for n in _moving(step, node)] + [updates[s] for s in states]
+    outside = list(dict.fromkeys(n for n in read if n not in inside))
     noisy = [n.output for n in nodes if rounds(step, n)]
     seeds = [*states, *outside, *noisy]
     sizes = [tensors[n].size for n in seeds]

@@ -146,7 +146,8 @@ class Prover:
         if found is None:
             return _Gain(f"no contraction found (spectral radius {spectral_radius(system.F):.6g})")
         bounds, rounding = self._split(states, found.states), self._parts(states, found.rounding)
-        exact = {step.entry.updates[s]: b for s, b in bounds.items()}
+        made = {n.output for n in nodes}  # what is known of other values is what they are after they wrapped
+        exact = {step.entry.updates[s]: b for s, b in bounds.items() if step.entry.updates[s] in made}
         faults = self._faults(nodes, bounds, exact)
         if faults:  # intervals may say less of values on the way than gains
             seen = [n.output for n in nodes if n.output not in exact]
