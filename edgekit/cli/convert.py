@@ -43,6 +43,12 @@ def convert(
     min_agreement: Annotated[
         float | None, typer.Option(help="With --precision auto: per cent of equal decisions to reach; 98.5.")
     ] = None,
+    widen: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=BITS", help="Bits of one weight, state or operand, as verify names them; repeatable."
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="JSON with what the weights do not tell.")] = None,
     factory: Annotated[
         str | None, typer.Option(help="package.module:function that returns (module, example): RUNS that code.")
@@ -79,6 +85,7 @@ def convert(
         calib=read_data(Path(calib)).x if calib not in (None, SYNTHETIC) else calib,
         calib_method=calib_method or Options.calib_method,
         min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
+        widen=dict(map(_bits, widen or ())),
         learn=learn,
         learning_rate=Options.learning_rate if learning_rate is None else learning_rate,
         compiler=compiler,
@@ -136,3 +143,11 @@ def convert(
         "activity": dict(done.activity),
     }
     out.answer(document, human)
+
+
+def _bits(text: str) -> tuple[str, int]:
+    """A name and its bits from NAME=BITS."""
+    name, _, bits = text.rpartition("=")
+    if not name or not bits.isdecimal():
+        raise UsageError(f"--widen {text}", "is not NAME=BITS", "for example --widen W_h.weight=16")
+    return name, int(bits)

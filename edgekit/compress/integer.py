@@ -33,13 +33,16 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class IntegerProgram:
-    """An integer program before lowering, the recipe behind it, its choices by tensor, and remarks in plain words."""
+    """An integer program before lowering, the recipe behind it, its choices by tensor, and remarks in plain words.
+
+    `tables` holds, of each function by table, the largest error over all arguments that an int16 can be.
+    """
 
     graph: Graph
     recipe: Recipe
     choices: Mapping[str, Choice]
     notes: tuple[str, ...] = ()
-    tables: Mapping[str, float] = field(default_factory=dict)  # the largest error of each function's table
+    tables: Mapping[str, float] = field(default_factory=dict)
 
 
 def quantise_program(
@@ -80,4 +83,10 @@ def quantise_program(
         if s.dtype is not SPIKE
     }
     notes = [f"{name}: {text}" for name, text in plan.notes.items()]
+    for name, bits in recipe.states.items():
+        if choices[name].dtype != f"int{bits}":
+            notes.append(f"{name}: asked for in int{bits}, but its rounding takes {choices[name].dtype}")
+    if values.tables:
+        off = ", ".join(f"{name} {error:.2g}" for name, error in values.tables.items())
+        notes.append(f"functions by table are off by at most: {off}")
     return IntegerProgram(built, recipe, choices, tuple(notes), dict(values.tables))

@@ -7,7 +7,7 @@ from math import ceil, floor, log2
 
 import numpy as np
 
-from edgekit.compress.bounds import Bounds
+from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
@@ -201,7 +201,7 @@ class Plan:
             return self._integrator(root, states, terms)
         domain = self._function_domain(root)
         if domain is not None:
-            bound = min(domain, self.bounds.of(root, 2.0)[0])
+            bound = domain if domain <= WASTE * self.bounds.seen(root).clip else self.bounds.of(root, 2.0)[0]
             return Spec(INT16, np.asarray(bound / largest_of(INT16)), bound=bound, reason="domain of its function")
         return self.generic(root, 16)
 

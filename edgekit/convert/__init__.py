@@ -34,7 +34,9 @@ def convert(
     target: str = "host",
     precision: str = "fp32",
     calib: npt.ArrayLike | None = None,
+    calib_method: str = Options.calib_method,
     min_agreement: float = Options.min_agreement,
+    widen: Mapping[str, int] | None = None,
     name: str | None = None,
     dt: float | None = None,
     io: Mapping[str, Any] | None = None,
@@ -44,8 +46,9 @@ def convert(
     """Turn a torch module whose call is one time step into a verified artifact.
 
     `example_input` is one batch of inputs, [B, features] (an edgekit model needs none); `calib` raw inputs from which
-    spike rates and integer scales are measured ("synthetic": noise); `min_agreement` the share of decisions that
-    precision `auto` keeps; `io` the normalisation, window, decision and class names; `dt` seconds per step.
+    spike rates and integer scales are measured ("synthetic": noise), by `calib_method`; `min_agreement` the share of
+    decisions that precision `auto` keeps; `widen` the bits of single weights, states or operands; `io` the
+    normalisation, window, decision and class names; `dt` seconds per step.
     Raises an EdgekitError that names what cannot be converted, and why.
     """
     from edgekit.frontends import import_module
@@ -55,7 +58,9 @@ def convert(
         target=target,
         precision=precision,
         calib=windows,
+        calib_method=calib_method,
         min_agreement=min_agreement,
+        widen=widen or {},
         learn=learn,
         learning_rate=learning_rate,
     )

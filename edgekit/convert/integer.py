@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
+from edgekit.compress.named import with_bits
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
@@ -39,25 +40,25 @@ class IntegerStage:
     ) -> IntegerStage:
         """Calibrate an imported graph on raw windows and quantise it; `auto` widens it until decisions agree."""
         optimised, known = run_passes(graph, OPTIMISE), normalisation_of(graph, meta)
-
+        bits = with_bits(recipe(options.precision), optimised, options.widen)
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
         )
         judge = judge_of(run_passes(normalised(graph, meta), OPTIMISE), raw, decision_rule(graph, meta))
-        widened: tuple[str, ...] = ()
+        widened = tuple(f"{name} to int{wide}, as asked" for name, wide in options.widen.items())
         if options.precision == AUTO:
             search, least = partial(progress, "widen where it matters"), options.min_agreement
-            found = widen_until(optimised, seen, known, judge=judge, least=least, progress=search)
+            found = widen_until(optimised, seen, known, judge=judge, least=least, start=bits, progress=search)
             if found.score.value < least:
                 raise AgreementError(
                     f"precision {AUTO}",
                     f"even the widest integer program misses {100 * least:g} %: {found.score}",
                     "fp32 or w8, a lower --min-agreement, or more windows with --calib",
                 )
-            program, score, widened = found.program, found.score, found.widened
+            program, score, widened = found.program, found.score, (*widened, *found.widened)
         else:
             progress("quantise")
-            program = quantise_program(optimised, seen, recipe(options.precision), known)
+            program = quantise_program(optimised, seen, bits, known)
             score = judge.score(program.graph)
         return cls(program, seen, score, widened, options.windows is None, weights_digest(graph))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Options:
     calib: npt.NDArray[Any] | str | None = None  # [N, (T,) features] raw inputs, or "synthetic" for noise
     calib_method: str = CALIBRATION_METHODS[0]  # how integer ranges are read off the calibration windows
     min_agreement: float = 0.985  # of decisions, 0 to 1, that precision `auto` has to reach
+    widen: Mapping[str, int] = field(default_factory=dict)  # bits of single weights, states and operands of matrices
     learn: str | None = None
     learning_rate: float = 0.01
     compiler: str | None = None
@@ -59,6 +60,8 @@ def check_options(options: Options) -> None:
         raise UsageError(f"calibration method {options.calib_method!r}", "is not known", f"known are {known}")
     if not 0 < options.min_agreement <= 1:
         raise UsageError(f"agreement {options.min_agreement:g}", "is not a share of decisions above 0, at most 100 %")
+    if options.widen and not options.is_integer:
+        raise UsageError("--widen", f"is not used with {thing}", "it is for integer programs")
     if options.is_integer and options.calib is None:
         raise UsageError(
             thing,

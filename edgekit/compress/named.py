@@ -1,0 +1,33 @@
+"""Bits for single tensors, by the names that the choices of a program and `edgekit verify` use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgekit.compress.recipes import Recipe
+from edgekit.compress.terms import Sums
+from edgekit.errors import UsageError
+from edgekit.ir import SPIKE, Graph
+
+WEIGHTS, STATES, OPERANDS = (4, 8, 16), (8, 16, 32), (8, 16)
+
+
+def with_bits(to: Recipe, graph: Graph, asked: Mapping[str, int]) -> Recipe:
+    """The recipe with other bits for weights, states and operands of matrices; UsageError lists those there are."""
+    sums = Sums(graph)
+    read = [op for op in sums.step.ops if op.kind == "linear"]  # A and B of a memory_update always have 16 bits
+    weights = {op.inputs[1] for op in read if graph.tensors[op.inputs[1]].is_const}
+    states = {s.tensor for s in graph.states if graph.tensors[s.tensor].dtype is not SPIKE}
+    operands = {op.inputs[0] for op in read if not sums.is_spike(op.inputs[0])}
+    roles = (("weights", weights, WEIGHTS), ("states", states, STATES), ("operands", operands - states, OPERANDS))
+    for name, bits in asked.items():
+        found = next(((role, allowed) for role, names, allowed in roles if name in names), None)
+        if found is None:
+            known = [f"{role}: {', '.join(sorted(names))}" for role, names, _ in roles if names]
+            raise UsageError(f"--widen {name}", "names nothing that has bits of its own", "give one of these", known)
+        role, allowed = found
+        if bits not in allowed:
+            can = ", ".join(map(str, allowed))
+            raise UsageError(f"--widen {name}={bits}", f"is not possible: {role} are held in {can} bits")
+        to = to.widened(**{role: {name: bits}})
+    return to
