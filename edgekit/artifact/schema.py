@@ -43,6 +43,11 @@ def count(minimum: int = 0, maximum: int = 2**48) -> Check:
     return check
 
 
+def whole(largest: int = 2**63) -> Check:
+    """An integer of at most that magnitude."""
+    return count(-largest, largest)
+
+
 def number(*, positive: bool = False) -> Check:
     """A finite number; greater than zero if `positive`."""
 
@@ -63,12 +68,13 @@ def optional(inner: Check) -> Check:
     return lambda value, path: [] if value is None else inner(value, path)
 
 
-def list_of(inner: Check, maximum: int = 4096) -> Check:
-    """A list of at most `maximum` items that `inner` accepts."""
+def list_of(inner: Check, maximum: int = 4096, minimum: int = 0) -> Check:
+    """A list of at least `minimum` and at most `maximum` items that `inner` accepts."""
 
     def check(value: Any, path: str) -> list[str]:
-        if not isinstance(value, list) or len(value) > maximum:
-            return [f"{path} must be a list of at most {maximum} items"]
+        if not isinstance(value, list) or not minimum <= len(value) <= maximum:
+            least = f"at least {minimum} and " if minimum else ""
+            return [f"{path} must be a list of {least}at most {maximum} items"]
         return [fault for i, item in enumerate(value) for fault in inner(item, f"{path}[{i}]")]
 
     return check

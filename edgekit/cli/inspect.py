@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from edgekit.cli.exits import ANSWER_IS_NO
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, kilobytes
+from edgekit.cli.ranges import print_ranges
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
 
 
 def inspect(
     artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
     graph: Annotated[bool, typer.Option("--graph", help="Print the graph in text form.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Count the instructions of each op in the emulator.")] = False,
+    ranges: Annotated[
+        bool, typer.Option("--ranges", help="Print what is proven of an integer program, and prove it again.")
+    ] = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="Replay the self-test on the engine at hand.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -39,6 +47,10 @@ def inspect(
 
         costs = count_steps(opened)
         document["cost"] = costs.to_dict()
+    doubts: list[str] | None = None
+    if ranges:
+        doubts = _doubts(opened)
+        document["ranges"] = {"certificate": manifest.get("ranges"), "contradictions": doubts}
     replayed = None
     if selftest:
         from edgekit.runtime import load
@@ -70,12 +82,28 @@ def inspect(
             console.print(f"note: {note}")
         if graph:
             console.print(document["graph"])
+        if ranges:
+            print_ranges(console, manifest.get("ranges"))
+            for doubt in doubts or ():
+                console.print(f"NOT PROVEN: {doubt}", style="bold")
+            if doubts == []:
+                console.print("proven again now from the graph in the file")
         if replayed is not None:
             console.print(
                 f"self-test on {replayed.engine}: {replayed.steps} steps, worst error {replayed.worst_error:.2g}"
             )
 
     Output(as_json=json).answer(document, human)
+    if doubts:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+def _doubts(artifact: Artifact) -> list[str] | None:
+    """What the certificate claims and the graph beside it does not bear out; None where there is no certificate."""
+    from edgekit.passes.ranges import analyse, certificate, contradictions
+
+    claimed = artifact.manifest.get("ranges")
+    return contradictions(claimed, certificate(analyse(artifact.graph), artifact.graph)) if claimed else None
 
 
 def _print_io(console: Console, manifest: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ Bounds are in stored integers, and in real units where the scale of a tensor is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -99,3 +99,27 @@ def _ends(scale: Array) -> list[float]:
 
 def _faults(faults: Iterable[Overflow]) -> list[dict[str, Any]]:
     return [{"op": f.kind, "tensor": f.tensor, "dtype": f.dtype, "lo": int(f.lo), "hi": int(f.hi)} for f in faults]
+
+
+def contradictions(claimed: Mapping[str, Any], proven: Mapping[str, Any]) -> list[str]:
+    """What a certificate claims and another proof of the same graph does not bear out.
+
+    Bounds may differ by a millionth of the range and one LSB: other libraries round the same proof differently.
+    """
+    faults = []
+    for part in ("inputs", "states", "accumulators"):
+        rows = {row["tensor"]: row for row in claimed[part]}
+        for row in proven[part]:
+            claim = rows.pop(row["tensor"], None)
+            slack = 1 + 1e-6 * 2.0 ** row["of_bits"]
+            if claim is None:
+                faults.append(f"{row['tensor']} is not among its {part}")
+            elif claim["dtype"] != row["dtype"] or claim["lo"] > row["lo"] + slack or claim["hi"] < row["hi"] - slack:
+                faults.append(
+                    f"{row['tensor']} may be {row['lo']:,} to {row['hi']:,} in {row['dtype']}, "
+                    f"not {claim['lo']:,} to {claim['hi']:,} in {claim['dtype']}"
+                )
+        faults += [f"{name} is none of the program's {part}" for name in rows]
+    listed = {row["tensor"] for row in claimed["saturates"]}
+    faults += [f"{row['tensor']} may saturate" for row in proven["saturates"] if row["tensor"] not in listed]
+    return faults
