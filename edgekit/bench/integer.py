@@ -40,7 +40,7 @@ class IntegerReport:
         """Tables for people."""
         console.print(f"instructions of a step: emulated, exact, mean over {STEPS} steps after one round of them")
         console.print("every int8 program gave the bytes of the numpy reference before it was counted")
-        console.print("sizes in kB (1000 bytes): code, constants, RAM without the stack; the stack by watermark, bytes")
+        console.print("code, constants and RAM without the stack in kB of 1000 bytes; the stack by watermark, in bytes")
         for model in self.models:
             print_model(model, console)
         if self.watch:

@@ -197,7 +197,7 @@ def print_model(report: ModelReport, console: Console) -> None:
     console.print(f"\n[bold]{report.name}[/bold]: {report.description}; {report.weights:,} weights")
     for text in _activities(report):
         console.print(text)
-    shown = table("program", "core<", "instructions", "min – max", "code", "const.", "RAM", "stack", "grade<")
+    shown = table("program", "core<", "mean", "min – max", "code", "const.", "RAM", "stack", "grade<")
     for row in report.rows:
         shown.add_row(f"{row.precision} {row.target}", *_cells(row), row.grade if not row.fault else "")
     for peer in report.peers:
@@ -229,5 +229,5 @@ def _cells(row: ProgramRow) -> tuple[str, ...]:
     spread = f"{row.least:,} – {row.most:,}" if row.least != row.most else ""
     size = row.size
     sizes = [f"{n / 1000:,.1f}" for n in (size.code_bytes, size.constant_bytes, size.ram_bytes)]
-    stack = "" if size.stack_bytes is None else f"{size.stack_bytes:,} B"
+    stack = "" if size.stack_bytes is None else f"{size.stack_bytes:,}"
     return (row.core.partition(" ")[0], number(row.instructions), spread, *sizes, stack)

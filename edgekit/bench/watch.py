@@ -55,7 +55,7 @@ def measure_watch(progress: Callable[[str], None]) -> WatchReport:
     from edgekit.models import load
 
     checkpoint = files.har_checkpoint(FAMILY)
-    windows, calibration, counted = _windows(load(checkpoint).io["input"])
+    windows, calibration, counted = windows_of(load(checkpoint).io["input"])
     progress(f"{WATCH}: {INT8} for {TARGET}")
     try:
         return _measure(checkpoint, windows, calibration, counted)
@@ -63,7 +63,7 @@ def measure_watch(progress: Callable[[str], None]) -> WatchReport:
         return WatchReport(windows, fault=str(error))
 
 
-def _windows(spec: Mapping[str, Any]) -> tuple[str, Array, Array]:
+def windows_of(spec: Mapping[str, Any]) -> tuple[str, Array, Array]:
     """What the windows are, those to calibrate on and those to count, in raw units: real ones where the file is."""
     shape = int(spec["window"]), len(spec["channels"])
     if files.WISDM.is_file():
@@ -90,8 +90,10 @@ def _measure(checkpoint: Any, windows: str, calibration: Array, counted: Array) 
     per_window, border = _per_window(counts, len(counted))
     ram = size.ram_bytes + (size.stack_bytes or 0)
     figures = {
-        (FLASH, INT8): Figure(size.flash_bytes, DERIVED, "weights at one byte each, and code"),
-        (RAM, INT8): Figure(ram, EMULATED, "states of 16 bits, values of a step, lists of neurons that fired"),
+        (FLASH, INT8): Figure(
+            size.flash_bytes, DERIVED, f"code {size.code_bytes:,}, constants {size.constant_bytes:,}"
+        ),
+        (RAM, INT8): Figure(ram, EMULATED, f"struct {size.ram_bytes:,}, stack {size.stack_bytes:,}"),
         (WINDOW, INT8): Figure(max(per_window), EMULATED, costliest(counts)),
     }
     return WatchReport(

@@ -19,14 +19,29 @@ pytest.importorskip("torch")
 
 from rich.console import Console
 
-from edgekit.bench import Schedule, run_bench, run_targets, timing
+from edgekit.bench import IntegerReport, Schedule, files, integer_model, run_bench, run_integer, run_targets, timing
 from edgekit.bench import targets as targets_module
 from edgekit.bench.activity import ACTIVITY, ACTIVITY_WITHIN
 from edgekit.bench.cases import CASES, FAMILIES, RING_BYTES, SPIKE_RATE, Case, Recipe, build_case
 from edgekit.bench.conversion import convert_case, import_case, with_oracle
 from edgekit.bench.counts import EVERY_INPUT, Count
 from edgekit.bench.footprint import Footprint, footprint
-from edgekit.bench.goals import CONVERSION, EVENTS, GOALS, INSTRUCTIONS, SPEED_UP, Figure, judge
+from edgekit.bench.goals import (
+    CONVERSION,
+    EVENTS,
+    FEWER,
+    FLASH,
+    GOALS,
+    INSTRUCTIONS,
+    INSTRUCTIONS_M4,
+    INSTRUCTIONS_M55,
+    RAM,
+    SPEED_UP,
+    WINDOW,
+    Figure,
+    judge,
+)
+from edgekit.bench.integer_model import PEERS, ModelReport, ProgramRow, check_bytes
 from edgekit.bench.native import COUNT, POINTER, aligned_bytes, native_function
 from edgekit.bench.own import NativeLoop
 from edgekit.bench.packages import require
@@ -37,8 +52,10 @@ from edgekit.bench.stimuli import STEPS, Array
 from edgekit.bench.subject import MIN_EQUAL_STEPS, PythonSubject, compare
 from edgekit.bench.tables import WIDTH
 from edgekit.bench.timing import MAX_TRIES, WARM_STEPS, Spread, time_in_turns
+from edgekit.bench.watch import CALIBRATED, COUNTED, WATCH, WatchReport, windows_of
 from edgekit.errors import ReplayError, ToolchainError, UsageError
 from edgekit.profile.host import describe_host
+from edgekit.runtime import load
 from edgekit.target import load_target
 
 SHORT = Schedule(rounds=3, turn_s=1e-4)
@@ -123,6 +140,15 @@ def test_the_goals_are_those_of_the_issue() -> None:
     assert [limits[name, SPEED_UP, "fp32"] for name in ("mlp", "l2mu", "elm")] == [2.9, 20, 4.4]
     assert [limits[name, SPEED_UP, "w8"] for name in ("mlp", "l2mu", "elm")] == [6, 20, 8]
     assert (limits["neuronio-released", EVENTS, "fp32"], limits["neuronio-released", CONVERSION, "fp32"]) == (0.6, 5)
+
+
+def test_the_integer_goals_are_those_of_their_issue() -> None:
+    limits = {(name, *goal.key): (goal.limit, goal.at_least) for name, goals in GOALS.items() for goal in goals}
+    for figure, wanted in ((INSTRUCTIONS_M4, (65_000, 10_000, 90_000)), (INSTRUCTIONS_M55, (7_500, 4_000, 14_000))):
+        assert [limits[name, figure, "int8"] for name in ("mlp", "l2mu", "elm")] == [(n, False) for n in wanted]
+    assert [limits[name, FEWER, "int8"] for name in ("mlp", "l2mu", "elm")] == [(2, True)] * 3
+    watch = [limits[WATCH, figure, "int8"] for figure in (FLASH, RAM, WINDOW)]
+    assert watch == [(60_000, False), (3_000, False), (700_000, False)]
 
 
 def test_a_missing_package_names_its_extra() -> None:
@@ -273,6 +299,108 @@ def _printed(report: Any) -> str:
     return stream.getvalue()
 
 
+def test_integer_tables_fit_their_width() -> None:
+    size = Footprint(123_456, 701_234, 12_345, 1_234)
+    row = ProgramRow(
+        *("smartwatch-m33", "int8", "cortex-m33", "an engine", 234_567.0),
+        **{"least": 200_000, "most": 240_000, "steps": 128, "equal": 128, "size": size},
+        costliest="a kernel (of a layer) 50 %, another kernel (of another layer) 20 %, a third kernel (of a layer) 9 %",
+        activity={"m.spikes": 0.07, "h.spikes": 0.123},
+    )
+    broken = ProgramRow("smartwatch-m55", "int8", fault="qemu-system-arm: is not installed")
+    figures = {g.key: Figure(0.001 if g.at_least else 1e6, "emulated", row.costliest) for g in GOALS["l2mu"]}
+    model = ModelReport("l2mu", "an L2MU", 75_803, {"m": 0.07}, (row, broken), PEERS["l2mu"], judge("l2mu", figures))
+    watch = WatchReport(
+        *("real windows", "cortex-m33", "an engine", (600_000, 800_000), 12_345, 960, size, row.costliest, {"m": 0.1}),
+        goals=judge(WATCH, {g.key: Figure(1e6, "emulated", row.costliest) for g in GOALS[WATCH]}),
+    )
+    report = IntegerReport((model,), watch, {"elm": "there is no file"})
+    assert not report.complete
+    assert replace(report, models=(replace(model, rows=(row,)),)).complete
+    assert not replace(report, models=(), watch=replace(watch, fault="gave up")).complete
+    text = _printed(report)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert text.count("MISSED") == 2 * (len(GOALS["l2mu"]) + len(GOALS[WATCH]))
+    for said in ("200,000 – 240,000", "411,738", "12.3 %", "700,000 instructions in the mean", "LEFT OUT"):
+        assert said in text
+    assert "FAILED int8 smartwatch-m55: qemu-system-arm: is not installed" in text
+    assert json.loads(json.dumps(report.to_dict()))["models"][0]["rows"][0]["grade"] == "emulated"
+
+
+def test_an_int8_program_that_differs_by_a_bit_is_not_counted() -> None:
+    """The weights of the library are not those of the graph: the reference notices."""
+    case = build_case("mlp")
+    imported = import_case(case)
+    artifact = convert_case(case, imported, "host", "int8").artifact
+    session = load(artifact, engine="native")
+    assert session.codec is not None
+    (stored,) = session.codec.quantize([case.stimulus[:20]])
+    assert check_bytes(session, stored) == 20
+    whole, calls = session.run, []
+
+    def almost(*inputs: Array, stored: bool) -> Array:
+        calls.append(stored)
+        outputs = np.array(whole(*inputs, stored=stored))
+        outputs[13, 2] += 1
+        return outputs
+
+    session.run = almost  # type: ignore[method-assign]
+    with pytest.raises(ReplayError, match="differs from the numpy reference at step 13"):
+        check_bytes(session, stored)
+    assert calls == [True]
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_watch_says_whether_its_windows_are_real(
+    real: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    archive = tmp_path / "windows.npz"
+    if real:
+        x = np.arange(2000, dtype=np.int16)[:, None, None] * np.ones((1, 40, 6), np.int16)
+        np.savez(archive, x=x, scale=np.full(6, 0.5))
+    monkeypatch.setattr(files, "WISDM", archive)
+    spec = {"window": 40, "channels": list("abcdef"), "offset": [5.0] * 6, "scale": [0.25] * 6}
+    said, calibration, counted = windows_of(spec)
+    assert ("SYNTHETIC" in said) != real
+    assert (calibration.shape, counted.shape) == ((CALIBRATED, 40, 6), (COUNTED, 40, 6))
+    if real:
+        assert (calibration[0, 0, 0], calibration[-1, 0, 0], counted[0, 0, 0]) == (0, 999.5, 0.5)
+    else:
+        assert abs((calibration - 5) * 0.25).mean() < 1.5  # of unit variance, once the program has normalised it
+
+
+@pytest.mark.slow
+def test_the_integer_table_counts_every_core_and_shows_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("unicorn")
+    programs = (("smartwatch-m4", "int8"), ("raspberrypi5", "int8"), ("raspberrypi5", "fp32"))
+    monkeypatch.setattr(integer_model, "PROGRAMS", programs)
+    report = run_integer(["mlp"])
+    assert report.complete
+    assert report.watch is None
+    (model,) = report.models
+    assert tuple((row.target, row.precision) for row in model.rows) == programs
+    for row in model.rows:
+        assert row.equal == row.steps == STEPS
+        assert row.instructions is not None
+        assert row.least is not None
+        assert 1000 < row.least <= row.instructions
+        assert row.size is not None
+        assert row.size.stack_bytes
+        assert row.costliest.count("%") == 4
+    assert {goal.goal.figure for goal in model.goals} == {INSTRUCTIONS_M4, FEWER}
+    assert "…" not in _printed(report)
+
+    def refuse(*_arguments: object) -> None:
+        raise ToolchainError("compiler", "gave up")
+
+    monkeypatch.setattr(integer_model, "convert_case", refuse)
+    failed = run_integer(["mlp"])
+    assert not failed.complete
+    assert not failed.models[0].goals
+    assert _printed(failed).count("compiler: gave up") == len(programs)
+
+
 @pytest.mark.slow
 def test_the_target_table_has_every_emulated_target_and_shows_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("unicorn")
@@ -344,6 +472,8 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
         ("--json", "no/such/folder/out.json"),
         ("--keep", "no/such/folder"),
         ("--targets", "--quick"),
+        ("--integer", "--quick"),
+        ("--integer", "--targets"),
         ("--rounds", "3"),
     ],
 )
