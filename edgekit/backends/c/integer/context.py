@@ -52,10 +52,20 @@ def listed(graph: Graph, op: Op) -> str | None:
     return op.inputs[0] if x.dtype is SPIKE and len(x.shape) == 1 and x.size <= MAX_EVENTS else None
 
 
-def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int) -> Layout:
+def carried(entry: Entry, groups: Mapping[str, Group]) -> dict[str, str]:
+    """The state by its new value, where one group of both says that their lists are one, a step apart."""
+    view = roots(entry)
+    pairs = {view.get(value, value): state for state, value in entry.updates.items()}
+    return {v: s for v, s in pairs.items() if s in groups and v in groups and groups[s] is groups[v]}
+
+
+def make_layout(
+    graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mapping[str, Mapping[str, Group]]
+) -> Layout:
     """Lay out the struct; entries share the arena, the input space and the lists.
 
-    `rows` is the longest row that is listed by itself, `scratch` what the forms of the flavour use.
+    `rows` is the longest row that is listed by itself, `scratch` what the forms of the flavour use. A list that is
+    carried from step to step has its slot to itself, and belongs to the state before any op has run.
     """
     align, states = plan.align, {}
     for at, state in enumerate(graph.states):
@@ -76,7 +86,12 @@ def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int) -> Layout:
             for at, op in enumerate(entry.ops)
             if (x := listed(graph, op)) is not None
         ]
-        lists[entry.name], slots = list_slots(uses)
+        kept = carried(entry, groups[entry.name])
+        always = [(n, s, graph.tensors[s].size) for n in (-1, len(entry.ops)) for s in kept.values()]
+        shared = [(n, kept.get(value, value), size) for n, value, size in uses]
+        found, slots = list_slots(sorted((*always, *shared), key=lambda use: use[0]))
+        made = {v: next(n for n, value, _ in uses if value == v) for v in kept}
+        lists[entry.name] = {**found, **{v: EventList(found[s].slot, made[v]) for v, s in kept.items()}}
         sizes.append(slots)
     slots = [max(column) for column in zip_longest(*sizes, fillvalue=0)]
     others = [

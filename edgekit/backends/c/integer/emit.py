@@ -28,8 +28,8 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
     forms = FORMS[flavour.name]
-    layout = make_layout(graph, plan, rows, forms.scratch(graph))
     groups = {e.name: forms.groups(graph, e) for e in graph.entries.values()}
+    layout = make_layout(graph, plan, rows, forms.scratch(graph), groups)
     consts = Constants(f"ek_{name}", plan.align)
     ctx = Context(graph, plan, flavour, forms, layout, f"ek_{name}", consts, groups)
     texts, kernels = [], list[KernelUse]()

@@ -81,13 +81,14 @@ def state_text(ctx: Context) -> str:
         at += stored_bytes(ctx.graph, state)
     fresh = [line for s in ctx.graph.states if s.reset == "reset" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
+    lists = ctx.forms.lists(ctx)
     words = ctx.layout.struct_bytes // 4
     clear = f"ek_zero_u32((ek_word *)m, {words}u);"
     digest = np.frombuffer(bytes.fromhex(ctx.graph.hash()), np.uint8)
     texts = [
         c_array("uint8_t", f"{p}_hash", digest, 4),
         function(f"EK_EXPORT uint32_t {p}_sizeof(void)", f"return (uint32_t)sizeof({p});"),
-        function(f"EK_EXPORT int {p}_reset({p} *m)", "(void)m;", *fresh, "return EK_OK;"),
+        function(f"EK_EXPORT int {p}_reset({p} *m)", "(void)m;", *fresh, *lists, "return EK_OK;"),
         function(f"EK_EXPORT int {p}_init({p} *m)", clear, *kept, f"return {p}_reset(m);"),
         function(f"EK_EXPORT uint32_t {p}_nonfinite(const {p} *m)", "return m->nonfinite[0];"),
         function(f"EK_EXPORT uint32_t {p}_state_bytes(void)", f"return {total}u;"),
@@ -104,6 +105,7 @@ def state_text(ctx: Context) -> str:
             f"if (n != {total}u) return EK_BAD_BLOB;",
             f"if (!({' && '.join(good)})) return EK_BAD_BLOB;",
             *restore,
+            *lists,
             "return EK_OK;",
         ),
     ]

@@ -64,6 +64,11 @@ def no_scratch(*_: object) -> int:
     return 0
 
 
+def no_lists(*_: object) -> list[str]:
+    """No lists that outlive a step."""
+    return []
+
+
 def no_groups(*_: object) -> dict[str, Group]:
     """No groups: each matrix has rows of its own."""
     return {}
@@ -73,7 +78,8 @@ def no_groups(*_: object) -> dict[str, Group]:
 class Forms:
     """The forms of a flavour; each returns None where it has none for the case, and the portable form is right.
 
-    `groups` tells which event weights lie side by side in rows, by the value that their linears read. `dense` makes the
+    `groups` tells which event weights lie side by side in rows, by the value that their linears read; where a state and
+    its new value share one, `lists` fills the list of the state after it has been set from outside. `dense` makes the
     sums over integers, `events` those of the rows of the neurons that fired, `memory` a whole memory update, `fused` a
     chain of elementwise ops, `lookup` a function by table. `scratch` is how many bytes these use while an op runs, at
     `m->wide`.
@@ -86,3 +92,4 @@ class Forms:
     fused: Callable[[Context, Entry, Op], Code | None] = no_form
     lookup: Callable[[Context, Entry, Op], Code | None] = no_form
     scratch: Callable[[Graph], int] = no_scratch
+    lists: Callable[[Context], list[str]] = no_lists

@@ -11,7 +11,7 @@ from edgekit.ir import SPIKE, Entry, Op
 def linear_code(ctx: Context, entry: Entry, at: int, op: Op) -> Code:
     """y = W x (+ c)."""
     x, w, *addend = op.inputs
-    c, step = _addend(ctx, entry, addend[0], op) if addend else ("0", 0)
+    c, step = addend_of(ctx, entry, addend[0], op) if addend else ("0", 0)
     return _named("linear", _product(ctx, Product(entry, at, op, x, w, op.outputs[0], c, step)))
 
 
@@ -38,7 +38,8 @@ def _product(ctx: Context, product: Product) -> Code:
     return ctx.forms.dense(ctx, product) or portable.dense(ctx, product)
 
 
-def _addend(ctx: Context, entry: Entry, c: str, op: Op) -> tuple[str, int]:
+def addend_of(ctx: Context, entry: Entry, c: str, op: Op) -> tuple[str, int]:
+    """The addend of a linear as a C pointer, and its step per row of x."""
     tensor, y = ctx.tensor(c), ctx.tensor(op.outputs[0])
     n_out = y.shape[-1]
     if ctx.const(entry, c) is None:

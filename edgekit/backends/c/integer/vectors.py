@@ -7,21 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit.backends.c.data import Array
-from edgekit.backends.c.integer.context import Context, listed, weight_bits
+from edgekit.backends.c.integer.context import Context, carried, listed, weight_bits
 from edgekit.backends.c.integer.forms import Code, Forms, Group, Product
+from edgekit.backends.c.integer.linear import addend_of
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.vectors_fused import fused
 from edgekit.backends.c.integer.weights import CTYPES, memory_table, stored
 from edgekit.backends.c.layout import roots
 from edgekit.ir import INT8, INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
+from edgekit.ir.plan import buffer_bytes
 
 LANES = 8  # int16 of a vector
 MOST_SUMS = 6  # vectors of sums that the event kernel keeps in registers
 ROWS_AT_ONCE = (8, 4, 1)  # outputs of a block of dense weights
 SPAN_COST, DENSE_COST = 3, 2.1  # instructions per vector of weights
 SPAN_FIXED, DENSE_FIXED = 4, 2  # instructions per output beside those
-MOST_OFFSET = 2**16
+MOST_OFFSET, UNITS = 2**16, (1, 8)  # offsets of rows have 16 bits, in units of so many bytes
 TABLE_ORDER, TABLE_ROWS = (
     4,
     88,
@@ -29,20 +31,45 @@ TABLE_ORDER, TABLE_ROWS = (
 
 
 def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears all sum in int16, with weights of one width: theirs side by side in a row."""
-    view, readers = roots(entry), dict[str, list[Op]]()
-    for op in entry.ops:
+    """For each spike vector whose linears all sum in int16, with weights of one width: theirs side by side in a row.
+
+    A state and its new value have one group, where the list of the one can be that of the other in the next step.
+    """
+    view, readers = roots(entry), dict[str, list[int]]()
+    for at, op in enumerate(entry.ops):
         if (x := listed(graph, op)) is not None:
-            readers.setdefault(view.get(x, x), []).append(op)
+            readers.setdefault(view.get(x, x), []).append(at)
     found = {}
-    for value, ops in readers.items():
-        names = list(dict.fromkeys(op.inputs[1] for op in ops))
-        widths = {weight_bits(graph.tensors[w]) for w in names}
-        starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // LANES) * LANES for w in names]).tolist()]
-        fits = widths in ({8}, {16}) and all(accumulator(op.attrs).bits == 16 for op in ops)
-        if fits and -(-graph.tensors[value].size // 32) * 32 * starts[-1] // LANES <= MOST_OFFSET:
-            found[value] = Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
+    joint = {s: v for s, v in _lasting(graph, entry).items() if s in readers and v in readers}
+    joint = {s: v for s, v in joint.items() if max(readers[s]) < min(readers[v])}
+    alone = [(v,) for v in readers]
+    for values in (*joint.items(), *alone):
+        if all(v not in found for v in values):
+            group = _group(graph, [entry.ops[at] for v in values for at in readers[v]])
+            found.update(dict.fromkeys(values, group) if group is not None else {})
     return found
+
+
+def _lasting(graph: Graph, entry: Entry) -> dict[str, str]:
+    """The new value of each state that this entry alone sets, with lists that no other entry writes over."""
+    others = [e for e in graph.entries.values() if e.name != entry.name]
+    if any(listed(graph, op) for e in others for op in e.ops):
+        return {}
+    view, made = roots(entry), {name for op in entry.ops for name in op.outputs}
+    news = {s: view.get(v, v) for s, v in entry.updates.items() if not any(s in e.updates for e in others)}
+    return {s: v for s, v in news.items() if v in made and list(news.values()).count(v) == 1}
+
+
+def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
+    """The weights of some linears over spikes side by side, where the event kernel can add them."""
+    names = list(dict.fromkeys(op.inputs[1] for op in ops))
+    widths = {weight_bits(graph.tensors[w]) for w in names}
+    starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // LANES) * LANES for w in names]).tolist()]
+    fits = widths in ({8}, {16}) and all(accumulator(op.attrs).bits == 16 for op in ops)
+    rows = -(-graph.tensors[names[0]].shape[1] // 32) * 32
+    if not fits or rows * starts[-1] * max(widths) // 8 > MOST_OFFSET * UNITS[-1]:
+        return None
+    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
@@ -68,26 +95,110 @@ def dense(ctx: Context, product: Product) -> Code | None:
 
 
 def events(ctx: Context, product: Product) -> Code | None:
-    """The rows of a group, up to 48 outputs at a time in the registers."""
+    """The rows of a group, up to 48 outputs at a time in the registers.
+
+    The sum that is only another one's addend is left to that one, which then adds the rows of both.
+    """
     p = product
-    root = ctx.root(p.entry, p.x)
-    if not is_listed(ctx, p) or root not in ctx.groups[p.entry.name]:
+    if not _is_grouped(ctx, p):
         return None
-    group = ctx.groups[p.entry.name][root]
-    (n_out, n_in), bits = ctx.tensor(p.w).shape, weight_bits(ctx.tensor(p.w))
-    made = ctx.layout.lists[p.entry.name][root]
-    fired, count = f"m->list{made.slot}", f"m->count[{made.slot}]"
-    lines = []
-    if made.made == p.at:
-        step = group.stride // LANES
-        lines.append(f"{count} = ek_fired_rows({fired}, {ctx.pointer(p.entry, p.x)}, {n_in}u, {step}u);")
-    rows, to, done = _grouped_rows(ctx, group, bits), ctx.pointer(p.entry, p.y), 0
+    (n_out, _), bits = ctx.tensor(p.w).shape, weight_bits(ctx.tensor(p.w))
+    lines = _fill(ctx, p)
+    if _leaves(ctx, p.entry, p.at):
+        return Code("event_list", lines or ["(void)m;"])
+    parts = [p]
+    if _leaves(ctx, p.entry, p.at - 1):
+        parts = [_product_at(ctx, p.entry, p.at - 1), p]
+    to, c, done = ctx.pointer(p.entry, p.y), parts[0].c, 0
     for wide, blocks in _split(-(-n_out // LANES)):
-        c = p.c if p.c == "0" else f"{p.c} + {done}"
-        weights = f"{rows} + {group.columns[p.w] + done}"
-        lines.append(f"ek_rows_w{bits}_{wide}({to} + {done}, {c}, {weights}, {fired}, {count}, {blocks}u);")
+        rows = ", ".join([_rows(ctx, part, done) for part in parts] + ["0, 0, 0u, 1u"] * (2 - len(parts)))
+        start = c if c == "0" else f"{c} + {done}"
+        lines.append(f"ek_rows_w{bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
         done += LANES * wide * blocks
     return Code(f"event_eights_w{bits}", lines)
+
+
+def lists(ctx: Context) -> list[str]:
+    """Fills the lists that a step takes over from the one before it."""
+    return [
+        _fill_line(ctx, entry, state, ctx.pointer(entry, state), ctx.tensor(state).size)
+        for entry in ctx.graph.entries.values()
+        for state in carried(entry, ctx.groups[entry.name]).values()
+    ]
+
+
+def _is_grouped(ctx: Context, product: Product) -> bool:
+    return is_listed(ctx, product) and ctx.root(product.entry, product.x) in ctx.groups[product.entry.name]
+
+
+def _group_of(ctx: Context, product: Product) -> Group:
+    return ctx.groups[product.entry.name][ctx.root(product.entry, product.x)]
+
+
+def _fill(ctx: Context, product: Product) -> list[str]:
+    """The line that lists the neurons that fired, in the op that reads them first."""
+    p, root = product, ctx.root(product.entry, product.x)
+    if ctx.layout.lists[p.entry.name][root].made != p.at:
+        return []
+    return [_fill_line(ctx, p.entry, root, ctx.pointer(p.entry, p.x), ctx.tensor(p.x).size)]
+
+
+def _fill_line(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
+    slot, group = ctx.layout.lists[entry.name][value].slot, ctx.groups[entry.name][value]
+    step = _row_bytes(ctx, group) // _unit(ctx, group)
+    return f"m->count[{slot}] = ek_fired_rows(m->list{slot}, {where}, {n}u, {step}u);"
+
+
+def _rows(ctx: Context, product: Product, done: int) -> str:
+    """The arguments of a kernel for the rows of one product, from output `done` on."""
+    p, group = product, _group_of(ctx, product)
+    slot = ctx.layout.lists[p.entry.name][ctx.root(p.entry, p.x)].slot
+    bits = weight_bits(ctx.tensor(p.w))
+    first = (group.columns[p.w] + done) * bits // 8
+    rows = f"(const ek_i8 *){_grouped_rows(ctx, group, bits)} + {first}"
+    return f"{rows}, m->list{slot}, m->count[{slot}], {_unit(ctx, group)}u"
+
+
+def _row_bytes(ctx: Context, group: Group) -> int:
+    return group.stride * weight_bits(ctx.tensor(group.weights[0])) // 8
+
+
+def _unit(ctx: Context, group: Group) -> int:
+    """Bytes of one unit of offset, of which 16 bits hold as many as the group has."""
+    rows = -(-ctx.tensor(group.weights[0]).shape[1] // 32) * 32
+    return next(unit for unit in UNITS if rows * _row_bytes(ctx, group) <= MOST_OFFSET * unit)
+
+
+def _product_at(ctx: Context, entry: Entry, at: int) -> Product:
+    x, w, *addend = entry.ops[at].inputs
+    c, step = addend_of(ctx, entry, addend[0], entry.ops[at]) if addend else ("0", 0)
+    return Product(entry, at, entry.ops[at], x, w, entry.ops[at].outputs[0], c, step)
+
+
+def _leaves(ctx: Context, entry: Entry, at: int) -> bool:
+    """Whether an op only lists its spikes, and the next one, which alone reads its sums, adds the rows of both."""
+    if not 0 <= at < len(entry.ops) - 1 or _leaves(ctx, entry, at - 1):
+        return False
+    op, after = entry.ops[at], entry.ops[at + 1]
+    sum_ = op.outputs[0]
+    uses = [n for o in entry.ops for n in o.inputs] + [*entry.outputs, *entry.updates.values()]
+    if any(o.kind != "linear" for o in (op, after)) or after.inputs[2:] != (sum_,) or uses.count(sum_) > 1:
+        return False
+    pair = [_product_at(ctx, entry, n) for n in (at, at + 1)]
+    widths = {weight_bits(ctx.tensor(p.w)) for p in pair}
+    return all(_is_grouped(ctx, p) for p in pair) and len(widths) == 1 and not _is_clobbered(ctx, entry, op, after)
+
+
+def _is_clobbered(ctx: Context, entry: Entry, op: Op, after: Op) -> bool:
+    """Whether writing the sums of `after` would change addends of `op` that are read later."""
+    if len(op.inputs) < 3:
+        return False
+    places = ctx.plan.buffers[entry.name]
+    c, y = places[op.inputs[2]], places[after.outputs[0]]
+    if c.space != y.space or c.space == "const":
+        return False
+    apart = abs(c.offset - y.offset)
+    return 0 < apart < max(buffer_bytes(ctx.tensor(n), ctx.plan.lanes) for n in (op.inputs[2], after.outputs[0]))
 
 
 def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
@@ -189,4 +300,4 @@ def _by_bit(rows: Array, slots: Sequence[int]) -> Array:
     return full.reshape(-1, 32, rows.shape[1])[:, element].reshape(-1, rows.shape[1])
 
 
-VECTORS = Forms(groups, dense, events, memory, fused, lookup)
+VECTORS = Forms(groups, dense, events, memory, fused, lookup, lists=lists)

@@ -16,6 +16,9 @@ from edgekit.backends.c.integer.fused import literal
 from edgekit.ir import FLOAT32, INT8, INT16, INT32, SPIKE, DType, Entry, Op
 from edgekit.ir.ops.elementwise import COMPARE, LOGIC
 
+# compares whose bits are signs of differences: the verb for sixteen, and whether its operands are the other way round
+SIGNS = {"lt": ("lt", False), "gt": ("lt", True), "ge": ("ge", False), "le": ("ge", True)}
+
 CTYPES: Mapping[DType, str] = {INT8: "ek_eight", INT16: "ek_eight", INT32: "ek_wide", SPIKE: "ek_lanes"}
 FAMILY: Mapping[DType, str] = {INT8: "eight", INT16: "eight", INT32: "wide"}
 WRAPPING = frozenset({"add", "sub", "neg", "abs"})  # int8 in int16 may leave the range of int8
@@ -25,7 +28,9 @@ AT_ONCE, SPIKES_AT_ONCE = 8, 16  # values of one round of the loop: a vector, or
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the body: `number` is that of its value. `add_if` adds its third operand where its first fired."""
+    """A line of the body: `number` is that of its value. `add_if` adds its third operand to its second where its first
+    fired, `sub_if` subtracts it.
+    """
 
     number: int
     kind: str
@@ -69,16 +74,17 @@ def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
     ]
     writer = _Writer(ctx, entry, body, lines)
     writer.lines = _conditional(writer)
-    texts = [(line, _expression(writer, line)) for line in writer.lines]
+    joined = {line.number: _joined(writer, line) for line in writer.lines if _is_sign(writer, line)}
+    texts = [(line, _expression(writer, line)) for line in writer.lines if line.number not in joined]
     if any(text is None for _, text in texts):
         return None
-    return Code("map_eights", _loop(writer, [(line, str(text)) for line, text in texts]))
+    return Code("map_eights", _loop(writer, [(line, str(text)) for line, text in texts], joined))
 
 
 def _conditional(w: _Writer) -> list[_Line]:
     """x + (a where m fired, else 0) as one line, as a predicated instruction does it."""
     lines = list(w.lines)
-    for at, line in enumerate(lines):
+    for line in lines:
         if line.kind != "add" or w.dtype(line.number) is not INT16:
             continue
         for x, chosen in (line.operands, line.operands[::-1]):
@@ -88,10 +94,24 @@ def _conditional(w: _Writer) -> list[_Line]:
             fired, there, otherwise = found.operands
             nothing = w.constant(otherwise)
             if nothing is not None and not nothing.any():
-                lines[at] = replace(line, kind="add_if", operands=(fired, x, there))
                 lines.remove(found)
+                taken = _negative(w, lines, there)
+                kind, operand = ("add_if", there) if taken is None else ("sub_if", taken)
+                lines[lines.index(line)] = replace(line, kind=kind, operands=(fired, x, operand))
                 return _conditional(replace(w, lines=lines))
     return lines
+
+
+def _negative(w: _Writer, lines: Sequence[_Line], number: int) -> int | None:
+    """Another constant that lines read anyway, and that is minus this one: a threshold, and what a reset adds."""
+    data = w.constant(number)
+    if data is None or (data == INT16.limits[0]).any():
+        return None
+    for other in dict.fromkeys(o for line in lines for o in line.operands):
+        values = w.constant(other) if w.dtype(other) is INT16 else None
+        if values is not None and values.shape == data.shape and (values == -data).all():
+            return other
+    return None
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -161,14 +181,28 @@ def _expression(w: _Writer, line: _Line) -> str | None:
     if line.kind in COMPARE:
         return f"ek_{FAMILY[w.dtype(first)]}_{line.kind}({args})"
     saturating = bool(line.attrs.get("saturate", False))
-    if line.kind == "add_if":
-        return f"ek_eight_add{'s' * saturating}_if({args})"
+    if line.kind in ("add_if", "sub_if"):
+        return f"ek_eight_{line.kind[:3]}{'s' * saturating}_if({args})"
     if line.kind == "relu":
         return f"ek_{FAMILY[dtype]}_maximum({args}, ek_{FAMILY[dtype]}_set(0))"
     if dtype is INT8 and saturating:  # the sum of two int8 is an int16
         return _clipped(w, line, f"ek_eight_{line.kind}({args})")
     text = f"ek_{FAMILY[dtype]}_{line.kind}{'s' * saturating}({args})"
     return f"ek_eight_wrapped8({text})" if dtype is INT8 and line.kind in WRAPPING else text
+
+
+def _is_sign(w: _Writer, line: _Line) -> bool:
+    """Whether a line compares int16 for spikes that no other line reads."""
+    narrow = line.kind in SIGNS and w.dtype(line.operands[0]) is not INT32
+    return narrow and w.uses(line.number) == 0
+
+
+def _joined(w: _Writer, line: _Line) -> str:
+    """Sixteen compares at once, as the half word of their bits."""
+    verb, other = SIGNS[line.kind]
+    a, b = line.operands[::-1] if other else line.operands
+    pairs = [_value(w, n) for n in (a, b)]
+    return f"ek_eights_{verb}({', '.join(text.replace('@', side) for side in 'ab' for text in pairs)})"
 
 
 def _cast(w: _Writer, line: _Line, x: int, to: DType) -> str:
@@ -239,7 +273,7 @@ def _stays_within(w: _Writer, line: _Line, dtype: DType) -> bool:
 # --- the loop --------------------------------------------------------------------------------------------------------
 
 
-def _loop(w: _Writer, texts: Sequence[tuple[_Line, str]]) -> list[str]:
+def _loop(w: _Writer, texts: Sequence[tuple[_Line, str]], joined: Mapping[int, str]) -> list[str]:
     op, n = w.body.op, w.ctx.tensor(w.body.op.outputs[0]).size
     spikes = any(w.ctx.tensor(t).dtype is SPIKE for t in (*op.inputs, *op.outputs))
     stores, joins, after = list[str](), list[str](), list[str]()
@@ -248,7 +282,8 @@ def _loop(w: _Writer, texts: Sequence[tuple[_Line, str]]) -> list[str]:
         value = f"v{result}@"
         if dtype is SPIKE:
             w.before.append(f"ek_half *const y{number} = (ek_half *){where};")
-            joins.append(f"y{number}[i / 16u] = ek_lanes_join({value.replace('@', 'a')}, {value.replace('@', 'b')});")
+            both = f"ek_lanes_join({value.replace('@', 'a')}, {value.replace('@', 'b')})"
+            joins.append(f"y{number}[i / 16u] = {joined.get(result, both)};")
             after += [f"ek_trim_spikes({where}, {n}u);"] if n % 32 else []
         else:
             w.before.append(f"{VALUES[dtype]} *const y{number} = {where};")
@@ -263,7 +298,7 @@ def _loop(w: _Writer, texts: Sequence[tuple[_Line, str]]) -> list[str]:
         *w.before,
         "{",
         "    uint32_t i;",
-        f"    for (i = 0; i < {-(-n // step) * step}u; i += {step}u) {{",
+        f"    EK_UNROLL1 for (i = 0; i < {-(-n // step) * step}u; i += {step}u) {{",
         *indented(2, [*w.words, *first, *(second if spikes else ()), *joins]),
         "    }",
         "}",

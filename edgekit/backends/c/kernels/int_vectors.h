@@ -102,7 +102,15 @@ EK_INLINE ek_wide ek_wide_where(ek_lanes m, ek_wide a, ek_wide b) {
 }
 EK_INLINE ek_eight ek_eight_add_if(ek_lanes m, ek_eight a, ek_eight b) { return vaddq_m_s16(a, a, b, m); }
 EK_INLINE ek_eight ek_eight_adds_if(ek_lanes m, ek_eight a, ek_eight b) { return vqaddq_m_s16(a, a, b, m); }
+EK_INLINE ek_eight ek_eight_sub_if(ek_lanes m, ek_eight a, ek_eight b) { return vsubq_m_s16(a, a, b, m); }
+EK_INLINE ek_eight ek_eight_subs_if(ek_lanes m, ek_eight a, ek_eight b) { return vqsubq_m_s16(a, a, b, m); }
 
+/* Sixteen compares: the signs of saturated differences, side by side in bytes */
+#define EK_EIGHTS_COMPARE(name) \
+    EK_INLINE ek_half ek_eights_##name(ek_eight a0, ek_eight b0, ek_eight a1, ek_eight b1) { \
+        const ek_eight first = vqsubq_s16(a0, b0), second = vqsubq_s16(a1, b1); \
+        return vcmp##name##q_n_s8(vreinterpretq_s8_s16(vsriq_n_s16(second, first, 8)), 0); \
+    }
 /* x · 2^s, s from 1 to 16 */
 #define ek_widened_shifted(x, s) ek_wide_of(vshllbq_n_s16(x, s), vshlltq_n_s16(x, s))
 /* saturate(floor((a · b + 2^(s - 1)) / 2^s)) of int16, s from 1 to 16: the instruction is the definition */
@@ -156,16 +164,22 @@ EK_EIGHT_COMPARE(lt)
 EK_EIGHT_COMPARE(le)
 EK_EIGHT_COMPARE(eq)
 EK_EIGHT_COMPARE(ne)
+#define EK_EIGHTS_COMPARE(name) \
+    EK_INLINE ek_half ek_eights_##name(ek_eight a0, ek_eight b0, ek_eight a1, ek_eight b1) { \
+        return ek_lanes_join(ek_eight_##name(a0, b0), ek_eight_##name(a1, b1)); \
+    }
 EK_INLINE ek_eight ek_eight_where(ek_lanes m, ek_eight a, ek_eight b) {
     EK_EACH(ek_eight, EK_LANE(m) ? a.e[i] : b.e[i])
 }
 EK_INLINE ek_wide ek_wide_where(ek_lanes m, ek_wide a, ek_wide b) { EK_EACH(ek_wide, EK_LANE(m) ? a.e[i] : b.e[i]) }
-EK_INLINE ek_eight ek_eight_add_if(ek_lanes m, ek_eight a, ek_eight b) {
-    EK_EACH(ek_eight, EK_LANE(m) ? ek_add_16(a.e[i], b.e[i]) : a.e[i])
-}
-EK_INLINE ek_eight ek_eight_adds_if(ek_lanes m, ek_eight a, ek_eight b) {
-    EK_EACH(ek_eight, EK_LANE(m) ? ek_adds_16(a.e[i], b.e[i]) : a.e[i])
-}
+#define EK_EIGHT_IF(name) \
+    EK_INLINE ek_eight ek_eight_##name##_if(ek_lanes m, ek_eight a, ek_eight b) { \
+        EK_EACH(ek_eight, EK_LANE(m) ? ek_##name##_16(a.e[i], b.e[i]) : a.e[i]) \
+    }
+EK_EIGHT_IF(add)
+EK_EIGHT_IF(adds)
+EK_EIGHT_IF(sub)
+EK_EIGHT_IF(subs)
 EK_INLINE ek_wide ek_widened_shifted(ek_eight x, uint32_t s) { EK_EACH(ek_wide, x.e[i] * (1 << s)) }
 EK_INLINE ek_eight ek_eight_scaled(ek_eight a, ek_eight b, uint32_t s) {
     EK_EACH(ek_eight, ek_clip_wide_16(ek_scaled_wide(a.e[i], b.e[i], s)))
@@ -173,6 +187,8 @@ EK_INLINE ek_eight ek_eight_scaled(ek_eight a, ek_eight b, uint32_t s) {
 EK_INLINE int16_t ek_scaled15_16(int16_t a, int16_t b) { return ek_clip_wide_16(ek_scaled_wide(a, b, 15u)); }
 EK_INLINE int32_t ek_scaled15_32(int32_t a, int32_t b) { return ek_clip_wide_32(ek_scaled_wide(a, b, 31u)); }
 #endif
+EK_EIGHTS_COMPARE(lt)
+EK_EIGHTS_COMPARE(ge)
 EK_EIGHT_UNARY(neg, vneg)
 EK_EIGHT_UNARY(abs, vabs)
 EK_EIGHT_BINARY(add, vadd)
@@ -339,7 +355,7 @@ EK_MAC_OF(x16_w16, ek_i16, int16_t, EK_X16_W16)
             if (n_out % 8u >= 4u) { \
                 uint32_t a0 = (uint32_t)from[o], a1 = (uint32_t)from[o + 1u]; \
                 uint32_t a2 = (uint32_t)from[o + 2u], a3 = (uint32_t)from[o + 3u]; \
-                for (i = 0; i < width; i += PER, w += 4u * PER) { \
+                EK_UNROLL1 for (i = 0; i < width; i += PER, w += 4u * PER) { \
                     a0 = ek_mac_##FORM(a0, x + i, w); \
                     a1 = ek_mac_##FORM(a1, x + i, w + PER); \
                     a2 = ek_mac_##FORM(a2, x + i, w + 2u * PER); \
@@ -351,9 +367,9 @@ EK_MAC_OF(x16_w16, ek_i16, int16_t, EK_X16_W16)
                 y[o + 3u] = (TY)a3; \
                 o += 4u; \
             } \
-            for (; o < n_out; ++o) { \
+            EK_UNROLL1 for (; o < n_out; ++o) { \
                 uint32_t sum = (uint32_t)from[o]; \
-                for (i = 0; i < width; i += PER, w += PER) sum = ek_mac_##FORM(sum, x + i, w); \
+                EK_UNROLL1 for (i = 0; i < width; i += PER, w += PER) sum = ek_mac_##FORM(sum, x + i, w); \
                 y[o] = (TY)sum; \
             } \
         } \
@@ -374,7 +390,7 @@ EK_EIGHT_DENSE_BOTH(x16_w16, ek_i16, int16_t, 8u, EK_X16_W16)
     EK_INLINE void ek_spans_##FORM##_a##A(TY *y, const TY *c, const TW *w, const uint16_t *first, const TX *x, \
                                           uint32_t vectors, uint32_t n_out) { \
         uint32_t o, k; \
-        for (o = 0; o < n_out; ++o) { \
+        EK_UNROLL1 for (o = 0; o < n_out; ++o) { \
             uint32_t sum = c ? (uint32_t)c[o] : 0u; \
             for (k = 0; k < vectors; ++k, w += PER) sum = ek_mac_##FORM(sum, x + first[o] + PER * k, w); \
             y[o] = (TY)sum; \
@@ -390,51 +406,91 @@ EK_EIGHT_SPANS_BOTH(x16_w16, ek_i16, int16_t, 8u)
 
 /* --- events: rows of weights, up to 48 outputs at a time in the registers --------------------------------------------
  *
- * The list holds offsets of rows in units of eight weights. Rows are in the order that counting leading zeros finds the
- * bits of a word in: the one of bit 31 first.
+ * The list holds offsets of rows in `unit` bytes. Rows are in the order that counting leading zeros finds the bits of a
+ * word in: that of bit 31 first.
  */
-EK_INLINE uint32_t ek_leading_zeros(uint32_t word) {
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_clz(word);
-#else
-    uint32_t n = 0;
-    while (!(word << n >> 31)) ++n;
-    return n;
-#endif
+#if EK_MVE
+/* the list from `list` on; its end */
+EK_ASSEMBLY uint16_t *ek_list_rows(EK_REGISTER uint16_t *list, EK_REGISTER const ek_word *words,
+                                   EK_REGISTER const ek_word *end, EK_REGISTER uint32_t step) {
+    __asm__ volatile("push {r4-r7, lr}\n\t"
+                     "movs r7, #0\n\t"
+                     "mov r12, #0x80000000\n\t"
+                     "lsl lr, r3, #5\n"
+                     "1:\n\t"
+                     "ldr r4, [r1], #4\n\t"
+                     "cbz r4, 3f\n"
+                     "2:\n\t"
+                     "clz r5, r4\n\t"
+                     "lsr r6, r12, r5\n\t"
+                     "mla r5, r5, r3, r7\n\t"
+                     "bics r4, r4, r6\n\t"
+                     "strh r5, [r0], #2\n\t"
+                     "bne 2b\n"
+                     "3:\n\t"
+                     "add r7, lr\n\t"
+                     "cmp r1, r2\n\t"
+                     "bne 1b\n\t"
+                     "pop {r4-r7, pc}\n");
 }
-/* `step`: units of one row */
+#else
+EK_INLINE uint16_t *ek_list_rows(uint16_t *list, const ek_word *words, const ek_word *end, uint32_t step) {
+    uint32_t first = 0, zeros;
+    for (; words != end; ++words, first += 32u)
+        for (zeros = 0; zeros < 32u; ++zeros)
+            if (*words << zeros >> 31) *list++ = (uint16_t)((first + zeros) * step);
+    return list;
+}
+#endif
+/* `step`: units of one row. Returns how many of the n neurons fired. */
 EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t n, uint32_t step) {
-    uint16_t *to = list;
-    uint32_t at;
-    for (at = 0; at < n; at += 32u) {
-        uint32_t word = *words++;
-        while (word) {
-            const uint32_t zeros = ek_leading_zeros(word);
-            word &= ~(0x80000000u >> zeros);
-            *to++ = (uint16_t)((at + zeros) * step);
-        }
-    }
-    return (uint32_t)(to - list);
+    return (uint32_t)(ek_list_rows(list, words, words + (n + 31u) / 32u, step) - list);
 }
 
-#define EK_ROW_START(k) ek_eight a##k = c ? ek_eight_load16(c + 8u * k) : ek_eight_set(0);
-#define EK_ROW_ADD8(k) a##k = ek_eight_add(a##k, ek_eight_load8((const ek_i8 *)row + 8u * k));
-#define EK_ROW_ADD16(k) a##k = ek_eight_add(a##k, ek_eight_load16((const ek_i16 *)row + 8u * k));
+EK_INLINE uint32_t ek_two(const uint16_t *list) {
+#if EK_MVE
+    return *(const ek_word *)(const void *)list;
+#else
+    return list[0] | (uint32_t)list[1] << 16;
+#endif
+}
+#define EK_ROW_START(k) ek_eight a##k = from ? ek_eight_load16(c + 8u * k) : ek_eight_set(0);
+#define EK_ROW_ADD8(k) a##k = ek_eight_add(a##k, ek_eight_load8(row + 8u * k));
+#define EK_ROW_ADD16(k) a##k = ek_eight_add(a##k, ek_eight_load16((const ek_i16 *)(const void *)row + 8u * k));
 #define EK_ROW_END(k) ek_eight_store16(y + 8u * k, a##k);
-/* y[0..8·WIDE·blocks) = c + the listed rows of w; c may be null (zero), and may be y itself */
+/* the listed rows of w, two at a time: their offsets are one word */
+#define EK_ROWS_OF(w, list, count, unit, ADD) \
+    { \
+        const uint16_t *at = list; \
+        uint32_t pairs; \
+        EK_UNROLL1 for (pairs = count / 2u; pairs; --pairs, at += 2) { \
+            const uint32_t two = ek_two(at); \
+            const ek_i8 *row = w + unit * (two & 0xffffu); \
+            ADD; \
+            row = w + unit * (two >> 16); \
+            ADD; \
+        } \
+        if (count % 2u) { \
+            const ek_i8 *row = w + unit * *at; \
+            ADD; \
+        } \
+    }
+/* y[0..8·WIDE·blocks) = c + the listed rows of w, and of v if there is one; c may be null (zero), and may be y itself */
 #define EK_EIGHT_EVENT(BITS, WIDE) \
-    EK_INLINE void ek_rows_w##BITS##_##WIDE(ek_i16 *y, const ek_i16 *c, const int##BITS##_t *w, const uint16_t *list, \
-                                            uint32_t count, uint32_t blocks) { \
-        uint32_t b, k; \
-        for (b = 0; b < blocks; ++b) { \
+    EK_INLINE void ek_rows_w##BITS##_##WIDE(ek_i16 *y, const ek_i16 *c, uint32_t blocks, const ek_i8 *w, \
+                                            const uint16_t *list, uint32_t count, uint32_t unit, const ek_i8 *v, \
+                                            const uint16_t *more, uint32_t others, uint32_t measure) { \
+        const int from = c != 0, both = v != 0; \
+        uint32_t b; \
+        EK_UNROLL1 for (b = 0; b < blocks; ++b) { \
             EK_REP##WIDE(EK_ROW_START) \
-            for (k = 0; k < count; ++k) { \
-                const int##BITS##_t *row = w + 8u * list[k]; \
-                EK_REP##WIDE(EK_ROW_ADD##BITS) \
-            } \
+            EK_ROWS_OF(w, list, count, unit, EK_REP##WIDE(EK_ROW_ADD##BITS)) \
+            if (both) EK_ROWS_OF(v, more, others, measure, EK_REP##WIDE(EK_ROW_ADD##BITS)) \
             EK_REP##WIDE(EK_ROW_END) \
-            y += 8u * WIDE, w += 8u * WIDE; \
-            if (c) c += 8u * WIDE; \
+            y += 8u * WIDE; \
+            w += BITS * WIDE; \
+            if (both) v += BITS * WIDE; \
+            if (from) c += 8u * WIDE; \
         } \
     }
 #define EK_EIGHT_EVENTS(BITS) \
@@ -443,40 +499,44 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
 EK_EIGHT_EVENTS(8)
 EK_EIGHT_EVENTS(16)
 
-/* --- memory update of four spikes and one, four channels at a time ---------------------------------------------------
+/* --- memory update of four spikes and one, eight channels at a time --------------------------------------------------
  *
- * Rows of the table by the bits as they lie in a word: those of m in bits 0, 2, 4 and 6, that of u in bit 1.
+ * Rows of the table by the bits as they lie in a word: those of m in bits 0, 2, 4 and 6, that of u in bit 1. `spikes`
+ * is a word of m, the bits of u for its channels are every second one of `driven`.
  */
-EK_INLINE void ek_memory4_a16(ek_i16 *y, const ek_i16 *table, const ek_word *m, const ek_word *u, uint32_t channels) {
-    const ek_half *halves = (const ek_half *)m;
-    uint32_t at, k;
+EK_INLINE void ek_memory4_word(ek_i16 *y, const ek_i16 *table, uint32_t spikes, uint32_t driven, int both) {
 #if EK_MVE
-    const int32x4_t of_m = {3, -5, 2, -6}, of_u = {4, 2, 0, -2}; /* to bit 3 on: a row has eight bytes */
-#endif
-    for (at = 0; at < channels; at += 32u) {
-        const uint32_t word = *u++;
-        EK_UNROLL16 for (k = 0; k < 8u; ++k) {
-            const uint32_t driven = word >> ((k & 4u) << 2 | (k & 1u) << 3 | (k >> 1 & 1u));
-            if (at + 4u * k >= channels) break;
-#if EK_MVE
-            const uint32x4_t rows = vandq_u32(vshlq_u32(vdupq_n_u32(*halves++), of_m), vdupq_n_u32(0x55u << 3));
-            const uint32x4_t driver = vandq_u32(vshlq_u32(vdupq_n_u32(driven), of_u), vdupq_n_u32(2u << 3));
-            const uint32x4_t offset = vorrq_u32(rows, driver);
-            uint32x4x2_t sums;
-            sums.val[0] = vldrwq_gather_offset_u32((const uint32_t *)table, offset);
-            sums.val[1] = vldrwq_gather_offset_u32((const uint32_t *)table + 1, offset);
-            vst2q_u32((uint32_t *)y, sums);
-            y += 16;
+    /* channels 0, 4, 1, 5, …: to bit 3 on, because a row has eight bytes */
+    const int16x8_t of_m = {3, 3, -5, -5, 2, 2, -6, -6}, of_u = {4, -4, 2, -6, 0, -8, -2, -10};
+    const uint16x8_t words = vreinterpretq_u16_u32(vdupq_n_u32(spikes));
+    const uint16x8_t rows = vandq_u16(vshlq_u16(words, of_m), vdupq_n_u16(0x55u << 3));
+    const uint16x8_t drivers = vandq_u16(vshlq_u16(vdupq_n_u16((uint16_t)driven), of_u), vdupq_n_u16(2u << 3));
+    const uint16x8_t offsets = vorrq_u16(rows, drivers);
+    const uint32x4_t first = vmovlbq_u16(offsets), second = vmovltq_u16(offsets);
+    uint32x4x2_t sums;
+    sums.val[0] = vldrwq_gather_offset_u32((const uint32_t *)table, first);
+    sums.val[1] = vldrwq_gather_offset_u32((const uint32_t *)table + 1, first);
+    vst2q_u32((uint32_t *)y, sums);
+    if (!both) return;
+    sums.val[0] = vldrwq_gather_offset_u32((const uint32_t *)table, second);
+    sums.val[1] = vldrwq_gather_offset_u32((const uint32_t *)table + 1, second);
+    vst2q_u32((uint32_t *)y + 8, sums);
 #else
-            {
-                uint32_t c, d;
-                const uint32_t half = *halves++;
-                for (c = 0; c < 4u; ++c) {
-                    const uint32_t row = (half >> (8u * (c & 1u) + (c >> 1)) & 0x55u) | (driven >> 2u * c & 1u) << 1;
-                    for (d = 0; d < 4u; ++d) *y++ = table[4u * row + d];
-                }
-            }
+    uint32_t c, d;
+    for (c = 0; c < (both ? 8u : 4u); ++c) {
+        const uint32_t bits = spikes >> (16u * (c >> 2) + 8u * (c & 1u) + (c >> 1 & 1u)) & 0x55u;
+        const uint32_t row = bits | (driven >> 2u * c & 1u) << 1;
+        for (d = 0; d < 4u; ++d) *y++ = table[4u * row + d];
+    }
 #endif
+}
+EK_INLINE void ek_memory4_a16(ek_i16 *y, const ek_i16 *table, const ek_word *m, const ek_word *u, uint32_t channels) {
+    uint32_t at, k;
+    EK_UNROLL1 for (at = 0; at < channels; at += 32u) {
+        const uint32_t word = *u++;
+        EK_UNROLL4 for (k = 0; k < 4u; ++k, y += 32) {
+            if (at + 8u * k >= channels) break;
+            ek_memory4_word(y, table, *m++, word >> (8u * (k & 2u) + (k & 1u)), at + 8u * k + 4u < channels);
         }
     }
 }
