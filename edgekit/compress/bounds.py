@@ -62,8 +62,3 @@ class Bounds:
             return plus.sum(axis=1), minus.sum(axis=1)
         largest = self.seen(dot.x).clip * (1.0 if dot.x in self.sums.step.inputs else 2.0)
         return (plus + minus).sum(axis=1) * largest, (plus + minus).sum(axis=1) * largest
-
-    def reals(self, terms: Sequence[Term]) -> Array:
-        """The largest magnitude per element of what real operands and constants add to a sum."""
-        own = [t for t in terms if isinstance(t, Constant) or (isinstance(t, Dot) and not self.sums.is_spike(t.x))]
-        return np.maximum(*self.input_sums(own))

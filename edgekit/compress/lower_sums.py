@@ -104,7 +104,7 @@ class SumLowering:
         for memory in groups.real_memory:
             parts.append(self._memory(root, spec, memory))
         if groups.spikes:
-            part, joined = self._spikes(root, spec, groups.spikes, real, bias if flat else None)
+            part, joined = self._spikes(root, spec, groups, real, bias if flat else None)
             parts.append(part)
             real, bias = (None, None if flat else bias) if joined else (real, bias)
         for memory in groups.spike_memory:
@@ -244,17 +244,17 @@ class SumLowering:
         return [product(self.values.operand(d.x), d.weights, self.plan.weight_bits(d), d.tensor) for d in dots]
 
     def _spikes(
-        self, root: str, spec: Spec, dots: Sequence[Dot], real: Part | None, bias: Array | None
+        self, root: str, spec: Spec, groups: _Groups, real: Part | None, bias: Array | None
     ) -> tuple[Part, bool]:
         """Weights of spikes, and whether reals and bias joined them: they do where one accumulator holds the sum."""
-        rows = dots[0].weights.shape[0]
+        rows = groups.spikes[0].weights.shape[0]
         scale = self._spike_scale(spec, rows)
-        products = self._spike_products(dots)
+        products = self._spike_products(groups.spikes)
         up, down = reach_of(products, scale)
         dtype = INT16 if max(up.max(), down.max()) <= largest_of(INT16) else INT32
         same = spec.dtype is dtype and np.array_equal(_rows(spec.scale, rows), scale)
-        reach = self.plan.bounds.reals(self.plan.terms(root))
-        fits = bool((np.maximum(up, down) + reach / scale + 1 <= largest_of(dtype)).all())
+        reach = self._reach_of_reals(root, groups)
+        fits = bool((np.maximum(up, down) + reach / scale + 2 <= largest_of(dtype)).all())
         joined = same and fits and (real is not None or bias is not None)
 
         def write(out: str) -> str:
@@ -268,6 +268,16 @@ class SumLowering:
             return self._onto(total, tidy(scale / _rows(spec.scale, rows)), spec.dtype, out)
 
         return write, joined
+
+    def _reach_of_reals(self, root: str, groups: _Groups) -> Array:
+        """The largest magnitude that real products and the bias can add: operands may be all that their dtype holds."""
+        products = [self._product(root, dot) for dot in groups.real]
+        constant = np.zeros(()) if groups.bias is None else np.abs(groups.bias)
+        if not products:
+            return constant
+        scale = common_scale(products, constant)
+        sums = (np.abs(p.stored_at(scale)).sum(axis=1) * scale * p.x.limit for p in products)
+        return np.asarray(constant + sum(sums))
 
     def _spike_memory(self, root: str, spec: Spec, memory: Memory) -> Part:
         def write(out: str) -> str:
