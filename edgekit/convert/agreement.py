@@ -15,6 +15,7 @@ from edgekit.convert.inputs import Inputs
 from edgekit.ir import SPIKE, Graph
 from edgekit.runtime.codec import real_outputs
 from edgekit.runtime.session import DECISIONS
+from edgekit.verify import output_error
 
 Array = npt.NDArray[Any]
 
@@ -140,16 +141,8 @@ class Outputs:
         return cls(raw, tuple(np.asarray(y, np.float64) for y in real_outputs(exact, raw)))
 
     def score(self, program: Graph, _least: float = 0.0, /) -> Likeness:
-        return Likeness(max(map(_error, self.expected, real_outputs(program, self.raw))))
+        return Likeness(max(map(output_error, self.expected, real_outputs(program, self.raw))))
 
     def thinned(self, most: int) -> Outputs:
         every = -(-len(self.expected[0]) // most)
         return Outputs(thinned(self.raw, most), tuple(y[::every] for y in self.expected))
-
-
-def _error(exact: Array, got: Array) -> float:
-    """The largest root mean square error of the elements of an output [N, T, …], each over its own deviation."""
-    wide = exact.reshape(*exact.shape[:2], -1)
-    off = np.sqrt(np.mean((wide - np.asarray(got, np.float64).reshape(wide.shape)) ** 2, axis=(0, 1)))
-    spread = np.std(wide, axis=(0, 1))
-    return float(np.max(off / np.where(spread > 0, spread, np.maximum(np.abs(wide).max(axis=(0, 1)), 1.0))))

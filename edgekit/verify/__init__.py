@@ -2,6 +2,14 @@
 
 from edgekit.verify.compare import Divergence, VerifyReport, verify_artifact
 from edgekit.verify.layers import LayerReport
-from edgekit.verify.rounding import Rounding, rounding_effect
+from edgekit.verify.rounding import Rounding, output_error, rounding_effect
 
-__all__ = ["Divergence", "LayerReport", "Rounding", "VerifyReport", "rounding_effect", "verify_artifact"]
+__all__ = [
+    "Divergence",
+    "LayerReport",
+    "Rounding",
+    "VerifyReport",
+    "output_error",
+    "rounding_effect",
+    "verify_artifact",
+]

@@ -12,8 +12,10 @@ from edgekit.errors import DataError
 from edgekit.ir import Graph
 from edgekit.runtime import Session
 from edgekit.runtime.selftest import relative_error
-from edgekit.verify.layers import LayerReport, compare_layers, noisiest, unmatched_states, window_errors
+from edgekit.verify.layers import LayerReport, compare_layers, unmatched_states, window_errors
 from edgekit.verify.margins import first_divergence, is_spiking, states_of
+from edgekit.verify.noise import noisiest
+from edgekit.verify.rounding import output_error
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +23,7 @@ FLOAT_TOLERANCE = 1e-4  # of fp32 outputs, relative to the larger of 1 and the o
 MARGIN = 1e-5  # a spike closer than this to its threshold, in float64, may differ by rounding
 MAX_ROUNDED = 0.002  # of all windows
 MAX_POINTS_LOST = 0.5  # of accuracy, for precisions below fp32
-LIKE = 0.985  # of decisions equal: below, an integer program says what to widen
+LIKE = 0.985  # of decisions equal, or 1 less the error of the outputs: below, an integer program says what to widen
 LAYER_WINDOWS = 256
 FEWEST_FOR_ONE = 16  # windows, of which one may differ between an engine and the reference by rounding
 
@@ -62,8 +64,9 @@ class VerifyReport:
     """What was compared and found. `rule` says in words what passing means for this precision.
 
     `unmatched_states` are states of the program that the original has not, because of which no layer has an isolated
-    error. `widen` names the layers and states that an integer program should hold wider when it does not pass, or when
-    it decides differently in more than 1.5 % of the windows. `agreement` and the accuracies are None where nothing is
+    error. `widen` names the layers and states that an integer program should hold wider when it does not pass, when it
+    decides differently in more than 1.5 % of the windows, or when it decides nothing and its outputs are off by more
+    than 1.5 % of their standard deviation. `agreement` and the accuracies are None where nothing is
     decided, or where outputs are not finite.
     """
 
@@ -122,7 +125,9 @@ def verify_artifact(
     finite = bool(np.isfinite(after).all())
     windows = x if session.stateful else x[:, None]
     program = session.artifact.graph
-    layers = compare_layers(original.graph, program, windows[:layer_windows])
+    # an integer program is made of the optimised graph, and has its states
+    exact = original.quantised("fp32") if program.is_integer else original.graph
+    layers = compare_layers(exact, program, windows[:layer_windows])
     errors = window_errors(before, after)
     differing = np.nonzero(errors > FLOAT_TOLERANCE)[0]
     decides = not session.stateful or session.artifact.manifest["io"].get("decision") is not None
@@ -159,7 +164,7 @@ def verify_artifact(
         passed = True
         rule = "it is the original's, rounded; accuracy is not judged without labelled data"
     passed = passed and finite and _matches_reference(session, windows[:layer_windows])
-    unlike = not passed or (agreement is not None and agreement < LIKE)
+    like = agreement if agreement is not None else 1 - output_error(before, after) if finite else 0.0
     return VerifyReport(
         engine=session.engine,
         precision=precision,
@@ -169,13 +174,13 @@ def verify_artifact(
         windows_differing=len(differing),
         divergences=tuple(divergences),
         layers=tuple(layers),
-        unmatched_states=tuple(unmatched_states(original.graph, program)),
+        unmatched_states=tuple(unmatched_states(exact, program)),
         agreement=agreement,
         accuracy_before=accuracy_before,
         accuracy_after=accuracy_after,
         passed=passed,
         rule=rule,
-        widen=tuple(noisiest(layers)) if program.is_integer and unlike else (),
+        widen=tuple(noisiest(layers)) if program.is_integer and (not passed or like < LIKE) else (),
     )
 
 

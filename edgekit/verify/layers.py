@@ -5,16 +5,17 @@ Values of an integer program are compared as the reals that they stand for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.ir import SPIKE, Graph, Tensor
+from edgekit.ir import Graph, Tensor
 from edgekit.reference import Interpreter, Values
 from edgekit.runtime.codec import Codec
+from edgekit.verify.noise import OwnNoise, reals, remedies, stored
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +30,8 @@ class LayerReport:
     `worst` is the largest error along the artifact's own trajectory, `isolated` the largest when every step starts from
     the original's states (what this layer and those before it in the same step add), None when the artifact has a state
     that the original has not; both relative to the larger of 1 and the original's value, and infinite where a value is
-    not finite. `noise` is what it adds in one step as a share of its own root mean square, where `isolated` is known.
+    not finite. Of an integer program `noise` is what the layer adds on its own in one step as a share of its root mean
+    square (see OwnNoise), and `widen` what can be held wider so that it adds less, as NAME=BITS.
     `step` and `window` say where the layer first diverged; None if it never did. `windows` is the largest
     number of windows beyond the tolerance in one step, `by_step` the largest error of each step.
     """
@@ -40,6 +42,7 @@ class LayerReport:
     worst: float = 0.0
     isolated: float | None = None
     noise: float | None = None
+    widen: tuple[str, ...] = ()
     step: int | None = None
     window: int | None = None
     windows: int = 0
@@ -98,13 +101,6 @@ def _comparable(tensor: Tensor) -> bool:
     return not tensor.dtype.is_integer or tensor.quant is not None
 
 
-def _real(tensor: Tensor, values: Array) -> Array:
-    """The reals of values [N, *shape]: those of stored integers by their scale."""
-    if tensor.quant is None or not tensor.dtype.is_integer:
-        return values
-    return np.stack([tensor.quant.dequantize(one) for one in values.reshape(-1, *tensor.shape)])
-
-
 def unmatched_states(original: Graph, program: Graph) -> list[str]:
     """States that change in the program's step and that the original has not: a pass has made them, say of a sum."""
     return [name for name in program.entries["step"].updates if name not in original.state_names]
@@ -114,14 +110,7 @@ def _as_state(graph: Graph, original: Mapping[str, Array], own: Mapping[str, Arr
     """The original's states in this graph's dtypes (a spike state may have been a float); `own` what it has not."""
 
     def converted(name: str) -> Array:
-        tensor = graph.tensors[name]
-        if name not in original:
-            return own[name]
-        if tensor.dtype is SPIKE:
-            return np.asarray(original[name] != 0)
-        if tensor.quant is None:
-            return original[name]
-        return np.stack([tensor.quant.quantize(one) for one in original[name]]).astype(tensor.dtype.numpy)
+        return own[name] if name not in original else stored(graph.tensors[name], original[name])
 
     return {s.tensor: converted(s.tensor) for s in graph.states}
 
@@ -142,12 +131,10 @@ def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[Layer
     """
     a, b = Interpreter(original), Interpreter(program)
     ours, theirs = program.entries["step"], original.entries["step"]
-    layers = [
-        (pair, LayerReport(pair.name, pair.source, str(program.tensors[pair.program].dtype)))
-        for pair in _pairs(original, program)
-    ]
+    pairs = _pairs(original, program)
+    layers = [(p, LayerReport(p.name, p.source, str(program.tensors[p.program].dtype))) for p in pairs]
     complete = not unmatched_states(original, program)
-    power = {pair.name: np.zeros(2) for pair, _ in layers}  # of the isolated errors, and of the values
+    own = OwnNoise(program, {p.program: p.stands_for for p in pairs}) if complete and program.is_integer else None
     batch, steps = inputs.shape[:2]
     state_a, state_b = a.initial_state(batch), b.initial_state(batch)
     name_a, name_b = theirs.inputs[0], ours.inputs[0]
@@ -155,35 +142,26 @@ def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[Layer
     for t in range(steps):
         x = {name_b: taken[:, t]}
         values_a, values_b = a.trace({name_a: inputs[:, t]}, state_a), b.trace(x, state_b)
-        alone = b.trace(x, _as_state(program, state_a, state_b)) if complete else None
+        exact_state = _as_state(program, state_a, state_b) if complete else {}
+        alone = b.trace(x, exact_state) if complete else None
+        if own is not None:
+            own.see(x, exact_state, {p.program: values_a[p.original] for p in pairs})
         for pair, layer in layers:
             exact = values_a[pair.original]
-            errors = window_errors(exact, _real(pair.stands_for, values_b[pair.program]))
+            errors = window_errors(exact, reals(pair.stands_for, values_b[pair.program]))
             layer.by_step.append(float(errors.max()))
             layer.worst = max(layer.worst, layer.by_step[-1])
             if alone is not None:
-                errors_alone = window_errors(exact, _real(pair.stands_for, alone[pair.program]))
+                errors_alone = window_errors(exact, reals(pair.stands_for, alone[pair.program]))
                 layer.isolated = max(layer.isolated or 0.0, float(errors_alone.max()))
-                power[pair.name] += _powers(exact, _real(pair.stands_for, alone[pair.program]))
             beyond = errors > DIVERGED
             if layer.step is None and beyond.any():
                 layer.step, layer.window = t, int(np.argmax(beyond))
             layer.windows = max(layer.windows, int(beyond.sum()))
         state_a = {s.tensor: values_a[theirs.updates.get(s.tensor, s.tensor)] for s in original.states}
         state_b = {s.tensor: values_b[ours.updates.get(s.tensor, s.tensor)] for s in program.states}
-    for _, layer in layers if complete else []:
-        added, own = power[layer.name]
-        layer.noise = float(np.sqrt(added / own)) if own > 0 else None
+    if own is not None:
+        for pair, layer in layers:
+            layer.noise = own.of(pair.program)
+            layer.widen = remedies(program, pair.program, own.layers)
     return [layer for _, layer in layers]
-
-
-def _powers(exact: Array, got: Array) -> Array:
-    wide = np.asarray(exact, np.float64)
-    with np.errstate(all="ignore"):  # what has overflowed is reported elsewhere
-        return np.array([np.sum((wide - got.reshape(wide.shape)) ** 2), np.sum(wide**2)])
-
-
-def noisiest(layers: Sequence[LayerReport], most: int = 3) -> list[str]:
-    """Layers and states that add the most rounding of their own in one step, in words; what to widen first."""
-    known = sorted((r for r in layers if r.noise), key=lambda r: -(r.noise or 0.0))
-    return [f"{r.name} ({r.kind}): rounding of {r.noise:.2%} of its own size in each step" for r in known[:most]]

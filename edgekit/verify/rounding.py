@@ -41,3 +41,14 @@ def rounding_effect(exact: Graph, rounded: Graph, stimulus: Mapping[str, npt.NDA
         else:
             worst.append(float(window_errors(theirs, ours).max()))
     return Rounding(max(worst, default=None), max(changed, default=None))
+
+
+def output_error(exact: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """The root mean square error of outputs [N, (T,) …] over their standard deviation, of the worst of all elements.
+
+    An element that never changes is measured by the larger of 1 and its value.
+    """
+    wide = np.asarray(exact, np.float64).reshape(-1, exact.shape[-1] if exact.ndim > 1 else 1)
+    off = np.sqrt(np.mean((wide - np.asarray(got, np.float64).reshape(wide.shape)) ** 2, axis=0))
+    spread, size = np.std(wide, axis=0), np.maximum(np.abs(wide).max(axis=0), 1.0)
+    return float(np.max(off / np.where(spread > 1e-9 * size, spread, size)))
