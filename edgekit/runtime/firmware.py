@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import struct
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from edgekit.ir import Graph
 from edgekit.runtime.build import Program
 from edgekit.runtime.streams import Array
 from edgekit.target import Target, firmware_files
-from edgekit.toolchain import build_firmware
+from edgekit.toolchain import Machine, build_firmware
 
 MAIN = "ek_selftest.c"
+# ek_selftest_result_t of targets/cortex-m/selftest.h
+_RESULT, _MAGIC, _PASSED, _FAILED = struct.Struct("<7I"), 0x54534B45, 1, 2
 _CTYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float", "uint8": "uint8_t"}
 
 
@@ -33,6 +36,36 @@ def with_selftest(
     support[MAIN] = selftest_source(graph, selftest)
     library = build_firmware(program.object, support, target, main=MAIN, compiler=compiler)
     return replace(program, library=library)
+
+
+@dataclass(frozen=True)
+class FirmwareResult:
+    """What firmware found when it tested itself: `steps` that were right, and at the first that was not, the `output`
+    (None: a step failed, the state, or nothing). `stack_bytes` is what it used of its stack, `cycles` the fewest and
+    the most of a step by the core's counter; None where that stands still, as it does in emulators.
+    """
+
+    passed: bool
+    steps: int
+    output: str | None = None
+    stack_bytes: int | None = None
+    cycles: tuple[int, int] | None = None
+
+
+def firmware_result(machine: Machine, graph: Graph) -> FirmwareResult:
+    """Read the result of a self-test that has run; ToolchainError when there is none.
+
+    QemuSystem runs it when it boots; on any machine `machine.call("main")` does.
+    """
+    address = machine.image.data.get("ek_selftest_result")
+    if address is None:
+        raise ToolchainError("firmware", "has no self-test")
+    magic, verdict, steps, at, least, most, stack = _RESULT.unpack(machine.read(address, _RESULT.size))
+    if magic != _MAGIC or verdict not in (_PASSED, _FAILED):
+        raise ToolchainError("firmware", "has not come to the end of its self-test")
+    outputs = graph.entries["step"].outputs
+    wrong = outputs[at] if verdict == _FAILED and at < len(outputs) else None
+    return FirmwareResult(verdict == _PASSED, steps, wrong, stack or None, (least, most) if most else None)
 
 
 def selftest_source(graph: Graph, selftest: SelfTest) -> str:

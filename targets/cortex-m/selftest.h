@@ -21,7 +21,7 @@ typedef struct {
     uint32_t magic;      /* "EKST", once it has begun */
     uint32_t verdict;    /* 0 running, 1 passed, 2 failed */
     uint32_t steps;      /* done so far */
-    uint32_t output;     /* the first that differs, or the number of outputs when it is the state; 0 unless failed */
+    uint32_t output;     /* the first that differs; the number of outputs when a step fails or the state differs */
     uint32_t cycles_min; /* of a step, by the core's cycle counter; 0 where it does not count */
     uint32_t cycles_max;
     uint32_t stack_bytes; /* of a step, by what it changed below the stack pointer of main */
@@ -95,7 +95,7 @@ static int ek_selftest(const ek_selftest_t *test) {
         const uint32_t cycles = ek_cycles() - before;
         if (cycles < least) least = cycles;
         if (cycles > most) most = cycles;
-        if (code) return ek_failed(0);
+        if (code) return ek_failed(test->outputs);
         for (i = 0; i < test->outputs; ++i)
             if (ek_differs(&test->output[i], t, test->compare)) return ek_failed(i);
         ek_selftest_result.steps = t + 1;
