@@ -10,29 +10,53 @@ from edgekit.backends.c.integer.forms import Code, Forms, Product
 from edgekit.backends.c.integer.portable import fired_list, is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
 from edgekit.backends.c.integer.wide_fused import fused
+from edgekit.ir import INT16, SPIKE, Entry, Op
+from edgekit.ir.ops.contract import accumulator
 
 FEWEST = 4  # outputs; fewer are faster one by one
+SPAN = 16  # inputs of one step of a span
+SPAN_STEP, SPAN_FIXED, DENSE_COST = 3, 4, 0.1  # instructions of a Cortex-A76: of a span, and of an input of a block
 UNIT, BLOCK = 8, 32  # outputs that are summed side by side; of a block of weights
 GROUP_BYTES = 4  # weights of one output that lie together
+MEMORY_LANES = 8  # outputs of one row of a table
 EVENT_UNIT = 16  # outputs of one register of event weights
 LIFT = 128  # what products of bytes are moved by where one factor has to be unsigned
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
-    """Blocks of outputs; rows of x have to begin at whole groups, and end at them."""
+    """Blocks of outputs, or each from the few neighbouring inputs that it reads; rows of x have to be whole groups."""
     p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
     bits, (n_out, n_in) = weight_bits(w), w.shape
-    rows = x.size // n_in
-    if bits == 4 or n_out < FEWEST or (rows > 1 and n_in % (8 * GROUP_BYTES // bits)):
+    rows, data = x.size // n_in, ctx.data(p.w)
+    if bits == 4 or (rows > 1 and n_in % (8 * GROUP_BYTES // bits)):
         return None
-    kernel = f"wide_x{x.dtype.bits}_w{bits}_a{p.bits}"
-    data = ctx.data(p.w)
+    form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
+    mild = int(bits == 8 and int(data.min(initial=0)) > -LIFT)
+    to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
+    first, steps = spans(data, -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
+    if rows == 1 and (n_out < FEWEST or SPAN_STEP * steps + SPAN_FIXED < DENSE_COST * n_in):
+        taken = first[:, None] + np.arange(SPAN * steps)
+        rows_of = np.take_along_axis(np.pad(data, ((0, 0), (0, int(taken.max()) + 1 - n_in))), taken, axis=1)
+        weights = ctx.consts.add((p.w, "spans"), CTYPES[bits], lambda: stored(rows_of, bits))
+        begins = "0"
+        if first.any():
+            begins = ctx.consts.add((p.w, "where spans begin"), "uint16_t", lambda: first.astype(np.uint16))
+        sizes = f"{steps}u, {n_out}u, {mild}"
+        call = f"ek_wide_spans_{form}({to}, {p.c}, {weights}, {begins}, {from_}, {sizes});"
+        return Code(f"wide_spans_{form}", [call])
     weights = ctx.consts.add((p.w, "blocks of outputs"), CTYPES[bits], lambda: stored(blocks(data, bits), bits))
     lift = ctx.consts.add((p.w, "lift"), "int32_t", lambda: lifts(data)) if bits == 8 else "0"
-    to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
-    mild = int(bits == 8 and int(data.min(initial=0)) > -LIFT)
     sizes = f"{rows}u, {n_in}u, {n_out}u, {mild}"
-    return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {lift}, {from_}, {sizes});"])
+    return Code(f"wide_{form}", [f"ek_wide_{form}({to}, {p.c}, {p.step}u, {weights}, {lift}, {from_}, {sizes});"])
+
+
+def spans(w: Array, room: int) -> tuple[Array, int]:
+    """Where each output's span of inputs begins, and the sixteens of the longest; `room`: inputs with padding."""
+    taken = w != 0
+    begin = np.where(taken.any(1), taken.argmax(1), 0)
+    end = np.where(taken.any(1), w.shape[1] - taken[:, ::-1].argmax(1), 0)
+    steps = max(1, -(-int((end - begin).max()) // SPAN))
+    return np.minimum(begin, room - SPAN * steps), steps
 
 
 def blocks(w: Array, bits: int) -> Array:
@@ -67,4 +91,38 @@ def events(ctx: Context, product: Product) -> Code | None:
     return Code(kernel, [*find, f"ek_{kernel}({to}, {p.c}, {rows}, {fired}, {count}, {stride}u, {n_out}u);"])
 
 
-WIDE = Forms(dense=dense, events=events, fused=fused)
+def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
+    """A m + B u of spikes: rows of eight outputs by the bits of all their channels."""
+    m, a, u, b = op.inputs
+    (channels, order), inputs = ctx.tensor(m).shape, ctx.tensor(u).shape[1]
+    both = ctx.tensor(m).dtype is SPIKE and ctx.tensor(u).dtype is SPIKE
+    bits = MEMORY_LANES // order * inputs if MEMORY_LANES % order == 0 else 0
+    if not both or bits not in (1, 2, 4, 8):
+        return None
+    total = accumulator(op.attrs)
+
+    def table(w: Array) -> Array:
+        """Sums of W over every set of spikes of the channels in eight lanes."""
+        whole = np.kron(np.eye(MEMORY_LANES // order, dtype=np.int64), w)
+        fired = np.arange(2 ** whole.shape[1])[:, None] >> np.arange(whole.shape[1]) & 1
+        return np.asarray((fired @ whole.T).astype(total.numpy)).reshape(-1)
+
+    ctype = f"{total}_t"
+    tables = [ctx.consts.add((w, f"sums in {total}"), ctype, lambda w=w: table(ctx.data(w))) for w in (a, b)]
+    kernel = f"wide_memory_a{total.bits}"
+    values = f"{ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}, {-(-channels * order // MEMORY_LANES)}u, {bits}u"
+    return Code(kernel, [f"ek_{kernel}({ctx.pointer(entry, op.outputs[0])}, {', '.join(tables)}, {values});"])
+
+
+def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
+    """A table over int16, eight values at a time."""
+    x, table = (ctx.tensor(n) for n in op.inputs)
+    if x.dtype is not INT16:
+        return None
+    where = ctx.whole(entry, op.inputs[1], table.shape)
+    fraction = 16 - (table.size - 1).bit_length() + 1
+    to, from_ = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0])
+    return Code("wide_lookup", [f"ek_wide_lookup({to}, {from_}, {where}, {x.size}u, {fraction}u);"])
+
+
+WIDE = Forms(dense=dense, events=events, memory=memory, fused=fused, lookup=lookup)

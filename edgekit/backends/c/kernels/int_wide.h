@@ -3,6 +3,7 @@
  *
  *   ek_v8 ek_v16 ek_v32   eight values of int8, int16, int32; ek_vm, which of them a spike chooses; ek_bits, 32 of these
  *   ek_bb ek_hb ek_hh     sums of eight outputs over x of int8 (b) or int16 (h) and weights of int8 or int16
+ *   ek_span               partial sums of one output over sixteen inputs at a time
  *   ek_e16 ek_e32         sums of sixteen outputs that rows of weights are added to
  *
  * Dense weights lie in blocks of 32 outputs (the last one 8, 16, 24 or 32, padded with zeros), each [groups][outputs]
@@ -61,6 +62,17 @@ EK_INLINE ek_v16 ek_total_16(ek_v32 sum, const ek_i16 *c) {
 EK_WIDE_GIVE(16)
 EK_WIDE_GIVE(32)
 
+#define EK_WIDE_TWO(K, groups, unit) \
+    a0 = ek_##K##_two_##groups(a0, w, w + row, v, mild); \
+    if (u > 1u) a1 = ek_##K##_two_##groups(a1, w + unit, w + row + unit, v, mild); \
+    if (u > 2u) a2 = ek_##K##_two_##groups(a2, w + 2u * unit, w + row + 2u * unit, v, mild); \
+    if (u > 3u) a3 = ek_##K##_two_##groups(a3, w + 3u * unit, w + row + 3u * unit, v, mild);
+#define EK_WIDE_ONE(K, group, unit) \
+    a0 = ek_##K##_one_##group(a0, w, v); \
+    if (u > 1u) a1 = ek_##K##_one_##group(a1, w + unit, v); \
+    if (u > 2u) a2 = ek_##K##_one_##group(a2, w + 2u * unit, v); \
+    if (u > 3u) a3 = ek_##K##_one_##group(a3, w + 3u * unit, v);
+
 /* `u` units of eight outputs of a block whose groups take `row` weights. K: the sums, L: how x is read, PER: inputs of
  * a group. */
 #define EK_WIDE_PART(NAME, K, L, B, TX, TW, PER) \
@@ -69,23 +81,26 @@ EK_WIDE_GIVE(32)
         const uint32_t unit = 8u * PER; \
         ek_##K##_sum a0 = ek_##K##_zero(), a1 = a0, a2 = a0, a3 = a0; \
         uint32_t i; \
-        for (i = 0; i + 4u <= groups; i += 4u, x += 4u * PER, w += 4u * row) { \
+        for (i = 0; i + 4u <= groups; i += 4u, x += 4u * PER, w += 2u * row) { \
             const ek_##K##_x v = ek_##L##_load(x); \
-            a0 = ek_##K##_two_01(a0, w, w + row, v, mild); \
-            if (u > 1u) a1 = ek_##K##_two_01(a1, w + unit, w + row + unit, v, mild); \
-            if (u > 2u) a2 = ek_##K##_two_01(a2, w + 2u * unit, w + row + 2u * unit, v, mild); \
-            if (u > 3u) a3 = ek_##K##_two_01(a3, w + 3u * unit, w + row + 3u * unit, v, mild); \
-            a0 = ek_##K##_two_23(a0, w + 2u * row, w + 3u * row, v, mild); \
-            if (u > 1u) a1 = ek_##K##_two_23(a1, w + 2u * row + unit, w + 3u * row + unit, v, mild); \
-            if (u > 2u) a2 = ek_##K##_two_23(a2, w + 2u * row + 2u * unit, w + 3u * row + 2u * unit, v, mild); \
-            if (u > 3u) a3 = ek_##K##_two_23(a3, w + 2u * row + 3u * unit, w + 3u * row + 3u * unit, v, mild); \
+            EK_WIDE_TWO(K, 01, unit) \
+            w += 2u * row; \
+            EK_WIDE_TWO(K, 23, unit) \
         } \
-        for (; i < groups; ++i, x += PER, w += row) { \
-            const ek_##K##_x v = ek_##L##_tail(x); \
-            a0 = ek_##K##_one(a0, w, v); \
-            if (u > 1u) a1 = ek_##K##_one(a1, w + unit, v); \
-            if (u > 2u) a2 = ek_##K##_one(a2, w + 2u * unit, v); \
-            if (u > 3u) a3 = ek_##K##_one(a3, w + 3u * unit, v); \
+        if (exact) { \
+            for (; i < groups; ++i, x += PER, w += row) { \
+                const ek_##K##_x v = ek_##L##_tail(x); \
+                EK_WIDE_ONE(K, 0, unit) \
+            } \
+        } else if (groups % 4u) { \
+            const ek_##K##_x v = ek_##L##_load(x); \
+            if (groups % 4u == 1u) { \
+                EK_WIDE_ONE(K, 0, unit) \
+            } else { \
+                EK_WIDE_TWO(K, 01, unit) \
+                w += 2u * row; \
+                if (groups % 4u == 3u) { EK_WIDE_ONE(K, 2, unit) } \
+            } \
         } \
         ek_give_sum_##B(y, c, ek_##K##_result(a0, lift), n_out, exact); \
         if (u > 1u) ek_give_sum_##B(y + 8, EK_AFTER(c, 8), ek_##K##_result(a1, EK_AFTER(lift, 8)), n_out - 8u, exact); \
@@ -125,45 +140,114 @@ EK_WIDE_DENSE(ek_wide_x8_w16_a32, hh, bh, 32, ek_i8, int16_t, 2u, EK_HH_UNITS)
 EK_WIDE_DENSE(ek_wide_x16_w16_a16, hh, hh, 16, ek_i16, int16_t, 2u, EK_HH_UNITS)
 EK_WIDE_DENSE(ek_wide_x16_w16_a32, hh, hh, 32, ek_i16, int16_t, 2u, EK_HH_UNITS)
 
+/* --- spans ---------------------------------------------------------------------------------------------------------- */
+
+/* Outputs that read few neighbouring inputs each: from first[o] on, 16 · steps of them; weights [out][16 · steps]. */
+#define EK_SPAN_SUM(K, k) \
+    if (u > k) { \
+        const uint32_t at = first ? first[k] : 0u, row = 16u * steps * k; \
+        for (i = 0; i < steps; ++i) s##k = ek_##K##_span(s##k, w + row + 16u * i, x + at + 16u * i, mild); \
+    }
+#define EK_WIDE_SPANS(NAME, K, B, TX, TW) \
+    EK_INLINE void NAME##_part(ek_i##B *y, const ek_i##B *c, const TW *w, const uint16_t *first, const TX *x, \
+                               uint32_t steps, uint32_t u, int mild) { \
+        ek_span s0 = ek_span_zero(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0; \
+        uint32_t i; \
+        EK_SPAN_SUM(K, 0) \
+        EK_SPAN_SUM(K, 1) \
+        EK_SPAN_SUM(K, 2) \
+        EK_SPAN_SUM(K, 3) \
+        EK_SPAN_SUM(K, 4) \
+        EK_SPAN_SUM(K, 5) \
+        EK_SPAN_SUM(K, 6) \
+        EK_SPAN_SUM(K, 7) \
+        ek_give_sum_##B(y, c, ek_spans_eight(s0, s1, s2, s3, s4, s5, s6, s7), 8u, 0); \
+    } \
+    EK_INLINE void NAME(ek_i##B *y, const ek_i##B *c, const TW *w, const uint16_t *first, const TX *x, uint32_t steps, \
+                        uint32_t n_out, int mild) { \
+        const uint32_t whole = n_out / 8u * 8u; \
+        uint32_t o; \
+        for (o = 0; o < whole; o += 8u, w += 128u * steps) \
+            NAME##_part(y + o, EK_AFTER(c, o), w, EK_AFTER(first, o), x, steps, 8u, mild); \
+        if (n_out > whole) \
+            NAME##_part(y + whole, EK_AFTER(c, whole), w, EK_AFTER(first, whole), x, steps, n_out - whole, mild); \
+    }
+EK_WIDE_SPANS(ek_wide_spans_x8_w8_a16, bb, 16, ek_i8, int8_t)
+EK_WIDE_SPANS(ek_wide_spans_x8_w8_a32, bb, 32, ek_i8, int8_t)
+EK_WIDE_SPANS(ek_wide_spans_x16_w8_a16, hb, 16, ek_i16, int8_t)
+EK_WIDE_SPANS(ek_wide_spans_x16_w8_a32, hb, 32, ek_i16, int8_t)
+EK_WIDE_SPANS(ek_wide_spans_x8_w16_a16, bh, 16, ek_i8, int16_t)
+EK_WIDE_SPANS(ek_wide_spans_x8_w16_a32, bh, 32, ek_i8, int16_t)
+EK_WIDE_SPANS(ek_wide_spans_x16_w16_a16, hh, 16, ek_i16, int16_t)
+EK_WIDE_SPANS(ek_wide_spans_x16_w16_a32, hh, 32, ek_i16, int16_t)
+
 /* --- events ---------------------------------------------------------------------------------------------------------- */
 
-/* y += the rows of w in the list, `stride` weights apart; up to 64 outputs in registers. c as above, for one row. */
-#define EK_WIDE_EVENT(NAME, B, W) \
+/* y += the rows of w in the list, `stride` weights apart; up to U sixteens of outputs in registers. c as above, for one row. */
+#define EK_EVENT_LOAD(k, B, W) a##k = ek_e##B##_load(c + 16u * k);
+#define EK_EVENT_ADD(k, B, W) a##k = ek_e##B##_add##W(a##k, row + 16u * k);
+#define EK_EVENT_STORE(k, B, W) ek_e##B##_store(y + 16u * k, a##k);
+#define EK_EVENT_UNITS(F, B, W) \
+    F(0, B, W) \
+    if (u > 1u) { F(1, B, W) } \
+    if (u > 2u) { F(2, B, W) } \
+    if (u > 3u) { F(3, B, W) } \
+    if (u > 4u) { F(4, B, W) } \
+    if (u > 5u) { F(5, B, W) } \
+    if (u > 6u) { F(6, B, W) } \
+    if (u > 7u) { F(7, B, W) }
+#define EK_WIDE_EVENT(NAME, B, W, U) \
     EK_INLINE void NAME##_part(ek_i##B *y, const ek_i##B *c, const int##W##_t *w, const uint16_t *list, \
                                uint32_t count, uint32_t stride, uint32_t u) { \
-        ek_e##B a0 = ek_e##B##_zero(), a1 = a0, a2 = a0, a3 = a0; \
+        ek_e##B a0 = ek_e##B##_zero(), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0; \
         uint32_t k; \
-        if (c) { \
-            a0 = ek_e##B##_load(c); \
-            if (u > 1u) a1 = ek_e##B##_load(c + 16); \
-            if (u > 2u) a2 = ek_e##B##_load(c + 32); \
-            if (u > 3u) a3 = ek_e##B##_load(c + 48); \
-        } \
+        if (c) { EK_EVENT_UNITS(EK_EVENT_LOAD, B, W) } \
         for (k = 0; k < count; ++k) { \
             const int##W##_t *row = w + list[k] * stride; \
-            a0 = ek_e##B##_add##W(a0, row); \
-            if (u > 1u) a1 = ek_e##B##_add##W(a1, row + 16); \
-            if (u > 2u) a2 = ek_e##B##_add##W(a2, row + 32); \
-            if (u > 3u) a3 = ek_e##B##_add##W(a3, row + 48); \
+            EK_EVENT_UNITS(EK_EVENT_ADD, B, W) \
         } \
-        ek_e##B##_store(y, a0); \
-        if (u > 1u) ek_e##B##_store(y + 16, a1); \
-        if (u > 2u) ek_e##B##_store(y + 32, a2); \
-        if (u > 3u) ek_e##B##_store(y + 48, a3); \
+        EK_EVENT_UNITS(EK_EVENT_STORE, B, W) \
     } \
     EK_INLINE void NAME(ek_i##B *y, const ek_i##B *c, const int##W##_t *w, const uint16_t *list, uint32_t count, \
                         uint32_t stride, uint32_t n_out) { \
-        const uint32_t units = (n_out + 15u) / 16u, whole = units / 4u * 64u, left = units % 4u; \
+        const uint32_t whole = n_out / (16u * U) * (16u * U), left = (n_out - whole + 15u) / 16u; \
         uint32_t o; \
-        for (o = 0; o < whole; o += 64u) NAME##_part(y + o, EK_AFTER(c, o), w + o, list, count, stride, 4u); \
-        c = EK_AFTER(c, whole); \
-        if (left == 1u) NAME##_part(y + whole, c, w + whole, list, count, stride, 1u); \
-        if (left == 2u) NAME##_part(y + whole, c, w + whole, list, count, stride, 2u); \
-        if (left == 3u) NAME##_part(y + whole, c, w + whole, list, count, stride, 3u); \
+        for (o = 0; o < whole; o += 16u * U) NAME##_part(y + o, EK_AFTER(c, o), w + o, list, count, stride, U); \
+        if (left) NAME##_part(y + whole, EK_AFTER(c, whole), w + whole, list, count, stride, left); \
     }
-EK_WIDE_EVENT(ek_wide_event_w8_a16, 16, 8)
-EK_WIDE_EVENT(ek_wide_event_w8_a32, 32, 8)
-EK_WIDE_EVENT(ek_wide_event_w16_a16, 16, 16)
-EK_WIDE_EVENT(ek_wide_event_w16_a32, 32, 16)
+EK_WIDE_EVENT(ek_wide_event_w8_a16, 16, 8, EK_E16_UNITS)
+EK_WIDE_EVENT(ek_wide_event_w8_a32, 32, 8, EK_E32_UNITS)
+EK_WIDE_EVENT(ek_wide_event_w16_a16, 16, 16, EK_E16_UNITS)
+EK_WIDE_EVENT(ek_wide_event_w16_a32, 32, 16, EK_E32_UNITS)
+
+/* --- memory ---------------------------------------------------------------------------------------------------------- */
+
+/* y = A m + B u of spikes, eight outputs at a time: row `their bits of m` of one table, and row `their bits of u`, of
+ * which there are `bits`, of another. */
+#define EK_WIDE_MEMORY(B) \
+    EK_INLINE void ek_wide_memory_a##B(ek_i##B *y, const int##B##_t *a, const int##B##_t *b, const ek_word *m, \
+                                       const ek_word *u, uint32_t eights, uint32_t bits) { \
+        const uint32_t each = 32u / bits, words = (eights + each - 1u) / each; \
+        uint32_t w, k; \
+        for (w = 0; w < words; ++w, m += each / 4u, y += 8u * each) { \
+            const uint32_t driven = u[w], left = eights - w * each; \
+            EK_UNROLL16 for (k = 0; k < (left < each ? left : each); ++k) { \
+                const uint32_t row = m[k / 4u] >> 8u * (k % 4u) & 255u; \
+                const uint32_t column = driven >> k * bits & ((1u << bits) - 1u); \
+                const ek_v##B kept = ek_v##B##_load((const ek_i##B *)a + 8u * row); \
+                ek_v##B##_store(y + 8u * k, ek_v##B##_add(kept, ek_v##B##_load((const ek_i##B *)b + 8u * column))); \
+            } \
+        } \
+    }
+EK_WIDE_MEMORY(16)
+EK_WIDE_MEMORY(32)
+
+/* --- functions by table ---------------------------------------------------------------------------------------------- */
+
+/* as ek_lookup_16_16, eight values at a time */
+EK_INLINE void ek_wide_lookup(ek_i16 *y, const ek_i16 *x, const ek_i16 *table, uint32_t n, uint32_t fraction) {
+    uint32_t i;
+    for (i = 0; i < n; i += 8u) ek_v16_store(y + i, ek_v16_between(table, ek_v16_load(x + i), fraction));
+}
 
 #endif

@@ -134,6 +134,18 @@ EK_INLINE uint32_t ek_bits_word(ek_bits b) {
            (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(b.m2, b.m3)) << 16;
 }
 
+/* Two neighbours of a table at a time: their difference times the rest is one sum of two products. */
+EK_INLINE ek_v16 ek_v16_between(const ek_i16 *table, ek_v16 x, uint32_t fraction) {
+    const __m256i position = _mm256_cvtepu16_epi32(_mm_xor_si128(x, _mm_set1_epi16(-32768)));
+    const __m256i at = _mm256_srl_epi32(position, _mm_cvtsi32_si128((int)fraction));
+    const __m256i rest = _mm256_and_si256(position, _mm256_set1_epi32((1 << fraction) - 1));
+    const __m256i both = _mm256_i32gather_epi32((const int *)(const void *)table, at, 2);
+    const __m256i minus = _mm256_and_si256(_mm256_sub_epi32(_mm256_setzero_si256(), rest), _mm256_set1_epi32(0xffff));
+    const __m256i rise = _mm256_madd_epi16(both, _mm256_or_si256(minus, _mm256_slli_epi32(rest, 16)));
+    const __m256i base = _mm256_srai_epi32(_mm256_slli_epi32(both, 16), 16);
+    return ek_v16_of_32(_mm256_add_epi32(base, ek_v32_rounded(rise, fraction)));
+}
+
 /* --- dense: units of eight outputs, groups of four bytes of each ---------------------------------------------------- */
 
 #define EK_BB_UNITS 4u
@@ -171,7 +183,12 @@ EK_INLINE __m256i ek_row(const void *p) { return _mm256_loadu_si256((const __m25
         (void)mild; \
         return ek_##K##_group(ek_##K##_group(s, v, x.v2), w, x.v3); \
     } \
-    EK_INLINE ek_##K##_sum ek_##K##_one(ek_##K##_sum s, const TW *w, ek_##K##_x x) { return ek_##K##_group(s, w, x.v0); }
+    EK_INLINE ek_##K##_sum ek_##K##_one_0(ek_##K##_sum s, const TW *w, ek_##K##_x x) { \
+        return ek_##K##_group(s, w, x.v0); \
+    } \
+    EK_INLINE ek_##K##_sum ek_##K##_one_2(ek_##K##_sum s, const TW *w, ek_##K##_x x) { \
+        return ek_##K##_group(s, w, x.v2); \
+    }
 
 /* int16 x int16 */
 typedef __m256i ek_hh_sum;
@@ -291,7 +308,34 @@ EK_TWO(hb, int8_t)
 EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) { return ek_bb_result(s, lift); }
 #endif
 
+/* --- spans: sixteen inputs of one output ----------------------------------------------------------------------------- */
+
+typedef __m256i ek_span;
+EK_INLINE ek_span ek_span_zero(void) { return _mm256_setzero_si256(); }
+EK_INLINE __m256i ek_sixteen_bytes(const void *p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p)); }
+#define EK_SPAN(K, TW, TX, wide_w, wide_x) \
+    EK_INLINE ek_span ek_##K##_span(ek_span s, const TW *w, const TX *x, int mild) { \
+        (void)mild; \
+        return EK_DOT_HALVES(s, wide_x(x), wide_w(w)); \
+    }
+EK_SPAN(bb, int8_t, ek_i8, ek_sixteen_bytes, ek_sixteen_bytes)
+EK_SPAN(hb, int8_t, ek_i16, ek_sixteen_bytes, ek_row)
+EK_SPAN(bh, int16_t, ek_i8, ek_row, ek_sixteen_bytes)
+EK_SPAN(hh, int16_t, ek_i16, ek_row, ek_row)
+EK_INLINE __m128i ek_spans_four(ek_span s0, ek_span s1, ek_span s2, ek_span s3) {
+    const __m256i both = _mm256_hadd_epi32(_mm256_hadd_epi32(s0, s1), _mm256_hadd_epi32(s2, s3));
+    return _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+}
+EK_INLINE ek_v32 ek_spans_eight(ek_span s0, ek_span s1, ek_span s2, ek_span s3, ek_span s4, ek_span s5, ek_span s6,
+                                ek_span s7) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(ek_spans_four(s0, s1, s2, s3)),
+                                   ek_spans_four(s4, s5, s6, s7), 1);
+}
+
 /* --- events: rows of sixteen outputs --------------------------------------------------------------------------------- */
+
+#define EK_E16_UNITS 8u
+#define EK_E32_UNITS 4u
 
 typedef __m256i ek_e16;
 typedef struct { __m256i a, b; } ek_e32;

@@ -189,10 +189,56 @@ EK_INLINE uint32_t ek_bits_word(ek_bits b) {
     return ek_bytes_word(vandq_u8(ek_bytes(b.m0, b.m1), place), vandq_u8(ek_bytes(b.m2, b.m3), place));
 }
 
+/* Two neighbours of a table at a time, for four of the positions. */
+#define EK_NEIGHBOURS_AT(v, k, at, lane) v = vsetq_lane_s32(ek_word_at(table + vgetq_lane_u16(at, lane)), v, k)
+EK_INLINE int32_t ek_word_at(const ek_i16 *p) { /* without alignment */
+    int32_t v;
+    __builtin_memcpy(&v, (const void *)p, 4);
+    return v;
+}
+EK_INLINE int16x4_t ek_risen(int16x4_t from, int16x4_t to, int16x4_t rest, int32x4_t left) {
+    return vmovn_s32(vrshlq_s32(vmlsl_s16(vmull_s16(to, rest), from, rest), left));
+}
+EK_INLINE ek_v16 ek_v16_between(const ek_i16 *table, ek_v16 x, uint32_t fraction) {
+    const uint16x8_t position = veorq_u16(vreinterpretq_u16_s16(x), vdupq_n_u16(0x8000u));
+    const uint16x8_t at = vshlq_u16(position, vdupq_n_s16((int16_t)-(int32_t)fraction));
+    const uint16x8_t mask = vdupq_n_u16((uint16_t)((1u << fraction) - 1u));
+    const int16x8_t rest = vreinterpretq_s16_u16(vandq_u16(position, mask));
+    const int32x4_t left = vdupq_n_s32(-(int32_t)fraction);
+    int32x4_t low = vdupq_n_s32(0), high = low;
+    int16x8x2_t ends;
+    EK_NEIGHBOURS_AT(low, 0, at, 0);
+    EK_NEIGHBOURS_AT(low, 1, at, 1);
+    EK_NEIGHBOURS_AT(low, 2, at, 2);
+    EK_NEIGHBOURS_AT(low, 3, at, 3);
+    EK_NEIGHBOURS_AT(high, 0, at, 4);
+    EK_NEIGHBOURS_AT(high, 1, at, 5);
+    EK_NEIGHBOURS_AT(high, 2, at, 6);
+    EK_NEIGHBOURS_AT(high, 3, at, 7);
+    ends = vuzpq_s16(vreinterpretq_s16_s32(low), vreinterpretq_s16_s32(high));
+    return vaddq_s16(ends.val[0], vcombine_s16(ek_risen(vget_low_s16(ends.val[0]), vget_low_s16(ends.val[1]),
+                                                        vget_low_s16(rest), left),
+                                               ek_risen(vget_high_s16(ends.val[0]), vget_high_s16(ends.val[1]),
+                                                        vget_high_s16(rest), left)));
+}
+
+/* partial sums of one output */
+typedef int32x4_t ek_span;
+EK_INLINE ek_v32 ek_spans_eight(ek_span s0, ek_span s1, ek_span s2, ek_span s3, ek_span s4, ek_span s5, ek_span s6,
+                                ek_span s7) {
+    const ek_v32 v = {ek_neighbours(ek_neighbours(s0, s1), ek_neighbours(s2, s3)),
+                      ek_neighbours(ek_neighbours(s4, s5), ek_neighbours(s6, s7))};
+    return v;
+}
+
 /* --- dense: units of eight outputs, groups of four bytes of each ---------------------------------------------------- */
 
 /* Who knows that both halves of x are equal takes the upper half of the weights apart instead, which costs more. */
+#if defined(__aarch64__)
 #define EK_OPAQUE(v) __asm__("" : "+w"(v))
+#else
+#define EK_OPAQUE(v) (void)0
+#endif
 
 EK_INLINE int32x4_t ek_four_of(const void *p) { /* without alignment */
     int32x4_t four;
@@ -237,7 +283,8 @@ EK_INLINE ek_hh_sum ek_hh_two_23(ek_hh_sum s, const int16_t *v, const int16_t *w
     (void)mild;
     return ek_hh_group(ek_hh_group(s, v, x.v2), w, x.v3);
 }
-EK_INLINE ek_hh_sum ek_hh_one(ek_hh_sum s, const int16_t *w, ek_hh_x x) { return ek_hh_group(s, w, x.v0); }
+EK_INLINE ek_hh_sum ek_hh_one_0(ek_hh_sum s, const int16_t *w, ek_hh_x x) { return ek_hh_group(s, w, x.v0); }
+EK_INLINE ek_hh_sum ek_hh_one_2(ek_hh_sum s, const int16_t *w, ek_hh_x x) { return ek_hh_group(s, w, x.v2); }
 EK_INLINE ek_v32 ek_hh_result(ek_hh_sum s, const ek_i32 *lift) {
     const ek_v32 v = {ek_neighbours(s.a, s.b), ek_neighbours(s.c, s.d)};
     (void)lift;
@@ -269,8 +316,12 @@ EK_INLINE ek_bb_sum ek_bb_two_23(ek_bb_sum s, const int8_t *v, const int8_t *w, 
     EK_DOT_GROUP(s, w, x, 3)
     return s;
 }
-EK_INLINE ek_bb_sum ek_bb_one(ek_bb_sum s, const int8_t *w, ek_bb_x x) {
+EK_INLINE ek_bb_sum ek_bb_one_0(ek_bb_sum s, const int8_t *w, ek_bb_x x) {
     EK_DOT_GROUP(s, w, x, 0)
+    return s;
+}
+EK_INLINE ek_bb_sum ek_bb_one_2(ek_bb_sum s, const int8_t *w, ek_bb_x x) {
+    EK_DOT_GROUP(s, w, x, 2)
     return s;
 }
 EK_INLINE ek_v32 ek_bb_result(ek_bb_sum s, const ek_i32 *lift) {
@@ -317,8 +368,12 @@ EK_INLINE ek_hb_sum ek_hb_two_23(ek_hb_sum s, const int8_t *v, const int8_t *w, 
     EK_SPLIT_GROUP(s, w, x, 3)
     return s;
 }
-EK_INLINE ek_hb_sum ek_hb_one(ek_hb_sum s, const int8_t *w, ek_hb_x x) {
+EK_INLINE ek_hb_sum ek_hb_one_0(ek_hb_sum s, const int8_t *w, ek_hb_x x) {
     EK_SPLIT_GROUP(s, w, x, 0)
+    return s;
+}
+EK_INLINE ek_hb_sum ek_hb_one_2(ek_hb_sum s, const int8_t *w, ek_hb_x x) {
+    EK_SPLIT_GROUP(s, w, x, 2)
     return s;
 }
 EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) {
@@ -371,7 +426,8 @@ EK_INLINE ek_bb_sum ek_bb_two_01(ek_bb_sum s, const int8_t *v, const int8_t *w, 
 EK_INLINE ek_bb_sum ek_bb_two_23(ek_bb_sum s, const int8_t *v, const int8_t *w, ek_bb_x x, int mild) {
     return ek_bb_two(s, v, w, x.v2, x.v3, mild);
 }
-EK_INLINE ek_bb_sum ek_bb_one(ek_bb_sum s, const int8_t *w, ek_bb_x x) { return ek_bb_group(s, w, x.v0); }
+EK_INLINE ek_bb_sum ek_bb_one_0(ek_bb_sum s, const int8_t *w, ek_bb_x x) { return ek_bb_group(s, w, x.v0); }
+EK_INLINE ek_bb_sum ek_bb_one_2(ek_bb_sum s, const int8_t *w, ek_bb_x x) { return ek_bb_group(s, w, x.v2); }
 EK_INLINE ek_v32 ek_bb_result(ek_bb_sum s, const ek_i32 *lift) {
     const ek_v32 v = {ek_neighbours(s.a, s.b), ek_neighbours(s.c, s.d)};
     (void)lift;
@@ -420,12 +476,11 @@ EK_INLINE ek_hb_sum ek_hb_two_23(ek_hb_sum s, const int8_t *v, const int8_t *w, 
     (void)mild;
     return ek_hb_group(ek_hb_group(s, v, x.v2), w, x.v3);
 }
-EK_INLINE ek_hb_sum ek_hb_one(ek_hb_sum s, const int8_t *w, ek_hb_x x) { return ek_hb_group(s, w, x.v0); }
+EK_INLINE ek_hb_sum ek_hb_one_0(ek_hb_sum s, const int8_t *w, ek_hb_x x) { return ek_hb_group(s, w, x.v0); }
+EK_INLINE ek_hb_sum ek_hb_one_2(ek_hb_sum s, const int8_t *w, ek_hb_x x) { return ek_hb_group(s, w, x.v2); }
 EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) {
-    const ek_v32 v = {ek_neighbours(ek_neighbours(s.s0, s.s1), ek_neighbours(s.s2, s.s3)),
-                      ek_neighbours(ek_neighbours(s.s4, s.s5), ek_neighbours(s.s6, s.s7))};
     (void)lift;
-    return v;
+    return ek_spans_eight(s.s0, s.s1, s.s2, s.s3, s.s4, s.s5, s.s6, s.s7);
 }
 #if defined(__aarch64__)
 #define EK_BB_UNITS 4u
@@ -458,6 +513,48 @@ EK_INLINE ek_hh_x ek_bh_tail(const ek_i8 *p) {
     const ek_hh_x x = {v, vdupq_n_s16(0), vdupq_n_s16(0), vdupq_n_s16(0)};
     return x;
 }
+
+/* --- spans: sixteen inputs of one output ----------------------------------------------------------------------------- */
+
+EK_INLINE ek_span ek_span_zero(void) { return vdupq_n_s32(0); }
+EK_INLINE ek_span ek_span_products(ek_span s, int16x8_t w, int16x8_t x) {
+    return ek_mla16_high(vmlal_s16(s, vget_low_s16(w), vget_low_s16(x)), w, x);
+}
+EK_INLINE ek_span ek_bb_span(ek_span s, const int8_t *w, const ek_i8 *x, int mild) {
+    const int8x16_t a = vld1q_s8(w), b = vld1q_s8((const int8_t *)x);
+#if defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__)
+    (void)mild;
+    return vdotq_s32(s, a, b);
+#else
+    const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
+    return mild ? vpadalq_s16(s, ek_mla_high(low, a, b)) : vpadalq_s16(vpadalq_s16(s, low), ek_mul_high(a, b));
+#endif
+}
+EK_INLINE ek_span ek_hb_span(ek_span s, const int8_t *w, const ek_i16 *x, int mild) {
+    const int8x16_t a = vld1q_s8(w);
+    (void)mild;
+    s = ek_span_products(s, vmovl_s8(vget_low_s8(a)), ek_v16_load(x));
+    return ek_span_products(s, ek_widen_high(a), ek_v16_load(x + 8));
+}
+EK_INLINE ek_span ek_bh_span(ek_span s, const int16_t *w, const ek_i8 *x, int mild) {
+    const int8x16_t b = vld1q_s8((const int8_t *)x);
+    (void)mild;
+    s = ek_span_products(s, vld1q_s16(w), vmovl_s8(vget_low_s8(b)));
+    return ek_span_products(s, vld1q_s16(w + 8), ek_widen_high(b));
+}
+EK_INLINE ek_span ek_hh_span(ek_span s, const int16_t *w, const ek_i16 *x, int mild) {
+    (void)mild;
+    s = ek_span_products(s, vld1q_s16(w), ek_v16_load(x));
+    return ek_span_products(s, vld1q_s16(w + 8), ek_v16_load(x + 8));
+}
+
+#if defined(__aarch64__)
+#define EK_E16_UNITS 8u
+#define EK_E32_UNITS 4u
+#else
+#define EK_E16_UNITS 4u
+#define EK_E32_UNITS 2u
+#endif
 
 /* --- events: rows of sixteen outputs --------------------------------------------------------------------------------- */
 

@@ -65,6 +65,15 @@ EK_INLINE ek_bits ek_bits_put(ek_bits b, ek_vm m, uint32_t k) {
 }
 EK_INLINE uint32_t ek_bits_word(ek_bits b) { return b; }
 
+EK_INLINE int16_t ek_between(const ek_i16 *table, int16_t x, uint32_t fraction) {
+    const uint32_t position = (uint32_t)(x + 32768), at = position >> fraction;
+    const int32_t rest = (int32_t)(position & ((1u << fraction) - 1u));
+    return (int16_t)(table[at] + ek_scaled(table[at + 1u] - table[at], rest, fraction));
+}
+EK_INLINE ek_v16 ek_v16_between(const ek_i16 *table, ek_v16 x, uint32_t fraction) {
+    EK_EACH(ek_v16, ek_between(table, x.v[i], fraction))
+}
+
 /* --- dense ---------------------------------------------------------------------------------------------------------- */
 
 /* four groups of inputs */
@@ -102,8 +111,11 @@ EK_INPUTS(bh, ek_i8, 2u)
         (void)mild; \
         return ek_##K##_group(ek_##K##_group(s, v, x, 2u * PER), w, x, 3u * PER); \
     } \
-    EK_INLINE ek_##K##_sum ek_##K##_one(ek_##K##_sum s, const TW *w, ek_bb_x x) { \
+    EK_INLINE ek_##K##_sum ek_##K##_one_0(ek_##K##_sum s, const TW *w, ek_bb_x x) { \
         return ek_##K##_group(s, w, x, 0); \
+    } \
+    EK_INLINE ek_##K##_sum ek_##K##_one_2(ek_##K##_sum s, const TW *w, ek_bb_x x) { \
+        return ek_##K##_group(s, w, x, 2u * PER); \
     } \
     EK_INLINE ek_v32 ek_##K##_result(ek_##K##_sum s, const ek_i32 *lift) { \
         (void)lift; \
@@ -113,7 +125,32 @@ EK_DENSE_VERBS(bb, int8_t, 4u)
 EK_DENSE_VERBS(hb, int8_t, 4u)
 EK_DENSE_VERBS(hh, int16_t, 2u)
 
+/* --- spans ---------------------------------------------------------------------------------------------------------- */
+
+typedef uint32_t ek_span;
+EK_INLINE ek_span ek_span_zero(void) { return 0; }
+#define EK_SPAN(K, TW, TX) \
+    EK_INLINE ek_span ek_##K##_span(ek_span s, const TW *w, const TX *x, int mild) { \
+        uint32_t i; \
+        (void)mild; \
+        for (i = 0; i < 16u; ++i) s += (uint32_t)(w[i] * x[i]); \
+        return s; \
+    }
+EK_SPAN(bb, int8_t, ek_i8)
+EK_SPAN(hb, int8_t, ek_i16)
+EK_SPAN(bh, int16_t, ek_i8)
+EK_SPAN(hh, int16_t, ek_i16)
+EK_INLINE ek_v32 ek_spans_eight(ek_span s0, ek_span s1, ek_span s2, ek_span s3, ek_span s4, ek_span s5, ek_span s6,
+                                ek_span s7) {
+    const ek_v32 v = {{(int32_t)s0, (int32_t)s1, (int32_t)s2, (int32_t)s3, (int32_t)s4, (int32_t)s5, (int32_t)s6,
+                       (int32_t)s7}};
+    return v;
+}
+
 /* --- events --------------------------------------------------------------------------------------------------------- */
+
+#define EK_E16_UNITS 4u
+#define EK_E32_UNITS 4u
 
 #define EK_EVENT_VERBS(B) \
     typedef struct { int##B##_t v[16]; } ek_e##B; \
