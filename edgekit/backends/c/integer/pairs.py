@@ -5,35 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.backends.c.data import Array
-from edgekit.backends.c.integer.context import Context, listed, weight_bits
-from edgekit.backends.c.integer.forms import Code, Forms, Group, Product
-from edgekit.backends.c.integer.pairs_fused import fused
-from edgekit.backends.c.integer.portable import fired_list, is_listed
+from edgekit.backends.c.integer.context import Context, weight_bits
+from edgekit.backends.c.integer.forms import Code, Forms, Product
+from edgekit.backends.c.integer.pairs_events import events, fire, groups, lists, memory, neighbours
+from edgekit.backends.c.integer.pairs_fused import in_fours
 from edgekit.backends.c.integer.weights import CTYPES, stored
-from edgekit.backends.c.layout import roots
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
-from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 4  # outputs of one block of the dense kernels
-EVENT_BLOCK = 16  # outputs of one block of the event kernel
 MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
-
-
-def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears all add int8 weights in int16: their weights side by side in one row."""
-    view, readers = roots(entry), dict[str, list[Op]]()
-    for op in entry.ops:
-        if (x := listed(graph, op)) is not None:
-            readers.setdefault(view.get(x, x), []).append(op)
-    found = {}
-    for value, ops in readers.items():
-        names = list(dict.fromkeys(op.inputs[1] for op in ops))
-        widths = [-(-graph.tensors[w].shape[0] // EVENT_BLOCK) * EVENT_BLOCK for w in names]
-        starts = [0, *np.cumsum(widths).tolist()]
-        fits = all(accumulator(op.attrs).bits == 16 and weight_bits(graph.tensors[op.inputs[1]]) == 8 for op in ops)
-        if fits and graph.tensors[value].size * starts[-1] // 4 < 2**16:
-            found[value] = Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
-    return found
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
@@ -51,24 +31,9 @@ def dense(ctx: Context, product: Product) -> Code | None:
     return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {from_}, {wide}, {sizes});"])
 
 
-def events(ctx: Context, product: Product) -> Code | None:
-    """The rows of a group, 16 outputs at a time."""
-    p = product
-    root = ctx.root(p.entry, p.x)
-    if not is_listed(ctx, p) or root not in ctx.groups[p.entry.name]:
-        return None
-    group = ctx.groups[p.entry.name][root]
-    fired, count, find = fired_list(ctx, p, group.stride // 4)
-    weights, n_out = f"{_grouped_rows(ctx, group)} + {group.columns[p.w]}", ctx.tensor(p.w).shape[0]
-    call = (
-        f"ek_event_pairs({ctx.pointer(p.entry, p.y)}, {p.c}, {weights}, {fired}, {count}, {-(-n_out // EVENT_BLOCK)}u);"
-    )
-    return Code("event_pairs", [*find, call])
-
-
-def _paired(values: Array) -> Array:
-    """Bytes of each word in the order 0, 2, 1, 3, in which SXTB16 makes pairs of neighbours of them."""
-    return np.asarray(values.reshape(*values.shape[:-1], -1, 4)[..., [0, 2, 1, 3]].reshape(values.shape))
+def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
+    """Whole neurons where the chain is one, else four elements at a time."""
+    return fire(ctx, entry, op) or in_fours(ctx, entry, op)
 
 
 def _is_widened(form: str) -> bool:
@@ -117,7 +82,7 @@ def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
         if form == "x8_w8":
             return _blocks_by_bytes(rows.astype(np.int64))
         if form in ("x16_w8", "wide_x8_w16"):  # neighbours: what SXTB16 makes of bytes, or has made of x
-            rows = rows.reshape(len(rows), -1, 4)[..., [0, 2, 1, 3]].reshape(rows.shape)
+            rows = neighbours(rows)
         return stored(rows.reshape(-1, BLOCK, width // per, per).swapaxes(1, 2), bits)
 
     ctype = "uint32_t" if form == "x8_w8" else CTYPES[bits]
@@ -133,15 +98,4 @@ def _blocks_by_bytes(rows: Array) -> Array:
     return np.ascontiguousarray(blocks).reshape(-1).astype(np.uint32)
 
 
-def _grouped_rows(ctx: Context, group: Group) -> str:
-    """Rows of all weights of a group, in the order of bytes that the kernel wants."""
-
-    def make() -> Array:
-        columns = [ctx.data(w).T for w in group.weights]
-        padded = [np.pad(c, ((0, 0), (0, -c.shape[1] % EVENT_BLOCK))) for c in columns]
-        return stored(_paired(np.concatenate(padded, axis=1)), 8)
-
-    return ctx.consts.add((*group.weights, "event rows, paired"), "int8_t", make)
-
-
-PAIRS = Forms(groups, dense, events, fused=fused, scratch=scratch)
+PAIRS = Forms(groups, dense, events, memory, fused, scratch=scratch, lists=lists)

@@ -26,7 +26,7 @@ HALF_SHIFTS = 17, 46  # of a product that is cut at bit 16 first: what is added 
 WHOLE = (INT8, INT16, INT32)
 
 
-def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
+def in_fours(ctx: Context, entry: Entry, op: Op) -> Code | None:
     """Four values at a time; None where a line has no verb for that."""
     body = body_of(ctx, op)
     lines = [_Lines(ctx, entry, body).line(at) for at in body.used]

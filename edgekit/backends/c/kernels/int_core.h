@@ -114,6 +114,16 @@ EK_INLINE uint32_t ek_first_bit(uint32_t word) {
 #endif
 }
 
+EK_INLINE uint32_t ek_leading_zeros(uint32_t word) {
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_clz(word);
+#else
+    uint32_t at = 0;
+    while (!(word << at & 0x80000000u)) ++at;
+    return at;
+#endif
+}
+
 /* The elements that fired among first … first + n - 1, numbered from 0 and times `step`, into a list; returns how many.
  * The order is that of the bits: integer sums do not depend on it.
  */

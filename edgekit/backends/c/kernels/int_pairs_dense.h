@@ -88,6 +88,39 @@ EK_INLINE void ek_widen_bytes(ek_word *y, const ek_i8 *x, uint32_t words) {
     "ldr.w r2, [r1], #4\n\tldm.w r0!, {r8-r11}\n\t" \
     "smlad r4, r8, r2, r4\n\tsmlad r5, r9, r2, r5\n\tsmlad r6, r10, r2, r6\n\tsmlad r7, r11, r2, r7\n\t"
 
+/* Few inputs, and their sums rescaled to int16: y = sat((W x · factors) / 2^32), factors doubled. Of x (r2, r3, lr) there
+ * are one to three words; r0 y, r1 weights, r12 factors, r4-r7 sums; on the stack the end of y.
+ */
+#define EK_FEW_FIRST(X) \
+    "ldm.w r1!, {r8-r11}\n\tsmuad r4, r8, " X "\n\tsmuad r5, r9, " X "\n\tsmuad r6, r10, " X "\n\tsmuad r7, r11, " X "\n\t"
+#define EK_FEW_NEXT(X) \
+    "ldm.w r1!, {r8-r11}\n\tsmlad r4, r8, " X ", r4\n\tsmlad r5, r9, " X ", r5\n\tsmlad r6, r10, " X ", r6\n\t" \
+    "smlad r7, r11, " X ", r7\n\t"
+#define EK_FEW_LAST(CLIP, LABEL) \
+    "ldm.w r12!, {r8-r11}\n\t" \
+    "smmulr r4, r4, r8\n\tsmmulr r5, r5, r9\n\tsmmulr r6, r6, r10\n\tsmmulr r7, r7, r11\n\t" CLIP \
+    "pkhbt r4, r4, r5, lsl #16\n\tpkhbt r5, r6, r7, lsl #16\n\tstm r0!, {r4, r5}\n\t" \
+    "ldr r8, [sp]\n\tcmp r0, r8\n\tbne " LABEL "b\n\tpop {r3-r11, pc}\n"
+#define EK_CLIP_FOUR "ssat r4, #16, r4\n\tssat r5, #16, r5\n\tssat r6, #16, r6\n\tssat r7, #16, r7\n\t"
+#define EK_PAIR_FEW(NAME, CLIP) \
+    EK_NAKED void NAME(ek_i16 *y EK_ARGUMENT, const ek_word *w EK_ARGUMENT, const ek_word *x EK_ARGUMENT, \
+                       uint32_t words EK_ARGUMENT, const ek_i32 *factors EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) { \
+        __asm__ volatile("push {r3-r11, lr}\n\t" \
+                         "ldrd r12, r4, [sp, #40]\n\t" \
+                         "add r4, r0, r4, lsl #3\n\t" \
+                         "str r4, [sp]\n\t" \
+                         "cmp r3, #2\n\t" \
+                         "ldr lr, [r2, #8]\n\t" \
+                         "ldrd r2, r3, [r2]\n\t" \
+                         "blt 1f\n\t" \
+                         "beq 2f\n" \
+                         "3:\n\t" EK_FEW_FIRST("r2") EK_FEW_NEXT("r3") EK_FEW_NEXT("lr") EK_FEW_LAST(CLIP, "3") \
+                         "2:\n\t" EK_FEW_FIRST("r2") EK_FEW_NEXT("r3") EK_FEW_LAST(CLIP, "2") \
+                         "1:\n\t" EK_FEW_FIRST("r2") EK_FEW_LAST(CLIP, "1")); \
+    }
+EK_PAIR_FEW(ek_few_x16_w16, "")
+EK_PAIR_FEW(ek_few_clipped_x16_w16, EK_CLIP_FOUR)
+
 #define EK_FROM_C "ldr r1, [sp, #12]\n\tldm r1!, {r4-r7}\n\tstr r1, [sp, #12]\n\t"
 #define EK_FROM_ZERO "movs r4, #0\n\tmovs r5, #0\n\tmovs r6, #0\n\tmovs r7, #0\n\t"
 #define EK_FROM_WEIGHTS "ldm r0!, {r4-r7}\n\t"
@@ -152,6 +185,18 @@ EK_INLINE uint32_t ek_sum_x16_w16(const ek_word *w, const ek_word *x, uint32_t w
                                          uint32_t blocks) { \
         ek_added_##FORM##_a##B(y, c, w, x, words, blocks); \
     }
+EK_INLINE void ek_few_clipped_x16_w16(ek_i16 *y, const ek_word *w, const ek_word *x, uint32_t words,
+                                      const ek_i32 *factors, uint32_t blocks) {
+    uint32_t o;
+    for (o = 0; o < 4u * blocks; ++o) {
+        const uint32_t sum = ek_sum_x16_w16(w + o / 4u * 4u * words, x, words, o % 4u);
+        y[o] = ek_clip_16(ek_scaled_high((int32_t)sum, factors[o]));
+    }
+}
+EK_INLINE void ek_few_x16_w16(ek_i16 *y, const ek_word *w, const ek_word *x, uint32_t words, const ek_i32 *factors,
+                              uint32_t blocks) {
+    ek_few_clipped_x16_w16(y, w, x, words, factors, blocks);
+}
 EK_PAIR_DENSE(x8_w8, 32, ek_i32, 1u)
 EK_PAIR_DENSE(x8_w8, 16, ek_i16, 1u)
 EK_PAIR_DENSE(x16_w8, 32, ek_i32, 0u)
