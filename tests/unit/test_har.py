@@ -326,7 +326,7 @@ def test_demo_emulates_every_family_in_every_precision(tmp_path: Path) -> None:
     pytest.importorskip("unicorn")
     assert demo.main(["--split", "synthetic", "--windows", "3", "--out", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "demo.json").read_text())["rows"]
-    expected = [(f"{family}_synthetic", precision) for family in RECIPES for precision in demo.PRECISIONS]
+    expected = [(f"{family}_synthetic", precision) for family in RECIPES for _, precision in demo.DEVICES]
     assert [(row["model"], row["precision"]) for row in rows] == expected
     assert all(row["agreement"] == 1 for row in rows if row["precision"] == "fp32")
     assert all(row["instructions_per_step"] > 0 for row in rows)
