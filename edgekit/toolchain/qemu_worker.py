@@ -9,6 +9,7 @@ Source of the protocol: the GDB manual, appendix E. Counting reads qemu's own lo
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import re
 import select
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +25,8 @@ from edgekit.toolchain import wire
 from edgekit.toolchain.elf import Image, load_image, thumb_size
 
 PACKET = 1900  # bytes of memory in one packet: qemu takes 4096 characters, two a byte
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, F_SETPIPE_SZ = 1, 1031  # linux/prctl.h, linux/fcntl.h
+LOG_BYTES = 1 << 20  # of the log that qemu writes ahead of its being read
 R0, SP, LR, PC = 0, 13, 14, 15
 REGISTER_ARGUMENTS = 4
 REPORT_WORDS = 7  # ek_report of targets/cortex-m/startup.c: stopped, pc, lr, CFSR, BFAR, SFSR, SFAR
@@ -48,6 +51,8 @@ class Qemu:
         self.top = self.stack_top
         log, log_end = os.pipe()
         os.set_blocking(log, False)
+        with suppress(PermissionError):  # it is but slower when the system has no room for a larger pipe
+            fcntl.fcntl(log_end, F_SETPIPE_SZ, LOG_BYTES)
         self.log, self.errors = log, tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this process)
         command = [qemu, "-machine", machine, "-nodefaults", "-display", "none", "-nic", "none", "-monitor", "none"]
         command += ["-serial", "none", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
@@ -165,8 +170,8 @@ class Qemu:
         self.write(self.top, on_stack)
         registers = [*words[:REGISTER_ARGUMENTS], *[0] * 9, self.top, self.stop | 1, address]
         self.expect_ok("G" + b"".join(value.to_bytes(4, "little") for value in registers).hex())
-        self.counts: dict[tuple[int, int], int] = {}
-        self.site, self.key, self.line, self.sizes = 0, (0, 0), b"", dict[int, int]()
+        self.counts, self.known = dict[tuple[int, int], int](), dict[bytes, tuple[int, int]]()
+        self.site, self.key, self.line = 0, (0, 0), b""
         if count:
             self.trace(True)
         self.resume()
@@ -178,7 +183,7 @@ class Qemu:
         after = bytes.fromhex(self.ask("g")[: 8 * (PC + 1)])
         if int.from_bytes(after[4 * PC :], "little") != self.stop:
             raise QemuError("the core stopped before the function returned")
-        rows = [wire.ROW.pack(site, at, self.sizes[at], n) for (site, at), n in self.counts.items() if n]
+        rows = [wire.ROW.pack(site, at, self.size_of(at), n) for (site, at), n in self.counts.items() if n]
         return wire.OK, int.from_bytes(after[: 4 * (R0 + 1)], "little"), b"".join(rows)
 
     # --- counting
@@ -199,24 +204,30 @@ class Qemu:
                 return
             lines = (self.line + part).split(b"\n")
             self.line = lines.pop()
-            for line in lines:
-                if line.startswith(b"Trace"):
-                    self.executed(int(line.split(b"/", 2)[1], 16))
-                elif line.startswith(b"Stopped"):
-                    self.counts[self.key] -= 1
+            counts, known, site, key = self.counts, self.known, self.site, self.key
+            for line in lines:  # a million of them are common: the same instruction has the same line, read once
+                instruction = known.get(line)
+                if instruction is None:
+                    if line.startswith(b"Stopped"):
+                        counts[key] -= 1
+                    if not line.startswith(b"Trace"):
+                        continue
+                    instruction = known[line] = self.instruction(line)
+                address, after = instruction
+                key = (0 if after else site, address)
+                site = after or site
+                counts[key] = counts.get(key, 0) + 1
+            self.site, self.key = site, key
 
-    def executed(self, address: int) -> None:
-        """Count an instruction."""
-        size = self.sizes.get(address)
-        if size is None:
-            size = self.sizes[address] = thumb_size(self.image.code_at(address, 2)[1])
+    def instruction(self, line: bytes) -> tuple[int, int]:
+        """The address of an instruction, and in the watched function the address after it, else 0."""
+        address = int(line.split(b"/", 2)[1], 16)
         low, high = self.watched
-        if low <= address < high:
-            self.site = address + size
-            self.key = (0, address)
-        else:
-            self.key = (self.site, address)
-        self.counts[self.key] = self.counts.get(self.key, 0) + 1
+        return address, address + self.size_of(address) if low <= address < high else 0
+
+    def size_of(self, address: int) -> int:
+        """The bytes of the instruction at an address."""
+        return thumb_size(self.image.code_at(address, 2)[1])
 
     # --- the stack
 
