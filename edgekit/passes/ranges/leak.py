@@ -10,6 +10,8 @@ from edgekit.passes.ranges.linear import respond, rounds
 from edgekit.passes.ranges.nodes import Node, Step
 from edgekit.passes.ranges.values import Array
 
+CHOICES = ("where", "minimum", "maximum", "relu")  # give one of their operands, or zero
+
 
 @dataclass(frozen=True, eq=False)
 class Leak:
@@ -54,15 +56,20 @@ def leak_of(step: Step, state: str, way: list[Node]) -> Leak | None:
 
 
 def _response(step: Step, start: str, way: list[Node], value: str) -> Array | None:
-    """What one unit more of `start` adds to `value` where no spike changes; None if that is not the same everywhere."""
+    """The most that one unit more of `start` adds to `value` while no spike changes; None if it has no such bound."""
     values = {start: np.ones((1, *step.tensors[start].shape))}
     for node in way:
-        moving = {n for n in node.inputs if n in values}
+        moving = {n: None for n in node.inputs if n in values}.keys()
         if node.output in values or not moving or step.tensors[node.output].dtype.numpy.kind == "b":
             continue
-        if not moving <= set(step.linear_operands(node)):
+        result: Array | None
+        if node.kind in CHOICES:
+            parts = [np.broadcast_to(values[n], (1, *step.tensors[node.output].shape)) for n in moving]
+            result = parts[0] if len(parts) == 1 else np.where(np.abs(parts[0]) >= np.abs(parts[1]), *parts)
+        elif moving <= set(step.linear_operands(node)):
+            result = respond(step, node, values)
+        else:
             return None
-        result = respond(step, node, values)
         if result is not None:
             values[node.output] = np.broadcast_to(result, (1, *step.tensors[node.output].shape))
     found = values.get(value)

@@ -39,6 +39,7 @@ class _Gain:
     """
 
     why: str
+    text: str = ""
     bounds: Known = field(default_factory=dict)
     exact: Known = field(default_factory=dict)
     rounding: Mapping[str, Array] | None = None
@@ -120,14 +121,15 @@ class Prover:
         """By L1 gain; else of the loop cut open where it saturates; else whatever saturation leaves."""
         whole = self._gain(group.states, group.nodes)
         if not whole.why:
-            return self._proven(whole, "l1 gain", "recurrence of all elements")
+            return self._proven(whole, "l1 gain", whole.text)
         cuts, nodes = self._cut(group)
         if not cuts:
             return self._interval(group, whole.why, whole.rounding)
         part = self._gain(group.states, nodes)
         if part.why:
             return self._interval(group, f"closed loop with {whole.why}", whole.rounding)
-        return self._proven(part, "saturates", f"closed loop with {whole.why}: {_listed(cuts)} saturates")
+        note = f"closed loop with {whole.why}: {_listed(cuts)} saturates; {part.text}"
+        return self._proven(part, "saturates", note)
 
     def _proven(self, gain: _Gain, method: Method, note: str) -> Proven:
         proofs = {}
@@ -157,7 +159,8 @@ class Prover:
                 exact |= {n: self._whole(n, b) for n, b in reached.observed.items()}
                 faults = self._faults(nodes, bounds, exact)
         if not faults:
-            return _Gain("", bounds, exact, rounding)
+            text = f"spectral radius {spectral_radius(system.F):.6g}, {found.steps} steps summed"
+            return _Gain("", text, bounds, exact, rounding)
         times = max(float((b.largest() / limits(step.tensors[s].dtype)[1]).max()) for s, b in bounds.items())
         why = f"L1 gain {times:.3g} x the range"
         if times <= 1:

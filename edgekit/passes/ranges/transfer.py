@@ -67,9 +67,6 @@ def _moved(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> I
 
 
 def _spikes(node: Node, args: Sequence[Interval]) -> Interval:
-    if node.kind == "cast":
-        x = args[0]
-        return _spike((x.lo > 0) | (x.hi < 0), (x.lo != 0) | (x.hi != 0))
     if node.kind == "logical_not":
         return Interval(1 - args[0].hi, 1 - args[0].lo)
     x, y = args
