@@ -37,6 +37,7 @@ FIGURES = (
 # What the compiler assumes under `-mcpu=x86_64_v3` and `_v4` (the psABI micro-architecture levels), as Linux names it.
 X86_64_V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"})
 X86_64_V4 = X86_64_V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+VNNI = "avx512_vnni"  # sums of products of bytes, for which there is a flag of its own
 # What it assumes of a Cortex-A7 and of a Cortex-A76, which the cores that came after them have too.
 ARMV7 = frozenset({"vfpv4", "neon", "idiva"})
 CORTEX_A76 = frozenset(
@@ -48,14 +49,14 @@ CORTEX_M = frozenset({"dsp", "fp16", "fp32", "fp64", "mve", "mve-fp"})
 
 # architecture -> instruction sets there are kernels for, each a superset of those before it
 SIMDS = {
-    "x86_64": ("portable", "avx2", "avx512"),
+    "x86_64": ("portable", "avx2", "avx512", "vnni"),
     "aarch64": ("portable", "neon"),
     "armv7": ("portable", "neon32"),
     "thumb": ("portable", "dsp", "mve"),
 }
 # architecture -> features that a target may name, as Linux names them in /proc/cpuinfo where there is a Linux
 FEATURES = {
-    "x86_64": X86_64_V4,
+    "x86_64": X86_64_V4 | {VNNI},
     "aarch64": CORTEX_A76,
     "armv7": ARMV7 | {"vfpd32", "lpae"},
     "thumb": CORTEX_M,
@@ -214,6 +215,7 @@ def _host() -> Target:
             f"use Linux on one of {', '.join(SIMDS)}, or name a target and run it with --on emulator",
         )
     features = _cpu_features()
+    cflags: tuple[str, ...] = ()
     if arch == "armv7":
         # A 64-bit kernel names the features of 64-bit programs; its cores have those of Armv7 too.
         if not (features >= ARMV7 or "asimd" in features):
@@ -228,6 +230,8 @@ def _host() -> Target:
         if not features >= CORTEX_A76:
             # Programs for a generic core have no dot products, so weights must not be packed for them either.
             cpu, features = "generic", features - {"asimddp"}
+    elif features >= X86_64_V4 | {VNNI}:
+        triple, cpu, simd, cflags = "x86_64-linux-gnu.2.17", "x86_64_v4", "vnni", ("-mavx512vnni",)
     elif features >= X86_64_V4:
         triple, cpu, simd = "x86_64-linux-gnu.2.17", "x86_64_v4", "avx512"
     elif features >= X86_64_V3:
@@ -245,6 +249,7 @@ def _host() -> Target:
         simd=simd,
         alignment=64,
         features=tuple(sorted(features & FEATURES[arch])),
+        cflags=cflags,
         cores=os.cpu_count(),
         clock_hz=clock_hz,
         ram_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -84,7 +84,7 @@ def _emitted(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
         plan = plan_memory(graph, align=flavour.align, lanes=flavour.lanes)
         return emit(graph, plan, simd=target.simd), plan
     plan = plan_memory(graph)
-    pad = LANES_AVX512 if target.simd == "avx512" else LANES
+    pad = LANES_AVX512 if target.simd in ("avx512", "vnni") else LANES
     return emit(graph, plan, pad=pad, dot=_dot_inputs(target)), plan
 
 

@@ -98,6 +98,7 @@ def test_host_is_this_machine():
         ("x86_64", " ".join(sorted(module.X86_64_V3)), "x86_64_v3", "avx2"),
         ("x86_64", " ".join(sorted(module.X86_64_V3 - {"fma"})), "x86_64", "portable"),
         ("x86_64", " ".join(sorted(module.X86_64_V4)), "x86_64_v4", "avx512"),
+        ("x86_64", " ".join(sorted(module.X86_64_V4 | {module.VNNI})), "x86_64_v4", "vnni"),
         ("x86_64", " ".join(sorted(module.X86_64_V4 - {"avx512vl"})), "x86_64_v3", "avx2"),
         ("aarch64", "fp asimd crc32", "generic", "neon"),
         ("aarch64", "uscat " + " ".join(sorted(module.CORTEX_A76)), "cortex_a76", "neon"),

@@ -55,7 +55,7 @@ FLAVOURS: Mapping[str, Flavour] = {
 }
 
 
-A_CLASS = ("neon", "neon32", "avx2", "avx512")  # they differ by what the compiler defines alone
+A_CLASS = ("neon", "neon32", "avx2", "avx512", "vnni")  # they differ by what the compiler defines alone
 
 
 def flavour_of(simd: str) -> Flavour:

@@ -101,17 +101,19 @@ def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
         return None
     total = accumulator(op.attrs)
 
-    def table(w: Array) -> Array:
+    def table(w: str) -> str:
         """Sums of W over every set of spikes of the channels in eight lanes."""
-        whole = np.kron(np.eye(MEMORY_LANES // order, dtype=np.int64), w)
-        fired = np.arange(2 ** whole.shape[1])[:, None] >> np.arange(whole.shape[1]) & 1
-        return np.asarray((fired @ whole.T).astype(total.numpy)).reshape(-1)
 
-    ctype = f"{total}_t"
-    tables = [ctx.consts.add((w, f"sums in {total}"), ctype, lambda w=w: table(ctx.data(w))) for w in (a, b)]
+        def make() -> Array:
+            whole = np.kron(np.eye(MEMORY_LANES // order, dtype=np.int64), ctx.data(w))
+            fired = np.arange(2 ** whole.shape[1])[:, None] >> np.arange(whole.shape[1]) & 1
+            return np.asarray((fired @ whole.T).astype(total.numpy)).reshape(-1)
+
+        return ctx.consts.add((w, f"sums of eights in {total}"), f"{total}_t", make)
+
     kernel = f"wide_memory_a{total.bits}"
     values = f"{ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}, {-(-channels * order // MEMORY_LANES)}u, {bits}u"
-    return Code(kernel, [f"ek_{kernel}({ctx.pointer(entry, op.outputs[0])}, {', '.join(tables)}, {values});"])
+    return Code(kernel, [f"ek_{kernel}({ctx.pointer(entry, op.outputs[0])}, {table(a)}, {table(b)}, {values});"])
 
 
 def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
