@@ -11,7 +11,7 @@ from edgekit.backends.c.integer.body import Body, body_of, constant_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.backends.c.integer.weights import memory_table, stored
+from edgekit.backends.c.integer.weights import memory_table, neighbours, stored
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
 
@@ -71,11 +71,6 @@ def _rows(ctx: Context, group: Group) -> str:
 def _by_bit(ctx: Context, n: int) -> list[int]:
     """The first n elements of a word of spikes in the order of their bits."""
     return sorted(range(n), key=lambda element: ctx.flavour.slots[element])
-
-
-def neighbours(values: Array) -> Array:
-    """Bytes of each word in the order 0, 2, 1, 3, in which SXTB16 makes pairs of neighbours of them."""
-    return np.asarray(values.reshape(*values.shape[:-1], -1, 4)[..., [0, 2, 1, 3]].reshape(values.shape))
 
 
 def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:

@@ -144,9 +144,12 @@ class _Lines:
         shrinking = is_shrinking(self.ctx, self.entry, self.body, line)
         if source is INT16 and to is INT16 and shift == PAIR_SHIFT and shrinking and np.unique(factor).size == 1:
             return self._halved(number, x, int(factor.flat[0]))
-        if source is INT32 and shift == HIGH_SHIFT and bool((np.abs(factor) < HIGH_LIMIT).all()):
-            factors = self._factors(at, m, factor, times=2)
+        if source is INT32 and shift <= HIGH_SHIFT and bool((np.abs(factor) < HIGH_LIMIT >> HIGH_SHIFT - shift).all()):
+            factors = self._factors(at, m, factor * 2 ** (HIGH_SHIFT + 1 - shift))
             products = [f"ek_scaled_high(v{x}{r}, {f})" for r, f in zip(SINGLES, factors, strict=True)]
+        elif source is INT32 and shift == HIGH_SHIFT and to is INT32 and bool((factor >= 0).all()):
+            factors = self._factors(at, m, factor * 2)
+            products = [f"ek_scaled_below(v{x}{r}, {f})" for r, f in zip(SINGLES, factors, strict=True)]
         elif source is not INT32 and HALF_SHIFTS[0] <= shift <= HALF_SHIFTS[1]:
             factors = self._factors(at, m, factor)
             halves = [f"{h}, v{x}{r}" for r in PAIRS for h in ("low", "top")] if source is INT16 else []
@@ -162,13 +165,16 @@ class _Lines:
         verb, factor = ("ek_pair_scaled16", 2 * m) if 2 * m < 2**15 else ("ek_pair_scaled15", m)
         return [f"const uint32_t v{number}{r} = {verb}(v{x}{r}, {factor}u);" for r in PAIRS]
 
-    def _factors(self, at: int, m: int, factor: Array, *, times: int = 1) -> list[str]:
-        """The four factors of a line: literals, or loaded from an array of their own."""
+    def _factors(self, at: int, m: int, data: Array) -> list[str]:
+        """The four factors of a line modulo 2^32: literals, or loaded from an array of their own."""
+        factor = data.astype(np.int32)
         if np.unique(factor).size == 1:
-            return [literal(times * int(factor.flat[0]))] * 4
+            return [literal(int(factor.flat[0]))] * 4
         name, shape = self.body.op.inputs[m], self.body.types[self.body.results[0]].shape
-        data = np.broadcast_to(times * factor, shape).astype(np.int32)
-        self.factors[at] = (name, f"as {list(shape)}, {times} times, int32"), data
+        self.factors[at] = (
+            (name, f"of line {at}, as {list(shape)}", self.body.op.outputs[0]),
+            np.broadcast_to(factor, shape),
+        )
         return [f"f{at}{r}" for r in SINGLES]
 
     def load_factors(self) -> None:

@@ -51,8 +51,21 @@ EK_INLINE int8_t ek_adds_8(int8_t a, int8_t b) { return ek_clip_8((int32_t)a + b
 EK_INLINE int8_t ek_subs_8(int8_t a, int8_t b) { return ek_clip_8((int32_t)a - b); }
 EK_INLINE int16_t ek_adds_16(int16_t a, int16_t b) { return ek_clip_16((int32_t)a + b); }
 EK_INLINE int16_t ek_subs_16(int16_t a, int16_t b) { return ek_clip_16((int32_t)a - b); }
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+EK_INLINE int32_t ek_adds_32(int32_t a, int32_t b) {
+    int32_t y;
+    __asm__("qadd %0, %1, %2" : "=r"(y) : "r"(a), "r"(b));
+    return y;
+}
+EK_INLINE int32_t ek_subs_32(int32_t a, int32_t b) {
+    int32_t y;
+    __asm__("qsub %0, %1, %2" : "=r"(y) : "r"(a), "r"(b));
+    return y;
+}
+#else
 EK_INLINE int32_t ek_adds_32(int32_t a, int32_t b) { return ek_clip_wide_32((int64_t)a + b); }
 EK_INLINE int32_t ek_subs_32(int32_t a, int32_t b) { return ek_clip_wide_32((int64_t)a - b); }
+#endif
 
 EK_INLINE int ek_logical_and(int a, int b) { return a & b; }
 EK_INLINE int ek_logical_or(int a, int b) { return a | b; }
@@ -81,6 +94,18 @@ EK_INLINE int32_t ek_scaled_high(int32_t x, int32_t m2) {
     return y;
 #else
     return (int32_t)(((int64_t)x * m2 + (INT64_C(1) << 31)) >> 32);
+#endif
+}
+
+/* the same for shift 31 and m from 0 to 2^31 - 1, of m2 = 2 m modulo 2^32, which is negative where m is 2^30 or more */
+EK_INLINE int32_t ek_scaled_below(int32_t x, int32_t m2) {
+    const int32_t whole = x & (m2 >> 31);
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t y;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(y) : "r"(x), "r"(m2), "r"(whole));
+    return y;
+#else
+    return whole + (int32_t)(((int64_t)x * m2 + (INT64_C(1) << 31)) >> 32);
 #endif
 }
 

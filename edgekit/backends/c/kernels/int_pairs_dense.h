@@ -238,4 +238,38 @@ EK_INLINE const ek_word *ek_widened_bytes(ek_word *y, const ek_i8 *x, uint32_t w
 EK_PAIR_ROWS_OF(32, ek_i32)
 EK_PAIR_ROWS_OF(16, ek_i16)
 
+/* Outputs that each read only a few neighbouring inputs: `words` words of weights for the inputs from `first[o]` on, which
+ * begin at a word. Bytes of a word of weights are in the order 0, 2, 1, 3 for int16.
+ */
+#define EK_SPAN_X8_W8 \
+    const uint32_t a = *p++, b = *w++; \
+    sum = ek_pair_dot(ek_even_bytes(a), ek_even_bytes(b), sum); \
+    sum = ek_pair_dot(ek_odd_bytes(a), ek_odd_bytes(b), sum);
+#define EK_SPAN_X16_W8 \
+    const uint32_t b = *w++; \
+    uint32_t a0, a1; \
+    EK_LOAD2(p, a0, a1); \
+    sum = ek_pair_dot(a0, ek_even_bytes(b), sum); \
+    sum = ek_pair_dot(a1, ek_odd_bytes(b), sum);
+#define EK_SPAN_X16_W16 \
+    const uint32_t a = *p++, b = *w++; \
+    sum = ek_pair_dot(a, b, sum);
+#define EK_PAIR_SPANS(NAME, TX, TY, STEP) \
+    EK_INLINE void NAME(TY *y, const TY *c, const ek_word *w, const uint16_t *first, const TX *x, uint32_t words, \
+                        uint32_t n_out) { \
+        uint32_t o, i; \
+        EK_UNROLL1 for (o = 0; o < n_out; ++o) { \
+            const ek_word *p = (const ek_word *)(x + first[o]); \
+            uint32_t sum = c ? (uint32_t)c[o] : 0u; \
+            EK_UNROLL4 for (i = 0; i < words; ++i) { STEP } \
+            y[o] = (TY)sum; \
+        } \
+    }
+EK_PAIR_SPANS(ek_spans_x8_w8_a32, ek_i8, ek_i32, EK_SPAN_X8_W8)
+EK_PAIR_SPANS(ek_spans_x8_w8_a16, ek_i8, ek_i16, EK_SPAN_X8_W8)
+EK_PAIR_SPANS(ek_spans_x16_w8_a32, ek_i16, ek_i32, EK_SPAN_X16_W8)
+EK_PAIR_SPANS(ek_spans_x16_w8_a16, ek_i16, ek_i16, EK_SPAN_X16_W8)
+EK_PAIR_SPANS(ek_spans_x16_w16_a32, ek_i16, ek_i32, EK_SPAN_X16_W16)
+EK_PAIR_SPANS(ek_spans_x16_w16_a16, ek_i16, ek_i16, EK_SPAN_X16_W16)
+
 #endif

@@ -1,0 +1,169 @@
+"""Dense sums of the flavour with two int16 in a register: four outputs at a time, few inputs, short spans of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.backends.c.data import Array
+from edgekit.backends.c.integer.body import body_of, constant_of
+from edgekit.backends.c.integer.context import Context, weight_bits
+from edgekit.backends.c.integer.forms import Code, Product
+from edgekit.backends.c.integer.fused import HIGH_LIMIT, HIGH_SHIFT
+from edgekit.backends.c.integer.weights import CTYPES, neighbours, spans_of, stored
+from edgekit.ir import INT16, INT32, SPIKE, Entry, Graph, Op, Tensor
+from edgekit.ir.ops.contract import accumulator
+
+BLOCK = 4  # outputs of one block of the dense kernels
+FEW = 3  # words of inputs that a kernel keeps in registers
+MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
+SPAN_COST, SPAN_FIXED, DENSE_COST = 9, 12, 4  # instructions per word of a span, per output, per word of dense weights
+MOST_INPUTS = 2**16  # where a span begins has 16 bits
+
+
+def dense(ctx: Context, product: Product) -> Code | None:
+    """Four outputs at a time, where rows of x begin at whole words and rows of y at whole blocks."""
+    p = product
+    form = _dense_form(ctx.graph, p.x, p.w)
+    if form is None:
+        return None
+    if _is_left(ctx, p.entry, p.at):
+        return Code("left_to_next", ["(void)m;"])
+    n_out, n_in = ctx.tensor(p.w).shape
+    to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
+    if form.startswith("spans"):
+        weights, first, words = _spans(ctx, p.w, form)
+        kernel = f"{form}_a{p.bits}"
+        return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {weights}, {first}, {from_}, {words}u, {n_out}u);"])
+    weights, words = _blocks(ctx, p.w, form)
+    kernel, rows = f"pairs_{form}_a{p.bits}", ctx.tensor(p.x).size // n_in
+    wide = "m->wide" if _is_widened(form) else "0"
+    sizes = f"{rows}u, {n_in}u, {words}u, {n_out}u"
+    return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {from_}, {wide}, {sizes});"])
+
+
+def few(ctx: Context, entry: Entry, after: Op) -> Code | None:
+    """The sums of the op before and what this one makes of them."""
+    at = entry.ops.index(after) - 1
+    if not _is_left(ctx, entry, at):
+        return None
+    (x, w), y = entry.ops[at].inputs, after.outputs[0]
+    weights, words = _blocks(ctx, w, "x16_w16")
+    n_out = ctx.tensor(w).shape[0]
+    factor = np.broadcast_to(ctx.data(after.inputs[1]).astype(np.int64), (n_out,))
+    largest = np.abs(ctx.data(w).astype(np.int64)).sum(axis=1) * 2**15
+    clipped = "_clipped" * bool((largest * np.abs(factor) >> HIGH_SHIFT).max() >= INT16.limits[1])
+    factors = ctx.array(
+        (after.inputs[1], "doubled, in blocks"), INT32, np.pad(2 * factor, (0, -n_out % BLOCK)).astype(np.int32)
+    )
+    kernel, values = (
+        f"few{clipped}_x16_w16",
+        f"{ctx.pointer(entry, y)}, {weights}, (const ek_word *){ctx.pointer(entry, x)}",
+    )
+    return Code(kernel, [f"ek_{kernel}({values}, {words}u, {factors}, {-(-n_out // BLOCK)}u);"])
+
+
+def _is_left(ctx: Context, entry: Entry, at: int) -> bool:
+    """Whether op `at` sums a few inputs for the next op alone, which rescales them to int16: one kernel does both."""
+    if not 0 <= at < len(entry.ops) - 1 or entry.ops[at].kind != "linear" or entry.ops[at + 1].kind != "fused":
+        return False
+    op, after = entry.ops[at], entry.ops[at + 1]
+    sums, body = op.outputs[0], body_of(ctx, after)
+    if len(op.inputs) > 2 or _dense_form(ctx.graph, *op.inputs) != "x16_w16" or accumulator(op.attrs) is not INT32:
+        return False
+    uses = [n for o in entry.ops for n in o.inputs] + [*entry.outputs, *entry.updates.values()]
+    alone = uses.count(sums) == 1 and ctx.tensor(op.inputs[0]).size == ctx.tensor(op.inputs[1]).shape[1] <= 2 * FEW
+    lines = [body.lines[n] for n in body.used]
+    wanted = [("rescale", (0, 1), (("shift", HIGH_SHIFT), ("to", "int16")))]
+    if not alone or after.inputs[0] != sums or lines != wanted or len(body.results) != 1:
+        return False
+    factor = constant_of(ctx, entry, body, 1)
+    small = factor is not None and bool((np.abs(factor) < HIGH_LIMIT).all())
+    x, y = (ctx.plan.buffers[entry.name][name] for name in (op.inputs[0], after.outputs[0]))
+    return small and (x.space, x.root) != (y.space, y.root) and "arena" not in (x.space,)
+
+
+def _is_widened(form: str) -> bool:
+    return form.startswith(("x8", "wide_x8"))
+
+
+def _is_short(weights: Tensor, bits: int) -> bool:
+    """Whether each output reads so few neighbouring inputs that the others are better left out."""
+    if weights.data is None or weights.shape[1] > MOST_INPUTS:
+        return False
+    _, words = spans_of(weights.data, 32 // bits)
+    return SPAN_COST * words + SPAN_FIXED < DENSE_COST * weights.shape[1] * bits / 32
+
+
+def _dense_form(graph: Graph, x: str, w: str) -> str | None:
+    """The dense kernel for these operands; None where there is none."""
+    inputs, weights = graph.tensors[x], graph.tensors[w]
+    bits, (n_out, n_in) = weight_bits(weights), weights.shape
+    several = inputs.size > n_in
+    if bits == 4 or inputs.dtype is SPIKE or (several and (n_in % 4 or n_out % BLOCK)):
+        return None
+    if not several and (inputs.dtype is INT16 or bits == 8) and _is_short(weights, bits):
+        return f"spans_x{inputs.dtype.bits}_w{bits}"
+    if inputs.dtype is INT16:
+        return f"x16_w{bits}"
+    data = None if weights.data is None else weights.data.astype(np.int64)
+    if (
+        bits == 8
+        and data is not None
+        and data.min(initial=0) > -128
+        and np.abs(data).sum(axis=1).max() <= MOST_BY_BYTES
+    ):
+        return "x8_w8"
+    return f"wide_x8_w{bits}"
+
+
+def scratch(graph: Graph) -> int:
+    """Bytes of one row of int8 inputs in the form that a kernel reads."""
+    widths = [0]
+    for _, op in graph.ops():
+        if op.kind in ("linear", "memory_update"):
+            for x, w in zip(op.inputs[::2], op.inputs[1::2], strict=False):  # an addend has no weights beside it
+                form = _dense_form(graph, x, w)
+                widths.append(-(-graph.tensors[w].shape[1] // 4) * 8 if form and _is_widened(form) else 0)
+    return max(widths)
+
+
+def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
+    """Blocks of four outputs, for each step a word of each of them, and how many steps there are."""
+    bits, (n_out, n_in) = weight_bits(ctx.tensor(w)), ctx.tensor(w).shape
+    per = 32 // bits
+    width = -(-n_in // 4) * 4 if _is_widened(form) else -(-n_in // per) * per
+
+    def make() -> Array:
+        rows = np.pad(ctx.data(w), ((0, -n_out % BLOCK), (0, width - n_in)))
+        if form == "x8_w8":
+            return _blocks_by_bytes(rows.astype(np.int64))
+        if form in ("x16_w8", "wide_x8_w16"):  # neighbours: what SXTB16 makes of bytes, or has made of x
+            rows = neighbours(rows)
+        return stored(rows.reshape(-1, BLOCK, width // per, per).swapaxes(1, 2), bits)
+
+    ctype = "uint32_t" if form == "x8_w8" else CTYPES[bits]
+    return f"(const ek_word *){ctx.consts.add((w, f'blocks of four, {form}'), ctype, make)}", width // per
+
+
+def _blocks_by_bytes(rows: Array) -> Array:
+    """Words of 256 w1 + w0 and 256 w3 + w2, after what the sums of the four outputs begin at."""
+    halves = (256 * rows[:, 1::2] + rows[:, 0::2]) & 0xFFFF
+    words = (halves[:, 0::2] | halves[:, 1::2] << 16).reshape(len(rows) // BLOCK, BLOCK, -1)
+    first = -127 * rows[:, 0::2].sum(axis=1).reshape(-1, BLOCK, 1)
+    blocks = np.concatenate([first & 0xFFFFFFFF, words], axis=2).swapaxes(1, 2)
+    return np.ascontiguousarray(blocks).reshape(-1).astype(np.uint32)
+
+
+def _spans(ctx: Context, w: str, form: str) -> tuple[str, str, int]:
+    """Weights of the inputs that each output reads, where these begin, and how many words they take."""
+    bits = weight_bits(ctx.tensor(w))
+    per = 32 // bits
+    first, words = spans_of(ctx.data(w), per)
+
+    def make() -> Array:
+        rows = np.pad(ctx.data(w), ((0, 0), (0, per * words)))
+        rows = np.stack([row[at : at + per * words] for row, at in zip(rows, first, strict=True)])
+        return stored(neighbours(rows) if form == "spans_x16_w8" else rows, bits)
+
+    begins = ctx.consts.add((w, "where spans begin"), "uint16_t", lambda: first.astype(np.uint16))
+    return f"(const ek_word *){ctx.consts.add((w, form), CTYPES[bits], make)}", begins, words
