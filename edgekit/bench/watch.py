@@ -20,7 +20,7 @@ from edgekit.bench.stimuli import Array, motion
 from edgekit.bench.tables import number
 from edgekit.convert import Options, convert_file
 from edgekit.errors import EdgekitError
-from edgekit.profile.counts import StepCounts, count_steps, counting_stream
+from edgekit.profile.counts import count_steps, counting_stream
 from edgekit.profile.grades import DERIVED, EMULATED
 from edgekit.profile.stimulus import given_stimulus
 from edgekit.runtime import Session
@@ -87,7 +87,8 @@ def _measure(checkpoint: Any, windows: str, calibration: Array, counted: Array) 
     equal = sum(check_bytes(session, window) for (window,) in stimulus.streams)
     counts = count_steps(artifact, stimulus, stream=stream)
     size = footprint(artifact, counts.stack)
-    per_window, border = _per_window(counts, len(counted))
+    border = counted.shape[1] * sum(counts.border.values())
+    per_window = tuple(window + border for window in counts.windows)
     ram = size.ram_bytes + (size.stack_bytes or 0)
     figures = {
         (FLASH, INT8): Figure(
@@ -108,13 +109,6 @@ def _measure(checkpoint: Any, windows: str, calibration: Array, counted: Array) 
         activity=spike_rates(artifact, conversion.activity),
         goals=judge(WATCH, figures),
     )
-
-
-def _per_window(counts: StepCounts, windows: int) -> tuple[tuple[int, ...], int]:
-    """Instructions of each window from raw values to real outputs, and those of its entries beside the step."""
-    steps = np.asarray(counts.steps).reshape(windows, -1)
-    border = steps.shape[1] * sum(counts.border.values())
-    return tuple(int(total) + border for total in steps.sum(axis=1)), border
 
 
 def print_watch(report: WatchReport, console: Console) -> None:

@@ -79,7 +79,9 @@ def _print(console: Console, found: Profile, *, verbose: bool) -> None:
 def _print_counts(console: Console, counts: StepCounts, *, verbose: bool) -> None:
     whole = counts.to_dict()
     rows = table("instructions", "min", "median", "max", "mean", "grade", right=(1, 2, 3, 4))
-    rows.add_row("a step", *(f"{whole[key]:,.0f}" for key in ("min", "median", "max", "mean")), whole["grade"])
+    for what, spread in (("a step", whole["a_step"]), (f"a window, {len(counts.windows)} whole", whole["a_window"])):
+        if spread:
+            rows.add_row(what, *(f"{spread[key]:,.0f}" for key in ("min", "median", "max", "mean")), whole["grade"])
     for entry, once in counts.border.items():
         rows.add_row(f"{entry}, one call", "", f"{once:,}", "", "", whole["grade"])
     console.print()
@@ -109,21 +111,22 @@ def _timing_table(found: Profile) -> Table:
 
 def _memory_table(found: Profile) -> Table:
     memory = found.memory
+    stack, ram = (UNAVAILABLE, "measured in the emulator only"), (DERIVED, "struct")
+    if memory.stack is not None:
+        stack, ram = (EMULATED, "most that a step used, by the bytes it changed"), (EMULATED, "struct and stack")
     rows = table("memory", "bytes", "grade", "what", right=(1,))
-    for name, nbytes, what in (
-        ("flash", memory.flash, "what is loaded: code and constants"),
-        ("  code", memory.code, "machine code of all functions"),
-        ("  constants", memory.constants, "weights, tables, and what a loader reads"),
-        ("struct", memory.struct, "RAM that the caller owns"),
-        ("  states", memory.states, "carried from step to step"),
-        ("  arena", memory.arena, "values of one step, places shared"),
-        ("  lists", memory.lists, "neurons that fired, copies of inputs"),
+    for name, nbytes, grade, what in (
+        ("flash", memory.flash, DERIVED, "what is loaded: code and constants"),
+        ("  code", memory.code, DERIVED, "machine code of all functions"),
+        ("  constants", memory.constants, DERIVED, "weights, tables, and what a loader reads"),
+        ("RAM", memory.ram, *ram),
+        ("  struct", memory.struct, DERIVED, "what the caller owns, of which"),
+        ("    states", memory.states, DERIVED, "carried from step to step"),
+        ("    arena", memory.arena, DERIVED, "values of one step, places shared"),
+        ("    lists", memory.lists, DERIVED, "neurons that fired, copies of inputs"),
+        ("  stack", memory.stack, *stack),
     ):
-        rows.add_row(name, f"{nbytes:,}", DERIVED, what)
-    if memory.stack is None:
-        rows.add_row("stack", "", UNAVAILABLE, "measured with --on emulator")
-    else:
-        rows.add_row("stack", f"{memory.stack:,}", EMULATED, "the most that a step used, by the bytes it changed")
+        rows.add_row(name, "" if nbytes is None else f"{nbytes:,}", grade, what)
     return rows
 
 

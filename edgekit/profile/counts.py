@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, median
 from typing import Any
@@ -38,9 +38,10 @@ class OpCount:
 
 @dataclass(frozen=True)
 class StepCounts:
-    """Exact counts over a stimulus: `steps` holds the instructions of each step, `ops` those of its calls, `functions`
-    the mean of each function without those it calls; `border` what an integer program's other entries take, once.
-    `stack` is the most bytes of stack that a step or such an entry used, by those that it changed.
+    """Exact counts over a stimulus: `steps` holds the instructions of each step, `windows` those of all steps of each
+    whole window where it has windows; `ops` those of its calls, `functions` the mean of each function without those it
+    calls; `border` what an integer program's other entries take, once. `stack` is the most bytes of stack that a step
+    or such an entry used, by those that it changed.
     """
 
     core: str
@@ -48,6 +49,7 @@ class StepCounts:
     stimulus: str
     available: int
     steps: tuple[int, ...]
+    windows: tuple[int, ...]
     ops: tuple[OpCount, ...]
     functions: dict[str, float]
     border: dict[str, int]
@@ -65,8 +67,14 @@ class StepCounts:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        spread = {"min": min(self.steps), "median": median(self.steps), "max": max(self.steps), "mean": self.total}
-        return {**asdict(self), **spread, "total": self.total, "calls": self.calls, "grade": EMULATED}
+        a_step, a_window = spread(self.steps), spread(self.windows) if self.windows else None
+        totals = {"total": self.total, "calls": self.calls, "a_step": a_step, "a_window": a_window}
+        return {**asdict(self), **totals, "grade": EMULATED}
+
+
+def spread(counts: Sequence[int]) -> dict[str, float]:
+    """The least, the median, the most and the mean."""
+    return {"min": min(counts), "median": median(counts), "max": max(counts), "mean": mean(counts)}
 
 
 def count_steps(
@@ -84,7 +92,7 @@ def count_steps(
     stimulus = stimulus or selftest_stimulus(artifact)
     stream = stream or counting_stream(artifact)
     step, prefix = artifact.graph.entries["step"].name, f"ek_{artifact.name}"
-    steps: list[int] = []
+    steps, windows = list[int](), list[int]()
     stack = 0
     mine, most, functions = Counter[str](), Counter[str](), Counter[str]()
     for inputs in stimulus.streams:
@@ -102,6 +110,8 @@ def count_steps(
             mine.update(here)
             most |= here
             progress("count instructions", len(steps), stimulus.steps)
+        if len(inputs[0]) == stimulus.window:
+            windows.append(sum(steps[-stimulus.window :]))
     border = {}
     for entry, arrays in (("quantize", stimulus.raw), ("dequantize", outputs)):
         if entry in artifact.graph.entries and arrays is not None:
@@ -122,6 +132,7 @@ def count_steps(
         stimulus=stimulus.name,
         available=stimulus.available,
         steps=tuple(steps),
+        windows=tuple(windows),
         ops=tuple(map(row, mine)),
         functions={name.removeprefix(f"{prefix}_"): n / len(steps) for name, n in functions.most_common()},
         border=border,

@@ -31,6 +31,11 @@ class Memory:
         return self.code + self.constants
 
     @property
+    def ram(self) -> int:
+        """The struct, and the stack where it is known."""
+        return self.struct + (self.stack or 0)
+
+    @property
     def lists(self) -> int:
         """What of the struct is neither states nor arena."""
         return self.struct - self.states - self.arena
@@ -38,7 +43,7 @@ class Memory:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         grades = {"grade": DERIVED, "stack_grade": UNAVAILABLE if self.stack is None else EMULATED}
-        return {**asdict(self), "flash": self.flash, "lists": self.lists, **grades}
+        return {**asdict(self), "flash": self.flash, "ram": self.ram, "lists": self.lists, **grades}
 
 
 def program_memory(artifact: Artifact, stack: int | None = None) -> Memory:

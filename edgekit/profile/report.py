@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,6 +63,7 @@ def profile_emulated(
     ToolchainError when the target has no emulated core or its emulator is not installed, DataError when the input does
     not fit.
     """
+    _program_of(artifact)
     stream = counting_stream(artifact)
     stimulus = given_stimulus(Session(artifact, stream), given.x, given.name) if given else selftest_stimulus(artifact)
     stimulus = stimulus.first(MOST_COUNTED if steps is None else steps)
@@ -83,7 +85,7 @@ def profile_emulated(
 
 def profile_host(artifact: Artifact, given: Given | None = None, *, steps: int | None = None) -> Profile:
     """Time a program on this computer; UsageError when it was built for another kind of processor."""
-    here, built = load_target("host").arch, artifact.manifest["program"]["arch"]
+    here, built = load_target("host").arch, _program_of(artifact)["arch"]
     if built != here:
         raise UsageError(
             f"artifact {artifact.name!r}",
@@ -105,3 +107,11 @@ def profile_host(artifact: Artifact, given: Given | None = None, *, steps: int |
         timings=time_steps(session, stimulus),
         host=describe_host(),
     )
+
+
+def _program_of(artifact: Artifact) -> Mapping[str, Any]:
+    """What the manifest says of the program; UsageError when the artifact holds none."""
+    program = artifact.manifest.get("program") or {}
+    if not program.get("library"):
+        raise UsageError(f"artifact {artifact.name!r}", "holds no program to measure", "convert the model again")
+    return dict(program)

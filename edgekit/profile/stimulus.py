@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ Array = npt.NDArray[Any]
 class Stimulus:
     """Streams, each of which starts from a reset: for each input of the step an array [T, *shape], as the step takes
     it (stored integers in an integer program). `raw` is the first step in raw units, where they are known; `lead_in`
-    is run after each reset, uncounted, to forget it.
+    is run after each reset, uncounted, to forget it. `window` is the steps of a window where the streams are windows.
     """
 
     name: str
@@ -28,6 +27,7 @@ class Stimulus:
     available: int  # steps, before `first` took some
     raw: tuple[Array, ...] | None = None
     lead_in: tuple[Array, ...] | None = None
+    window: int | None = None
 
     @property
     def steps(self) -> int:
@@ -75,9 +75,6 @@ def given_stimulus(session: Session, x: Array, name: str) -> Stimulus:
         name,
         tuple((window,) for window in (stored if axes == 2 else stored[None])),
         int(np.prod(raw.shape[:axes])),
-        _first_step([raw], axes),
+        raw=(raw[(0,) * axes],),
+        window=raw.shape[1] if axes == 2 else None,
     )
-
-
-def _first_step(arrays: Sequence[Array], axes: int) -> tuple[Array, ...]:
-    return tuple(array[(0,) * axes] for array in arrays)

@@ -98,3 +98,18 @@ def test_a_watch_is_counted_the_same_by_unicorn_and_by_the_log_of_an_emulated_bo
     assert counts.functions == other.functions
     assert counts.border == other.border
     assert counts.stack == other.stack
+
+
+@pytest.mark.parametrize("family", ["mlp", "l2mu"])
+def test_a_core_that_only_a_board_has_is_counted_alike_every_time(family):
+    if not find_qemu_system():
+        pytest.skip("qemu-system-arm is not installed")
+    converted = watch_program(family, "smartwatch-m55")
+    stimulus = selftest_stimulus(converted).first(STEPS)
+    counts = count_steps(converted, stimulus)
+    assert counts == count_steps(converted, stimulus)
+    assert "qemu-system-arm" in counts.engine
+    assert sum(counts.functions.values()) == pytest.approx(counts.total)
+    assert counts.calls > 0
+    narrower = count_steps(watch_program(family, "smartwatch-m4"), stimulus)
+    assert counts.total < narrower.total, "it has vectors"

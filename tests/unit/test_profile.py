@@ -95,6 +95,11 @@ def test_windows_start_from_a_reset_and_streams_go_on(pi):
     assert windows
     assert joined
     assert windows.steps == alone.steps * 2
+    assert windows.windows == (sum(alone.steps),) * 2
+    assert alone.windows == joined.windows == ()
+    cut = profile_emulated(pi, Given("x", np.stack([x, x])), steps=8).counts
+    assert cut
+    assert cut.windows == windows.windows[:1], "only whole windows"
     assert joined.steps[:6] == alone.steps
     assert joined.steps != windows.steps, "the net is excitable: it goes on where it was"
 
@@ -151,6 +156,7 @@ def test_memory_is_that_of_the_program(pi, watch):
         assert memory.code > 1000
         assert memory.constants >= 0.9 * sizes["weights_bytes"]
         document = memory.to_dict()
+        assert document["ram"] == memory.struct + 48
         assert (document["grade"], document["stack_grade"], document["stack"]) == (DERIVED, EMULATED, 48)
         assert program_memory(converted).to_dict()["stack_grade"] == UNAVAILABLE
     library = pi.file.members[pi.manifest["program"]["library"]]
@@ -224,8 +230,9 @@ def test_the_machine_form_has_every_figure_with_its_grade(pi, tmp_path):
     document = machine(edgekit_main("profile", edge, "--on", "emulator", "--json"))
     counts = document["counts"]
     assert counts["grade"] == EMULATED
-    assert counts["min"] <= counts["median"] <= counts["max"]
-    assert counts["min"] == min(counts["steps"])
+    assert counts["a_step"]["min"] <= counts["a_step"]["median"] <= counts["a_step"]["max"]
+    assert counts["a_step"]["min"] == min(counts["steps"])
+    assert counts["a_window"] is None
     assert {e["grade"] for e in document["estimates"]} == {ESTIMATED, UNAVAILABLE}
     assert document["memory"]["stack_grade"] == EMULATED
     assert document["timings"] == []
