@@ -10,6 +10,7 @@ import pytest
 from converted import INPUTS, Answer, artifact, edgekit_main, module, stream
 
 import edgekit
+from edgekit.artifact import Artifact
 from edgekit.errors import DataError, ToolchainError, UsageError
 from edgekit.profile import report
 from edgekit.profile.counts import StepCounts, count_steps, counting_stream
@@ -204,6 +205,14 @@ def test_a_program_of_another_processor_is_not_timed_here(pi):
 def test_a_host_program_is_not_emulated():
     with pytest.raises(ToolchainError, match="no emulated core"):
         profile_emulated(artifact("l2mu"))
+
+
+def test_an_artifact_without_a_program_is_refused(pi):
+    manifest = {key: value for key, value in pi.manifest.items() if key not in ("program", "members")}
+    bare = Artifact.build(manifest, pi.graph, pi.selftest, {})
+    for look in (profile_host, profile_emulated):
+        with pytest.raises(UsageError, match="holds no program to measure"):
+            look(bare)
 
 
 def test_the_tables_fit_and_say_how_every_figure_came_about(pi, watch, tmp_path):
