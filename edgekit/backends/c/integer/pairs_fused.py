@@ -22,6 +22,7 @@ SINGLE_KINDS = frozenset({"add", "sub", "neg", "minimum", "maximum", "relu", "ab
 # a > b is the sign of b - a, and so on: whether the operands change places, and whether the sign is inverted
 COMPARES = {"gt": (True, False), "lt": (False, False), "le": (True, True), "ge": (False, True)}
 PAIR_SHIFT = 15
+SHORT_SHIFT = 30  # the most of a product of two int16 that is rounded in int32
 HALF_SHIFTS = 17, 46  # of a product that is cut at bit 16 first: what is added to round it is an int32
 WHOLE = (INT8, INT16, INT32)
 
@@ -144,21 +145,34 @@ class _Lines:
         shrinking = is_shrinking(self.ctx, self.entry, self.body, line)
         if source is INT16 and to is INT16 and shift == PAIR_SHIFT and shrinking and np.unique(factor).size == 1:
             return self._halved(number, x, int(factor.flat[0]))
+        made, wide = self._products(at, line, factor)
+        if (to is not INT32 and not shrinking) or wide:
+            made = [f"ek_clip_{'wide_' * wide}{to.bits}({product})" for product in made]
+        return self._made(number, made, to, clip=False)
+
+    def _products(self, at: int, line: Line, factor: Array) -> tuple[list[str], bool]:
+        """The four rescaled values before they are clipped, and whether they are int64."""
+        _, (x, m), pairs = line
+        shift, to, source = dict(pairs)["shift"], DTYPES[dict(pairs)["to"]], self.dtype(x)
+        values = [f"v{x}{r}" for r in SINGLES]
+        if source is INT16:
+            values = [f"ek_{half}(v{x}{r})" for r in PAIRS for half in ("low", "high")]
         if source is INT32 and shift <= HIGH_SHIFT and bool((np.abs(factor) < HIGH_LIMIT >> HIGH_SHIFT - shift).all()):
-            factors = self._factors(at, m, factor * 2 ** (HIGH_SHIFT + 1 - shift))
-            products = [f"ek_scaled_high(v{x}{r}, {f})" for r, f in zip(SINGLES, factors, strict=True)]
+            verb, last, factor = "ek_scaled_high", "", factor * 2 ** (HIGH_SHIFT + 1 - shift)
         elif source is INT32 and shift == HIGH_SHIFT and to is INT32 and bool((factor >= 0).all()):
-            factors = self._factors(at, m, factor * 2)
-            products = [f"ek_scaled_below(v{x}{r}, {f})" for r, f in zip(SINGLES, factors, strict=True)]
+            verb, last, factor = "ek_scaled_below", "", factor * 2
+        elif source is INT16 and HALF_SHIFTS[0] <= shift <= HALF_SHIFTS[1]:
+            words, factors = [f"v{x}{r}" for r in PAIRS for _ in range(2)], self._factors(at, m, factor)
+            verbs = ("ek_scaled_low", "ek_scaled_top") * 2
+            return [f"{v}({w}, {f}, {shift}u)" for v, w, f in zip(verbs, words, factors, strict=True)], False
         elif source is not INT32 and HALF_SHIFTS[0] <= shift <= HALF_SHIFTS[1]:
-            factors = self._factors(at, m, factor)
-            halves = [f"{h}, v{x}{r}" for r in PAIRS for h in ("low", "top")] if source is INT16 else []
-            values = halves or [f"low, v{x}{r}" for r in SINGLES]
-            calls = [v.split(", ") for v in values]
-            products = [f"ek_scaled_{h}({v}, {f}, {shift}u)" for (h, v), f in zip(calls, factors, strict=True)]
+            verb, last = "ek_scaled_half", f", {shift}u"
+        elif source is not INT32 and shift <= SHORT_SHIFT and bool((np.abs(factor) < 2**15).all()):
+            verb, last = "ek_scaled", f", {shift}u"
         else:
-            return None
-        return self._made(number, products, to, clip=to is not INT32 and not shrinking)
+            verb, last = "ek_scaled_wide", f", {shift}u"
+        factors = self._factors(at, m, factor)
+        return [f"{verb}({v}, {f}{last})" for v, f in zip(values, factors, strict=True)], verb == "ek_scaled_wide"
 
     def _halved(self, number: int, x: int, m: int) -> list[str]:
         """A decay in Q15: one instruction less where twice the factor is an int16."""
@@ -171,10 +185,8 @@ class _Lines:
         if np.unique(factor).size == 1:
             return [literal(int(factor.flat[0]))] * 4
         name, shape = self.body.op.inputs[m], self.body.types[self.body.results[0]].shape
-        self.factors[at] = (
-            (name, f"of line {at}, as {list(shape)}", self.body.op.outputs[0]),
-            np.broadcast_to(factor, shape),
-        )
+        key = (name, f"of line {at}, as {list(shape)}", self.body.op.outputs[0])
+        self.factors[at] = key, np.broadcast_to(factor, shape)
         return [f"f{at}{r}" for r in SINGLES]
 
     def load_factors(self) -> None:

@@ -22,6 +22,29 @@ typedef int32_t EK_ALIASING ek_i32;
 typedef uint32_t EK_ALIASING ek_word;
 typedef float EK_ALIASING ek_f32;
 
+/* loops that are not worth the code of unrolling them where flash is short */
+#if EK_PAIRS || EK_VECTORS_OF_8
+#define EK_UNROLL_COLD EK_UNROLL1
+#else
+#define EK_UNROLL_COLD
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(EK_FORCE_PORTABLE)
+#define EK_DSP 1
+/* A function of assembly alone, which finds its arguments where the calling convention puts them */
+#define EK_NAKED __attribute__((naked, unused)) static EK_NOINLINE
+#define EK_ARGUMENT __attribute__((unused))
+#endif
+
+/* two words from *p or to *p, and p moved on */
+#if EK_DSP
+#define EK_LOAD2(p, a, b) __asm__ volatile("ldrd %0, %1, [%2], #8" : "=r"(a), "=r"(b), "+r"(p) : : "memory")
+#define EK_STORE2(p, a, b) __asm__ volatile("strd %1, %2, [%0], #8" : "+r"(p) : "r"(a), "r"(b) : "memory")
+#else
+#define EK_LOAD2(p, a, b) (*(ek_word *)&(a) = (p)[0], *(ek_word *)&(b) = (p)[1], (p) += 2)
+#define EK_STORE2(p, a, b) ((p)[0] = (uint32_t)(a), (p)[1] = (uint32_t)(b), (p) += 2)
+#endif
+
 #define EK_INT_VERBS(B, S, U, LOW, HIGH) \
     EK_INLINE S ek_add_##B(S a, S b) { return (S)(U)((U)a + (U)b); } \
     EK_INLINE S ek_sub_##B(S a, S b) { return (S)(U)((U)a - (U)b); } \

@@ -6,20 +6,40 @@
 #include "int_core.h"
 #include "walk.h"
 
+/* How many of the n elements of T are moved four words at a time, on cores whose compilers do not see to that; they begin
+ * at words, or there are none.
+ */
+#if EK_PAIRS
+#define EK_MOVED(T, y, x, n) ek_moved((ek_word *)(y), (const ek_word *)(x), (n) * (uint32_t)sizeof(T)) / (uint32_t)sizeof(T)
+EK_INLINE uint32_t ek_moved(ek_word *y, const ek_word *x, uint32_t bytes) {
+    uint32_t i = 0, a, b, c, d;
+    if (((uintptr_t)y | (uintptr_t)x) % 4u) return 0;
+    EK_UNROLL1 for (; i + 16u <= bytes; i += 16u) {
+        EK_LOAD2(x, a, b);
+        EK_LOAD2(x, c, d);
+        EK_STORE2(y, a, b);
+        EK_STORE2(y, c, d);
+    }
+    return i;
+}
+#else
+#define EK_MOVED(T, y, x, n) 0
+#endif
+
 /* y[0..n) of the caller's x, of any alignment, and back */
 #define EK_INT_PORT(B, T, P) \
     EK_INLINE void ek_take_##B(T *y, const P *x, uint32_t n) { \
         uint32_t i; \
-        for (i = 0; i < n; ++i) y[i] = x[i]; \
+        EK_UNROLL_COLD for (i = EK_MOVED(T, y, x, n); i < n; ++i) y[i] = x[i]; \
     } \
     EK_INLINE void ek_give_##B(P *y, const T *x, uint32_t n) { \
         uint32_t i; \
-        for (i = 0; i < n; ++i) y[i] = x[i]; \
+        EK_UNROLL_COLD for (i = EK_MOVED(T, y, x, n); i < n; ++i) y[i] = x[i]; \
     } \
     EK_INLINE void ek_copy_##B(T *y, const T *x, uint32_t n) { ek_take_##B(y, x, n); } \
     EK_INLINE void ek_zero_##B(T *y, uint32_t n) { \
         uint32_t i; \
-        for (i = 0; i < n; ++i) y[i] = 0; \
+        EK_UNROLL_COLD for (i = 0; i < n; ++i) y[i] = 0; \
     }
 EK_INT_PORT(i8, ek_i8, int8_t)
 EK_INT_PORT(i16, ek_i16, int16_t)
@@ -33,13 +53,13 @@ EK_INLINE void ek_take_spike(ek_word *y, const int8_t *x, uint32_t n) {
     uint32_t i, at;
     for (at = 0; at < n; at += 32u) {
         uint32_t word = 0;
-        for (i = 0; i < 32u && at + i < n; ++i) word |= (uint32_t)(x[at + i] != 0) << EK_SLOT(i);
+        EK_UNROLL_COLD for (i = 0; i < 32u && at + i < n; ++i) word |= (uint32_t)(x[at + i] != 0) << EK_SLOT(i);
         y[at / 32u] = word;
     }
 }
 EK_INLINE void ek_give_spike(int8_t *y, const ek_word *x, uint32_t n) {
     uint32_t i;
-    for (i = 0; i < n; ++i) y[i] = (int8_t)ek_spike(x, i);
+    EK_UNROLL_COLD for (i = 0; i < n; ++i) y[i] = (int8_t)ek_spike(x, i);
 }
 EK_INLINE void ek_copy_spike(ek_word *y, const ek_word *x, uint32_t n) { ek_copy_u32(y, x, (n + 31u) / 32u); }
 EK_INLINE void ek_zero_spike(ek_word *y, uint32_t n) { ek_zero_u32(y, (n + 31u) / 32u); }
@@ -48,7 +68,7 @@ EK_INLINE void ek_zero_spike(ek_word *y, uint32_t n) { ek_zero_u32(y, (n + 31u) 
 #define EK_QUANTIZE(B, T, LOW, HIGH) \
     EK_INLINE uint32_t ek_quantize_##B(T *y, const ek_f32 *x, const float *offset, const float *gain, uint32_t n) { \
         uint32_t i, count = 0; \
-        for (i = 0; i < n; ++i) { \
+        EK_UNROLL_COLD for (i = 0; i < n; ++i) { \
             const float moved = x[i] - offset[i]; \
             float v = moved * gain[i]; \
             int32_t whole; \
@@ -66,7 +86,7 @@ EK_QUANTIZE(16, ek_i16, -32768.0f, 32767.0f)
 #define EK_DEQUANTIZE(B, T) \
     EK_INLINE void ek_dequantize_##B(ek_f32 *y, const T *x, const float *scale, uint32_t n) { \
         uint32_t i; \
-        for (i = 0; i < n; ++i) y[i] = (float)x[i] * scale[i]; \
+        EK_UNROLL_COLD for (i = 0; i < n; ++i) y[i] = (float)x[i] * scale[i]; \
     }
 EK_DEQUANTIZE(8, ek_i8)
 EK_DEQUANTIZE(16, ek_i16)
@@ -77,12 +97,12 @@ EK_DEQUANTIZE(32, ek_i32)
 #define EK_INT_BLOB(B, T, BYTES) \
     EK_INLINE void ek_save_##B(uint8_t *blob, const T *x, uint32_t n) { \
         uint32_t i, k; \
-        for (i = 0; i < n; ++i) \
+        EK_UNROLL1 for (i = 0; i < n; ++i) \
             for (k = 0; k < BYTES; ++k) *blob++ = (uint8_t)((uint32_t)x[i] >> 8u * k); \
     } \
     EK_INLINE void ek_restore_##B(T *y, const uint8_t *blob, uint32_t n) { \
         uint32_t i, k; \
-        for (i = 0; i < n; ++i) { \
+        EK_UNROLL1 for (i = 0; i < n; ++i) { \
             uint32_t v = 0; \
             for (k = 0; k < BYTES; ++k) v |= (uint32_t)*blob++ << 8u * k; \
             y[i] = (T)v; \
@@ -98,7 +118,7 @@ EK_INLINE void ek_restore_spike(ek_word *y, const uint8_t *blob, uint32_t n) {
 }
 EK_INLINE int ek_good_spike(const uint8_t *blob, uint32_t n) {
     uint32_t i, good = 1;
-    for (i = 0; i < n; ++i) good &= blob[i] <= 1u;
+    EK_UNROLL1 for (i = 0; i < n; ++i) good &= blob[i] <= 1u;
     return (int)good;
 }
 

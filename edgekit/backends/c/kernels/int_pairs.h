@@ -8,13 +8,6 @@
 
 #include "int_core.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(EK_FORCE_PORTABLE)
-#define EK_DSP 1
-/* A function of assembly alone, which finds its arguments where the calling convention puts them */
-#define EK_NAKED __attribute__((naked, unused)) static EK_NOINLINE
-#define EK_ARGUMENT __attribute__((unused))
-#endif
-
 EK_INLINE uint32_t ek_pair_mask(uint32_t bits) { return (bits & 0x10001u) * 0xffffu; }
 EK_INLINE uint32_t ek_pair_and(uint32_t a, uint32_t b) { return a & b; }
 EK_INLINE uint32_t ek_pair_or(uint32_t a, uint32_t b) { return a | b; }
@@ -25,15 +18,6 @@ EK_INLINE uint32_t ek_pair_where(uint32_t m, uint32_t a, uint32_t b) { return (a
 EK_INLINE uint32_t ek_pair_collect(uint32_t bits, uint32_t a) { return (a & 0x80008000u) | bits >> 1; }
 EK_INLINE int32_t ek_low(uint32_t a) { return (int16_t)(uint16_t)a; }
 EK_INLINE int32_t ek_high(uint32_t a) { return (int16_t)(uint16_t)(a >> 16); }
-
-/* two words from *p or to *p, and p moved on */
-#if EK_DSP
-#define EK_LOAD2(p, a, b) __asm__ volatile("ldrd %0, %1, [%2], #8" : "=r"(a), "=r"(b), "+r"(p) : : "memory")
-#define EK_STORE2(p, a, b) __asm__ volatile("strd %1, %2, [%0], #8" : "+r"(p) : "r"(a), "r"(b) : "memory")
-#else
-#define EK_LOAD2(p, a, b) (*(ek_word *)&(a) = (p)[0], *(ek_word *)&(b) = (p)[1], (p) += 2)
-#define EK_STORE2(p, a, b) ((p)[0] = (uint32_t)(a), (p)[1] = (uint32_t)(b), (p) += 2)
-#endif
 
 #if EK_DSP
 #define EK_PAIR_VERB(name, instruction) \
