@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgekit.compress.feedback import Correlation
 from edgekit.compress.stored import Array, Stored, largest_of
 from edgekit.compress.writer import Writer
 from edgekit.ir import INT4, INT8, INT16, INT32, DType
@@ -19,12 +20,16 @@ WIDTHS = {4: INT4, 8: INT8, 16: INT16}
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """One matrix and its operand. `effective` are the weights times the scale of each element of the operand."""
+    """One matrix and its operand. `effective` are the weights times the scale of each element of the operand.
+
+    With a `correlation` of the operand's elements, weights of 8 bits and less are rounded with error feedback.
+    """
 
     x: Stored
     effective: Array
     bits: int
     tensor: str
+    correlation: Correlation | None = None
 
     @property
     def largest(self) -> int:
@@ -37,15 +42,22 @@ class Product:
 
     def stored_at(self, scale: Array) -> Array:
         """The integer weights at a scale per output."""
-        whole = np.floor(self.effective / scale[:, None] + 0.5)
+        weights = self.effective / scale[:, None]
+        if self.correlation is not None and self.bits <= 8:
+            return self.correlation.rounded(weights, _rows(self.x, weights.shape[1]), self.largest)
+        whole = np.floor(weights + 0.5)
         return np.clip(whole, -self.largest, self.largest).astype(np.int64)
 
 
-def product(x: Stored, weights: Array, bits: int, tensor: str) -> Product:
+def product(x: Stored, weights: Array, bits: int, tensor: str, correlation: Correlation | None = None) -> Product:
     """A product whose operand has one scale, or one per element of its last axis."""
-    scale = np.asarray(x.scale)
-    rows = scale.reshape(-1, scale.shape[-1])[0] if scale.ndim else scale
-    return Product(x, weights * rows, bits, tensor)
+    return Product(x, weights * _rows(x, weights.shape[1]), bits, tensor, correlation)
+
+
+def _rows(x: Stored, size: int) -> Array:
+    """The scale of each element of an operand's last axis."""
+    scale = np.asarray(x.scale, np.float64)
+    return np.array(np.broadcast_to(scale.reshape(-1, scale.shape[-1])[0] if scale.ndim else scale, (size,)))
 
 
 def apart(products: Sequence[Product]) -> list[list[Product]]:

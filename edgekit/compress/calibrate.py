@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.compress.feedback import Correlation
+from edgekit.compress.terms import Sums
 from edgekit.errors import DataError, UsageError
 from edgekit.ir import Graph
 from edgekit.reference import Interpreter
@@ -21,6 +23,7 @@ BATCH = 256  # windows at once: more fall out of the caches
 BINS = 2048
 PERCENTILE = 0.9999  # of all elements lie within the range of this method
 OCTAVE = 64  # bins to a factor of two: the histogram is of log2 |x|, so that no range has to be known beforehand
+MOST_CORRELATED = 2048  # elements of a value whose second moments are observed
 _LOWEST = -20.0  # log2 of the smallest magnitude told apart
 
 
@@ -73,12 +76,20 @@ class Calibration:
     method: str
     windows: int
     steps: int
+    moments: Mapping[str, Array] = field(default_factory=dict)  # E[x xᵀ] of what goes through a matrix
+    _correlations: dict[str, Correlation] = field(default_factory=dict)
 
     def of(self, name: str) -> Observation:
         """The observation of one value; DataError where it never was computed."""
         if name not in self.values:
             raise DataError(f"calibration of {name!r}", "is missing: the graph is not the one that was calibrated")
         return self.values[name]
+
+    def correlation(self, name: str) -> Correlation | None:
+        """How the elements of a value go together that a matrix takes; None where that was not observed."""
+        if name in self.moments and name not in self._correlations:
+            self._correlations[name] = Correlation(self.moments[name])
+        return self._correlations.get(name)
 
 
 def calibrate(
@@ -92,6 +103,8 @@ def calibrate(
 ) -> Calibration:
     """Run the step of a float graph over windows {input: [N, T, *shape]} and observe all its float values.
 
+    Of what goes through a matrix, spikes included, the second moments are observed too.
+
     `normalisation` holds offset and scale of inputs given in raw units; the graph takes (raw - offset) · scale. Method
     `mse` looks for the clip that `bits` bits lose least at. UsageError for an unknown method, DataError for no windows.
     """
@@ -104,6 +117,7 @@ def calibrate(
         raise DataError("calibration data", "holds no windows")
     names = _observed(graph)
     observers = {n: Observer(graph.tensors[n].shape, method != "min-max") for n in names}
+    moments = {n: np.zeros((w, w)) for n, w in _multiplied(graph).items()}
     for start in range(0, count, BATCH):
         stop = min(start + BATCH, count)
         state = engine.initial_state(stop - start)
@@ -111,6 +125,9 @@ def calibrate(
             values = engine.trace({n: a[start:stop, t] for n, a in given.items()}, state)
             for name in names:
                 observers[name].see(values[name])
+            for name in moments:
+                x = np.asarray(values[name], np.float32).reshape(-1, len(moments[name]))
+                moments[name] += x.T @ x
             state = {
                 s.tensor: _streams(values[step.updates.get(s.tensor, s.tensor)], stop - start) for s in graph.states
             }
@@ -119,7 +136,7 @@ def calibrate(
         n: Observation(o.lo, o.hi, _clip(o, method, bits), o.whole, float(np.sqrt(o.power / max(o.count, 1))))
         for n, o in observers.items()
     }
-    return Calibration(seen, method, count, steps)
+    return Calibration(seen, method, count, steps, {n: total / (count * steps) for n, total in moments.items()})
 
 
 def _normalised(raw: Array, known: tuple[Array, Array] | None) -> Array:
@@ -132,6 +149,14 @@ def _observed(graph: Graph) -> list[str]:
     made = [n for op in step.ops for n in op.outputs]
     names = dict.fromkeys([*step.inputs, *(s.tensor for s in graph.states), *made])
     return [n for n in names if graph.tensors[n].dtype.is_float]
+
+
+def _multiplied(graph: Graph) -> dict[str, int]:
+    """What goes through a matrix, and how many elements that has; of casts of spikes the spikes."""
+    sums = Sums(graph)
+    found = {sums.uncast(op.inputs[0]): op.inputs[1] for op in sums.step.ops if op.kind == "linear"}
+    sizes = {name: graph.tensors[weights].shape[-1] for name, weights in found.items()}
+    return {name: size for name, size in sizes.items() if size <= MOST_CORRELATED}
 
 
 def _streams(values: Array, batch: int) -> Array:

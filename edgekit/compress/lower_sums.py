@@ -18,6 +18,7 @@ from edgekit.compress.accumulate import (
     write_chain,
     write_weights,
 )
+from edgekit.compress.feedback import Correlation
 from edgekit.compress.plan import Plan
 from edgekit.compress.stored import Array, Spec, Stored, largest_of, tidy
 from edgekit.compress.terms import Dot, Memory, Scaled, Switch, Term, spiking
@@ -208,7 +209,8 @@ class SumLowering:
 
     def _product(self, root: str, dot: Dot) -> Product:
         x = self.values.operand(dot.x)
-        return product(x, dot.weights, self.plan.weight_bits(dot, self.plan.sums.feeds_itself(root, dot.x)), dot.tensor)
+        bits = self.plan.weight_bits(dot, self.plan.sums.feeds_itself(root, dot.x))
+        return product(x, dot.weights, bits, dot.tensor, self._correlation(dot))
 
     def _memory(self, root: str, spec: Spec, memory: Memory) -> Part:
         def write(out: str) -> str:
@@ -241,7 +243,11 @@ class SumLowering:
         return np.array(_rows(scale, rows))
 
     def _spike_products(self, dots: Sequence[Dot]) -> list[Product]:
-        return [product(self.values.operand(d.x), d.weights, self.plan.weight_bits(d), d.tensor) for d in dots]
+        bits = self.plan.weight_bits
+        return [product(self.values.operand(d.x), d.weights, bits(d), d.tensor, self._correlation(d)) for d in dots]
+
+    def _correlation(self, dot: Dot) -> Correlation | None:
+        return self.plan.bounds.calibration.correlation(dot.x)
 
     def _spikes(
         self, root: str, spec: Spec, groups: _Groups, real: Part | None, bias: Array | None

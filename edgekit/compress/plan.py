@@ -22,6 +22,7 @@ MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane ge
 SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of rounding
 INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
 SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, operand and all, where it costs next to nothing
+LEAST_OWN = 2.0**-6  # of the range of a value: the least that an element with a scale of its own has room for
 FEW = 16  # elements or rows: with fewer, an int8 operand saves less than making it int8 costs
 
 
@@ -94,6 +95,16 @@ class Plan:
         top = TOP32 if bits == 32 else largest_of(whole(bits))
         return Spec(whole(bits), np.asarray(bound / top), bound=bound, reason=reason)
 
+    def _own_scales(self, name: str) -> Spec:
+        """An int8 state: each element of the last axis on a scale of its own, as far as its range is not tiny."""
+        uniform = self.generic(name, 8)
+        seen = self.bounds.seen(name)
+        largest = np.minimum(np.maximum(np.abs(seen.lo), np.abs(seen.hi)), uniform.bound)
+        axes = tuple(range(largest.ndim - 1))
+        own = np.maximum(largest.max(axis=axes, keepdims=True), uniform.bound * LEAST_OWN)
+        scale = tidy(np.broadcast_to(own / largest_of(INT8), largest.shape))
+        return Spec(INT8, scale, bound=uniform.bound, reason=uniform.reason)
+
     def _input(self, name: str) -> Spec:
         bits = self.operand_bits(name) if self._feeds_linears_only(name) else self.recipe.operand_bits
         seen = self.bounds.seen(name)
@@ -104,7 +115,7 @@ class Plan:
         shape = self.sums.tensor(name).shape
         if one_axis(largest, shape) is None:
             largest = largest.max(axis=tuple(range(len(shape) - 1)), keepdims=True)
-        largest = np.broadcast_to(np.maximum(largest, seen.clip * 2.0**-6), shape)
+        largest = np.broadcast_to(np.maximum(largest, seen.clip * LEAST_OWN), shape)
         return Spec(whole(bits), tidy(largest / top), bound=seen.clip, reason="calibrated, clipped")
 
     def _state(self, name: str) -> Spec:
@@ -239,7 +250,7 @@ class Plan:
         if bits == 16 and not known and stays > self.recipe.rounding * largest_of(INT16):
             self.notes[root] = f"decays by {decay:.5g} a step: rounding could stay at {stays:.0f} of 32767, so int32"
             bits = 32
-        return self.generic(root, bits)
+        return self._own_scales(root) if bits == 8 else self.generic(root, bits)
 
     def _spiking(self, root: str, terms: Sequence[Term]) -> Spec:
         """A membrane or current that spikes add weights to: on the scale of those weights, or 2^-k of it."""
