@@ -125,9 +125,9 @@ def calibrate(
             values = engine.trace({n: a[start:stop, t] for n, a in given.items()}, state)
             for name in names:
                 observers[name].see(values[name])
-            for name in moments:
-                x = np.asarray(values[name], np.float32).reshape(-1, len(moments[name]))
-                moments[name] += x.T @ x
+            for name, total in moments.items():
+                x = np.asarray(values[name], np.float32).reshape(-1, len(total))
+                np.add(total, x.T @ x, out=total)
             state = {
                 s.tensor: _streams(values[step.updates.get(s.tensor, s.tensor)], stop - start) for s in graph.states
             }
