@@ -71,7 +71,13 @@ def impulse_gain(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
 
 
 def memory(
-    order: int, theta: float, share: float = 0.9, feedback: Sequence[float] | None = None, channels: int = 1
+    order: int,
+    theta: float,
+    share: float = 0.9,
+    feedback: Sequence[float] | None = None,
+    *,
+    channels: int = 1,
+    name: str = "",
 ) -> Graph:
     """A Legendre memory of int8 inputs, its L1 gain `share` of what int16 holds.
 
@@ -82,7 +88,7 @@ def memory(
     finite = np.abs(np.linalg.eigvals(loop)).max() < 1
     gain = impulse_gain(loop if finite else a, drive, 8000).max() * 128
     times = share * 2**15 / gain  # LSB of m for one LSB of x
-    b = GraphBuilder("memory" if feedback is None else "closed")
+    b = GraphBuilder(name or f"memory{channels}x{order}{'' if feedback is None else '_closed'}")
     x = b.input("x", (channels,), INT8)
     m = b.state("m", np.zeros((channels, order)), INT16)
     u = b.op("cast", x, to="int16")

@@ -111,6 +111,8 @@ class Prover:
         if wrapping:
             method, text, rounding = "interval", f"{text}: {_listed(wrapping)} may wrap", None
         elif image.clipped:
+            if method == "l1 gain":
+                text += f", {self._gain((state,), way).why}"
             method, text = "saturates", f"{text}: {_listed(image.clipped)} saturates"
         proof = StateProof(state, bounds.lo, bounds.hi, method, text, rounding, _residue(leak))
         return Proven({state: proof}, image.exact)
