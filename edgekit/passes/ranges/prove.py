@@ -15,7 +15,7 @@ from edgekit.passes.ranges.linear import is_linear, system_of
 from edgekit.passes.ranges.nodes import BOUNDED, Node, Step
 from edgekit.passes.ranges.paths import Group, between, elementwise_way
 from edgekit.passes.ranges.transfer import SATURATING
-from edgekit.passes.ranges.values import Array, Interval, Method, Overflow, StateProof, limits, whole_range
+from edgekit.passes.ranges.values import Array, Interval, Method, Overflow, StateProof, limits, outside, whole_range
 from edgekit.passes.ranges.widen import widened
 
 Proofs = dict[str, StateProof]
@@ -113,7 +113,7 @@ class Prover:
         elif image.clipped:
             if method == "l1 gain":
                 text += f", {self._gain((state,), way).why}"
-            method, text = "saturates", f"{text}: {_listed(image.clipped)} saturates"
+            method, text = "saturates", f"{text}: {_saturate(image.clipped)}"
         proof = StateProof(state, bounds.lo, bounds.hi, method, text, rounding, _residue(leak))
         return Proven({state: proof}, image.exact)
 
@@ -130,7 +130,7 @@ class Prover:
         part = self._gain(group.states, nodes)
         if part.why:
             return self._interval(group, f"closed loop with {whole.why}", whole.rounding)
-        note = f"closed loop with {whole.why}: {_listed(cuts)} saturates; {part.text}"
+        note = f"closed loop with {whole.why}: {_saturate(cuts)}; {part.text}"
         return self._proven(part, "saturates", note)
 
     def _proven(self, gain: _Gain, method: Method, note: str) -> Proven:
@@ -150,6 +150,9 @@ class Prover:
         if found is None:
             return _Gain(f"no contraction found (spectral radius {spectral_radius(system.F):.6g})")
         bounds, rounding = self._split(states, found.states), self._parts(states, found.rounding)
+        if any(outside(b, step.tensors[s].dtype).any() for s, b in bounds.items()):
+            times = max((b.largest() / limits(step.tensors[s].dtype)[1]).max() for s, b in bounds.items())
+            return _Gain(f"L1 gain {times:.3g} x the range", rounding=rounding)
         made = {n.output for n in nodes}  # what is known of other values is what they are after they wrapped
         exact = {step.entry.updates[s]: b for s, b in bounds.items() if step.entry.updates[s] in made}
         faults = self._faults(nodes, bounds, exact)
@@ -160,14 +163,10 @@ class Prover:
             if reached is not None:
                 exact |= {n: self._whole(n, b) for n, b in reached.observed.items()}
                 faults = self._faults(nodes, bounds, exact)
-        if not faults:
-            text = f"spectral radius {spectral_radius(system.F):.6g}, {found.steps} steps summed"
-            return _Gain("", text, bounds, exact, rounding)
-        times = max(float((b.largest() / limits(step.tensors[s].dtype)[1]).max()) for s, b in bounds.items())
-        why = f"L1 gain {times:.3g} x the range"
-        if times <= 1:
-            why += f", but {_listed([f.tensor for f in faults])} does not fit"
-        return _Gain(why, rounding=rounding)
+        if faults:
+            return _Gain(f"an L1 gain that {_listed([f.tensor for f in faults])} does not hold", rounding=rounding)
+        text = f"spectral radius {spectral_radius(system.F):.6g}, {found.steps} steps summed"
+        return _Gain("", text, bounds, exact, rounding)
 
     def _split(self, states: Sequence[str], bounds: Interval) -> Known:
         ends = zip(
@@ -219,7 +218,7 @@ class Prover:
             if found.overflows:
                 text += f"; {_listed(found.overflows)} may wrap"
             elif found.saturations:
-                method, text = "saturates", f"{why}; {_listed(found.saturations)} saturates"
+                method, text = "saturates", f"{why}; {_saturate(found.saturations)}"
                 left = None if rounding is None else rounding[state]
             proofs[state] = StateProof(state, at.lo, at.hi, method, text, None, left)
         return Proven(proofs)
@@ -233,6 +232,10 @@ def saturating(step: Step, name: str) -> bool:
 
 def _residue(leak: Leak | None) -> Array | None:
     return leak.residue if leak is not None and np.isfinite(leak.residue).all() else None
+
+
+def _saturate(names: Sequence[str]) -> str:
+    return f"{_listed(names)} saturate{'s' if len(names) == 1 else ''}"
 
 
 def _listed(names: Sequence[str]) -> str:
