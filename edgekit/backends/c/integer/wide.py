@@ -6,14 +6,16 @@ import numpy as np
 
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
-from edgekit.backends.c.integer.forms import Code, Forms, Product
-from edgekit.backends.c.integer.portable import fired_list, is_listed
+from edgekit.backends.c.integer.event_groups import carried_lists, filled, joint_groups, list_of
+from edgekit.backends.c.integer.forms import Code, Forms, Group, Product
+from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
 from edgekit.backends.c.integer.wide_fused import fused
-from edgekit.ir import INT16, SPIKE, Entry, Op
+from edgekit.ir import INT16, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
 FEWEST = 4  # outputs; fewer are faster one by one
+MOST_INPUTS = 2**16  # where a span begins has 16 bits
 SPAN = 16  # inputs of one step of a span
 SPAN_STEP, SPAN_FIXED, DENSE_COST = 3, 4, 0.1  # instructions of a Cortex-A76: of a span, and of an input of a block
 UNIT, BLOCK = 8, 32  # outputs that are summed side by side; of a block of weights
@@ -26,9 +28,9 @@ LIFT = 128  # what products of bytes are moved by where one factor has to be uns
 def dense(ctx: Context, product: Product) -> Code | None:
     """Blocks of outputs, or each from the few neighbouring inputs that it reads; rows of x have to be whole groups."""
     p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
-    bits, (n_out, n_in) = weight_bits(w), w.shape
+    bits, (n_out, n_in) = stored_bits(w), w.shape
     rows, data = x.size // n_in, ctx.data(p.w)
-    if bits == 4 or (rows > 1 and n_in % (8 * GROUP_BYTES // bits)):
+    if n_in > MOST_INPUTS or (rows > 1 and n_in % (8 * GROUP_BYTES // bits)):
         return None
     form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
     mild = int(bits == 8 and int(data.min(initial=0)) > -LIFT)
@@ -48,6 +50,11 @@ def dense(ctx: Context, product: Product) -> Code | None:
     lift = ctx.consts.add((p.w, "lift"), "int32_t", lambda: lifts(data)) if bits == 8 else "0"
     sizes = f"{rows}u, {n_in}u, {n_out}u, {mild}"
     return Code(f"wide_{form}", [f"ek_wide_{form}({to}, {p.c}, {p.step}u, {weights}, {lift}, {from_}, {sizes});"])
+
+
+def stored_bits(w: Tensor) -> int:
+    """Bits of a weight as it lies in memory: int4 as bytes, because taking them apart costs more than reading them."""
+    return max(8, weight_bits(w))
 
 
 def spans(w: Array, room: int) -> tuple[Array, int]:
@@ -73,22 +80,37 @@ def lifts(w: Array) -> Array:
     return np.pad(sums, (0, -sums.size % UNIT)).astype(np.int32)
 
 
+def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
+    """One group for each listed spike vector, so that lists last from step to step; its matrices have rows apart."""
+    return joint_groups(graph, entry, lambda _, ops: Group(tuple(op.inputs[1] for op in ops), {}, 0))
+
+
 def events(ctx: Context, product: Product) -> Code | None:
     """Rows of whole registers, for spikes that are listed for the whole entry."""
     p, w = product, ctx.tensor(product.w)
-    bits, n_out = weight_bits(w), w.shape[0]
-    if bits == 4 or not is_listed(ctx, p):
+    if not is_listed(ctx, p):
         return None
+    bits, n_out = stored_bits(w), w.shape[0]
     stride = -(-n_out // EVENT_UNIT) * EVENT_UNIT
-    fired, count, find = fired_list(ctx, p, 1)
+    fired, count = list_of(ctx, p.entry, p.x)
 
     def make() -> Array:
         return stored(np.pad(ctx.data(p.w).T, ((0, 0), (0, stride - n_out))), bits)
 
     rows = ctx.consts.add((p.w, "event rows of registers"), CTYPES[bits], make)
     kernel = f"wide_event_w{bits}_a{p.bits}"
-    to = ctx.pointer(p.entry, p.y)
-    return Code(kernel, [*find, f"ek_{kernel}({to}, {p.c}, {rows}, {fired}, {count}, {stride}u, {n_out}u);"])
+    call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {stride}u, {n_out}u);"
+    return Code(kernel, [*filled(ctx, p, _fill), call])
+
+
+def lists(ctx: Context) -> list[str]:
+    """Fills the lists that a step takes over from the one before it."""
+    return carried_lists(ctx, _fill)
+
+
+def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
+    fired, count = list_of(ctx, entry, value)
+    return f"{count} = ek_fired({fired}, {where}, 0u, {n}u, 1u);"
 
 
 def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
@@ -127,4 +149,4 @@ def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
     return Code("wide_lookup", [f"ek_wide_lookup({to}, {from_}, {where}, {x.size}u, {fraction}u);"])
 
 
-WIDE = Forms(dense=dense, events=events, memory=memory, fused=fused, lookup=lookup)
+WIDE = Forms(groups, dense, events, memory, fused, lookup, lists=lists)

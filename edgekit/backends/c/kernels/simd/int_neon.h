@@ -487,9 +487,9 @@ EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) {
 #define EK_HB_UNITS 2u
 #define EK_HH_UNITS 4u
 #else
-#define EK_BB_UNITS 2u
+#define EK_BB_UNITS 1u
 #define EK_HB_UNITS 1u
-#define EK_HH_UNITS 2u
+#define EK_HH_UNITS 1u
 #endif
 #endif
 
