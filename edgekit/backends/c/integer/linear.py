@@ -45,5 +45,5 @@ def addend_of(ctx: Context, entry: Entry, c: str, op: Op) -> tuple[str, int]:
     if ctx.const(entry, c) is None:
         return ctx.pointer(entry, c), n_out
     if all(n == 1 for n in tensor.shape[:-1]):
-        return ctx.whole(entry, c, (n_out,)), 0
+        return ctx.whole(entry, c, (*tensor.shape[:-1], n_out)), 0
     return ctx.whole(entry, c, y.shape), n_out
