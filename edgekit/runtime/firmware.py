@@ -16,8 +16,8 @@ from edgekit.runtime.streams import Array
 from edgekit.target import Target, firmware_files
 from edgekit.toolchain import Machine, build_firmware
 
-MAIN = "ek_selftest.c"
-# ek_selftest_result_t of targets/cortex-m/selftest.h
+MAIN = "edgekit_selftest.c"
+# edgekit_selftest_result_t of targets/cortex-m/selftest.h
 _RESULT, _MAGIC, _PASSED, _FAILED = struct.Struct("<7I"), 0x54534B45, 1, 2
 _CTYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float", "uint8": "uint8_t"}
 
@@ -57,7 +57,7 @@ def firmware_result(machine: Machine, graph: Graph) -> FirmwareResult:
 
     QemuSystem runs it when it boots; on any machine `machine.call("main")` does.
     """
-    address = machine.image.data.get("ek_selftest_result")
+    address = machine.image.data.get("edgekit_selftest_result")
     if address is None:
         raise ToolchainError("firmware", "has no self-test")
     magic, verdict, steps, at, least, most, stack = _RESULT.unpack(machine.read(address, _RESULT.size))
@@ -89,10 +89,10 @@ def selftest_source(graph: Graph, selftest: SelfTest) -> str:
         f'#include "selftest.h"\n#include "{p}.h"\n\n{"".join(texts)}'
         f"static int step(uint32_t t) {{ return {p}_step({arguments}); }}\n"
         f"static int save(void) {{ return {p}_save(&model, state); }}\n\n"
-        f"static const ek_output_t OUTPUTS[] = {{\n{''.join(rows)}}};\n"
-        f"static const ek_selftest_t TEST = {{{steps}u, {len(rows)}u, {compare}, OUTPUTS, step, save,\n"
+        f"static const edgekit_output_t OUTPUTS[] = {{\n{''.join(rows)}}};\n"
+        f"static const edgekit_selftest_t TEST = {{{steps}u, {len(rows)}u, {compare}, OUTPUTS, step, save,\n"
         f"                                   {{state, wanted_state, sizeof state, 1u}}}};\n\n"
-        f"int main(void) {{ return {p}_init(&model) || ek_selftest(&TEST); }}\n"
+        f"int main(void) {{ return {p}_init(&model) || edgekit_selftest(&TEST); }}\n"
     )
 
 

@@ -65,8 +65,8 @@ class Qemu:
             pass_fds=(log_end,),
             preexec_fn=_die_with_parent,  # noqa: PLW1509 (this process has one thread)
         )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
+        if self.process.stdin is None or self.process.stdout is None:
+            raise QemuError("qemu has no pipes")
         self.to, self.source = self.process.stdin, self.process.stdout.fileno()
         self.pending = b""
 
@@ -262,7 +262,7 @@ def _die_with_parent() -> None:
 
 
 def serve(qemu: Qemu, requests: BinaryIO, replies: BinaryIO, timeout_s: float) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until there are no more. All memory of a board is there: MAP and PROTECT ask for nothing."""
     while header := exactly(requests, wire.REQUEST.size):
         op, a, b, c = wire.REQUEST.unpack(header)
         payload = exactly(requests, {wire.WRITE: b, wire.CALL: 8 * b}.get(op, 0))

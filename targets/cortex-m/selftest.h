@@ -1,9 +1,9 @@
 /* A stream whose results the reference interpreter has written down, replayed on the core that this runs on.
  *
- * The result stays in memory for whoever looks, with a debugger or without: `ek_selftest_result` is the exported name.
+ * The result stays in memory for whoever looks: `edgekit_selftest_result`. Names of models begin with ek_, these do not.
  */
-#ifndef EK_SELFTEST_H
-#define EK_SELFTEST_H
+#ifndef EDGEKIT_SELFTEST_H
+#define EDGEKIT_SELFTEST_H
 
 #include <stdint.h>
 
@@ -15,7 +15,7 @@ enum { EK_BYTES, EK_FLOATS };
 typedef struct {
     const void *got, *expected;
     uint32_t n, size;
-} ek_output_t;
+} edgekit_output_t;
 
 typedef struct {
     uint32_t magic;      /* "EKST", once it has begun */
@@ -25,23 +25,23 @@ typedef struct {
     uint32_t cycles_min; /* of a step, by the core's cycle counter; 0 where it does not count */
     uint32_t cycles_max;
     uint32_t stack_bytes; /* of a step, by what it changed below the stack pointer of main */
-} ek_selftest_result_t;
-volatile ek_selftest_result_t ek_selftest_result;
+} edgekit_selftest_result_t;
+volatile edgekit_selftest_result_t edgekit_selftest_result;
 
 typedef struct {
     uint32_t steps, outputs, compare;
-    const ek_output_t *output;
+    const edgekit_output_t *output;
     int (*step)(uint32_t t);
     int (*save)(void);
-    ek_output_t state;
-} ek_selftest_t;
+    edgekit_output_t state;
+} edgekit_selftest_t;
 
 extern uint32_t ek_stack_bottom[], ek_stack_top[];
 
 #define EK_PAINT 0xa5a5a5a5u
 
 /* Floats may differ in the order of a sum: by 1e-4 of the larger of 1 and the expected value. */
-static int ek_differs(const ek_output_t *o, uint32_t t, uint32_t compare) {
+static int edgekit_differs(const edgekit_output_t *o, uint32_t t, uint32_t compare) {
     uint32_t i;
     if (compare == EK_FLOATS) {
         const float *got = (const float *)o->got, *want = (const float *)o->expected + t * o->n;
@@ -60,15 +60,15 @@ static int ek_differs(const ek_output_t *o, uint32_t t, uint32_t compare) {
     }
 }
 
-static int ek_failed(uint32_t output) {
-    ek_selftest_result.output = output;
-    ek_selftest_result.verdict = 2;
+static int edgekit_failed(uint32_t output) {
+    edgekit_selftest_result.output = output;
+    edgekit_selftest_result.verdict = 2;
     return 1;
 }
 
 /* DWT_CYCCNT, switched on in DEMCR and DWT_CTRL */
-static uint32_t ek_cycles(void) { return *(volatile uint32_t *)0xe0001004u; }
-static void ek_count_cycles(void) {
+static uint32_t edgekit_cycles(void) { return *(volatile uint32_t *)0xe0001004u; }
+static void edgekit_count_cycles(void) {
     *(volatile uint32_t *)0xe000edfcu |= 1u << 24;
     *(volatile uint32_t *)0xe0001000u |= 1u;
 }
@@ -76,7 +76,7 @@ static void ek_count_cycles(void) {
 /* The bytes between the stack pointer of the caller and the lowest word that start-up code has painted and nothing
  * used since; 0 where the stack is not the one of the start-up code.
  */
-static uint32_t ek_used_stack(const uint32_t *here) {
+static uint32_t edgekit_used_stack(const uint32_t *here) {
     const volatile uint32_t *at = ek_stack_bottom;
     if (here < ek_stack_bottom || here >= ek_stack_top) return 0;
     while (at < here && *at == EK_PAINT) ++at;
@@ -84,28 +84,28 @@ static uint32_t ek_used_stack(const uint32_t *here) {
 }
 
 /* Replays the stream from the first state; 0 when all of it is as it should be. */
-static int ek_selftest(const ek_selftest_t *test) {
+static int edgekit_selftest(const edgekit_selftest_t *test) {
     uint32_t t, i, least = 0xffffffffu, most = 0;
     uint32_t here = 0;
-    ek_selftest_result.magic = 0x54534b45u;
-    ek_count_cycles();
+    edgekit_selftest_result.magic = 0x54534b45u;
+    edgekit_count_cycles();
     for (t = 0; t < test->steps; ++t) {
-        const uint32_t before = ek_cycles();
+        const uint32_t before = edgekit_cycles();
         const int code = test->step(t);
-        const uint32_t cycles = ek_cycles() - before;
+        const uint32_t cycles = edgekit_cycles() - before;
         if (cycles < least) least = cycles;
         if (cycles > most) most = cycles;
-        if (code) return ek_failed(test->outputs);
+        if (code) return edgekit_failed(test->outputs);
         for (i = 0; i < test->outputs; ++i)
-            if (ek_differs(&test->output[i], t, test->compare)) return ek_failed(i);
-        ek_selftest_result.steps = t + 1;
+            if (edgekit_differs(&test->output[i], t, test->compare)) return edgekit_failed(i);
+        edgekit_selftest_result.steps = t + 1;
     }
-    ek_selftest_result.cycles_min = least;
-    ek_selftest_result.cycles_max = most;
-    ek_selftest_result.stack_bytes = ek_used_stack(&here);
-    if (test->compare == EK_BYTES && (test->save() || ek_differs(&test->state, 0, EK_BYTES)))
-        return ek_failed(test->outputs);
-    ek_selftest_result.verdict = 1;
+    edgekit_selftest_result.cycles_min = least;
+    edgekit_selftest_result.cycles_max = most;
+    edgekit_selftest_result.stack_bytes = edgekit_used_stack(&here);
+    if (test->compare == EK_BYTES && (test->save() || edgekit_differs(&test->state, 0, EK_BYTES)))
+        return edgekit_failed(test->outputs);
+    edgekit_selftest_result.verdict = 1;
     return 0;
 }
 

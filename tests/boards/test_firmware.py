@@ -404,6 +404,17 @@ def test_a_wrong_byte_fails_the_self_test_and_is_named(request, kind):
         assert (found.passed, found.steps, found.output) == (False, *((12, None) if what == "state" else (7, last)))
 
 
+@pytest.mark.parametrize("name", ["selftest", "stop", "report", "cycles", "output", "main"])
+def test_a_model_may_have_any_name(integer_program, name):
+    graph, selftest = integer_program
+    target, graph = load_target("smartwatch-m4"), graph.replace(name=name)
+    again = make_selftest(graph, {n: a[None] for n, a in selftest.inputs.items()})  # a state blob names its program
+    program = with_selftest(graph, build_program(graph, target), again, target)
+    with Emulator(program.library, target) as emulator:
+        assert emulator.call("main").value == 0
+        assert firmware_result(emulator, graph).passed
+
+
 def test_firmware_without_a_self_test_has_no_result(integer_program):
     target = load_target("smartwatch-m4")
     graph, selftest = integer_program
