@@ -1,6 +1,6 @@
 """What nobody should send, and what is sent for too long: NaN and Inf into `quantize`, full waves, endless silence.
 
-All of it is defined (docs: the op table, and the residue of a decay below) and the same on every engine.
+All of it is defined (docs: the op table, the residue of a decay below, the certificate) and the same on every engine.
 
 A decay `s <- floor(s·k/2^q + 1/2)` comes to rest where one step changes nothing: for a factor κ = k/2^q from above at
 the largest s with s·(1-κ) <= 1/2, from below at the largest |s| with |s|·(1-κ) < 1/2. That is the residue of silence.
@@ -15,13 +15,16 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-from integer_engines import HOST, Library, build
+from integer_engines import EMULATED, HOST, Library, build, machine_of
 from integer_equality import same
+from integer_families import family
 
 from edgekit.errors import DataError
 from edgekit.ir import INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
-from edgekit.runtime.streams import NativeStream, ReferenceStream, Stream
+from edgekit.passes.ranges import analyse, certificate
+from edgekit.reference import unpack_states
+from edgekit.runtime.streams import MachineStream, NativeStream, ReferenceStream, Stream
 
 ENGINES = ("x86 simd", "x86 portable")
 LONG, SHORT = 10**6, 10**4  # steps of silence: of C, and of the reference
@@ -196,6 +199,72 @@ def test_a_million_silent_steps_end_where_ten_thousand_do(
         assert most == np.abs(output[-1].astype(np.int64)).max()
     native.reset()
     assert native.save() == ReferenceStream(graph).save()
+
+
+@pytest.mark.parametrize("name", [*map(str, FACTORS), "memory"])
+def test_what_silence_leaves_is_in_the_certificate(name: str, graphs: dict[str, Graph], library: Library) -> None:
+    """No state ends further from zero than its residue; the decays end at it."""
+    graph = graphs[name]
+    (row,) = certificate(analyse(graph), graph)["states"]
+    blob, _, _ = silent_end(library.stream(graph), graph, LIVELY, LONG)
+    most = int(np.abs(unpack_states(graph, blob)[row["tensor"]].astype(np.int64)).max())
+    assert most <= row["residue"]
+    if name != "memory":
+        assert most == row["residue"]
+
+
+SHIPPED = ("l2mu", "lmu", "elm")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Library]:
+    pytest.importorskip("torch")
+    return {engine: Library(build(HOST[engine], [family(n).graph for n in SHIPPED])) for engine in ENGINES}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_take_waves_and_a_million_silent_steps_alike(name: str, shipped: dict[str, Library]) -> None:
+    """As the reference says, as far as it is asked; to the last step in the same state on either engine; in bounds."""
+    graph = family(name).graph
+    reference, streams = ReferenceStream(graph), [library.stream(graph) for library in shipped.values()]
+    for inputs in (waves(graph, 100, 7), silence(graph, 200), waves(graph, 60, 1), silence(graph, 100)):
+        wanted = reference.run(inputs)
+        for stream in streams:
+            same(stream.run(inputs), wanted, graph.entries["step"].outputs, name)
+            assert stream.save() == reference.save()
+    for stream in streams:
+        for _ in range(LONG // CHUNK):
+            stream.run(silence(graph, CHUNK))
+    blobs = {stream.save() for stream in streams}
+    assert len(blobs) == 1
+    ranges, states = analyse(graph), unpack_states(graph, blobs.pop())
+    for state, proof in ranges.states.items():
+        assert (proof.lo <= states[state]).all()
+        assert (states[state] <= proof.hi).all()
+
+
+# --- every core ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("core", EMULATED)
+def test_waves_silence_and_the_border_are_byte_equal_on_emulated_cores(core: str, graphs: dict[str, Graph]) -> None:
+    if not EMULATED[core].there:
+        pytest.skip(f"the compiler or the emulator of {core} is not installed")
+    with machine_of(EMULATED[core], [*graphs.values(), *BORDERS.values()]) as machine:
+        for name, graph in graphs.items():
+            stream, reference = MachineStream(graph, machine, core), ReferenceStream(graph)
+            for inputs in (waves(graph, 100, 7), silence(graph, 300), waves(graph, 40, 1)):
+                same(stream.run(inputs), reference.run(inputs), graph.entries["step"].outputs, f"{name} on {core}")
+                assert stream.save() == reference.save(), f"{name} on {core}"
+        for graph in BORDERS.values():
+            stream, reference = MachineStream(graph, machine, core), ReferenceStream(graph)
+            for shift in range(3):
+                raw = np.roll(BATTERY, 7 * shift)
+                (stored,) = reference.call("quantize", [raw])
+                same(stream.call("quantize", [raw]), [stored], ("quantize",), core)
+                same(stream.call("dequantize", [stored]), reference.call("dequantize", [stored]), ("back",), core)
+                counted = machine.call(f"ek_{graph.name}_nonfinite", [stream._struct], count=False).value
+                assert counted == 4 * (shift + 1)
 
 
 # --- the border ------------------------------------------------------------------------------------------------------
