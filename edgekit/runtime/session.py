@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,10 @@ class Session:
         self._shape = self._shapes[0]
         self._scratch: Stream | None = None
         self.codec = Codec(graph) if graph.is_integer else None
-        self.nonfinite = 0  # NaN and Inf values that an integer program was given
-        single = len(step.inputs) == 1 and len(step.outputs) == 1
-        bindable = single and isinstance(stream, NativeStream) and self.codec is None
-        self._bound = stream.bind_step() if bindable and isinstance(stream, NativeStream) else None
+        self._nonfinite = 0
+        self._bound: Callable[[Array], Array] | None = None
+        if len(step.inputs) == 1 and len(step.outputs) == 1 and isinstance(stream, NativeStream):
+            self._bound = stream.bind_step() if self.codec is None else stream.bind_raw_step()
 
     @property
     def engine(self) -> str:
@@ -66,6 +67,13 @@ class Session:
     def stateful(self) -> bool:
         """Whether a step depends on the ones before it since the last reset."""
         return any(s.reset == "reset" for s in self.artifact.graph.states)
+
+    @property
+    def nonfinite(self) -> int:
+        """How many values that an integer program was given were NaN or Inf."""
+        if self.codec is None or not isinstance(self._stream, NativeStream):
+            return self._nonfinite
+        return self._nonfinite + self._stream.nonfinite()  # single steps go through the program's own border
 
     def _numbers(self, name: str, value: npt.ArrayLike) -> Array:
         try:
@@ -91,7 +99,7 @@ class Session:
             return arrays
         if stored:
             return [self.codec.check_stored(n, a) for n, a in zip(self._entry.inputs, arrays, strict=True)]
-        self.nonfinite += sum(int(a.size - np.count_nonzero(np.isfinite(a))) for a in arrays)
+        self._nonfinite += sum(int(a.size - np.count_nonzero(np.isfinite(a))) for a in arrays)
         return self.codec.quantize(arrays)
 
     def _results(self, outputs: list[Array], stored: bool) -> Any:
@@ -107,8 +115,9 @@ class Session:
         if len(inputs) != len(self._shapes):
             raise DataError("step", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
         x = inputs[0]
-        if self._bound is not None and x.__class__ is np.ndarray and x.dtype is FLOAT32 and x.shape == self._shape:
-            return self._bound(x)
+        bound = None if stored else self._bound
+        if bound is not None and x.__class__ is np.ndarray and x.dtype is FLOAT32 and x.shape == self._shape:
+            return bound(x)
         arrays = [self._checked(n, a, s) for n, a, s in zip(self._entry.inputs, inputs, self._shapes, strict=True)]
         return self._results(self._stream.call("step", self._stored(arrays, stored)), stored)
 

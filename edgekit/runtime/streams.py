@@ -182,6 +182,25 @@ class NativeStream:
 
         return step
 
+    def bind_raw_step(self) -> Callable[[Array], Array]:
+        """The same for an integer program, raw in and real out: its own border, whose entries hand their buffers on."""
+        before, port, after = (self._ports[name] for name in ("quantize", "step", "dequantize"))
+        (raw,), (real,) = before.inputs, after.outputs
+        struct, *_ = port.arguments
+        quantised = (struct, *(ctypes.c_void_p(a.ctypes.data) for a in (*before.inputs, *port.inputs)))
+        dequantised = (struct, *(ctypes.c_void_p(a.ctypes.data) for a in (*port.outputs, *after.outputs)))
+        calls = ((before.function, quantised), (port.function, port.arguments), (after.function, dequantised))
+        graph = self._graph
+
+        def step(x: Array) -> Array:
+            raw[...] = x
+            for function, arguments in calls:
+                if code := function(*arguments):
+                    raise refused(code, "step", graph, [x])
+            return real.copy()
+
+        return step
+
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         steps = inputs[0].shape[0]
         graph, entry = self._graph, self._graph.entries["step"]
@@ -205,6 +224,10 @@ class NativeStream:
 
     def fork(self) -> NativeStream:
         return NativeStream(self._program)
+
+    def nonfinite(self) -> int:
+        """How many inputs of an integer program's own `quantize` were NaN or Inf."""
+        return int(self._program.function("nonfinite")(self._struct))
 
 
 class MachineStream:

@@ -74,6 +74,20 @@ def test_every_engine_gives_the_bytes_of_the_reference(folder: Path) -> None:
     assert len({session.save_state() for session in made.values()}) == 1
 
 
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_steps_are_a_run_and_what_is_not_finite_is_counted(folder: Path, engine: str) -> None:
+    session = edgekit.load(
+        converted(folder, "mlp", "--precision", "int8", "--calib", folder / "rows.npy"), engine=engine
+    )
+    x = stream(9, 4)
+    x[2, 0], x[5, 1], x[5, 2] = np.nan, np.inf, -np.inf
+    steps = np.stack([session.step(row) for row in x])
+    assert session.nonfinite == 3
+    assert steps.tobytes() == session.run(x).tobytes()
+    assert session.nonfinite == 6
+    assert session.step(x[0].astype(np.float64)).tobytes() == steps[0].tobytes()
+
+
 def test_run_takes_raw_units_or_stored_integers(folder: Path) -> None:
     path = converted(folder, "mlp", "--precision", "int8", "--calib", folder / "rows.npy")
     x = stream(5, 3)
