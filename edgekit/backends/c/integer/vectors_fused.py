@@ -222,36 +222,47 @@ def _clipped(w: _Writer, line: _Line, text: str) -> str:
 
 def _rescale(w: _Writer, line: _Line) -> str | None:
     to, text = w.dtype(line.number), None
-    if to is not INT32 and all(w.dtype(o).bits <= 16 for o in line.operands):
-        text = _narrow_product(w, line)
-    if text is None and (product := _wide_product(w, line)) is not None:
+    if all(w.dtype(o).bits <= 16 for o in line.operands):
+        text = _narrow_product(w, line, to)
+    if text is None and (product := _wide_product(w, line, to)) is not None:
         text = product if to is INT32 else f"ek_narrowed({product})"
     if text is None or to is not INT8 or _stays_within(w, line, INT8):
         return text
     return _clipped(w, line, text)
 
 
-def _narrow_product(w: _Writer, line: _Line) -> str | None:
-    """saturate(floor((x · m + half) / 2^shift)) of int16, as int16."""
+def _narrow_product(w: _Writer, line: _Line, to: DType) -> str | None:
+    """saturate(floor((x · m + half) / 2^shift)) of int16, as int16 or int32; their product is an int32."""
     (x, m), shift = line.operands, line.attrs["shift"]
-    factor = w.constant(m)
-    more = HALF - shift
-    if more == 0 or (more > 0 and factor is not None and _fits(factor, more, INT16)):
-        return f"ek_eight_scaled15({_value(w, x)}, {_value(w, m, shift=more)})"
-    if 1 <= shift <= 16:
-        return f"ek_eight_scaled({_value(w, x)}, {_value(w, m)}, {shift})"
-    return None
+    factor, more = w.constant(m), HALF - shift
+    if to is not INT32:
+        if more == 0 or (more > 0 and factor is not None and _fits(factor, more, INT16)):
+            return f"ek_eight_scaled15({_value(w, x)}, {_value(w, m, shift=more)})"
+        if 1 <= shift <= 16:
+            return f"ek_eight_scaled({_value(w, x)}, {_value(w, m)}, {shift})"
+    if shift >= WHOLE:
+        return None
+    product = f"ek_wide_product({_value(w, x)}, {_value(w, m)})"
+    rounded = f"ek_wide_rounded({product}, {shift})" if shift else product
+    return rounded if to is INT32 else f"ek_narrowed({rounded})"
 
 
-def _wide_product(w: _Writer, line: _Line) -> str | None:
-    """saturate(floor((x · m + half) / 2^shift)) of int32: with 2^31, a factor or x taken times the rest."""
+def _wide_product(w: _Writer, line: _Line, to: DType) -> str | None:
+    """saturate(floor((x · m + half) / 2^shift)) of int32: with 2^31, a factor or x taken times the rest.
+
+    x may saturate where m is so large that the result is past the end of its dtype then.
+    """
     (x, m), more = line.operands, WHOLE - line.attrs["shift"]
     factor = w.constant(m)
     if more == 0 or (more > 0 and factor is not None and _fits(factor, more, INT32)):
         return f"ek_wide_scaled15({_value(w, x, wide=True)}, {_value(w, m, wide=True, shift=more)})"
-    if 0 < more <= 16 and w.dtype(x).bits <= 16 and w.constant(x) is None:
+    if not 0 < more <= 16 or w.constant(x) is not None:
+        return None
+    if w.dtype(x).bits <= 16:
         return f"ek_wide_scaled15(ek_widened_shifted({_value(w, x)}, {more}), {_value(w, m, wide=True)})"
-    return None
+    if factor is None or to is INT32 or not (np.abs(factor) > -INT16.limits[0]).all():
+        return None
+    return f"ek_wide_scaled15(ek_wide_clipped_shift({_value(w, x)}, {more}), {_value(w, m, wide=True)})"
 
 
 def _fits(values: Array, shift: int, dtype: DType) -> bool:

@@ -113,7 +113,14 @@ EK_INLINE ek_eight ek_eight_subs_if(ek_lanes m, ek_eight a, ek_eight b) { return
     }
 /* x · 2^s, s from 1 to 16 */
 #define ek_widened_shifted(x, s) ek_wide_of(vshllbq_n_s16(x, s), vshlltq_n_s16(x, s))
-/* saturate(floor((a · b + 2^(s - 1)) / 2^s)) of int16, s from 1 to 16: the instruction is the definition */
+/* saturate(x · 2^s) */
+#define ek_wide_clipped_shift(x, s) ek_wide_of(vqshlq_n_s32((x).val[0], s), vqshlq_n_s32((x).val[1], s))
+/* floor((x + 2^(s - 1)) / 2^s) with an exact sum, s from 1 to 32 */
+#define ek_wide_rounded(x, s) ek_wide_of(vrshrq_n_s32((x).val[0], s), vrshrq_n_s32((x).val[1], s))
+EK_INLINE ek_wide ek_wide_product(ek_eight a, ek_eight b) {
+    return ek_wide_of(vmullbq_int_s16(a, b), vmulltq_int_s16(a, b));
+}
+/* saturate(floor((a · b + 2^(s - 1)) / 2^s)) of int16, s from 1 to 16 */
 #define ek_eight_scaled(a, b, s) \
     vqrshrntq_n_s32(vqrshrnbq_n_s32(vdupq_n_s16(0), vmullbq_int_s16(a, b), s), vmulltq_int_s16(a, b), s)
 #else
@@ -181,6 +188,11 @@ EK_EIGHT_IF(adds)
 EK_EIGHT_IF(sub)
 EK_EIGHT_IF(subs)
 EK_INLINE ek_wide ek_widened_shifted(ek_eight x, uint32_t s) { EK_EACH(ek_wide, x.e[i] * (1 << s)) }
+EK_INLINE ek_wide ek_wide_clipped_shift(ek_wide x, uint32_t s) {
+    EK_EACH(ek_wide, ek_clip_wide_32((int64_t)x.e[i] * ((int64_t)1 << s)))
+}
+EK_INLINE ek_wide ek_wide_rounded(ek_wide x, uint32_t s) { EK_EACH(ek_wide, (int32_t)ek_scaled_wide(x.e[i], 1, s)) }
+EK_INLINE ek_wide ek_wide_product(ek_eight a, ek_eight b) { EK_EACH(ek_wide, a.e[i] * b.e[i]) }
 EK_INLINE ek_eight ek_eight_scaled(ek_eight a, ek_eight b, uint32_t s) {
     EK_EACH(ek_eight, ek_clip_wide_16(ek_scaled_wide(a.e[i], b.e[i], s)))
 }

@@ -1,0 +1,155 @@
+"""Event-driven sums with eight int16 in a vector: rows of all targets, and two lists in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgekit.backends.c.data import Array
+from edgekit.backends.c.integer.context import Context, weight_bits
+from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
+from edgekit.backends.c.integer.forms import Code, Group, Product
+from edgekit.backends.c.integer.linear import addend_of
+from edgekit.backends.c.integer.weights import CTYPES, stored
+from edgekit.ir import Entry, Graph, Op
+from edgekit.ir.ops.contract import accumulator
+from edgekit.ir.plan import LANES, buffer_bytes
+
+EIGHT = 8  # sums of a vector
+MOST_SUMS = 6  # vectors of sums that the kernel keeps in registers
+MOST_OFFSET, UNITS = 2**16, (1, 8)  # offsets of rows have 16 bits, in units of so many bytes
+NO_ROWS = "0, 0, 0u, 1u"  # what a kernel gets in place of a second list
+
+
+def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
+    """For each spike vector whose linears all sum in int16, with weights of one width: theirs side by side in a row."""
+    return joint_groups(graph, entry, _group)
+
+
+def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
+    names = list(dict.fromkeys(op.inputs[1] for op in ops))
+    widths = {weight_bits(graph.tensors[w]) for w in names}
+    starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // EIGHT) * EIGHT for w in names]).tolist()]
+    fits = widths in ({8}, {16}) and all(accumulator(op.attrs).bits == 16 for op in ops)
+    rows = -(-graph.tensors[names[0]].shape[1] // LANES) * LANES
+    if not fits or rows * starts[-1] * max(widths) // 8 > MOST_OFFSET * UNITS[-1]:
+        return None
+    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
+
+
+def events(ctx: Context, product: Product) -> Code | None:
+    """The rows of a group, up to 48 outputs at a time in the registers.
+
+    Sums that are only the addend of the next op's are left to that one, which then adds the rows of both.
+    """
+    p = product
+    if group_of(ctx, p) is None:
+        return None
+    (n_out, _), bits = ctx.tensor(p.w).shape, weight_bits(ctx.tensor(p.w))
+    lines = filled(ctx, p, _fill)
+    if _leaves(ctx, p.entry, p.at):
+        return Code("event_list", lines or ["(void)m;"])
+    parts = [p]
+    if _leaves(ctx, p.entry, p.at - 1):
+        parts = [_product_at(ctx, p.entry, p.at - 1), p]
+    to, c, done = ctx.pointer(p.entry, p.y), parts[0].c, 0
+    for wide, blocks in _split(-(-n_out // EIGHT)):
+        rows = ", ".join([*(_rows(ctx, part, done) for part in parts), *[NO_ROWS] * (2 - len(parts))])
+        start = c if c == "0" else f"{c} + {done}"
+        lines.append(f"ek_rows_w{bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
+        done += EIGHT * wide * blocks
+    return Code(f"event_eights_w{bits}", lines)
+
+
+def lists(ctx: Context) -> list[str]:
+    """Fills the lists that a step takes over from the one before it."""
+    return carried_lists(ctx, _fill)
+
+
+def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
+    group = ctx.groups[entry.name][value]
+    fired, count = list_of(ctx, entry, value)
+    return f"{count} = ek_fired_rows({fired}, {where}, {n}u, {_row_bytes(ctx, group) // _unit(ctx, group)}u);"
+
+
+def _rows(ctx: Context, product: Product, done: int) -> str:
+    """The arguments of a kernel for the rows of one product, from output `done` on."""
+    group = ctx.groups[product.entry.name][ctx.root(product.entry, product.x)]
+    fired, count = list_of(ctx, product.entry, product.x)
+    bits = weight_bits(ctx.tensor(product.w))
+    first = (group.columns[product.w] + done) * bits // 8
+    return f"(const ek_i8 *){_grouped_rows(ctx, group, bits)} + {first}, {fired}, {count}, {_unit(ctx, group)}u"
+
+
+def _row_bytes(ctx: Context, group: Group) -> int:
+    return group.stride * weight_bits(ctx.tensor(group.weights[0])) // 8
+
+
+def _unit(ctx: Context, group: Group) -> int:
+    """Bytes of one unit of offset, of which 16 bits hold as many as the group has."""
+    rows = -(-ctx.tensor(group.weights[0]).shape[1] // LANES) * LANES
+    return next(unit for unit in UNITS if rows * _row_bytes(ctx, group) <= MOST_OFFSET * unit)
+
+
+def _split(vectors: int) -> list[tuple[int, int]]:
+    """Widths of blocks and how many of each, nearly equal and as few as the registers allow."""
+    blocks = -(-vectors // MOST_SUMS)
+    wide, more = divmod(vectors, blocks)
+    return [(w, n) for w, n in ((wide + 1, more), (wide, blocks - more)) if n]
+
+
+# --- two events in one pass ------------------------------------------------------------------------------------------
+
+
+def _product_at(ctx: Context, entry: Entry, at: int) -> Product:
+    x, w, *addend = entry.ops[at].inputs
+    c, step = addend_of(ctx, entry, addend[0], entry.ops[at]) if addend else ("0", 0)
+    return Product(entry, at, entry.ops[at], x, w, entry.ops[at].outputs[0], c, step)
+
+
+def _leaves(ctx: Context, entry: Entry, at: int) -> bool:
+    """Whether an op only lists its spikes, and the next one, which alone reads its sums, adds the rows of both."""
+    if not 0 <= at < len(entry.ops) - 1 or _leaves(ctx, entry, at - 1):
+        return False
+    op, after = entry.ops[at], entry.ops[at + 1]
+    sums = op.outputs[0]
+    uses = [n for o in entry.ops for n in o.inputs] + [*entry.outputs, *entry.updates.values()]
+    if any(o.kind != "linear" for o in (op, after)) or after.inputs[2:] != (sums,) or uses.count(sums) > 1:
+        return False
+    pair = [_product_at(ctx, entry, n) for n in (at, at + 1)]
+    widths = {weight_bits(ctx.tensor(p.w)) for p in pair}
+    return all(group_of(ctx, p) is not None for p in pair) and len(widths) == 1 and not _clobbers(ctx, entry, op, after)
+
+
+def _clobbers(ctx: Context, entry: Entry, op: Op, after: Op) -> bool:
+    """Whether writing the sums of `after` would change addends of `op` that are read later."""
+    if len(op.inputs) < 3:
+        return False
+    places = ctx.plan.buffers[entry.name]
+    c, y = places[op.inputs[2]], places[after.outputs[0]]
+    if c.space != y.space or c.space == "const":
+        return False
+    apart = abs(c.offset - y.offset)
+    return 0 < apart < max(buffer_bytes(ctx.tensor(n), ctx.plan.lanes) for n in (op.inputs[2], after.outputs[0]))
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _grouped_rows(ctx: Context, group: Group, bits: int) -> str:
+    """Rows of all weights of a group, those of each 32 neurons in the order of their bits, the highest first."""
+
+    def make() -> Array:
+        columns = [ctx.data(w).T for w in group.weights]
+        rows = np.concatenate([np.pad(c, ((0, 0), (0, -c.shape[1] % EIGHT))) for c in columns], axis=1)
+        return stored(_by_bit(rows, ctx.flavour.slots), bits)
+
+    return ctx.consts.add((*group.weights, "event rows by bit"), CTYPES[bits], make)
+
+
+def _by_bit(rows: Array, slots: Sequence[int]) -> Array:
+    """Row 32 g + z is that of the neuron whose spike is bit 31 - z of word g; zeros where there is none."""
+    element = np.argsort(LANES - 1 - np.array(slots))
+    full = np.pad(rows, ((0, -len(rows) % LANES), (0, 0)))
+    return full.reshape(-1, LANES, rows.shape[1])[:, element].reshape(-1, rows.shape[1])
