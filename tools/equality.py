@@ -73,7 +73,7 @@ def main() -> int:
         if options.engine and name not in options.engine:
             continue
         if not engine.there:
-            print(f"{name:14} {engine.compiler} is not installed")
+            print(f"{name:14} what it needs is not installed")
             continue
         started = time.monotonic()
         faults = compare(engine, numbers)
