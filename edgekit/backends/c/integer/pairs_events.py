@@ -11,39 +11,43 @@ from edgekit.backends.c.integer.body import Body, body_of, constant_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.backends.c.integer.weights import memory_table, neighbours, stored
-from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
+from edgekit.backends.c.integer.weights import memory_table, neighbours
+from edgekit.ir import INT16, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
-BLOCK = 16  # outputs that the kernel keeps in registers
+BLOCK = 16  # outputs that rows of weights are padded to: as many int16 as a kernel keeps in registers
 MOST_WORDS = 2**16  # an offset of a row has 16 bits
 DECAY_BITS = 15
 ORDER = 4  # of the memories that go by table, with one input
 
 
 def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears all add int8 weights in int16: their weights side by side in one row."""
+    """For each spike vector: the weights of its linears side by side in one row, in bytes."""
     return joint_groups(graph, entry, _group)
 
 
 def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
     names = list(dict.fromkeys(op.inputs[1] for op in ops))
-    starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // BLOCK) * BLOCK for w in names]).tolist()]
-    fits = all(accumulator(op.attrs).bits == 16 and weight_bits(graph.tensors[op.inputs[1]]) == 8 for op in ops)
-    if not fits or graph.tensors[names[0]].shape[1] * starts[-1] // 4 > MOST_WORDS:
+    starts = [0, *np.cumsum([_row_bytes(graph.tensors[w]) for w in names]).tolist()]
+    if graph.tensors[names[0]].shape[1] * starts[-1] // 4 > MOST_WORDS:
         return None
     return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
 
 
+def _row_bytes(w: Tensor) -> int:
+    return -(-w.shape[0] // BLOCK) * BLOCK * weight_bits(w) // 8
+
+
 def events(ctx: Context, product: Product) -> Code | None:
-    """The rows of a group, 16 outputs at a time."""
+    """The rows of a group, with eight registers of sums at a time."""
     p, group = product, group_of(ctx, product)
     if group is None:
         return None
-    fired, count = list_of(ctx, p.entry, p.x)
-    weights, blocks = f"{_rows(ctx, group)} + {group.columns[p.w]}", -(-ctx.tensor(p.w).shape[0] // BLOCK)
-    call = f"ek_event_pairs({ctx.pointer(p.entry, p.y)}, {p.c}, {weights}, {fired}, {count}, {blocks}u);"
-    return Code("event_pairs", [*filled(ctx, p, _fill), call])
+    (fired, count), w = list_of(ctx, p.entry, p.x), ctx.tensor(p.w)
+    kernel, blocks = f"event_pairs_w{weight_bits(w)}_a{p.bits}", -(-w.shape[0] * p.bits // (16 * BLOCK))
+    weights = f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
+    call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {weights}, {fired}, {count}, {blocks}u);"
+    return Code(kernel, [*filled(ctx, p, _fill), call])
 
 
 def lists(ctx: Context) -> list[str]:
@@ -57,15 +61,27 @@ def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
 
 
 def _rows(ctx: Context, group: Group) -> str:
-    """Rows of all weights of a group in the order of the bits of spikes, bytes in that of the kernel."""
+    """Rows of all weights of a group in the order of the bits of spikes."""
 
     def make() -> Array:
-        columns = [ctx.data(w).T for w in group.weights]
-        rows = np.concatenate([np.pad(c, ((0, 0), (0, -c.shape[1] % BLOCK))) for c in columns], axis=1)
-        order = [at + i for at in range(0, len(rows), 32) for i in _by_bit(ctx, min(32, len(rows) - at))]
-        return stored(neighbours(rows[order]), 8)
+        n_in = ctx.tensor(group.weights[0]).shape[1]
+        order = [at + i for at in range(0, n_in, 32) for i in _by_bit(ctx, min(32, n_in - at))]
+        rows = np.concatenate([_bytes(ctx, w)[order] for w in group.weights], axis=1)
+        return np.ascontiguousarray(rows).reshape(-1).view("<u4").astype(np.uint32)
 
-    return ctx.consts.add((*group.weights, "event rows by bit"), "int8_t", make)
+    return f"(const ek_word *){ctx.consts.add((*group.weights, 'event rows by bit'), 'uint32_t', make)}"
+
+
+def _bytes(ctx: Context, w: str) -> Array:
+    """Rows [in][bytes] of whole blocks of a matrix, as the kernel of their width reads them."""
+    bits, columns = weight_bits(ctx.tensor(w)), ctx.data(w).T.astype(np.int64)
+    rows = np.pad(columns, ((0, 0), (0, -columns.shape[1] % BLOCK)))
+    if bits == 4:
+        lower, upper = ((half + 8) & 15 for half in np.split(rows.reshape(len(rows), -1, 2, 4), 2, axis=2))
+        return neighbours((lower | upper << 4).reshape(len(rows), -1)).astype(np.uint8)
+    if bits == 8:
+        return neighbours(rows).astype(np.int8).view(np.uint8)
+    return np.ascontiguousarray(rows.astype("<i2")).view(np.uint8)
 
 
 def _by_bit(ctx: Context, n: int) -> list[int]:

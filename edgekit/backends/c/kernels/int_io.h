@@ -52,8 +52,9 @@ EK_INT_PORT(u32, ek_word, uint32_t)
 EK_INLINE void ek_take_spike(ek_word *y, const int8_t *x, uint32_t n) {
     uint32_t i, at;
     for (at = 0; at < n; at += 32u) {
+        const uint32_t there = n - at < 32u ? n - at : 32u;
         uint32_t word = 0;
-        EK_UNROLL_COLD for (i = 0; i < 32u && at + i < n; ++i) word |= (uint32_t)(x[at + i] != 0) << EK_SLOT(i);
+        EK_UNROLL_COLD for (i = 0; i < there; ++i) word |= (uint32_t)(x[at + i] != 0) << EK_SLOT(i);
         y[at / 32u] = word;
     }
 }

@@ -24,70 +24,130 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
     return (uint32_t)(to - list);
 }
 
-/* y += the rows of `w` at the offsets in the list, in words: int8 weights, 16 outputs at a time in registers; bytes of
- * each word are in the order 0, 2, 1, 3. A list of `count` offsets is entered at its remainder of 8.
+/* y += the rows of weights at the offsets in the list, in words, with eight registers of sums at a time: sixteen int16 or
+ * eight int32. Weights of every 16 outputs begin at a word; int8 lie in the order 0, 2, 1, 3 of every four, int4 are 8 more
+ * than they should be, those of outputs 0, 2, 1, 3 of every eight in the lower halves of four bytes, 4, 6, 5, 7 in the upper.
  */
 #if EK_DSP
-#define EK_PAIR_ROW \
-    "ldrh.w r12, [r0], #2\n\tadd.w r12, lr, r12, lsl #2\n\tldm.w r12, {r1, r2, r3, r12}\n\t" \
-    "sxtab16 r4, r4, r1\n\tsxtab16 r5, r5, r1, ror #8\n\tsxtab16 r6, r6, r2\n\tsxtab16 r7, r7, r2, ror #8\n\t" \
-    "sxtab16 r8, r8, r3\n\tsxtab16 r9, r9, r3, ror #8\n\tsxtab16 r10, r10, r12\n\tsxtab16 r11, r11, r12, ror #8\n\t"
+/* r0 the list, lr the weights of these outputs, r4-r11 sums, of w4 r3 the mask of lower halves; on the stack the end of the
+ * list, its begin, y, blocks, and where a block enters the eight unrolled rows
+ */
+#define EK_ROW_AT "ldrh.w r12, [r0], #2\n\tadd.w r12, lr, r12, lsl #2\n\t"
+#define EK_ADD_W8_A16(A, B, W) "sxtab16 " A ", " A ", " W "\n\tsxtab16 " B ", " B ", " W ", ror #8\n\t"
+#define EK_ROW_W8_A16 \
+    EK_ROW_AT "ldm.w r12, {r1, r2, r3, r12}\n\t" EK_ADD_W8_A16("r4", "r5", "r1") EK_ADD_W8_A16("r6", "r7", "r2") \
+        EK_ADD_W8_A16("r8", "r9", "r3") EK_ADD_W8_A16("r10", "r11", "r12")
+#define EK_ADD_W8_A32(A, B, C, D, W) \
+    "sxtab " A ", " A ", " W "\n\tsxtab " B ", " B ", " W ", ror #16\n\t" \
+    "sxtab " C ", " C ", " W ", ror #8\n\tsxtab " D ", " D ", " W ", ror #24\n\t"
+#define EK_ROW_W8_A32 \
+    EK_ROW_AT "ldrd r1, r2, [r12]\n\t" EK_ADD_W8_A32("r4", "r5", "r6", "r7", "r1") \
+        EK_ADD_W8_A32("r8", "r9", "r10", "r11", "r2")
+#define EK_ROW_W16_A16 \
+    EK_ROW_AT "ldm.w r12!, {r1, r2, r3}\n\t" \
+    "sadd16 r4, r4, r1\n\tsadd16 r5, r5, r2\n\tsadd16 r6, r6, r3\n\tldm.w r12!, {r1, r2, r3}\n\t" \
+    "sadd16 r7, r7, r1\n\tsadd16 r8, r8, r2\n\tsadd16 r9, r9, r3\n\tldrd r1, r2, [r12]\n\t" \
+    "sadd16 r10, r10, r1\n\tsadd16 r11, r11, r2\n\t"
+#define EK_ADD_W16_A32(A, B, W) "sxtah " A ", " A ", " W "\n\tsxtah " B ", " B ", " W ", ror #16\n\t"
+#define EK_ROW_W16_A32 \
+    EK_ROW_AT "ldm.w r12, {r1, r2, r3, r12}\n\t" EK_ADD_W16_A32("r4", "r5", "r1") EK_ADD_W16_A32("r6", "r7", "r2") \
+        EK_ADD_W16_A32("r8", "r9", "r3") EK_ADD_W16_A32("r10", "r11", "r12")
+#define EK_ADD_W4_A16(A, B, C, D, W) \
+    "and.w r12, r3, " W "\n\tuxtab16 " A ", " A ", r12\n\tuxtab16 " B ", " B ", r12, ror #8\n\t" \
+    "and.w r12, r3, " W ", lsr #4\n\tuxtab16 " C ", " C ", r12\n\tuxtab16 " D ", " D ", r12, ror #8\n\t"
+#define EK_ROW_W4_A16 \
+    EK_ROW_AT "ldrd r1, r2, [r12]\n\t" EK_ADD_W4_A16("r4", "r5", "r6", "r7", "r1") \
+        EK_ADD_W4_A16("r8", "r9", "r10", "r11", "r2")
+#define EK_ADD_W4_A32(A, B, C, D) \
+    "uxtab " A ", " A ", r12\n\tuxtab " B ", " B ", r12, ror #16\n\tuxtab " C ", " C ", r12, ror #8\n\t" \
+    "uxtab " D ", " D ", r12, ror #24\n\t"
+#define EK_ROW_W4_A32 \
+    EK_ROW_AT "ldr.w r1, [r12]\n\tand.w r12, r3, r1\n\t" EK_ADD_W4_A32("r4", "r5", "r6", "r7") \
+    "and.w r12, r3, r1, lsr #4\n\t" EK_ADD_W4_A32("r8", "r9", "r10", "r11")
 
-EK_NAKED void ek_add_rows(ek_i16 *y EK_ARGUMENT, const int8_t *w EK_ARGUMENT, const uint16_t *list EK_ARGUMENT,
-                          uint32_t count EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) {
-    __asm__ volatile("ldr r12, [sp]\n\t" /* blocks */
-                     "push {r4-r11, lr}\n\t"
-                     "sub sp, #20\n\t"
-                     "mov lr, r1\n\t"
-                     "add r1, r2, r3, lsl #1\n\t" /* end of the list */
-                     "rsb r3, r3, #0\n\t"
-                     "and r3, r3, #7\n\t"
-                     "mov r4, #44\n\t" /* bytes of one row's code */
-                     "adr.w r5, 2f\n\t"
-                     "orr r5, r5, #1\n\t"
-                     "mla r3, r3, r4, r5\n\t"
-                     "strd r1, r2, [sp]\n\t"
-                     "strd r0, r12, [sp, #8]\n\t"
-                     "str r3, [sp, #16]\n"
-                     "1:\n\tldm r0, {r4-r11}\n\t"
-                     "ldr r0, [sp, #4]\n\t"
-                     "ldr pc, [sp, #16]\n\t"
-                     ".balign 4\n"
-                     "2:\n\t" EK_PAIR_ROW EK_PAIR_ROW EK_PAIR_ROW EK_PAIR_ROW
-                     EK_PAIR_ROW EK_PAIR_ROW EK_PAIR_ROW EK_PAIR_ROW
-                     "ldr r1, [sp]\n\t"
-                     "cmp r0, r1\n\t"
-                     "bne 2b\n\t"
-                     "ldrd r0, r1, [sp, #8]\n\t"
-                     "stm r0!, {r4-r11}\n\t"
-                     "add lr, #16\n\t"
-                     "subs r1, #1\n\t"
-                     "strd r0, r1, [sp, #8]\n\t"
-                     "bne 1b\n\t"
-                     "add sp, #20\n\t"
-                     "pop {r4-r11, pc}\n");
-}
-#else
-EK_INLINE void ek_add_rows(ek_i16 *y, const int8_t *w, const uint16_t *list, uint32_t count, uint32_t blocks) {
-    static const uint8_t place[4] = {0, 2, 1, 3};
-    uint32_t k, o;
-    for (k = 0; k < count; ++k) {
-        const int8_t *row = w + 4u * list[k];
-        for (o = 0; o < 16u * blocks; ++o) y[o] = ek_add_16(y[o], row[(o & ~3u) + place[o & 3u]]);
+#define EK_ROWS(FORM, TY, ROW, ROW_BYTES, BLOCK_BYTES) \
+    EK_NAKED void ek_add_rows_##FORM(TY *y EK_ARGUMENT, const ek_word *w EK_ARGUMENT, const uint16_t *list EK_ARGUMENT, \
+                                     uint32_t count EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) { \
+        __asm__ volatile("ldr r12, [sp]\n\t" \
+                         "push {r4-r11, lr}\n\t" \
+                         "sub sp, #20\n\t" \
+                         "mov lr, r1\n\t" \
+                         "add r1, r2, r3, lsl #1\n\t" \
+                         "rsb r3, r3, #0\n\t" \
+                         "and r3, r3, #7\n\t" \
+                         "mov r4, #" ROW_BYTES "\n\t" \
+                         "adr.w r5, 2f\n\t" \
+                         "orr r5, r5, #1\n\t" \
+                         "mla r3, r3, r4, r5\n\t" \
+                         "strd r1, r2, [sp]\n\t" \
+                         "strd r0, r12, [sp, #8]\n\t" \
+                         "str r3, [sp, #16]\n\t" \
+                         "mov r3, #0x0f0f0f0f\n" \
+                         "1:\n\tldm r0, {r4-r11}\n\t" \
+                         "ldr r0, [sp, #4]\n\t" \
+                         "ldr pc, [sp, #16]\n\t" \
+                         ".balign 4\n" \
+                         "2:\n\t" ROW ROW ROW ROW ROW ROW ROW ROW "ldr r1, [sp]\n\t" \
+                         "cmp r0, r1\n\t" \
+                         "bne 2b\n\t" \
+                         "ldrd r0, r1, [sp, #8]\n\t" \
+                         "stm r0!, {r4-r11}\n\t" \
+                         "add lr, #" BLOCK_BYTES "\n\t" \
+                         "subs r1, #1\n\t" \
+                         "strd r0, r1, [sp, #8]\n\t" \
+                         "bne 1b\n\t" \
+                         "add sp, #20\n\t" \
+                         "pop {r4-r11, pc}\n"); \
     }
+EK_ROWS(w4_a16, ek_i16, EK_ROW_W4_A16, "60", "8")
+EK_ROWS(w8_a16, ek_i16, EK_ROW_W8_A16, "44", "16")
+EK_ROWS(w16_a16, ek_i16, EK_ROW_W16_A16, "52", "32")
+EK_ROWS(w4_a32, ek_i32, EK_ROW_W4_A32, "52", "4")
+EK_ROWS(w8_a32, ek_i32, EK_ROW_W8_A32, "44", "8")
+EK_ROWS(w16_a32, ek_i32, EK_ROW_W16_A32, "44", "16")
+#else
+EK_INLINE uint32_t ek_row_w4(const ek_word *row, uint32_t o) {
+    return row[o / 8u] >> (8u * ((o % 4u) >> 1 | (o % 2u) << 1) + 4u * (o % 8u / 4u)) & 15u;
 }
+EK_INLINE uint32_t ek_row_w8(const ek_word *row, uint32_t o) {
+    return (uint32_t)(int8_t)(uint8_t)(row[o / 4u] >> 8u * ((o % 4u) >> 1 | (o % 2u) << 1));
+}
+EK_INLINE uint32_t ek_row_w16(const ek_word *row, uint32_t o) {
+    return (uint32_t)(o % 2u ? ek_high(row[o / 2u]) : ek_low(row[o / 2u]));
+}
+#define EK_ROWS(FORM, WEIGHT, TY, OUTPUTS) \
+    EK_INLINE void ek_add_rows_##FORM(TY *y, const ek_word *w, const uint16_t *list, uint32_t count, uint32_t blocks) { \
+        uint32_t k, o; \
+        for (k = 0; k < count; ++k) \
+            for (o = 0; o < OUTPUTS * blocks; ++o) y[o] = (TY)((uint32_t)y[o] + WEIGHT(w + list[k], o)); \
+    }
+EK_ROWS(w4_a16, ek_row_w4, ek_i16, 16u)
+EK_ROWS(w8_a16, ek_row_w8, ek_i16, 16u)
+EK_ROWS(w16_a16, ek_row_w16, ek_i16, 16u)
+EK_ROWS(w4_a32, ek_row_w4, ek_i32, 8u)
+EK_ROWS(w8_a32, ek_row_w8, ek_i32, 8u)
+EK_ROWS(w16_a32, ek_row_w16, ek_i32, 8u)
 #endif
 
-/* y = c + rows; c may be null (zero), and may be y itself */
-EK_INLINE void ek_event_pairs(ek_i16 *y, const ek_i16 *c, const int8_t *w, const uint16_t *list, uint32_t count,
-                              uint32_t blocks) {
-    ek_word *to = (ek_word *)y;
-    const ek_word *from = (const ek_word *)c;
-    uint32_t o;
-    if (c != y)
-        for (o = 0; o < 8u * blocks; ++o) to[o] = c ? from[o] : 0u;
-    if (count) ek_add_rows(y, w, list, count, blocks);
-}
+/* y = c + rows, of whole blocks; c may be null (zero), and may be y itself. `more` is how much every weight is too much. */
+#define EK_EVENT_PAIRS(FORM, TY, ADD, MORE) \
+    EK_INLINE void ek_event_pairs_##FORM(TY *y, const TY *c, const ek_word *w, const uint16_t *list, uint32_t count, \
+                                         uint32_t blocks) { \
+        ek_word *to = (ek_word *)y; \
+        const ek_word *from = (const ek_word *)c; \
+        uint32_t o; \
+        if (c != y || (MORE && count)) \
+            EK_UNROLL2 for (o = 0; o < 8u * blocks; ++o) to[o] = ADD(c ? from[o] : 0u, 0u - MORE * count); \
+        if (count) ek_add_rows_##FORM(y, w, list, count, blocks); \
+    }
+#define EK_PLAIN_SUM(a, b) ((a) + (b))
+#define EK_PAIRED_SUM(a, b) ek_pair_add(a, ((b) & 0xffffu) * 0x10001u)
+EK_EVENT_PAIRS(w4_a16, ek_i16, EK_PAIRED_SUM, 8u)
+EK_EVENT_PAIRS(w8_a16, ek_i16, EK_PLAIN_SUM, 0u)
+EK_EVENT_PAIRS(w16_a16, ek_i16, EK_PLAIN_SUM, 0u)
+EK_EVENT_PAIRS(w4_a32, ek_i32, EK_PLAIN_SUM, 8u)
+EK_EVENT_PAIRS(w8_a32, ek_i32, EK_PLAIN_SUM, 0u)
+EK_EVENT_PAIRS(w16_a32, ek_i32, EK_PLAIN_SUM, 0u)
 
 /* y[channel][4] = A m + B u of spikes, u of one input: a row of a table of all sums, by the bits of m in the order
  * 0, 2, 1, 3 and then that of u. Channels go by twos.
