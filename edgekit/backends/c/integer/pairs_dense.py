@@ -10,7 +10,7 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.backends.c.integer.fused import HIGH_LIMIT, HIGH_SHIFT
 from edgekit.backends.c.integer.weights import CTYPES, neighbours, spans_of, stored
-from edgekit.ir import INT16, INT32, SPIKE, Entry, Graph, Op, Tensor
+from edgekit.ir import INT8, INT16, INT32, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 4  # outputs of one block of the dense kernels
@@ -99,21 +99,21 @@ def _dense_form(graph: Graph, x: str, w: str) -> str | None:
     inputs, weights = graph.tensors[x], graph.tensors[w]
     bits, (n_out, n_in) = weight_bits(weights), weights.shape
     several = inputs.size > n_in
-    if bits == 4 or inputs.dtype is SPIKE or (several and (n_in % 4 or n_out % BLOCK)):
+    unknown = inputs.dtype is SPIKE or (bits == 4 and inputs.dtype is INT16)
+    if unknown or (several and (n_in % (8 if bits == 4 else 4) or n_out % BLOCK)):
         return None
-    if not several and (inputs.dtype is INT16 or bits == 8) and _is_short(weights, bits):
-        return f"spans_x{inputs.dtype.bits}_w{bits}"
+    if not several and (inputs.dtype is INT16 or bits < 16) and _is_short(weights, max(bits, 8)):
+        return f"spans_x{inputs.dtype.bits}_w{max(bits, 8)}"  # so few that int4 are worth a byte each
     if inputs.dtype is INT16:
         return f"x16_w{bits}"
-    data = None if weights.data is None else weights.data.astype(np.int64)
-    if (
-        bits == 8
-        and data is not None
-        and data.min(initial=0) > -128
-        and np.abs(data).sum(axis=1).max() <= MOST_BY_BYTES
-    ):
-        return "x8_w8"
-    return f"wide_x8_w{bits}"
+    fits = bits == 4 or (bits == 8 and _fits_bytes(weights))
+    return f"{'wide_' * (not fits)}x8_w{bits}"
+
+
+def _fits_bytes(weights: Tensor) -> bool:
+    """Whether pairs of int8 weights fit int16, and sums of 256 times as much int32."""
+    data = np.zeros((1, 1)) if weights.data is None else weights.data.astype(np.int64)
+    return bool(data.min(initial=0) > INT8.limits[0] and np.abs(data).sum(axis=1).max(initial=0) <= MOST_BY_BYTES)
 
 
 def scratch(graph: Graph) -> int:
@@ -123,7 +123,7 @@ def scratch(graph: Graph) -> int:
         if op.kind in ("linear", "memory_update"):
             for x, w in zip(op.inputs[::2], op.inputs[1::2], strict=False):  # an addend has no weights beside it
                 form = _dense_form(graph, x, w)
-                widths.append(-(-graph.tensors[w].shape[1] // 4) * 8 if form and _is_widened(form) else 0)
+                widths.append(-(-graph.tensors[w].shape[1] // 8) * 16 if form and _is_widened(form) else 0)
     return max(widths)
 
 
@@ -131,18 +131,27 @@ def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
     """Blocks of four outputs, for each step a word of each of them, and how many steps there are."""
     bits, (n_out, n_in) = weight_bits(ctx.tensor(w)), ctx.tensor(w).shape
     per = 32 // bits
-    width = -(-n_in // 4) * 4 if _is_widened(form) else -(-n_in // per) * per
+    step = max(per, 4) if _is_widened(form) else per
+    width = -(-n_in // step) * step
 
     def make() -> Array:
         rows = np.pad(ctx.data(w), ((0, -n_out % BLOCK), (0, width - n_in)))
+        if form == "x8_w4":
+            rows = _by_nibbles(rows.astype(np.int64))
+            return stored(rows.reshape(-1, BLOCK, width // per, 4).swapaxes(1, 2), 8)
         if form == "x8_w8":
             return _blocks_by_bytes(rows.astype(np.int64))
         if form in ("x16_w8", "wide_x8_w16"):  # neighbours: what SXTB16 makes of bytes, or has made of x
             rows = neighbours(rows)
         return stored(rows.reshape(-1, BLOCK, width // per, per).swapaxes(1, 2), bits)
 
-    ctype = "uint32_t" if form == "x8_w8" else CTYPES[bits]
+    ctype = {"x8_w8": "uint32_t", "x8_w4": "int8_t"}.get(form, CTYPES[bits])
     return f"(const ek_word *){ctx.consts.add((w, f'blocks of four, {form}'), ctype, make)}", width // per
+
+
+def _by_nibbles(rows: Array) -> Array:
+    """Bytes of 16 w1 + w0 + 8 in the order 0, 2, 1, 3."""
+    return neighbours(16 * rows[:, 1::2] + rows[:, 0::2] + 8)
 
 
 def _blocks_by_bytes(rows: Array) -> Array:
@@ -156,7 +165,7 @@ def _blocks_by_bytes(rows: Array) -> Array:
 
 def _spans(ctx: Context, w: str, form: str) -> tuple[str, str, int]:
     """Weights of the inputs that each output reads, where these begin, and how many words they take."""
-    bits = weight_bits(ctx.tensor(w))
+    bits = max(weight_bits(ctx.tensor(w)), 8)
     per = 32 // bits
     first, words = spans_of(ctx.data(w), per)
 

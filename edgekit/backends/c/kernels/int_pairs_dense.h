@@ -5,6 +5,7 @@
  *   x16_w16   two inputs in a step, int16 by int16
  *   x16_w8    four inputs in a step. SXTB16 makes pairs of bytes 0 and 2, and of 1 and 3, of a word
  *   x8_w8     four inputs in a step, of x in the form that ek_widen_bytes gives it: see there
+ *   x8_w4     eight inputs in a step, of x in the form that ek_widen_nibbles gives it: see there
  * y and c hold whole blocks; c may be null (zero), and may be y itself.
  */
 #ifndef EK_INT_PAIRS_DENSE_H
@@ -36,6 +37,22 @@ EK_INLINE void ek_widen_bytes(ek_word *y, const ek_i8 *x, uint32_t words) {
         y[0] = p;
         y[1] = ek_pair_sub((from[i] & 0x00ff00ffu) << 8, ek_pair_sub(p, 0x007f007fu));
     }
+}
+
+/* The same for int4: p = (x1, x3) and q = 16 (x0, x2) - p. A byte of weights is 16 w1 + w0 + 8, so that
+ *     (16 w1 + w0 + 8) x1 + (w0 + 8) (16 x0 - x1) = 16 (w0 x0 + w1 x1) + 128 x0.
+ * Returns minus the last terms of all x, where every sum begins.
+ */
+EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) {
+    const ek_word *from = (const ek_word *)x;
+    uint32_t i, sum = 0;
+    EK_UNROLL2 for (i = 0; i < words; ++i, y += 2) {
+        const uint32_t even = ek_even_bytes(from[i]), p = ek_odd_bytes(from[i]);
+        sum = ek_pair_dot(even, 0x00010001u, sum);
+        y[0] = p;
+        y[1] = ek_pair_sub((even & 0x0fff0fffu) << 4, p);
+    }
+    return 0u - 128u * sum;
 }
 
 #if EK_DSP
@@ -122,6 +139,15 @@ EK_PAIR_FEW(ek_few_x16_w16, "")
 EK_PAIR_FEW(ek_few_clipped_x16_w16, EK_CLIP_FOUR)
 
 #define EK_FROM_C "ldr r1, [sp, #12]\n\tldm r1!, {r4-r7}\n\tstr r1, [sp, #12]\n\t"
+#define EK_NIBBLES(SUM, W, TURNED) \
+    "sxtb16 r12, " W TURNED "\n\tsmlad " SUM ", r12, r2, " SUM "\n\tand r12, r12, #0x000f000f\n\t" \
+    "smlad " SUM ", r12, r3, " SUM "\n\t"
+#define EK_STEP_X8_W4 \
+    "ldm.w r0!, {r8-r11}\n\tldrd r2, r3, [r1], #8\n\t" \
+    EK_NIBBLES("r4", "r8", "") EK_NIBBLES("r5", "r9", "") EK_NIBBLES("r6", "r10", "") EK_NIBBLES("r7", "r11", "") \
+    "ldrd r2, r3, [r1], #8\n\t" EK_NIBBLES("r4", "r8", ", ror #8") EK_NIBBLES("r5", "r9", ", ror #8") \
+    EK_NIBBLES("r6", "r10", ", ror #8") EK_NIBBLES("r7", "r11", ", ror #8")
+
 #define EK_FROM_ZERO "movs r4, #0\n\tmovs r5, #0\n\tmovs r6, #0\n\tmovs r7, #0\n\t"
 #define EK_FROM_WEIGHTS "ldm r0!, {r4-r7}\n\t"
 #define EK_UPPER "asr r4, r4, #8\n\tasr r5, r5, #8\n\tasr r6, r6, #8\n\tasr r7, r7, #8\n\t"
@@ -151,6 +177,47 @@ EK_PAIR_DENSE(ek_added_x8_w8_a16, ek_i16, EK_DENSE_ENTER("56", "3", "3"), EK_FRO
     EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, ENTER32, EK_FROM_C, STEP, EK_STORE) \
     EK_PAIR_DENSE(ek_sums_##FORM##_a16, ek_i16, ENTER16, EK_FROM_ZERO, STEP, EK_PACK EK_STORE_PAIRS) \
     EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, ENTER16, EK_FROM_ZERO, STEP, EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
+/* int4: every sum begins at `first`, a seventh argument; r12 is free for the nibbles, and the end of x on the stack */
+#define EK_PAIR_NIBBLES(NAME, TY, Y_SHIFT, LAST) \
+    EK_NAKED void NAME(TY *y EK_ARGUMENT, const TY *c EK_ARGUMENT, const ek_word *w EK_ARGUMENT, \
+                       const ek_word *x EK_ARGUMENT, uint32_t words EK_ARGUMENT, uint32_t blocks EK_ARGUMENT, \
+                       uint32_t first EK_ARGUMENT) { \
+        __asm__ volatile("push {r4-r11, lr}\n\t" \
+                         "ldrd r4, r5, [sp, #36]\n\t" \
+                         "ldr r7, [sp, #44]\n\t" \
+                         "mov lr, r0\n\t" \
+                         "mov r0, r2\n\t" \
+                         "add r6, r3, r4, lsl #4\n\t" \
+                         "add r5, lr, r5, lsl #" Y_SHIFT "\n\t" \
+                         "rsb r4, r4, #0\n\t" \
+                         "and r4, r4, #3\n\t" \
+                         "mov r2, #140\n\t" \
+                         "adr.w r8, 2f\n\t" \
+                         "orr r8, r8, #1\n\t" \
+                         "mla r4, r4, r2, r8\n\t" \
+                         "sub sp, #24\n\t" \
+                         "strd r3, r4, [sp]\n\t" \
+                         "strd r5, r1, [sp, #8]\n\t" \
+                         "strd r6, r7, [sp, #16]\n" \
+                         "1:\n\t" \
+                         "ldr r4, [sp, #20]\n\tmov r5, r4\n\tmov r6, r4\n\tmov r7, r4\n\t" \
+                         "ldr r1, [sp]\n\t" \
+                         "ldr pc, [sp, #4]\n\t" \
+                         ".balign 4\n" \
+                         "2:\n\t" EK_STEP_X8_W4 EK_STEP_X8_W4 EK_STEP_X8_W4 EK_STEP_X8_W4 "ldr r12, [sp, #16]\n\t" \
+                         "cmp r1, r12\n\t" \
+                         "bne 2b\n\t" \
+                         "asr r4, r4, #4\n\tasr r5, r5, #4\n\tasr r6, r6, #4\n\tasr r7, r7, #4\n\t" LAST \
+                         "ldr r2, [sp, #8]\n\t" \
+                         "cmp lr, r2\n\t" \
+                         "bne 1b\n\t" \
+                         "add sp, #24\n\t" \
+                         "pop {r4-r11, pc}\n"); \
+    }
+EK_PAIR_NIBBLES(ek_sums_x8_w4_a32, ek_i32, "4", EK_STORE)
+EK_PAIR_NIBBLES(ek_added_x8_w4_a32, ek_i32, "4", EK_ADD_C EK_STORE)
+EK_PAIR_NIBBLES(ek_sums_x8_w4_a16, ek_i16, "3", EK_PACK EK_STORE_PAIRS)
+EK_PAIR_NIBBLES(ek_added_x8_w4_a16, ek_i16, "3", EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
 EK_PAIR_DENSE_X16(x16_w8, EK_DENSE_ENTER("76", "3", "4"), EK_DENSE_ENTER("76", "3", "3"), EK_STEP_X16_W8)
 EK_PAIR_DENSE_X16(x16_w16, EK_DENSE_ENTER("24", "2", "4"), EK_DENSE_ENTER("24", "2", "3"), EK_STEP_X16_W16)
 #else
@@ -172,6 +239,30 @@ EK_INLINE uint32_t ek_sum_x16_w16(const ek_word *w, const ek_word *x, uint32_t w
     for (i = 0; i < words; ++i, w += 4) sum = ek_pair_dot(w[at], x[i], sum);
     return sum;
 }
+EK_INLINE uint32_t ek_sum_x8_w4(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
+    uint32_t sum = first, i;
+    for (i = 0; i < words; ++i, w += 4, x += 4) {
+        const uint32_t even = ek_even_bytes(w[at]), odd = ek_odd_bytes(w[at]);
+        sum = ek_pair_dot(even & 0x000f000fu, x[1], ek_pair_dot(even, x[0], sum));
+        sum = ek_pair_dot(odd & 0x000f000fu, x[3], ek_pair_dot(odd, x[2], sum));
+    }
+    return (uint32_t)((int32_t)sum >> 4);
+}
+#define EK_PAIR_NIBBLES(B, TY) \
+    EK_INLINE void ek_added_x8_w4_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
+                                       uint32_t blocks, uint32_t first) { \
+        uint32_t o; \
+        for (o = 0; o < 4u * blocks; ++o) { \
+            const uint32_t sum = ek_sum_x8_w4(w + o / 4u * 4u * words, x, words, o % 4u, first); \
+            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + sum); \
+        } \
+    } \
+    EK_INLINE void ek_sums_x8_w4_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
+                                      uint32_t blocks, uint32_t first) { \
+        ek_added_x8_w4_a##B(y, c, w, x, words, blocks, first); \
+    }
+EK_PAIR_NIBBLES(32, ek_i32)
+EK_PAIR_NIBBLES(16, ek_i16)
 #define EK_PAIR_DENSE(FORM, B, TY, FIRST) \
     EK_INLINE void ek_added_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
                                           uint32_t blocks) { \
@@ -230,6 +321,17 @@ EK_INLINE const ek_word *ek_widened_bytes(ek_word *y, const ek_i8 *x, uint32_t w
     return y;
 }
 #define EK_PAIR_ROWS_OF(B, TY) \
+    EK_INLINE void ek_pairs_x8_w4_a##B(TY *y, const TY *c, uint32_t step, const ek_word *w, const ek_i8 *x, ek_word *wide, \
+                                       uint32_t rows, uint32_t n_in, uint32_t words, uint32_t n_out) { \
+        uint32_t r; \
+        for (r = 0; r < rows; ++r, x += n_in, y += n_out) { \
+            const uint32_t first = ek_widen_nibbles(wide, x, 2u * words); \
+            if (c) \
+                ek_added_x8_w4_a##B(y, c + r * step, w, wide, words, (n_out + 3u) / 4u, first); \
+            else \
+                ek_sums_x8_w4_a##B(y, c, w, wide, words, (n_out + 3u) / 4u, first); \
+        } \
+    } \
     EK_PAIR_ROWS(ek_pairs_x8_w8_a##B, x8_w8, B, ek_i8, TY, ek_widened_bytes(wide, x, words)) \
     EK_PAIR_ROWS(ek_pairs_wide_x8_w8_a##B, x16_w8, B, ek_i8, TY, ek_widened(wide, x, words)) \
     EK_PAIR_ROWS(ek_pairs_wide_x8_w16_a##B, x16_w16, B, ek_i8, TY, ek_widened(wide, x, words / 2u)) \
