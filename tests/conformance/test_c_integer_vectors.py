@@ -186,6 +186,34 @@ def test_lists_last_from_step_to_step() -> None:
     assert (step.count("ek_fired_rows("), states.count("ek_fired_rows(")) == (2, 4)  # of two lists: reset and restore
 
 
+def summing(n: int, targets: int, w: DType) -> Graph:
+    """Spikes that two matrices read, with sums in int32 and in int16 from the same rows, and over one another."""
+    rng, b = np.random.default_rng(n + targets), GraphBuilder(f"summing_{n}_{targets}_{w}")
+    x = b.input("x", (n,), SPIKE)
+
+    def weights(n_out: int, n_in: int) -> str:
+        return b.const(b.fresh("w"), whole_numbers(rng, (n_out, n_in), w), w)
+
+    c = b.const("c", whole_numbers(rng, (targets,), INT32), INT32)
+    narrow = b.op("linear", x, weights(targets, n), accumulate="int16")
+    first = b.op("linear", x, weights(targets, n), c, accumulate="int32")
+    fired = b.op("gt", narrow, b.const("level", 10, INT16))
+    after = b.op("linear", fired, weights(n, targets), accumulate="int32")
+    b.output(first, narrow, b.op("linear", x, weights(n, n), after, accumulate="int32"))
+    return run_passes(b.build(), LOWER)
+
+
+@pytest.mark.parametrize("engine", [TWIN, CORE])
+def test_events_with_sums_of_two_widths(engine: str) -> None:
+    sizes = [(1, 1), (7, 8), (33, 25), (40, 61)]
+    graphs = [summing(n, targets, w) for w in (INT8, INT16) for n, targets in sizes]
+    for graph in graphs:
+        bits = 8 if graph.name.endswith("int8") else 16
+        names = [f"linear_event_eights_w{bits}_a{total}" for total in (16, 32)]
+        assert set(kernels(graph)) == {*names, "linear_event_list", "map_eights"}
+    hold(engine, graphs, 6, steps=12)
+
+
 @pytest.mark.parametrize("engine", [TWIN, CORE])
 def test_rows_that_bytes_do_not_count(engine: str) -> None:
     """More than 64 KiB of rows: offsets are counted in eights."""
@@ -193,7 +221,7 @@ def test_rows_that_bytes_do_not_count(engine: str) -> None:
     x = b.input("x", (700,), SPIKE)
     b.output(b.op("linear", x, b.const("w", rng.integers(-9, 10, (101, 700)), INT8), accumulate="int16"))
     graph = run_passes(b.build(), LOWER)
-    assert kernels(graph) == ["linear_event_eights_w8"]
+    assert kernels(graph) == ["linear_event_eights_w8_a16"]
     hold(engine, [graph], 5, steps=8)
     with streams(engine, [graph]) as stream:
         check_refusals(stream(graph), reference_of(graph, 6, 23), engine)
@@ -219,6 +247,25 @@ def test_memories_of_every_number_of_channels(engine: str) -> None:
     graphs = [memory(n) for n in (1, 3, 4, 5, 8, 9, 12, 13, 31, 32, 33, 37, 64, 70)]
     assert all("memory4_a16" in kernels(g) for g in graphs)
     hold(engine, graphs, 7, steps=12)
+
+
+def values(channels: int, order: int, inputs: int, x: DType, w: DType) -> Graph:
+    """A memory of a few values a channel that a few others drive."""
+    b = GraphBuilder(f"values_{channels}_{order}_{inputs}_{x}_{w}")
+    rng = np.random.default_rng(len(b.name) + channels)
+    m, u = b.input("m", (channels, order), x), b.input("u", (channels, inputs), x)
+    weights = [b.const(n, whole_numbers(rng, (order, k), w), w) for n, k in (("A", order), ("B", inputs))]
+    b.output(b.op("memory_update", m, weights[0], u, weights[1], accumulate="int32"))
+    return run_passes(b.build(), LOWER)
+
+
+@pytest.mark.parametrize("engine", [TWIN, CORE])
+def test_memories_of_values(engine: str) -> None:
+    sizes = [(2, 1, 1), (12, 6, 1), (3, 4, 2), (5, 8, 1), (7, 9, 3), (2, 11, 1)]
+    graphs = [values(*size, x, w) for size, x, w in product(sizes, (INT8, INT16), (INT8, INT16))]
+    for graph, (_, x, w) in zip(graphs, product(sizes, (8, 16), (8, 16)), strict=True):
+        assert kernels(graph) == [f"memory_x{x}_w{w}_a32"]
+    hold(engine, graphs, 9, steps=6)
 
 
 # --- elementwise -----------------------------------------------------------------------------------------------------

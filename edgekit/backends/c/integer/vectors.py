@@ -16,10 +16,12 @@ from edgekit.ir.ops.contract import accumulator
 
 LANES = 8  # int16 of a vector
 ROWS_AT_ONCE = (8, 4, 1)  # outputs of a block of dense weights
+NEARLY = 7  # outputs that take as long as a whole block: the last one is for the padding
 SPAN_COST, DENSE_COST = 3, 2.1  # instructions per vector of weights
 SPAN_FIXED, DENSE_FIXED = 4, 2  # instructions per output beside those
 TABLE_ORDER = 4  # spikes of a channel in a memory update by table
 TABLE_ROWS = 88  # rows of it, up to the last one that is used
+FEW = 12  # values of a channel of a memory update that are multiplied one by one
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
@@ -40,30 +42,47 @@ def dense(ctx: Context, product: Product) -> Code | None:
         begins = ctx.consts.add((p.w, "where spans begin"), "uint16_t", lambda: first.astype(np.uint16))
         call = f"ek_spans_{form}({to}, {p.c}, {weights}, {begins}, {from_}, {span}u, {n_out}u);"
         return Code(f"spans_{form}", [call])
-    weights = _blocks(ctx, p.w, per)
-    sizes = f"{rows}u, {n_in}u, {vectors}u, {n_out}u"
+    more = int(rows == 1 and n_out % ROWS_AT_ONCE[0] == NEARLY)
+    weights = _blocks(ctx, p.w, per, more)
+    sizes = f"{rows}u, {n_in}u, {vectors}u, {n_out + more}u"
     return Code(f"eights_{form}", [f"ek_eights_{form}({to}, {p.c}, {p.step}u, {weights}, {from_}, {sizes});"])
 
 
 def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
-    """A m + B u of four spikes and one: four rows of a table at once."""
+    """A m + B u: of four spikes and one, eight rows of a table at once; of a few values, eight sums at once."""
     m, a, u, b = op.inputs
     (channels, order), inputs = ctx.tensor(m).shape, ctx.tensor(u).shape[1]
-    both = ctx.tensor(m).dtype is SPIKE and ctx.tensor(u).dtype is SPIKE
-    if not both or (order, inputs) != (TABLE_ORDER, 1) or accumulator(op.attrs).bits != 16:
+    kinds, total = (ctx.tensor(m).dtype, ctx.tensor(u).dtype), accumulator(op.attrs).bits
+    values = f"{ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}, {channels}u"
+    to = ctx.pointer(entry, op.outputs[0])
+    if kinds == (SPIKE, SPIKE) and (order, inputs, total) == (TABLE_ORDER, 1, 16):
+        return Code("memory4_a16", [f"ek_memory4_a16({to}, (const ek_i16 *){_table(ctx, a, b)}, {values});"])
+    widths = {weight_bits(ctx.tensor(w)) for w in (a, b)}
+    few = channels > 1 and order + inputs <= FEW and total == 32
+    if kinds[0] is SPIKE or kinds[0] is not kinds[1] or not few or widths not in ({8}, {16}):
         return None
-    spread = [
-        sum((row >> bit & 1) << 2 * bit for bit in range(TABLE_ORDER)) | row >> TABLE_ORDER << 1 for row in range(32)
-    ]
+    bits = widths.pop()
 
     def make() -> Array:
-        table = np.zeros((TABLE_ROWS, order), np.int16)
+        columns = np.concatenate([ctx.data(a), ctx.data(b)], axis=1).T
+        return stored(np.pad(columns, ((0, 0), (0, -order % LANES))), bits)
+
+    columns = ctx.consts.add((a, b, "columns"), CTYPES[bits], make)
+    kernel = f"memory_x{kinds[0].bits}_w{bits}"
+    return Code(f"{kernel}_a32", [f"ek_{kernel}({to}, {columns}, {values}, {order}u, {inputs}u);"])
+
+
+def _table(ctx: Context, a: str, b: str) -> str:
+    """Sums by the bits of a channel as they lie in a word: those of m in bits 0, 2, 4 and 6, that of u in bit 1."""
+
+    def make() -> Array:
+        rows = np.arange(2 ** (TABLE_ORDER + 1))
+        spread = sum((rows >> bit & 1) << 2 * bit for bit in range(TABLE_ORDER)) | rows >> TABLE_ORDER << 1
+        table = np.zeros((TABLE_ROWS, TABLE_ORDER), np.int16)
         table[spread] = memory_table(ctx, (a, b), 16)
         return table.reshape(-1)
 
-    table = f"(const ek_i16 *){ctx.consts.add((a, b, 'table by spread bits'), 'int16_t', make)}"
-    values = f"{ctx.pointer(entry, op.outputs[0])}, {table}, {ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}"
-    return Code("memory4_a16", [f"ek_memory4_a16({values}, {channels}u);"])
+    return ctx.consts.add((a, b, "table by spread bits"), "int16_t", make)
 
 
 def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
@@ -79,12 +98,12 @@ def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
     return Code("lookup_eights", [f"ek_eight_lookup({to}, {from_}, {whole}, {x.size}u, {fraction}u);"])
 
 
-def _blocks(ctx: Context, w: str, per: int) -> str:
-    """Weights in blocks of eight outputs, four and one, a vector of inputs of each in turn."""
+def _blocks(ctx: Context, w: str, per: int, more: int) -> str:
+    """Weights in blocks of eight outputs, four and one, a vector of inputs of each in turn, `more` outputs of zeros."""
     bits = weight_bits(ctx.tensor(w))
 
     def make() -> Array:
-        rows = np.pad(ctx.data(w), ((0, 0), (0, -ctx.data(w).shape[1] % per)))
+        rows = np.pad(ctx.data(w), ((0, more), (0, -ctx.data(w).shape[1] % per)))
         parts, at = [], 0
         for n in ROWS_AT_ONCE:
             while at + n <= len(rows):

@@ -13,17 +13,16 @@ from edgekit.backends.c.integer.forms import Code, Group, Product
 from edgekit.backends.c.integer.linear import addend_of
 from edgekit.backends.c.integer.weights import CTYPES, stored
 from edgekit.ir import Entry, Graph, Op
-from edgekit.ir.ops.contract import accumulator
 from edgekit.ir.plan import LANES, buffer_bytes
 
-EIGHT = 8  # sums of a vector
+VECTOR_BITS, EIGHT = 128, 8  # of a vector; weights of a row are padded to so many
 MOST_SUMS = 6  # vectors of sums that the kernel keeps in registers
 MOST_OFFSET, UNITS = 2**16, (1, 8)  # offsets of rows have 16 bits, in units of so many bytes
 NO_ROWS = "0, 0, 0u, 1u"  # what a kernel gets in place of a second list
 
 
 def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears all sum in int16, with weights of one width: theirs side by side in a row."""
+    """For each spike vector whose linears have weights of 8 bits, or all of 16: theirs side by side in a row."""
     return joint_groups(graph, entry, _group)
 
 
@@ -31,15 +30,14 @@ def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
     names = list(dict.fromkeys(op.inputs[1] for op in ops))
     widths = {weight_bits(graph.tensors[w]) for w in names}
     starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // EIGHT) * EIGHT for w in names]).tolist()]
-    fits = widths in ({8}, {16}) and all(accumulator(op.attrs).bits == 16 for op in ops)
     rows = -(-graph.tensors[names[0]].shape[1] // LANES) * LANES
-    if not fits or rows * starts[-1] * max(widths) // 8 > MOST_OFFSET * UNITS[-1]:
+    if widths not in ({8}, {16}) or rows * starts[-1] * max(widths) // 8 > MOST_OFFSET * UNITS[-1]:
         return None
     return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
 
 
 def events(ctx: Context, product: Product) -> Code | None:
-    """The rows of a group, up to 48 outputs at a time in the registers.
+    """The rows of a group, up to 48 outputs at a time in the registers, or 24 of int32.
 
     Sums that are only the addend of the next op's are left to that one, which then adds the rows of both.
     """
@@ -53,13 +51,13 @@ def events(ctx: Context, product: Product) -> Code | None:
     parts = [p]
     if _leaves(ctx, p.entry, p.at - 1):
         parts = [_product_at(ctx, p.entry, p.at - 1), p]
-    to, c, done = ctx.pointer(p.entry, p.y), parts[0].c, 0
-    for wide, blocks in _split(-(-n_out // EIGHT)):
+    to, c, done, lanes = ctx.pointer(p.entry, p.y), parts[0].c, 0, VECTOR_BITS // p.bits
+    for wide, blocks in _split(-(-n_out // lanes)):
         rows = ", ".join([*(_rows(ctx, part, done) for part in parts), *[NO_ROWS] * (2 - len(parts))])
         start = c if c == "0" else f"{c} + {done}"
-        lines.append(f"ek_rows_w{bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
-        done += EIGHT * wide * blocks
-    return Code(f"event_eights_w{bits}", lines)
+        lines.append(f"ek_rows_w{bits}_a{p.bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
+        done += lanes * wide * blocks
+    return Code(f"event_eights_w{bits}_a{p.bits}", lines)
 
 
 def lists(ctx: Context) -> list[str]:

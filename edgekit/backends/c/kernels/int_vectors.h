@@ -466,10 +466,43 @@ EK_INLINE uint32_t ek_two(const uint16_t *list) {
     return list[0] | (uint32_t)list[1] << 16;
 #endif
 }
-#define EK_ROW_START(k) ek_eight a##k = from ? ek_eight_load16(c + 8u * k) : ek_eight_set(0);
-#define EK_ROW_ADD8(k) a##k = ek_eight_add(a##k, ek_eight_load8(row + 8u * k));
-#define EK_ROW_ADD16(k) a##k = ek_eight_add(a##k, ek_eight_load16((const ek_i16 *)(const void *)row + 8u * k));
-#define EK_ROW_END(k) ek_eight_store16(y + 8u * k, a##k);
+#if EK_MVE
+typedef int32x4_t ek_four;
+EK_INLINE ek_four ek_four_set(int32_t x) { return vdupq_n_s32(x); }
+EK_INLINE ek_four ek_four_load32(const ek_i32 *x) { return vldrwq_s32((const int32_t *)x); }
+EK_INLINE ek_four ek_four_load16(const ek_i16 *x) { return vldrhq_s32((const int16_t *)x); }
+EK_INLINE ek_four ek_four_load8(const ek_i8 *x) { return vldrbq_s32((const int8_t *)x); }
+EK_INLINE void ek_four_store32(ek_i32 *y, ek_four x) { vstrwq_s32((int32_t *)y, x); }
+EK_INLINE ek_four ek_four_add(ek_four a, ek_four b) { return vaddq_s32(a, b); }
+#else
+typedef struct {
+    int32_t e[4];
+} ek_four;
+#define EK_OF_FOUR(expression) \
+    ek_four y; \
+    uint32_t i; \
+    for (i = 0; i < 4u; ++i) y.e[i] = expression; \
+    return y;
+EK_INLINE ek_four ek_four_set(int32_t x) { EK_OF_FOUR(x) }
+EK_INLINE ek_four ek_four_load32(const ek_i32 *x) { EK_OF_FOUR(x[i]) }
+EK_INLINE ek_four ek_four_load16(const ek_i16 *x) { EK_OF_FOUR(x[i]) }
+EK_INLINE ek_four ek_four_load8(const ek_i8 *x) { EK_OF_FOUR(x[i]) }
+EK_INLINE void ek_four_store32(ek_i32 *y, ek_four x) {
+    uint32_t i;
+    for (i = 0; i < 4u; ++i) y[i] = x.e[i];
+}
+EK_INLINE ek_four ek_four_add(ek_four a, ek_four b) { EK_OF_FOUR(ek_add_32(a.e[i], b.e[i])) }
+#endif
+
+/* sums of int16 eight to a vector, of int32 four; weights of int8 or int16 */
+#define EK_SUMS_START16(k) ek_eight a##k = from ? ek_eight_load16(c + 8u * k) : ek_eight_set(0);
+#define EK_SUMS_START32(k) ek_four a##k = from ? ek_four_load32(c + 4u * k) : ek_four_set(0);
+#define EK_SUMS_END16(k) ek_eight_store16(y + 8u * k, a##k);
+#define EK_SUMS_END32(k) ek_four_store32(y + 4u * k, a##k);
+#define EK_SUMS_ADD16_8(k) a##k = ek_eight_add(a##k, ek_eight_load8(row + 8u * k));
+#define EK_SUMS_ADD16_16(k) a##k = ek_eight_add(a##k, ek_eight_load16((const ek_i16 *)(const void *)row + 8u * k));
+#define EK_SUMS_ADD32_8(k) a##k = ek_four_add(a##k, ek_four_load8(row + 4u * k));
+#define EK_SUMS_ADD32_16(k) a##k = ek_four_add(a##k, ek_four_load16((const ek_i16 *)(const void *)row + 4u * k));
 /* the listed rows of w, two at a time: their offsets are one word */
 #define EK_ROWS_OF(w, list, count, unit, ADD) \
     { \
@@ -483,33 +516,85 @@ EK_INLINE uint32_t ek_two(const uint16_t *list) {
             ADD; \
         } \
         if (count % 2u) { \
-            const ek_i8 *row = w + unit * *at; \
+            const ek_i8 *row = w + unit * list[count - 1u]; \
             ADD; \
         } \
     }
-/* y[0..8·WIDE·blocks) = c + the listed rows of w, and of v if there is one; c may be null (zero), and may be y itself */
-#define EK_EIGHT_EVENT(BITS, WIDE) \
-    EK_INLINE void ek_rows_w##BITS##_##WIDE(ek_i16 *y, const ek_i16 *c, uint32_t blocks, const ek_i8 *w, \
-                                            const uint16_t *list, uint32_t count, uint32_t unit, const ek_i8 *v, \
-                                            const uint16_t *more, uint32_t others, uint32_t measure) { \
+/* y = c + the listed rows of w, and of v if there is one, `blocks` times WIDE vectors of sums; c may be null (zero), and
+ * may be y itself
+ */
+#define EK_EIGHT_EVENT(BITS, TOTAL, WIDE) \
+    EK_INLINE void ek_rows_w##BITS##_a##TOTAL##_##WIDE( \
+        ek_i##TOTAL *y, const ek_i##TOTAL *c, uint32_t blocks, const ek_i8 *w, const uint16_t *list, uint32_t count, \
+        uint32_t unit, const ek_i8 *v, const uint16_t *more, uint32_t others, uint32_t measure) { \
+        const uint32_t sums = 128u / TOTAL * WIDE, bytes = BITS / 8u * sums; \
         const int from = c != 0, both = v != 0; \
         uint32_t b; \
         EK_UNROLL1 for (b = 0; b < blocks; ++b) { \
-            EK_REP##WIDE(EK_ROW_START) \
-            EK_ROWS_OF(w, list, count, unit, EK_REP##WIDE(EK_ROW_ADD##BITS)) \
-            if (both) EK_ROWS_OF(v, more, others, measure, EK_REP##WIDE(EK_ROW_ADD##BITS)) \
-            EK_REP##WIDE(EK_ROW_END) \
-            y += 8u * WIDE; \
-            w += BITS * WIDE; \
-            if (both) v += BITS * WIDE; \
-            if (from) c += 8u * WIDE; \
+            EK_REP##WIDE(EK_SUMS_START##TOTAL) \
+            EK_ROWS_OF(w, list, count, unit, EK_REP##WIDE(EK_SUMS_ADD##TOTAL##_##BITS)) \
+            if (both) EK_ROWS_OF(v, more, others, measure, EK_REP##WIDE(EK_SUMS_ADD##TOTAL##_##BITS)) \
+            EK_REP##WIDE(EK_SUMS_END##TOTAL) \
+            y += sums; \
+            w += bytes; \
+            if (both) v += bytes; \
+            if (from) c += sums; \
         } \
     }
-#define EK_EIGHT_EVENTS(BITS) \
-    EK_EIGHT_EVENT(BITS, 1) EK_EIGHT_EVENT(BITS, 2) EK_EIGHT_EVENT(BITS, 3) EK_EIGHT_EVENT(BITS, 4) \
-    EK_EIGHT_EVENT(BITS, 5) EK_EIGHT_EVENT(BITS, 6)
-EK_EIGHT_EVENTS(8)
-EK_EIGHT_EVENTS(16)
+#define EK_EIGHT_EVENTS(BITS, TOTAL) \
+    EK_EIGHT_EVENT(BITS, TOTAL, 1) EK_EIGHT_EVENT(BITS, TOTAL, 2) EK_EIGHT_EVENT(BITS, TOTAL, 3) \
+    EK_EIGHT_EVENT(BITS, TOTAL, 4) EK_EIGHT_EVENT(BITS, TOTAL, 5) EK_EIGHT_EVENT(BITS, TOTAL, 6)
+EK_EIGHT_EVENTS(8, 16)
+EK_EIGHT_EVENTS(8, 32)
+EK_EIGHT_EVENTS(16, 16)
+EK_EIGHT_EVENTS(16, 32)
+
+/* --- memory update of a few values, eight sums at a time --------------------------------------------------------------
+ *
+ * y[channel][d] = A m + B u for m[channel][d] and u[channel][k]. Weights are the columns of A, then of B, each of whole
+ * eights.
+ */
+#define EK_EIGHT_MEMORY(FORM, TX, TW) \
+    EK_INLINE void ek_memory_##FORM(ek_i32 *y, const TW *w, const TX *m, const TX *u, uint32_t channels, uint32_t d, \
+                                    uint32_t k) { \
+        const uint32_t width = (d + 7u) / 8u * 8u; \
+        uint32_t c, o; \
+        EK_UNROLL1 for (c = 0; c < channels; ++c, y += d, m += d, u += k) \
+            for (o = 0; o < d; o += 8u) ek_memory_eight_##FORM(y + o, w + o, m, u, d, k, width, d - o); \
+    }
+#if EK_MVE
+#define EK_EIGHT_MEMORY_SUMS(FORM, TX, TW, LOAD) \
+    EK_INLINE void ek_memory_eight_##FORM(ek_i32 *y, const TW *w, const TX *m, const TX *u, uint32_t d, uint32_t k, \
+                                          uint32_t width, uint32_t left) { \
+        int32x4_t low = vdupq_n_s32(0), high = low; \
+        uint32_t i; \
+        EK_UNROLL4 for (i = 0; i < d + k; ++i, w += width) { \
+            const int32_t x = i < d ? m[i] : u[i - d]; \
+            low = vmlaq_n_s32(low, LOAD(w), x); \
+            if (left > 4u) high = vmlaq_n_s32(high, LOAD(w + 4), x); \
+        } \
+        vstrwq_p_s32((int32_t *)y, low, vctp32q(left)); \
+        if (left > 4u) vstrwq_p_s32((int32_t *)y + 4, high, vctp32q(left - 4u)); \
+    }
+#else
+#define EK_EIGHT_MEMORY_SUMS(FORM, TX, TW, LOAD) \
+    EK_INLINE void ek_memory_eight_##FORM(ek_i32 *y, const TW *w, const TX *m, const TX *u, uint32_t d, uint32_t k, \
+                                          uint32_t width, uint32_t left) { \
+        uint32_t o, i; \
+        for (o = 0; o < left && o < 8u; ++o) { \
+            uint32_t sum = 0; \
+            for (i = 0; i < d + k; ++i) sum += (uint32_t)(w[i * width + o] * (i < d ? m[i] : u[i - d])); \
+            y[o] = (int32_t)sum; \
+        } \
+    }
+#endif
+#define EK_EIGHT_MEMORIES(FORM, TX, TW, LOAD) \
+    EK_EIGHT_MEMORY_SUMS(FORM, TX, TW, LOAD) \
+    EK_EIGHT_MEMORY(FORM, TX, TW)
+EK_EIGHT_MEMORIES(x8_w8, ek_i8, int8_t, vldrbq_s32)
+EK_EIGHT_MEMORIES(x8_w16, ek_i8, int16_t, vldrhq_s32)
+EK_EIGHT_MEMORIES(x16_w8, ek_i16, int8_t, vldrbq_s32)
+EK_EIGHT_MEMORIES(x16_w16, ek_i16, int16_t, vldrhq_s32)
 
 /* --- memory update of four spikes and one, eight channels at a time --------------------------------------------------
  *
