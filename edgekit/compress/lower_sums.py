@@ -26,7 +26,7 @@ from edgekit.compress.writer import Writer
 from edgekit.ir import INT8, INT16, INT32, DType
 
 Part = Callable[[str], str]  # writes an addend under a name (or returns the one it has) on the scale of the sum
-FINER_BITS = 8  # an int8 state is summed this much finer, and rounded once
+FINER_BITS = 6  # an int8 state is summed this much finer, and rounded once; so its parts may be four times as large
 
 
 class Values(Protocol):

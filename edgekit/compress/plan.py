@@ -11,7 +11,7 @@ from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
-from edgekit.compress.terms import Dot, Memory, Scaled, Sums, Term, spiking
+from edgekit.compress.terms import Constant, Dot, Memory, Scaled, Sums, Switch, Term, spiking
 from edgekit.ir import INT8, INT16, INT32, DType
 from edgekit.ir.ops import OPS
 
@@ -86,12 +86,14 @@ class Plan:
 
     # --- values that no sum makes ---
 
-    def generic(self, name: str, bits: int | None = None, headroom: float | None = None) -> Spec:
-        """A uniform symmetric scale from the bound of a value."""
+    def generic(self, name: str, bits: int | None = None, least: float = 0.0) -> Spec:
+        """A uniform symmetric scale from the bound of a value, with room for `least` in any case."""
         states = [name] if name in self.sums.graph.state_names else self.sums.states_of(name)
         if bits is None:
             bits = self._state_bits(states) if states else self.recipe.operand_bits
-        bound, reason = self.bounds.of(name, headroom if headroom is not None else 1.0 if bits == 8 else 2.0)
+        bound, reason = self.bounds.of(name, 1.0 if bits == 8 else 2.0)
+        if bound < least:
+            bound, reason = least, "calibrated, of its parts"
         top = TOP32 if bits == 32 else largest_of(whole(bits))
         return Spec(whole(bits), np.asarray(bound / top), bound=bound, reason=reason)
 
@@ -213,8 +215,30 @@ class Plan:
         domain = self._function_domain(root)
         if domain is not None:
             bound = domain if domain <= WASTE * self.bounds.seen(root).clip else self.bounds.of(root, 2.0)[0]
+            bound = max(bound, self._parts(root, terms))
             return Spec(INT16, np.asarray(bound / largest_of(INT16)), bound=bound, reason="domain of its function")
-        return self.generic(root, 16)
+        return self.generic(root, 16, self._parts(root, terms))
+
+    def _parts(self, root: str, terms: Sequence[Term]) -> float:
+        """The largest magnitude of what a sum is added up from, each part of which saturates: parts may cancel out.
+
+        Real products are one part. Of that only the sum and the other parts were seen, and what the weights allow.
+        """
+        known = [np.abs(t.factor).max() * self.bounds.seen(t.value).largest for t in terms if isinstance(t, Scaled)]
+        known += [max(np.abs(t.on).max(), np.abs(t.off).max()) for t in terms if isinstance(t, Switch)]
+        products = [t for t in terms if isinstance(t, Dot)]
+        memories = [t for t in terms if isinstance(t, Memory)]
+        unknown = [products] * bool(products) + [[m.a, m.b] for m in memories]
+        if len(known) + len(unknown) < 2:
+            return 0.0
+        reach = [sum(self._reach(dot) for dot in dots) for dots in unknown]
+        if len(reach) == 1:
+            reach = [min(reach[0], self.bounds.seen(root).largest + sum(known))]
+        return float(max([*known, *reach]))
+
+    def _reach(self, dot: Dot) -> float:
+        largest = 1.0 if self.sums.is_spike(dot.x) else self.bounds.seen(dot.x).largest
+        return float(np.abs(dot.weights).sum(axis=1).max() * largest)
 
     def _decayed(self, term: Scaled) -> bool:
         return term.value in self.sums.graph.state_names and float(np.abs(term.factor).max()) <= 1
@@ -250,7 +274,7 @@ class Plan:
         if bits == 16 and not known and stays > self.recipe.rounding * largest_of(INT16):
             self.notes[root] = f"decays by {decay:.5g} a step: rounding could stay at {stays:.0f} of 32767, so int32"
             bits = 32
-        return self._own_scales(root) if bits == 8 else self.generic(root, bits)
+        return self._own_scales(root) if bits == 8 else self.generic(root, bits, self._parts(root, terms))
 
     def _spiking(self, root: str, terms: Sequence[Term]) -> Spec:
         """A membrane or current that spikes add weights to: on the scale of those weights, or 2^-k of it."""
@@ -267,12 +291,9 @@ class Plan:
             if threshold:
                 coarse = threshold / np.maximum(np.floor(threshold / coarse), 1)
             return Spec(INT8, coarse, sums=scale, bound=seen, reason="calibrated, saturates")
-        decay = self.decay(root)
-        finer, least = 0, float(np.min(threshold / scale)) if threshold else largest_of(INT16)
-        if decay and threshold:
-            stays = 0.5 / (1 - decay) if decay < 1 else np.inf
-            finer = min(max(0, ceil(log2(stays / (SPIKE_ROUNDING * least)))), MOST_FINER) if stays < np.inf else 0
-        if bits == 16 and finer <= floor(log2(largest_of(INT16) / np.max(bound / scale))):
+        finer = self._finer_bits(root, terms, threshold / scale, self.bounds.seen(root).largest / np.max(scale))
+        room = floor(log2(largest_of(INT16) / np.max(bound / scale)))
+        if bits == 16 and finer <= (room - 1 if finer else room):
             held = scale * largest_of(INT16) * 2.0**-finer
             if proven is not None and (proven <= held).all():
                 return self._finer(INT16, scale, finer, proven, "proven")
@@ -280,6 +301,24 @@ class Plan:
         bound = bound if proven is None else proven
         finer = max(0, min(MOST_FINER, floor(log2(TOP32 / np.max(bound / scale)))))
         return self._finer(INT32, scale, finer, bound, "calibrated, 2 times" if proven is None else "proven")
+
+    def _finer_bits(self, root: str, terms: Sequence[Term], threshold: Array, seen: float) -> int:
+        """Bits below the scale of its weights that a sum of spikes needs for what is rounded on the way into it.
+
+        `threshold` and the largest value `seen` are in units of that scale. The share of them that rounding may add up
+        to is SPIKE_ROUNDING of a threshold, where only the decay counts, and without one that of the recipe.
+        """
+        decay = self.decay(root)
+        times = 1 / (1 - decay) if decay < 1 else 0.0  # at 1 nothing is rounded
+        if threshold.min() > 0:
+            stays, may = 0.5 * times * (decay > 0), SPIKE_ROUNDING * threshold.min()
+        else:
+            rounded = [t for t in terms if isinstance(t, Scaled)]
+            others = any(isinstance(t, Constant) for t in terms) + any(
+                isinstance(t, Dot) and not self.sums.is_spike(t.x) for t in terms
+            )
+            stays, may = 0.5 * times * (len(rounded) + others), self.recipe.rounding * max(seen, 1.0)
+        return min(ceil(log2(stays / may)), MOST_FINER) if 0 < may < stays else 0
 
     def _finer(self, dtype: DType, scale: Array, finer: int, bound: Array, reason: str) -> Spec:
         return Spec(dtype, tidy(scale * 2.0**-finer), sums=tidy(scale), bound=float(bound.max()), reason=reason)
