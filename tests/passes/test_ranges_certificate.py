@@ -132,6 +132,7 @@ def test_no_shipped_model_can_wrap_and_its_certificate_is_a_valid_section(name, 
     found = json.loads(json.dumps(certificate(ranges, graph)))
     validate_manifest(manifest_with(found))
     assert [row["tensor"] for row in found["states"]] == [s.tensor for s in graph.states]
+    assert all(row.get("residue", 0) <= max(-row["lo"], row["hi"]) for row in found["states"])
     assert not contradictions(found, certificate(ranges, graph))
 
 

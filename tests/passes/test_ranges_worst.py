@@ -46,7 +46,7 @@ OTHERS: dict[str, Callable[[], Graph]] = {
 SAMPLES = {**LINEAR, **OTHERS}
 SHIPPED = ("l2mu", "lmu", "elm")
 LONG, SHORT, CHUNK = 10**6, 10**4, 50_000
-CORES = list(EMULATED) if "EDGEKIT_SWEEPS" in os.environ else ["A72"]
+CORES = list(EMULATED) if "EDGEKIT_SWEEPS" in os.environ else ["A72", "M4", "M55"]
 
 
 @lru_cache

@@ -70,7 +70,9 @@ def _state(tensor: Tensor, proof: StateProof) -> dict[str, Any]:
         zero = _along(tensor, tensor.quant.zero_point) if tensor.quant is not None else np.zeros(())
         lo, hi = scale * (proof.lo - zero), scale * (proof.hi - zero)
         found |= {"scale": _ends(scale), "real_lo": float(lo.min(initial=0)), "real_hi": float(hi.max(initial=0))}
-    residue = None if proof.residue is None else np.floor(proof.residue)  # a state is a whole number
+    residue = proof.residue
+    if residue is not None:  # a whole number within the state's bounds
+        residue = np.minimum(np.floor(residue), Interval(proof.lo, proof.hi).largest())
     for name, error in (("rounding", proof.rounding), ("residue", residue)):
         if error is not None:
             found[name] = float(error.max(initial=0))
