@@ -481,6 +481,14 @@ def test_what_does_not_contract_has_no_gain(radius):
     assert gain.Gains().reach(system(1, 5, radius), np.zeros(5)) is None
 
 
+def test_a_recurrence_too_large_for_its_powers_has_no_gain(monkeypatch):
+    monkeypatch.setattr(gain, "MOST_STATES", 5)
+    proof = analyse(memory(6, 40)).states["m"]
+    assert proof.method == "saturates"
+    assert "no contraction found (6 states act on each other)" in proof.note
+    assert analyse(memory(4, 20, channels=9)).states["m"].method == "l1 gain", "36 states, four at a time"
+
+
 def test_parts_that_do_not_act_on_each_other_are_apart():
     matrix = np.zeros((5, 5))
     matrix[0, 3] = matrix[1, 1] = matrix[4, 2] = 1

@@ -24,12 +24,8 @@ CONTRACTED = 2.0**-5  # share of a bound that may be left of it N steps later
 UNSTABLE = 1e8  # a power of F that grows beyond this is given up
 WORK = 5e8  # multiplications after which the rest of a sum is bounded by its energy
 CELLS = 2**19  # numbers in one block of powers: what stays in a cache
+MOST_STATES = 1024  # that act on each other: powers of a larger matrix take minutes
 MOST_ERROR = 0.1  # share of a bound that rounding in double precision may add
-
-
-def spectral_radius(matrix: Array) -> float:
-    """The largest magnitude of an eigenvalue, not proven."""
-    return float(np.abs(np.linalg.eigvals(matrix)).max()) if matrix.size else 0.0
 
 
 # --- a power that contracts ------------------------------------------------------------------------------------------
@@ -181,10 +177,19 @@ class Gains:
             steps = max(steps, contraction.steps)
         return Reach(Interval(lo, hi), rounding, observed, steps)
 
+    def text(self, system: System) -> str:
+        """The size of a recurrence, or its spectral radius (as computed, not proven)."""
+        parts = [system.F[np.ix_(rows, rows)] for rows in components(system.F)]
+        largest = max(len(p) for p in parts)
+        if largest > MOST_STATES:
+            return f"{largest} states act on each other"
+        distinct = {p.tobytes(): p for p in parts}.values()
+        return f"spectral radius {max(float(np.abs(np.linalg.eigvals(p)).max()) for p in distinct):.6g}"
+
     def _contraction(self, matrix: Array) -> Contraction | None:
         key = matrix.tobytes()
         if key not in self._contractions:
-            self._contractions[key] = contraction_of(matrix)
+            self._contractions[key] = contraction_of(matrix) if len(matrix) <= MOST_STATES else None
         return self._contractions[key]
 
 

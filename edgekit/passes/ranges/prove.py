@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgekit.passes.ranges.forward import Known, propagate
-from edgekit.passes.ranges.gain import Gains, spectral_radius
+from edgekit.passes.ranges.gain import Gains
 from edgekit.passes.ranges.invariant import Recurrence
 from edgekit.passes.ranges.leak import Leak, leak_of
 from edgekit.passes.ranges.linear import is_linear, system_of
@@ -148,7 +148,7 @@ class Prover:
         init = np.concatenate([self.init[s].lo.reshape(-1) for s in states])
         found = self.gains.reach(system, init)
         if found is None:
-            return _Gain(f"no contraction found (spectral radius {spectral_radius(system.F):.6g})")
+            return _Gain(f"no contraction found ({self.gains.text(system)})")
         bounds, rounding = self._split(states, found.states), self._parts(states, found.rounding)
         if any(outside(b, step.tensors[s].dtype).any() for s, b in bounds.items()):
             times = max((b.largest() / limits(step.tensors[s].dtype)[1]).max() for s, b in bounds.items())
@@ -165,7 +165,7 @@ class Prover:
                 faults = self._faults(nodes, bounds, exact)
         if faults:
             return _Gain(f"an L1 gain that {_listed([f.tensor for f in faults])} does not hold", rounding=rounding)
-        text = f"spectral radius {spectral_radius(system.F):.6g}, {found.steps} steps summed"
+        text = f"{self.gains.text(system)}, {found.steps} steps summed"
         return _Gain("", text, bounds, exact, rounding)
 
     def _split(self, states: Sequence[str], bounds: Interval) -> Known:
