@@ -293,6 +293,10 @@ class ValueLowering:
 
     def _function(self, kind: str, inner: str, name: str) -> Stored:
         x, seen = self._uniform(inner, INT16), self.plan.bounds.seen(inner)
+        reach = domain_of(kind) or 2 * seen.largest
+        if float(x.scale) * largest_of(INT16) > 2 * reach > 0:  # segments are for where the function is not flat
+            spec = Spec(INT16, np.asarray(reach / largest_of(INT16)))
+            x = self.writer.convert(x, spec, self.writer.fresh(name, "argument"))
         low, high = -np.inf, np.inf
         if domain_of(kind) is None and kind not in TIMES_ITSELF.values():
             low, high = float(seen.lo.min()), float(seen.hi.max())
