@@ -83,7 +83,7 @@ def inspect(
         if graph:
             console.print(document["graph"])
         if ranges:
-            print_ranges(console, manifest.get("ranges"))
+            print_ranges(console, manifest.get("ranges"), opened.graph.is_integer)
             for doubt in doubts or ():
                 console.print(f"NOT PROVEN: {doubt}", style="bold")
             if doubts == []:

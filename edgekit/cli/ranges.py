@@ -16,10 +16,11 @@ WHAT_ERRORS_ARE = (
 )
 
 
-def print_ranges(console: Console, ranges: Mapping[str, Any] | None) -> None:
-    """The section `ranges` of a manifest."""
+def print_ranges(console: Console, ranges: Mapping[str, Any] | None, is_integer: bool) -> None:
+    """The section `ranges` of a manifest, or why there is none."""
     if not ranges:
-        console.print("no certificate: a float program, whose values do not wrap around; nothing is proven of them")
+        why = "the file holds none: convert the model again" if is_integer else "a float program: nothing is proven"
+        console.print(f"no certificate: {why}")
         return
     if ranges["states"]:
         console.print(_states(ranges["states"]))
