@@ -102,10 +102,13 @@ EK_INLINE uint32_t ek_pair_neg(uint32_t a) { return ek_pair_sub(0u, a); }
 EK_INLINE uint32_t ek_pair_relu(uint32_t a) { return ek_pair_choose(a, 0u, a, 0u); }
 EK_INLINE uint32_t ek_pair_maximum(uint32_t a, uint32_t b) { return ek_pair_choose(a, b, a, b); }
 EK_INLINE uint32_t ek_pair_minimum(uint32_t a, uint32_t b) { return ek_pair_choose(a, b, b, a); }
+EK_INLINE uint32_t ek_pair_abs(uint32_t a) { return ek_pair_choose(a, 0u, a, ek_pair_neg(a)); }
 EK_INLINE uint32_t ek_pair_ge(uint32_t a, uint32_t b) { return ek_pair_choose(a, b, 0xffffffffu, 0u); }
 EK_INLINE uint32_t ek_pair_le(uint32_t a, uint32_t b) { return ek_pair_choose(b, a, 0xffffffffu, 0u); }
 EK_INLINE uint32_t ek_pair_lt(uint32_t a, uint32_t b) { return ek_pair_choose(a, b, 0u, 0xffffffffu); }
 EK_INLINE uint32_t ek_pair_gt(uint32_t a, uint32_t b) { return ek_pair_choose(b, a, 0u, 0xffffffffu); }
+EK_INLINE uint32_t ek_pair_eq(uint32_t a, uint32_t b) { return ek_pair_choose(a, b, ek_pair_ge(b, a), 0u); }
+EK_INLINE uint32_t ek_pair_ne(uint32_t a, uint32_t b) { return ~ek_pair_eq(a, b); }
 
 #if EK_DSP
 EK_INLINE uint32_t ek_even_bytes(uint32_t w) {
@@ -130,5 +133,34 @@ EK_INLINE uint32_t ek_pair_dot(uint32_t a, uint32_t b, uint32_t sum) {
     return sum + (uint32_t)(EK_LOW(a) * EK_LOW(b)) + (uint32_t)(EK_HIGH(a) * EK_HIGH(b));
 }
 #endif
+
+/* int8 are computed with as int16; each half to the range of int8 */
+#if EK_DSP
+EK_INLINE uint32_t ek_pair_sat_8(uint32_t a) {
+    uint32_t y;
+    __asm__("ssat16 %0, #8, %1" : "=r"(y) : "r"(a));
+    return y;
+}
+EK_INLINE uint32_t ek_pair_tops(uint32_t a, uint32_t b) {
+    uint32_t y;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(y) : "r"(b), "r"(a));
+    return y;
+}
+#else
+EK_INLINE uint32_t ek_pair_sat_8(uint32_t a) { return ek_pair(ek_clip_8(EK_LOW(a)), ek_clip_8(EK_HIGH(a))); }
+EK_INLINE uint32_t ek_pair_tops(uint32_t a, uint32_t b) { return ek_pair(EK_HIGH(a), EK_HIGH(b)); }
+#endif
+/* four int8 from the word at *p as pairs of neighbours, or such pairs to it, and p moved on */
+#define EK_LOAD_BYTES(p, a, b) \
+    { \
+        const uint32_t word = *(p)++, even = ek_even_bytes(word), odd = ek_odd_bytes(word); \
+        (a) = ek_pair((int32_t)even, (int32_t)odd); \
+        (b) = ek_pair_tops(even, odd); \
+    }
+#define EK_STORE_BYTES(p, a, b) \
+    { \
+        const uint32_t low = (a) & 0x00ff00ffu, high = (b) & 0x00ff00ffu; \
+        *(p)++ = ek_pair((int32_t)(low | low >> 8), (int32_t)(high | high >> 8)); \
+    }
 
 #endif
