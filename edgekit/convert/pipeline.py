@@ -90,6 +90,10 @@ def convert_imported(
     stimulus = stored_inputs(graph, raw) if integer else raw
     activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
     graph = choose_forms(graph, activity)
+    sections: dict[str, Any] = {}
+    if integer:
+        progress("prove that nothing wraps around")  # before anything is compiled
+        sections = {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
     progress("compile")
     program = build_program(graph, target, compiler=options.compiler)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
@@ -115,7 +119,7 @@ def convert_imported(
         report=report,
         rounding=changed,
         notes=notes,
-        sections={"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)} if integer else {},
+        sections=sections,
     )
     artifact = Artifact.build(manifest, graph, selftest, members(graph, program))
     return Conversion(artifact, imported, program, report, activity, tuple(notes))
