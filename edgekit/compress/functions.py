@@ -58,15 +58,17 @@ class Table:
 
 
 def make_table(kind: str, scale: float, result: float, lo: float = -np.inf, hi: float = np.inf) -> Table:
-    """The table of a function over x = scale · q; arguments outside lo … hi give what the nearer end gives.
+    """The table of a function over x = scale · q; arguments far outside lo … hi give about what the nearer end gives.
 
     The error is measured at every one of the 65,536 arguments that lie between lo and hi; where they reach as far as
     the domain of a bounded function, also beyond them, where the integer stays at the last one.
     """
     function = FUNCTIONS[kind]
     knots = np.linspace(-(2**15), 2**15, SEGMENTS + 1) * scale
-    with np.errstate(all="ignore"):
-        values = function(np.clip(knots, lo, hi))
+    segment = knots[1] - knots[0]
+    with np.errstate(all="ignore"):  # the segments at the ends are whole, where the function is defined there
+        values = function(np.clip(knots, lo - segment, hi + segment))
+        values = np.where(np.isfinite(values), values, function(np.clip(knots, lo, hi)))
     entries = np.clip(np.floor(values / result + 0.5), *INT16.limits).astype(np.int16)
     x = EVERY * scale
     inside = EVERY[(x >= lo) & (x <= hi)]
