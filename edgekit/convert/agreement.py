@@ -79,7 +79,8 @@ class Agreement:
         (p + z²/2n - z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n) with z = 1.645.
         """
         p, n, z = self.value, self.windows, DEVIATIONS
-        return (p + z * z / (2 * n) - z * sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)) / (1 + z * z / n)
+        bound = (p + z * z / (2 * n) - z * sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)) / (1 + z * z / n)
+        return min(p, max(0.0, bound))
 
     def reaches(self, least: float) -> bool:
         """Whether that share is large enough; of few windows, which cannot show so much, all have to be equal."""
