@@ -165,9 +165,9 @@ def test_outputs_are_judged_by_their_deviation() -> None:
 
 def test_the_error_of_outputs_is_that_of_the_worst_element() -> None:
     exact = np.stack([np.arange(100.0), np.full(100, 50.0)], axis=1)
-    got = exact + [[2.0, 0.0]]
+    got = exact + np.array([2.0, 0.0])
     assert output_error(exact, got) == pytest.approx(2 / np.std(np.arange(100)))
-    assert output_error(exact, exact + [[0.0, 5.0]]) == pytest.approx(0.1)  # never changes: by its size
+    assert output_error(exact, exact + np.array([0.0, 5.0])) == pytest.approx(0.1)  # never changes: by its size
     assert output_error(exact, exact) == 0
 
 
