@@ -16,6 +16,7 @@ Array = npt.NDArray[Any]
 
 COMPARES = ("gt", "ge", "lt", "le")
 WEIGHTS, OPERANDS = 16, 16  # bits that weights and operands can be widened to
+LITTLE = 0.02  # of what the worst layer adds: not worth a word
 _STORED = re.compile(r"\.int(4|8|16)(\.\d+)?$")  # what quantisation puts behind the name of weights
 _OPERAND = re.compile(r"/operand\d*$")  # … and of a value that is converted for a matrix
 
@@ -130,8 +131,10 @@ def noisiest(layers: Iterable[Noisy], most: int = 3) -> list[str]:
     """The layers and states that add most of their own and can be held wider, the worst first, in words."""
     said: list[str] = []
     taken: set[str] = set()
-    for layer in sorted(layers, key=lambda layer: -(layer.noise or 0.0)):
-        if layer.noise and set(layer.widen) - taken and len(said) < most:
+    able = sorted((layer for layer in layers if layer.noise and layer.widen), key=lambda layer: -(layer.noise or 0.0))
+    least = LITTLE * (able[0].noise or 0.0) if able else 0.0
+    for layer in able:
+        if layer.noise and layer.noise >= least and set(layer.widen) - taken and len(said) < most:
             taken.update(layer.widen)
             effect = f"rounding of {layer.noise:.2%} of its own size"
             if layer.kind == SPIKE.name:
