@@ -104,7 +104,7 @@ def spans(x: DType, w: DType) -> Graph:
 def spiking(n: int, targets: int, w: DType) -> Graph:
     """Neurons that excite one another and two other populations: lists that last, two lists in one pass, odd sizes."""
     rng, b = np.random.default_rng(n + targets), GraphBuilder(f"spiking_{n}_{targets}_{w}")
-    high = 7 if w is INT8 else 900
+    high = 900 if w is INT16 else 7
 
     def weights(n_out: int, n_in: int) -> str:
         return b.const(b.fresh("w"), rng.integers(-high, high + 1, (n_out, n_in)), w)

@@ -26,7 +26,7 @@ from integer_forms import (
     values,
 )
 
-from edgekit.ir import INT8, INT16, INT32, SPIKE, DType, GraphBuilder
+from edgekit.ir import INT4, INT8, INT16, INT32, SPIKE, DType, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.target import load_target
 
@@ -52,10 +52,11 @@ def test_random_programs_are_byte_equal(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_dense_sums_of_every_size_and_width(engine: str) -> None:
-    graphs = [dense(*types) for types in product((INT8, INT16), (INT8, INT16), (INT16, INT32))]
-    for graph, (x, w, total) in zip(graphs, product((8, 16), (8, 16), (16, 32)), strict=True):
+    graphs = [dense(*types) for types in product((INT8, INT16), (INT4, INT8, INT16), (INT16, INT32))]
+    for graph, (x, w, total) in zip(graphs, product((8, 16), (4, 8, 16), (16, 32)), strict=True):
         names = set(kernels(graph)) - {f"linear_spans_x{x}_w{w}_a{total}"}  # where weights happen to end in zeros
-        assert names == {f"linear_eights_x{x}_w{w}_a{total}", f"walk_i{total}"}
+        form = f"nibbles_x{x}" if w == 4 else f"eights_x{x}_w{w}"
+        assert names == {f"linear_{form}_a{total}", f"walk_i{total}"}
     hold(engine, graphs, 1, steps=8)
 
 
@@ -78,11 +79,27 @@ def test_spans_of_neighbouring_inputs(engine: str) -> None:
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", [TWIN, CORE])
+def test_two_spans_of_inputs_far_from_each_other(engine: str) -> None:
+    """What excites and what inhibits a branch: each output reads two windows, some only one, one nothing."""
+    rng, b = np.random.default_rng(10), GraphBuilder("two_spans")
+    weights = np.zeros((13, 700), np.int64)
+    for o in range(12):
+        weights[o, 20 * o : 20 * o + 30] = rng.integers(1, 128, 30)
+        weights[o, 680 - 20 * o : 700 - 20 * o] = rng.integers(-127, 0, 20) * (o % 4 > 0)
+    c = b.const("c", rng.integers(-9, 9, 13), INT32)
+    b.output(b.op("linear", b.input("x", (700,), INT8), b.const("w", weights, INT8), c, accumulate="int32"))
+    graph = run_passes(b.build(), LOWER)
+    assert kernels(graph) == ["linear_spans_x8_w8_a32"]
+    assert emitted(graph, TARGET).files["ek_two_spans.c"].count("ek_spans_x8_w8_a32(") == 2
+    hold(engine, [graph], 10, steps=10)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_events_of_every_size(engine: str) -> None:
     """Saved, restored and reset in the middle too: the lists of a step come from the one before it."""
     sizes = [(1, 1), (7, 8), (31, 9), (32, 40), (33, 49), (65, 56), (100, 97)]
-    graphs = [spiking(n, targets, w) for w in (INT8, INT16) for n, targets in sizes]
+    graphs = [spiking(n, targets, w) for w in (INT4, INT8, INT16) for n, targets in sizes]
     for graph in graphs:
         names = kernels(graph)
         assert names.count("linear_event_list") == 2
@@ -102,9 +119,9 @@ def test_lists_last_from_step_to_step() -> None:
 @pytest.mark.parametrize("engine", [TWIN, CORE])
 def test_events_with_sums_of_two_widths(engine: str) -> None:
     sizes = [(1, 1), (7, 8), (33, 25), (40, 61)]
-    graphs = [summing(n, targets, w) for w in (INT8, INT16) for n, targets in sizes]
+    graphs = [summing(n, targets, w) for w in (INT4, INT8, INT16) for n, targets in sizes]
     for graph in graphs:
-        bits = 8 if graph.name.endswith("int8") else 16
+        bits = graph.name.rpartition("int")[2]
         names = [f"linear_event_eights_w{bits}_a{total}" for total in (16, 32)]
         assert set(kernels(graph)) == {*names, "linear_event_list", "map_eights"}
     hold(engine, graphs, 6, steps=12)

@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Forms, Product
-from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, events, groups, lists
+from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, events, groups, lists, nibble_pairs
 from edgekit.backends.c.integer.vectors_fused import fused
 from edgekit.backends.c.integer.weights import CTYPES, memory_table, stored
 from edgekit.backends.c.integer.wide import SPAN, spans
@@ -16,9 +16,10 @@ from edgekit.ir.ops.contract import accumulator
 
 LANES = 8  # int16 of a vector
 ROWS_AT_ONCE = (8, 4, 1)  # outputs of a block of dense weights
+NIBBLE_ROWS = 4  # outputs of a block of int4 weights
 NEARLY = 7  # outputs that take as long as a whole block: the last one is for the padding
-SPAN_COST, DENSE_COST = 3, 2.1  # instructions per vector of weights
-SPAN_FIXED, DENSE_FIXED = 4, 2  # instructions per output beside those
+SPAN_COST, DENSE_COST = 4, 2.1  # instructions per vector of weights
+SPAN_FIXED, DENSE_FIXED = 6, 2  # instructions per output beside those
 TABLE_ORDER = 4  # spikes of a channel in a memory update by table
 TABLE_ROWS = 88  # rows of it, up to the last one that is used
 FEW = 12  # values of a channel of a memory update that are multiplied one by one
@@ -30,22 +31,42 @@ def dense(ctx: Context, product: Product) -> Code | None:
     bits, (n_out, n_in) = weight_bits(w), w.shape
     per = 16 if x.dtype is INT8 and bits == 8 else LANES
     vectors, rows = -(-n_in // per), x.size // n_in
+    to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
+    if bits == 4:
+        return _nibbles(ctx, p) if rows == 1 else None
     even = p.bits == 32 or n_out % 2 == 0  # rows of sums begin at whole words
-    if bits == 4 or (rows > 1 and (n_in % per or not even)):
+    if rows > 1 and (n_in % per or not even):
         return None
     form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
-    to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
-    first, steps = spans(ctx.data(p.w), -(-n_in // SPAN) * SPAN)
-    span = steps * SPAN // per
-    if rows == 1 and n_in <= MOST_OFFSET and SPAN_COST * span + SPAN_FIXED < DENSE_COST * vectors + DENSE_FIXED:
-        weights = _span_rows(ctx, p.w, first, steps * SPAN)
-        begins = ctx.consts.add((p.w, "where spans begin"), "uint16_t", lambda: first.astype(np.uint16))
-        call = f"ek_spans_{form}({to}, {p.c}, {weights}, {begins}, {from_}, {span}u, {n_out}u);"
-        return Code(f"spans_{form}", [call])
+    if rows == 1 and n_in <= MOST_OFFSET:
+        parts = _parts(ctx.data(p.w), per, DENSE_COST * vectors + DENSE_FIXED)
+        c, lines = p.c, list[str]()
+        for number, part in enumerate(parts):
+            lines.append(f"ek_spans_{form}({to}, {c}, {_span_rows(ctx, p.w, number, part, per)}, {from_}, {n_out}u);")
+            c = to
+        if parts:
+            return Code(f"spans_{form}", lines)
     more = int(rows == 1 and n_out % ROWS_AT_ONCE[0] == NEARLY)
     weights = _blocks(ctx, p.w, per, more)
     sizes = f"{rows}u, {n_in}u, {vectors}u, {n_out + more}u"
     return Code(f"eights_{form}", [f"ek_eights_{form}({to}, {p.c}, {p.step}u, {weights}, {from_}, {sizes});"])
+
+
+def _nibbles(ctx: Context, product: Product) -> Code:
+    """int4 weights, four outputs at a time."""
+    p, x = product, ctx.tensor(product.x)
+    per, form = 16 if x.dtype is INT8 else LANES, f"x{x.dtype.bits}_a{product.bits}"
+    n_out, n_in = ctx.tensor(p.w).shape
+    vectors = -(-n_in // per)
+
+    def make() -> Array:
+        rows = np.pad(ctx.data(p.w), ((0, -n_out % NIBBLE_ROWS), (0, vectors * per - n_in)))
+        pairs = nibble_pairs(rows[0::2], rows[1::2])
+        return pairs.reshape(-1, NIBBLE_ROWS // 2, vectors, per).swapaxes(1, 2).reshape(-1)
+
+    weights = ctx.consts.add((p.w, f"pairs of nibbles, vectors of {per}"), "int8_t", make)
+    to, from_, outputs = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x), -(-n_out // NIBBLE_ROWS) * NIBBLE_ROWS
+    return Code(f"nibbles_{form}", [f"ek_nibbles_{form}({to}, {p.c}, {weights}, {from_}, {vectors}u, {outputs}u);"])
 
 
 def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
@@ -114,14 +135,43 @@ def _blocks(ctx: Context, w: str, per: int, more: int) -> str:
     return ctx.consts.add((w, f"blocks of eight, vectors of {per}"), CTYPES[bits], make)
 
 
-def _span_rows(ctx: Context, w: str, first: Array, width: int) -> str:
-    bits = weight_bits(ctx.tensor(w))
+def _parts(weights: Array, per: int, most: float) -> list[Array]:
+    """The matrix as one or two of which each output has a short span of inputs; none where that costs too much."""
+    for parts in ([weights], _halves(weights)):
+        vectors = [_span(part, per)[1] for part in parts]
+        if sum(SPAN_COST * n + SPAN_FIXED for n in vectors) < most:
+            return parts
+    return []
+
+
+def _halves(weights: Array) -> list[Array]:
+    """The weights before the widest gap of each output, and those after it."""
+    before, after = np.zeros_like(weights), weights.copy()
+    for row, other, whole in zip(before, after, weights, strict=True):
+        taken = np.flatnonzero(whole)
+        if taken.size > 1:
+            end = taken[np.diff(taken).argmax()] + 1
+            row[:end], other[:end] = whole[:end], 0
+    return [before, after]
+
+
+def _span(part: Array, per: int) -> tuple[Array, int]:
+    """Where the span of each output begins, and how many vectors of inputs it takes."""
+    first, steps = spans(part, -(-part.shape[1] // SPAN) * SPAN)
+    return first, steps * SPAN // per
+
+
+def _span_rows(ctx: Context, w: str, number: int, part: Array, per: int) -> str:
+    """The arguments of the kernel of spans: weights, where they begin, and how many vectors there are."""
+    bits, (first, vectors) = weight_bits(ctx.tensor(w)), _span(part, per)
 
     def make() -> Array:
-        rows = np.pad(ctx.data(w), ((0, 0), (0, width)))
-        return stored(np.stack([row[at : at + width] for row, at in zip(rows, first, strict=True)]), bits)
+        rows = np.pad(part, ((0, 0), (0, vectors * per)))
+        return stored(np.stack([row[at : at + vectors * per] for row, at in zip(rows, first, strict=True)]), bits)
 
-    return ctx.consts.add((w, f"spans of {width}"), CTYPES[bits], make)
+    weights = ctx.consts.add((w, f"spans {number}"), CTYPES[bits], make)
+    begins = ctx.consts.add((w, f"where spans {number} begin"), "uint16_t", lambda: first.astype(np.uint16))
+    return f"{weights}, {begins}, {vectors}u"
 
 
 VECTORS = Forms(groups, dense, events, memory, fused, lookup, lists=lists)

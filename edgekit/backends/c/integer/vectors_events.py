@@ -11,27 +11,29 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.forms import Code, Group, Product
 from edgekit.backends.c.integer.linear import addend_of
-from edgekit.backends.c.integer.weights import CTYPES, stored
+from edgekit.backends.c.integer.weights import stored
 from edgekit.ir import Entry, Graph, Op
 from edgekit.ir.plan import LANES, buffer_bytes
 
-VECTOR_BITS, EIGHT = 128, 8  # of a vector; weights of a row are padded to so many
-MOST_SUMS = 6  # vectors of sums that the kernel keeps in registers
+PAD = {4: 16, 8: 8, 16: 8}  # weights of a row, by their bits, are padded to a multiple of so many
+# weights and sums in bits: the sums of the narrowest block of a kernel, and how many times as wide the widest one is
+WIDTHS = {(4, 16): (16, 3), (4, 32): (16, 1), (8, 16): (8, 6), (8, 32): (4, 6), (16, 16): (8, 6), (16, 32): (4, 6)}
 MOST_OFFSET, UNITS = 2**16, (1, 8)  # offsets of rows have 16 bits, in units of so many bytes
 NO_ROWS = "0, 0, 0u, 1u"  # what a kernel gets in place of a second list
 
 
 def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears have weights of 8 bits, or all of 16: theirs side by side in a row."""
+    """For each spike vector whose linears have weights of one width: theirs side by side in a row."""
     return joint_groups(graph, entry, _group)
 
 
 def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
     names = list(dict.fromkeys(op.inputs[1] for op in ops))
-    widths = {weight_bits(graph.tensors[w]) for w in names}
-    starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // EIGHT) * EIGHT for w in names]).tolist()]
+    bits = weight_bits(graph.tensors[names[0]])
+    starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // PAD[bits]) * PAD[bits] for w in names]).tolist()]
     rows = -(-graph.tensors[names[0]].shape[1] // LANES) * LANES
-    if widths not in ({8}, {16}) or rows * starts[-1] * max(widths) // 8 > MOST_OFFSET * UNITS[-1]:
+    mixed = any(weight_bits(graph.tensors[w]) != bits for w in names)
+    if mixed or rows * starts[-1] * bits // 8 > MOST_OFFSET * UNITS[-1]:
         return None
     return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
 
@@ -51,8 +53,8 @@ def events(ctx: Context, product: Product) -> Code | None:
     parts = [p]
     if _leaves(ctx, p.entry, p.at - 1):
         parts = [_product_at(ctx, p.entry, p.at - 1), p]
-    to, c, done, lanes = ctx.pointer(p.entry, p.y), parts[0].c, 0, VECTOR_BITS // p.bits
-    for wide, blocks in _split(-(-n_out // lanes)):
+    to, c, done, (lanes, most) = ctx.pointer(p.entry, p.y), parts[0].c, 0, WIDTHS[bits, p.bits]
+    for wide, blocks in _split(-(-n_out // lanes), most):
         rows = ", ".join([*(_rows(ctx, part, done) for part in parts), *[NO_ROWS] * (2 - len(parts))])
         start = c if c == "0" else f"{c} + {done}"
         lines.append(f"ek_rows_w{bits}_a{p.bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
@@ -90,9 +92,9 @@ def _unit(ctx: Context, group: Group) -> int:
     return next(unit for unit in UNITS if rows * _row_bytes(ctx, group) <= MOST_OFFSET * unit)
 
 
-def _split(vectors: int) -> list[tuple[int, int]]:
+def _split(vectors: int, most: int) -> list[tuple[int, int]]:
     """Widths of blocks and how many of each, nearly equal and as few as the registers allow."""
-    blocks = -(-vectors // MOST_SUMS)
+    blocks = -(-vectors // most)
     wide, more = divmod(vectors, blocks)
     return [(w, n) for w, n in ((wide + 1, more), (wide, blocks - more)) if n]
 
@@ -140,10 +142,19 @@ def _grouped_rows(ctx: Context, group: Group, bits: int) -> str:
 
     def make() -> Array:
         columns = [ctx.data(w).T for w in group.weights]
-        rows = np.concatenate([np.pad(c, ((0, 0), (0, -c.shape[1] % EIGHT))) for c in columns], axis=1)
-        return stored(_by_bit(rows, ctx.flavour.slots), bits)
+        rows = np.concatenate([np.pad(c, ((0, 0), (0, -c.shape[1] % PAD[bits]))) for c in columns], axis=1)
+        ordered = _by_bit(rows, ctx.flavour.slots)
+        if bits > 4:
+            return stored(ordered, bits)
+        halves = ordered.reshape(len(ordered), -1, 2, 8)
+        return nibble_pairs(halves[:, :, 0], halves[:, :, 1]).reshape(-1)
 
-    return ctx.consts.add((*group.weights, "event rows by bit"), CTYPES[bits], make)
+    return ctx.consts.add((*group.weights, "event rows by bit"), "int16_t" if bits == 16 else "int8_t", make)
+
+
+def nibble_pairs(a: Array, b: Array) -> Array:
+    """int4 weights two to an int8: 16 b + (a + 8)."""
+    return np.asarray((16 * b.astype(np.int64) + a + 8).astype(np.int8))
 
 
 def _by_bit(rows: Array, slots: Sequence[int]) -> Array:

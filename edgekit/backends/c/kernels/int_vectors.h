@@ -394,17 +394,82 @@ EK_EIGHT_DENSE_BOTH(x8_w16, ek_i8, int16_t, 8u, EK_X8_W16)
 EK_EIGHT_DENSE_BOTH(x16_w8, ek_i16, int8_t, 8u, EK_X16_W8)
 EK_EIGHT_DENSE_BOTH(x16_w16, ek_i16, int16_t, 8u, EK_X16_W16)
 
+/* --- dense, int4: four outputs at a time --------------------------------------------------------------------------
+ *
+ * A byte is 16 b + (a + 8) for the weights a and b of two outputs and one input, b signed: its products with x sum up
+ * to 16 B + A + 8 X, those of its upper half to B, and those of 1 to X. Blocks are of two such pairs, a vector of inputs
+ * of each in turn, padded with zeros.
+ */
+#if EK_MVE
+EK_INLINE void ek_nibble_mac_x8(uint32_t *both, uint32_t *upper, const ek_i8 *x, const int8_t *w) {
+    const int8x16_t inputs = vldrbq_s8((const int8_t *)x), pair = vldrbq_s8(w);
+    *both = (uint32_t)vmladavaq_s8((int32_t)*both, inputs, pair);
+    *upper = (uint32_t)vmladavaq_s8((int32_t)*upper, inputs, vshrq_n_s8(pair, 4));
+}
+EK_INLINE void ek_nibble_mac_x16(uint32_t *both, uint32_t *upper, const ek_i16 *x, const int8_t *w) {
+    const int16x8_t inputs = vldrhq_s16((const int16_t *)x), pair = vldrbq_s16(w);
+    *both = (uint32_t)vmladavaq_s16((int32_t)*both, inputs, pair);
+    *upper = (uint32_t)vmladavaq_s16((int32_t)*upper, inputs, vshrq_n_s16(pair, 4));
+}
+EK_INLINE uint32_t ek_sum_x8(uint32_t sum, const ek_i8 *x) {
+    return (uint32_t)vaddvaq_s8((int32_t)sum, vldrbq_s8((const int8_t *)x));
+}
+EK_INLINE uint32_t ek_sum_x16(uint32_t sum, const ek_i16 *x) {
+    return (uint32_t)vaddvaq_s16((int32_t)sum, vldrhq_s16((const int16_t *)x));
+}
+#else
+EK_INLINE int32_t ek_upper(int8_t pair) { return (pair - (pair & 15)) / 16; }
+#define EK_NIBBLE_MAC(form, TX, PER) \
+    EK_INLINE void ek_nibble_mac_##form(uint32_t *both, uint32_t *upper, const TX *x, const int8_t *w) { \
+        uint32_t i; \
+        for (i = 0; i < PER; ++i) { \
+            *both += (uint32_t)(x[i] * w[i]); \
+            *upper += (uint32_t)(x[i] * ek_upper(w[i])); \
+        } \
+    } \
+    EK_INLINE uint32_t ek_sum_##form(uint32_t sum, const TX *x) { \
+        uint32_t i; \
+        for (i = 0; i < PER; ++i) sum += (uint32_t)x[i]; \
+        return sum; \
+    }
+EK_NIBBLE_MAC(x8, ek_i8, 16u)
+EK_NIBBLE_MAC(x16, ek_i16, 8u)
+#endif
+/* `n_out`: a multiple of four; c may be null, and may be y itself */
+#define EK_NIBBLE_DENSE(FORM, TX, PER, A, TY) \
+    EK_INLINE void ek_nibbles_##FORM##_a##A(TY *y, const TY *c, const int8_t *w, const TX *x, uint32_t vectors, \
+                                            uint32_t n_out) { \
+        uint32_t o, k, all = 0; \
+        EK_UNROLL1 for (k = 0; k < vectors; ++k) all = ek_sum_##FORM(all, x + PER * k); \
+        EK_UNROLL1 for (o = 0; o < n_out; o += 4u) { \
+            uint32_t a0 = 0u - 8u * all, a1 = 0, a2 = 0u - 8u * all, a3 = 0; \
+            EK_UNROLL1 for (k = 0; k < vectors; ++k, w += 2u * PER) { \
+                ek_nibble_mac_##FORM(&a0, &a1, x + PER * k, w); \
+                ek_nibble_mac_##FORM(&a2, &a3, x + PER * k, w + PER); \
+            } \
+            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + a0 - 16u * a1); \
+            y[o + 1u] = (TY)((c ? (uint32_t)c[o + 1u] : 0u) + a1); \
+            y[o + 2u] = (TY)((c ? (uint32_t)c[o + 2u] : 0u) + a2 - 16u * a3); \
+            y[o + 3u] = (TY)((c ? (uint32_t)c[o + 3u] : 0u) + a3); \
+        } \
+    }
+EK_NIBBLE_DENSE(x8, ek_i8, 16u, 16, ek_i16)
+EK_NIBBLE_DENSE(x8, ek_i8, 16u, 32, ek_i32)
+EK_NIBBLE_DENSE(x16, ek_i16, 8u, 16, ek_i16)
+EK_NIBBLE_DENSE(x16, ek_i16, 8u, 32, ek_i32)
+
 /* --- spans: each output of a few neighbouring inputs, from `first` on ------------------------------------------------
  *
  * Weights [out][vectors of inputs], padded with zeros; no span reaches past the whole vectors of x.
  */
 #define EK_EIGHT_SPANS(FORM, TX, TW, PER, A, TY) \
-    EK_INLINE void ek_spans_##FORM##_a##A(TY *y, const TY *c, const TW *w, const uint16_t *first, const TX *x, \
-                                          uint32_t vectors, uint32_t n_out) { \
+    EK_INLINE void ek_spans_##FORM##_a##A(TY *y, const TY *c, const TW *w, const uint16_t *first, uint32_t vectors, \
+                                          const TX *x, uint32_t n_out) { \
         uint32_t o, k; \
         EK_UNROLL1 for (o = 0; o < n_out; ++o) { \
+            const TX *from = x + first[o]; \
             uint32_t sum = c ? (uint32_t)c[o] : 0u; \
-            for (k = 0; k < vectors; ++k, w += PER) sum = ek_mac_##FORM(sum, x + first[o] + PER * k, w); \
+            EK_UNROLL4 for (k = 0; k < vectors; ++k, w += PER, from += PER) sum = ek_mac_##FORM(sum, from, w); \
             y[o] = (TY)sum; \
         } \
     }
@@ -474,6 +539,10 @@ EK_INLINE ek_four ek_four_load16(const ek_i16 *x) { return vldrhq_s32((const int
 EK_INLINE ek_four ek_four_load8(const ek_i8 *x) { return vldrbq_s32((const int8_t *)x); }
 EK_INLINE void ek_four_store32(ek_i32 *y, ek_four x) { vstrwq_s32((int32_t *)y, x); }
 EK_INLINE ek_four ek_four_add(ek_four a, ek_four b) { return vaddq_s32(a, b); }
+EK_INLINE ek_four ek_four_upper(ek_four x) { return vshrq_n_s32(x, 4); }
+EK_INLINE ek_four ek_four_lower(ek_four both, ek_four upper) { return vsubq_s32(both, vshlq_n_s32(upper, 4)); }
+EK_INLINE ek_eight ek_eight_upper(ek_eight x) { return vshrq_n_s16(x, 4); }
+EK_INLINE ek_eight ek_eight_lower(ek_eight both, ek_eight upper) { return vsubq_s16(both, vshlq_n_s16(upper, 4)); }
 #else
 typedef struct {
     int32_t e[4];
@@ -492,6 +561,14 @@ EK_INLINE void ek_four_store32(ek_i32 *y, ek_four x) {
     for (i = 0; i < 4u; ++i) y[i] = x.e[i];
 }
 EK_INLINE ek_four ek_four_add(ek_four a, ek_four b) { EK_OF_FOUR(ek_add_32(a.e[i], b.e[i])) }
+EK_INLINE ek_four ek_four_upper(ek_four x) { EK_OF_FOUR(ek_upper((int8_t)x.e[i])) }
+EK_INLINE ek_four ek_four_lower(ek_four both, ek_four upper) {
+    EK_OF_FOUR((int32_t)((uint32_t)both.e[i] - 16u * (uint32_t)upper.e[i]))
+}
+EK_INLINE ek_eight ek_eight_upper(ek_eight x) { EK_EACH(ek_eight, (int16_t)ek_upper((int8_t)x.e[i])) }
+EK_INLINE ek_eight ek_eight_lower(ek_eight both, ek_eight upper) {
+    EK_EACH(ek_eight, (int16_t)(uint16_t)((uint32_t)both.e[i] - 16u * (uint32_t)upper.e[i]))
+}
 #endif
 
 /* sums of int16 eight to a vector, of int32 four; weights of int8 or int16 */
@@ -548,6 +625,55 @@ EK_EIGHT_EVENTS(8, 16)
 EK_EIGHT_EVENTS(8, 32)
 EK_EIGHT_EVENTS(16, 16)
 EK_EIGHT_EVENTS(16, 32)
+
+/* int4 weights, sixteen outputs in eight bytes: 16 b + (a + 8) for the weights a of an output and b of that eight later.
+ * The sums of bytes are 16 B + A + 8 n, those of their upper halves B, of n rows.
+ */
+#define EK_NIBBLE_START16(k) ek_eight s##k = ek_eight_set(-8 * (int32_t)fired), u##k = ek_eight_set(0);
+#define EK_NIBBLE_ADD16(k) \
+    { \
+        const ek_eight both = ek_eight_load8(row + 8u * k); \
+        s##k = ek_eight_add(s##k, both); \
+        u##k = ek_eight_add(u##k, ek_eight_upper(both)); \
+    }
+#define EK_NIBBLE_END16(k) \
+    s##k = ek_eight_lower(s##k, u##k); \
+    ek_eight_store16(y + 16u * k, from ? ek_eight_add(s##k, ek_eight_load16(c + 16u * k)) : s##k); \
+    ek_eight_store16(y + 16u * k + 8, from ? ek_eight_add(u##k, ek_eight_load16(c + 16u * k + 8)) : u##k);
+#define EK_NIBBLE_START32(k) ek_four s##k = ek_four_set(-8 * (int32_t)fired), u##k = ek_four_set(0);
+#define EK_NIBBLE_ADD32(k) \
+    { \
+        const ek_four both = ek_four_load8(row + 4u * k); \
+        s##k = ek_four_add(s##k, both); \
+        u##k = ek_four_add(u##k, ek_four_upper(both)); \
+    }
+#define EK_NIBBLE_END32(k) \
+    s##k = ek_four_lower(s##k, u##k); \
+    ek_four_store32(y + 4u * k, from ? ek_four_add(s##k, ek_four_load32(c + 4u * k)) : s##k); \
+    ek_four_store32(y + 4u * k + 8, from ? ek_four_add(u##k, ek_four_load32(c + 4u * k + 8)) : u##k);
+/* the same as for whole bytes; LOADS vectors of bytes for WIDE times sixteen sums */
+#define EK_NIBBLE_EVENT(TOTAL, WIDE, LOADS) \
+    EK_INLINE void ek_rows_w4_a##TOTAL##_##WIDE( \
+        ek_i##TOTAL *y, const ek_i##TOTAL *c, uint32_t blocks, const ek_i8 *w, const uint16_t *list, uint32_t count, \
+        uint32_t unit, const ek_i8 *v, const uint16_t *more, uint32_t others, uint32_t measure) { \
+        const int from = c != 0, both = v != 0; \
+        const uint32_t fired = count + others; \
+        uint32_t b; \
+        EK_UNROLL1 for (b = 0; b < blocks; ++b) { \
+            EK_REP##LOADS(EK_NIBBLE_START##TOTAL) \
+            EK_ROWS_OF(w, list, count, unit, EK_REP##LOADS(EK_NIBBLE_ADD##TOTAL)) \
+            if (both) EK_ROWS_OF(v, more, others, measure, EK_REP##LOADS(EK_NIBBLE_ADD##TOTAL)) \
+            EK_REP##LOADS(EK_NIBBLE_END##TOTAL) \
+            y += 16u * WIDE; \
+            w += 8u * WIDE; \
+            if (both) v += 8u * WIDE; \
+            if (from) c += 16u * WIDE; \
+        } \
+    }
+EK_NIBBLE_EVENT(16, 1, 1)
+EK_NIBBLE_EVENT(16, 2, 2)
+EK_NIBBLE_EVENT(16, 3, 3)
+EK_NIBBLE_EVENT(32, 1, 2)
 
 /* --- memory update of a few values, eight sums at a time --------------------------------------------------------------
  *
