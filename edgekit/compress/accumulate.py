@@ -14,6 +14,7 @@ from edgekit.ir import INT4, INT8, INT16, INT32, DType
 from edgekit.ir.quant import QuantParams
 
 LARGEST_SUM = 2**31 - 1
+FINEST = 2**19  # of a sum's scale against that of its result
 ALIKE = 1.5  # products share an accumulator while their scales differ by no more
 WIDTHS = {4: INT4, 8: INT8, 16: INT16}
 
@@ -79,13 +80,14 @@ def apart(products: Sequence[Product]) -> list[list[Product]]:
     return groups[::-1]
 
 
-def common_scale(products: Sequence[Product], bias: Array, alike: bool = False) -> Array:
-    """The finest scale per output at which the weights fit their bits and no sum can leave int32."""
+def common_scale(products: Sequence[Product], bias: Array, result: Array | float = 0.0) -> Array:
+    """The finest scale per output at which the weights fit their bits and no sum can leave int32.
+
+    It is at most 2^19 times finer than that of the `result`: the multiplier between them then has 12 bits.
+    """
     scales = [p.own_scale for p in products]
     reach = sum(np.abs(p.effective).sum(axis=1) * p.x.limit for p in products) + np.abs(bias)
-    scale = np.maximum.reduce([*scales, reach / (LARGEST_SUM - 2**20)])
-    if alike:
-        scale = np.full_like(scale, scale.max())
+    scale = np.maximum.reduce([*scales, reach / (LARGEST_SUM - 2**20), np.broadcast_to(result, reach.shape) / FINEST])
     scale = np.where(scale > 0, scale, scale.max() if scale.max() > 0 else 1.0)
     while True:
         sums = sum(np.abs(p.stored_at(scale)).sum(axis=1) * p.x.limit for p in products) + np.abs(bias / scale) + 1

@@ -182,7 +182,7 @@ class SumLowering:
             constant = constant + spec.zero * _rows(spec.scale, rows)
             total, scale, reach = None, np.ones(rows), np.abs(constant)
             for group in apart(products):
-                finer, scale = scale, common_scale(group, reach)
+                finer, scale = scale, common_scale(group, reach, _rows(spec.scale, rows))
                 if total is not None:
                     total = self.writer.rescale(total, finer / scale, INT32, self.writer.fresh(root, "aligned"))
                 total, constant = self._chain(root, group, scale, total, constant)
@@ -259,7 +259,7 @@ class SumLowering:
         up, down = reach_of(products, scale)
         dtype = INT16 if max(up.max(), down.max()) <= largest_of(INT16) else INT32
         same = spec.dtype is dtype and np.array_equal(_rows(spec.scale, rows), scale)
-        reach = self._reach_of_reals(root, groups)
+        reach = self._reach_of_reals(root, spec, groups)
         fits = bool((np.maximum(up, down) + reach / scale + 2 <= largest_of(dtype)).all())
         joined = same and fits and (real is not None or bias is not None)
 
@@ -275,13 +275,13 @@ class SumLowering:
 
         return write, joined
 
-    def _reach_of_reals(self, root: str, groups: _Groups) -> Array:
+    def _reach_of_reals(self, root: str, spec: Spec, groups: _Groups) -> Array:
         """The largest magnitude that real products and the bias can add: operands may be all that their dtype holds."""
         products = [self._product(root, dot) for dot in groups.real]
         constant = np.zeros(()) if groups.bias is None else np.abs(groups.bias)
         if not products:
             return constant
-        scale = common_scale(products, constant)
+        scale = common_scale(products, constant, _rows(spec.scale, len(products[0].effective)))
         sums = (np.abs(p.stored_at(scale)).sum(axis=1) * scale * p.x.limit for p in products)
         return np.asarray(constant + sum(sums))
 

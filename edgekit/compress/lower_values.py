@@ -11,7 +11,7 @@ from edgekit.compress.lower_sums import SumLowering
 from edgekit.compress.plan import MOVES, Plan
 from edgekit.compress.stored import Array, Spec, Stored, largest_of, tidy, whole
 from edgekit.compress.terms import Sums
-from edgekit.compress.writer import Writer
+from edgekit.compress.writer import Writer, multiplier
 from edgekit.ir import INT8, INT16, INT32, OPS, SPIKE, Op, State
 
 LOGIC = ("logical_and", "logical_or", "logical_not")
@@ -188,15 +188,19 @@ class ValueLowering:
         )
         if fits and along and not (memory and scale.ndim):
             return stored
-        return self.writer.convert(stored, self._operand_spec(name, bits, memory), self.writer.fresh(name, "operand"))
+        spec = self._operand_spec(name, bits, memory, scale)
+        return self.writer.convert(stored, spec, self.writer.fresh(name, "operand"))
 
-    def _operand_spec(self, name: str, bits: int, memory: bool) -> Spec:
+    def _operand_spec(self, name: str, bits: int, memory: bool, held: Array) -> Spec:
+        """How a value held on some scale is converted: to a scale that its multiplier meets exactly."""
         seen, bound = self.plan.bounds.seen(name), self.plan.bounds.of(name, 1.0 if bits == 8 else 2.0)[0]
         low, high = max(float(seen.lo.min()), -bound), min(float(seen.hi.max()), bound)
-        if bits == 8 and not memory and high > 0 and -low < HALF_SIDED * high:
-            scale = (high - min(low, 0.0)) / 255
-            return Spec(INT8, np.asarray(scale), int(np.rint(-128 - min(low, 0.0) / scale)))
-        return Spec(whole(bits), np.asarray(bound / largest_of(whole(bits))))
+        half = bits == 8 and not memory and high > 0 and -low < HALF_SIDED * high
+        scale = np.asarray((high - min(low, 0.0)) / 255 if half else bound / largest_of(whole(bits)))
+        if held.ndim == 0:
+            times, shift = multiplier(held / scale)
+            scale = held * 2.0**shift / np.maximum(times, 1)
+        return Spec(whole(bits), scale, int(np.rint(-128 - min(low, 0.0) / scale)) if half else 0)
 
     def _write(self, name: str) -> Stored:
         if self.sums.is_spike(name):
