@@ -382,3 +382,16 @@ def test_ports_of_any_alignment_and_nothing_beside_them(offset: int) -> None:
             assert outputs == [a[t].tobytes() for a in wanted.outputs]
         around = machine.read(struct - 32, struct_bytes + 64)
         assert around[:32] == around[-32:] == bytes([GUARD]) * 32
+
+
+def test_raw_inputs_are_read_where_they_are() -> None:
+    """The struct has no copy of the floats that `quantize` takes, which would be most of it."""
+    b = GraphBuilder("raw")
+    b.output(b.op("neg", b.input("x", (500,), INT8)))
+    b.entry("quantize")
+    raw = b.input("x.raw", (500,))
+    gains = b.const("gain", np.linspace(1, 90, 500))
+    b.output(b.op("quantize", raw, b.const("offset", 0.5), gains, to="int8"))
+    graph = run_passes(b.build(), LOWER)
+    assert emitted(graph, TARGET).struct_bytes < 4 * 500
+    hold(CORE, [graph], 16, steps=4)

@@ -52,6 +52,13 @@ def listed(graph: Graph, op: Op) -> str | None:
     return op.inputs[0] if x.dtype is SPIKE and len(x.shape) == 1 and x.size <= MAX_EVENTS else None
 
 
+def passed_on(entry: Entry) -> set[str]:
+    """The inputs that only a border op of the entry reads, which it does where the caller has them."""
+    uses = [n for op in entry.ops for n in op.inputs] + [*entry.outputs, *entry.updates.values()]
+    border = {op.inputs[0] for op in entry.ops if op.kind in ("quantize", "dequantize")}
+    return {n for n in entry.inputs if n in border and uses.count(n) == 1}
+
+
 def carried(entry: Entry, groups: Mapping[str, Group]) -> dict[str, str]:
     """The state by its new value, where one group of both says that their lists are one, a step apart."""
     view = roots(entry)
@@ -59,9 +66,7 @@ def carried(entry: Entry, groups: Mapping[str, Group]) -> dict[str, str]:
     return {v: s for v, s in pairs.items() if s in groups and v in groups and groups[s] is groups[v]}
 
 
-def make_layout(
-    graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mapping[str, Mapping[str, Group]]
-) -> Layout:
+def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mapping[str, Mapping[str, Group]]) -> Layout:
     """Lay out the struct; entries share the arena, the input space and the lists.
 
     `rows` is the longest row that is listed by itself, `scratch` what the forms of the flavour use. A list that is
@@ -76,8 +81,10 @@ def make_layout(
         states[state.tensor] = field_of(FIELDS[tensor.dtype], name, size, note, align)
     inputs, room, lists, sizes = {}, 0, {}, list[list[int]]()
     for entry in graph.entries.values():
-        offsets, at = {}, 0
+        offsets, at, elsewhere = {}, 0, passed_on(entry)
         for name in entry.inputs:
+            if name in elsewhere:
+                continue
             offsets[name] = at
             at += -(-buffer_bytes(graph.tensors[name], plan.lanes) // align) * align
         inputs[entry.name], room, root = offsets, max(room, at), roots(entry)

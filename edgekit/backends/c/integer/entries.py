@@ -6,8 +6,8 @@ import numpy as np
 
 from edgekit.backends.c.context import function
 from edgekit.backends.c.data import c_array
-from edgekit.backends.c.integer.context import PORTS, SUFFIXES, Context
-from edgekit.backends.c.integer.ops import op_function
+from edgekit.backends.c.integer.context import PORTS, SUFFIXES, Context, passed_on
+from edgekit.backends.c.integer.ops import given_to, op_function
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.states import HEADER_BYTES, blob_bytes, stored_bytes
 from edgekit.ir import Entry, State
@@ -27,6 +27,7 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     takes = [
         f"ek_take_{SUFFIXES[ctx.tensor(n).dtype]}({ctx.pointer(entry, n)}, in{i}, {ctx.tensor(n).size}u);"
         for i, n in enumerate(entry.inputs)
+        if n not in passed_on(entry)
     ]
     gives = [
         f"ek_give_{SUFFIXES[ctx.tensor(n).dtype]}(out{i}, {ctx.pointer(entry, n)}, {ctx.tensor(n).size}u);"
@@ -35,13 +36,14 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     ins = "".join(f", const {PORTS[ctx.tensor(n).dtype]} *in{i}" for i, n in enumerate(entry.inputs))
     outs = "".join(f", {PORTS[ctx.tensor(n).dtype]} *out{i}" for i, n in enumerate(entry.outputs))
     unused = ["(void)m;"]
-    texts.append(function(f"static EK_NOINLINE void {base}_take({model}{ins})", *unused, *takes))
+    elsewhere = [f"(void)in{i};" for i, n in enumerate(entry.inputs) if n in passed_on(entry)]
+    texts.append(function(f"static EK_NOINLINE void {base}_take({model}{ins})", *unused, *elsewhere, *takes))
     gives += _commits(ctx, entry)
     texts.append(function(f"static EK_NOINLINE void {base}_give({model}{outs})", *unused, *gives))
     passed = [f"in{i}" for i in range(len(entry.inputs))], [f"out{i}" for i in range(len(entry.outputs))]
     calls = [
         f"{base}_take({', '.join(['m', *passed[0]])});",
-        *(f"{use.symbol}(m);" for use in uses),
+        *(f"{use.symbol}({', '.join(['m', *given_to(entry, entry.ops[use.op])])});" for use in uses),
         f"{base}_give({', '.join(['m', *passed[1]])});",
     ]
     texts.append(function(f"EK_EXPORT int {base}({model}{parameters(ctx, entry)})", *calls, "return EK_OK;"))

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from edgekit.backends.c.context import comment, function
-from edgekit.backends.c.integer.context import SUFFIXES, Context
+from edgekit.backends.c.integer.context import PORTS, SUFFIXES, VALUES, Context, passed_on
 from edgekit.backends.c.integer.forms import Code
 from edgekit.backends.c.integer.fused import fused_code
 from edgekit.backends.c.integer.linear import linear_code, memory_code
@@ -29,8 +29,15 @@ def op_function(ctx: Context, entry: Entry, at: int, op: Op) -> tuple[KernelUse,
     outputs = ", ".join(f"{n} {list(ctx.tensor(n).shape)}" for n in op.outputs)
     source = f" ({op.source})" if op.source else ""
     head = f"/* {comment(f'op {at}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
-    text = function(f"static EK_NOINLINE void {symbol}({ctx.prefix} *m)", *code.lines)
+    given = "".join(f", const {PORTS[ctx.tensor(op.inputs[0]).dtype]} *{name}" for name in given_to(entry, op))
+    text = function(f"static EK_NOINLINE void {symbol}({ctx.prefix} *m{given})", *code.lines)
     return KernelUse(entry.name, at, op.kind, code.kernel, symbol, op.source), head + text
+
+
+def given_to(entry: Entry, op: Op) -> list[str]:
+    """The parameters of an entry that the function of an op takes, beside the model."""
+    there = op.kind in ("quantize", "dequantize") and op.inputs[0] in passed_on(entry)
+    return [f"in{entry.inputs.index(op.inputs[0])}"] if there else []
 
 
 def _code(ctx: Context, entry: Entry, at: int, op: Op) -> Code:
@@ -67,7 +74,8 @@ def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
 
 def _border(ctx: Context, entry: Entry, op: Op) -> list[str]:
     x, y = ctx.tensor(op.inputs[0]), ctx.tensor(op.outputs[0])
-    to, from_, n = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0]), x.size
+    to, n, given = ctx.pointer(entry, op.outputs[0]), x.size, given_to(entry, op)
+    from_ = f"(const {VALUES[x.dtype]} *){given[0]}" if given else ctx.pointer(entry, op.inputs[0])
     if op.kind == "lookup":
         table = ctx.whole(entry, op.inputs[1], ctx.tensor(op.inputs[1]).shape)
         if x.dtype is INT8:
@@ -81,8 +89,12 @@ def _border(ctx: Context, entry: Entry, op: Op) -> list[str]:
 
 
 def _floats(ctx: Context, name: str, shape: Sequence[int]) -> str:
-    data = np.broadcast_to(ctx.data(name), shape)
-    return ctx.consts.add((name, f"as {list(shape)}"), "float", lambda: data.reshape(-1))
+    """A constant of the border and how far it moves from element to element: not at all where it is one number."""
+    data = ctx.data(name)
+    if np.unique(data).size == 1:
+        return f"{ctx.consts.add((name, 'one'), 'float', lambda: data.reshape(-1)[:1])}, 0u"
+    wide = np.broadcast_to(data, shape)
+    return f"{ctx.consts.add((name, f'as {list(shape)}'), 'float', lambda: wide.reshape(-1))}, 1u"
 
 
 def _gather(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:

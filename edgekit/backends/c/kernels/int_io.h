@@ -65,13 +65,16 @@ EK_INLINE void ek_give_spike(int8_t *y, const ek_word *x, uint32_t n) {
 EK_INLINE void ek_copy_spike(ek_word *y, const ek_word *x, uint32_t n) { ek_copy_u32(y, x, (n + 31u) / 32u); }
 EK_INLINE void ek_zero_spike(ek_word *y, uint32_t n) { ek_zero_u32(y, (n + 31u) / 32u); }
 
-/* saturate(floor((x - offset) · gain + 1/2)), every step in float32; NaN gives 0. Returns how many x are NaN or Inf. */
+/* saturate(floor((x - offset) · gain + 1/2)), every step in float32; NaN gives 0. Returns how many x are NaN or Inf.
+ * `by`, `per`: how far offset and gain move from element to element, 0 or 1.
+ */
 #define EK_QUANTIZE(B, T, LOW, HIGH) \
-    EK_INLINE uint32_t ek_quantize_##B(T *y, const ek_f32 *x, const float *offset, const float *gain, uint32_t n) { \
+    EK_INLINE uint32_t ek_quantize_##B(T *y, const ek_f32 *x, const float *offset, uint32_t by, const float *gain, \
+                                         uint32_t per, uint32_t n) { \
         uint32_t i, count = 0; \
         EK_UNROLL_COLD for (i = 0; i < n; ++i) { \
-            const float moved = x[i] - offset[i]; \
-            float v = moved * gain[i]; \
+            const float moved = x[i] - offset[i * by]; \
+            float v = moved * gain[i * per]; \
             int32_t whole; \
             count += !ek_is_finite(x[i]); \
             v = v != v ? 0.0f : v < LOW ? LOW : v > HIGH ? HIGH : v; \
@@ -85,9 +88,9 @@ EK_QUANTIZE(8, ek_i8, -128.0f, 127.0f)
 EK_QUANTIZE(16, ek_i16, -32768.0f, 32767.0f)
 
 #define EK_DEQUANTIZE(B, T) \
-    EK_INLINE void ek_dequantize_##B(ek_f32 *y, const T *x, const float *scale, uint32_t n) { \
+    EK_INLINE void ek_dequantize_##B(ek_f32 *y, const T *x, const float *scale, uint32_t per, uint32_t n) { \
         uint32_t i; \
-        EK_UNROLL_COLD for (i = 0; i < n; ++i) y[i] = (float)x[i] * scale[i]; \
+        EK_UNROLL_COLD for (i = 0; i < n; ++i) y[i] = (float)x[i] * scale[i * per]; \
     }
 EK_DEQUANTIZE(8, ek_i8)
 EK_DEQUANTIZE(16, ek_i16)

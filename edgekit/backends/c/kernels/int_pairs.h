@@ -163,17 +163,12 @@ EK_INLINE uint32_t ek_pair_tops(uint32_t a, uint32_t b) { return ek_pair(EK_HIGH
         *(p)++ = ek_pair((int32_t)(low | low >> 8), (int32_t)(high | high >> 8)); \
     }
 
-/* 2^(16 - fraction) segments over int16, on each a straight line, rounded half up: both ends of a segment are one word,
- * at any even address, and so are their weights 2^fraction - rest and rest.
+/* 2^(16 - fraction) segments over int16, on each a straight line, rounded half up: the ends of a segment are one pair,
+ * their weights 2^fraction - rest and rest another.
  */
 EK_INLINE int32_t ek_interpolated(const ek_i16 *table, uint32_t position, uint32_t fraction) {
     const uint32_t at = position >> fraction, rest = position & ((1u << fraction) - 1u);
-#if EK_DSP
-    uint32_t ends;
-    __asm__("ldr %0, [%1, %2, lsl #1]" : "=r"(ends) : "r"(table), "r"(at));
-#else
     const uint32_t ends = ek_pair(table[at], table[at + 1u]);
-#endif
     return (int32_t)ek_pair_dot(ends, rest * 0xffffu + (1u << fraction), 1u << (fraction - 1u)) >> fraction;
 }
 EK_INLINE void ek_lookup_pairs(ek_i16 *y, const ek_i16 *x, const ek_i16 *table, uint32_t n, uint32_t fraction) {
