@@ -31,7 +31,7 @@ typedef uint16_t ek_lanes;
 #endif
 typedef uint16_t EK_ALIASING ek_half;
 
-/* --- spikes -------------------------------------------------------------------------------------------------------- */
+/* --- spikes ------------------------------------------------------------------------------------------------------- */
 
 EK_INLINE ek_lanes ek_lanes_first(uint32_t half) { return (ek_lanes)((half & 0x5555u) * 3u); }
 EK_INLINE ek_lanes ek_lanes_second(uint32_t half) { return (ek_lanes)((half >> 1 & 0x5555u) * 3u); }
@@ -49,7 +49,7 @@ EK_INLINE void ek_trim_spikes(ek_word *words, uint32_t n) {
     if (valid) words[n / 32u] &= valid;
 }
 
-/* --- elementwise --------------------------------------------------------------------------------------------------- */
+/* --- elementwise -------------------------------------------------------------------------------------------------- */
 
 #if EK_MVE
 EK_INLINE ek_eight ek_eight_set(int32_t x) { return vdupq_n_s16((int16_t)x); }

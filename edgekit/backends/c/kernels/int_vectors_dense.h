@@ -8,8 +8,8 @@
  *
  * Weights lie in blocks of eight outputs, at the end a block of four if there are as many left, and single ones: for
  * every vector of inputs one of each output of the block, the last padded with zeros. x is read to a whole vector.
- * VMLADAVA adds to even registers alone, of which there are eight: a block takes a load of x, eight loads of weights and
- * eight products. The loads bound it, at one for sixteen int8 weights or eight int16.
+ * VMLADAVA adds to even registers alone, of which there are eight: a vector of a block takes a load of x, eight loads of
+ * weights and eight products. The loads bound it, at one for sixteen int8 weights or eight int16.
  */
 #if EK_MVE
 EK_INLINE uint32_t ek_mac_x8_w8(uint32_t sum, const ek_i8 *x, const int8_t *w) {
@@ -47,7 +47,7 @@ EK_INLINE uint32_t ek_mac_x16_w16(uint32_t sum, const ek_i16 *x, const int16_t *
 #define EK_PUT16 \
     "pkhbt r0, r0, r2, lsl #16\n\tpkhbt r4, r4, r6, lsl #16\n\tpkhbt r8, r8, r10, lsl #16\n\t" \
     "pkhbt r12, r12, lr, lsl #16\n\tstm r7!, {r0, r4, r8, r12}\n\t"
-/* `blocks` of eight outputs. Two vectors of x in a round of the inner loop; an odd number enters in the middle of it. */
+/* `blocks` of eight outputs. Two vectors of x in a round of the inner loop; an odd number enters it in the middle. */
 #define EK_ROWS8(NAME, TX, TW, TY, TAKE, PUT, ...) EK_ROWS8_OF(NAME, TX, TW, TY, TAKE, PUT, __VA_ARGS__)
 #define EK_ROWS8_OF(NAME, TX, TW, TY, TAKE, PUT, X, LOAD, BYTES, MAC) \
     EK_ASSEMBLY void NAME(EK_REGISTER TY *y, EK_REGISTER const TY *c, EK_REGISTER const TW *w, \
@@ -185,8 +185,8 @@ EK_EIGHT_DENSE_BOTH(x16_w16, ek_i16, int16_t, 8u, EK_X16_W16)
 /* --- dense, int4: four outputs at a time --------------------------------------------------------------------------
  *
  * A byte is 16 b + (a + 8) for the weights a and b of two outputs and one input, b signed: its products with x sum up
- * to 16 B + A + 8 X, those of its upper half to B, and those of 1 to X. Blocks are of two such pairs, a vector of inputs
- * of each in turn, padded with zeros.
+ * to 16 B + A + 8 X, those of its upper half to B, and those of 1 to X. Blocks are of two such pairs, a vector of
+ * inputs of each in turn, padded with zeros.
  */
 #if EK_MVE
 EK_INLINE void ek_nibble_mac_x8(uint32_t *both, uint32_t *upper, const ek_i8 *x, const int8_t *w) {

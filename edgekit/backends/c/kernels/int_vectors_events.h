@@ -122,8 +122,8 @@ EK_INLINE ek_eight ek_eight_lower(ek_eight both, ek_eight upper) {
             ADD; \
         } \
     }
-/* y = c + the listed rows of w, and of v if there is one, `blocks` times WIDE vectors of sums; c may be null (zero), and
- * may be y itself
+/* y = c + the listed rows of w, and of v if there is one, `blocks` times WIDE vectors of sums; c may be null (zero),
+ * and may be y itself
  */
 #define EK_EIGHT_EVENT(BITS, TOTAL, WIDE) \
     EK_INLINE void ek_rows_w##BITS##_a##TOTAL##_##WIDE( \
@@ -151,7 +151,7 @@ EK_EIGHT_EVENTS(8, 32)
 EK_EIGHT_EVENTS(16, 16)
 EK_EIGHT_EVENTS(16, 32)
 
-/* int4 weights, sixteen outputs in eight bytes: 16 b + (a + 8) for the weights a of an output and b of that eight later.
+/* int4 weights, sixteen outputs in eight bytes: 16 b + (a + 8) for the weights a of an output, b of the one eight later.
  * The sums of bytes are 16 B + A + 8 n, those of their upper halves B, of n rows.
  */
 #define EK_NIBBLE_START16(k) ek_eight s##k = ek_eight_set(-8 * (int32_t)fired), u##k = ek_eight_set(0);
@@ -200,7 +200,7 @@ EK_NIBBLE_EVENT(16, 2, 2)
 EK_NIBBLE_EVENT(16, 3, 3)
 EK_NIBBLE_EVENT(32, 1, 2)
 
-/* --- memory update of a few values, eight sums at a time --------------------------------------------------------------
+/* --- memory update of a few values, eight sums at a time -------------------------------------------------------------
  *
  * y[channel][d] = A m + B u for m[channel][d] and u[channel][k]. Weights are the columns of A, then of B, each of whole
  * eights.
