@@ -8,7 +8,7 @@
  *
  * Weights lie in blocks of eight outputs, at the end a block of four if there are as many left, and single ones: for
  * every vector of inputs one of each output of the block, the last padded with zeros. x is read to a whole vector.
- * VMLADAVA adds to even registers alone, of which there are eight: a vector of a block takes a load of x, eight loads of
+ * VMLADAVA adds to even registers alone, of which there are eight: a vector of a block takes a load of x, eight of
  * weights and eight products. The loads bound it, at one for sixteen int8 weights or eight int16.
  */
 #if EK_MVE

@@ -151,7 +151,7 @@ EK_EIGHT_EVENTS(8, 32)
 EK_EIGHT_EVENTS(16, 16)
 EK_EIGHT_EVENTS(16, 32)
 
-/* int4 weights, sixteen outputs in eight bytes: 16 b + (a + 8) for the weights a of an output, b of the one eight later.
+/* int4 weights, sixteen outputs in eight bytes: 16 b + (a + 8) for the weights a of an output, b of that eight later.
  * The sums of bytes are 16 B + A + 8 n, those of their upper halves B, of n rows.
  */
 #define EK_NIBBLE_START16(k) ek_eight s##k = ek_eight_set(-8 * (int32_t)fired), u##k = ek_eight_set(0);
