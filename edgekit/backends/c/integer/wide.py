@@ -14,10 +14,11 @@ from edgekit.backends.c.integer.wide_fused import fused
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
-FEWEST = 4  # outputs; fewer are faster one by one
 MOST_INPUTS = 2**16  # where a span begins has 16 bits
 SPAN = 16  # inputs of one step of a span
-SPAN_STEP, SPAN_FIXED, DENSE_COST = 3, 4, 0.1  # instructions of a Cortex-A76: of a span, and of an input of a block
+# instructions of a Cortex-A76 by bits of x and w: of an input of a unit of outputs, and of a step of a span
+UNIT_INPUT, UNIT_FIXED = {(8, 8): 0.8, (16, 8): 1.5, (8, 16): 3.2, (16, 16): 3.2}, 25
+SPAN_STEP, SPAN_FIXED = {(8, 8): 3, (16, 8): 9, (8, 16): 8, (16, 16): 8}, 4
 UNIT, BLOCK = 8, 32  # outputs that are summed side by side; of a block of weights
 GROUP_BYTES = 4  # weights of one output that lie together
 MEMORY_LANES = 8  # outputs of one row of a table
@@ -36,9 +37,11 @@ def dense(ctx: Context, product: Product) -> Code | None:
     mild = int(bits == 8 and int(data.min(initial=0)) > -LIFT)
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
     first, steps = spans(data, -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
-    if rows == 1 and (n_out < FEWEST or SPAN_STEP * steps + SPAN_FIXED < DENSE_COST * n_in):
+    kind = (x.dtype.bits, bits)
+    in_blocks = -(-n_out // UNIT) * (UNIT_INPUT[kind] * n_in + UNIT_FIXED)
+    if rows == 1 and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks:
         taken = first[:, None] + np.arange(SPAN * steps)
-        rows_of = np.take_along_axis(np.pad(data, ((0, 0), (0, int(taken.max()) + 1 - n_in))), taken, axis=1)
+        rows_of = np.take_along_axis(np.pad(data, ((0, 0), (0, SPAN * steps))), taken, axis=1)
         weights = ctx.consts.add((p.w, "spans"), CTYPES[bits], lambda: stored(rows_of, bits))
         begins = "0"
         if first.any():

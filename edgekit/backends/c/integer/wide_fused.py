@@ -22,54 +22,51 @@ NARROW_SHIFT = 30  # the largest of a product of two int16
 
 
 def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
-    """Eight values at a time; None where a line has no verb for that."""
+    """Eight values at a time; None where reals are among them."""
     body = body_of(ctx, op)
     numbers = {body.arity + at for at in body.used} | body.read
     if any(body.types[number].dtype not in TYPES for number in numbers):
         return None
-    factors: dict[int, _Rescale] = {}
-    for at in body.used:
-        if body.lines[at][0] == "rescale":
-            scaled = _rescale_of(ctx, entry, body, body.lines[at])
-            if scaled is None:
-                return None
-            factors[at] = scaled
-    return Code("map_wide", _lines(ctx, entry, body, factors))
+    rescales = (at for at in body.used if body.lines[at][0] == "rescale")
+    return Code("map_wide", _lines(ctx, entry, body, {at: _rescale_of(ctx, entry, body, at) for at in rescales}))
 
 
 @dataclass(frozen=True, eq=False)
 class _Rescale:
-    """A product with `data`: the verb, the width of its factors in bits, that of its result, and its shift if told."""
+    """A product with `data` (None: a computed factor) by `verb`, the bits of its factors and of its result, and what
+    the verb is told beside them.
+    """
 
-    data: Array
+    data: Array | None
     verb: str
     factor: int
     result: int
-    shift: int | None = None
+    told: str = ""
 
 
-def _rescale_of(ctx: Context, entry: Entry, body: Body, line: Line) -> _Rescale | None:
-    """How a product with a constant is rounded; None where it would leave int32 or the factor is computed."""
-    _, (x, m), pairs = line
+def _rescale_of(ctx: Context, entry: Entry, body: Body, at: int) -> _Rescale:
+    """The cheapest verb that rounds a product exactly: of 16-bit factors, by the upper half, or of 64 bits."""
+    _, (x, m), pairs = body.lines[at]
     shift, data = dict(pairs)["shift"], constant_of(ctx, entry, body, m)
     if data is None:
-        return None
+        return _Rescale(None, "scaled", 32, 32, f", {shift}, 1")
     bits = body.types[x].dtype.bits
     low, high = int(data.min()), int(data.max())
     if bits <= 16 and low > -(2**15) and high < 2**15 and shift <= NARROW_SHIFT:
-        return _Rescale(data, "scaled15", 16, 16) if shift == 15 else _Rescale(data, "rounded", 16, 32, shift)
+        return _Rescale(data, "scaled15", 16, 16) if shift == 15 else _Rescale(data, "rounded", 16, 32, f", {shift}")
     if shift == 31 and low > -(2**31):
         return _Rescale(data, "scaled31", 32, 32)
     largest = 2 ** (bits - 1) * max(-low, high)
     fits = (largest + (1 << shift >> 1)) >> shift < 2**31
-    return _Rescale(data, "scaled", 32, 32, shift) if fits else None
+    return _Rescale(data, "scaled", 32, 32, f", {shift}, {int(not fits)}")
 
 
 def _lines(ctx: Context, entry: Entry, body: Body, factors: Mapping[int, _Rescale]) -> list[str]:
     op, shape = body.op, ctx.tensor(body.op.outputs[0]).shape
     n = ctx.tensor(op.outputs[0]).size
     before, words, loads, closes = list[str](), list[str](), list[str](), list[str]()
-    plain = {o for at in body.used for k, o in enumerate(body.lines[at][1]) if not (at in factors and k == 1)}
+    constants = {(at, 1) for at, how in factors.items() if how.data is not None}
+    plain = {o for at in body.used for k, o in enumerate(body.lines[at][1]) if (at, k) not in constants}
     for i, name in enumerate(op.inputs):
         if i not in plain:
             continue
@@ -86,15 +83,12 @@ def _lines(ctx: Context, entry: Entry, body: Body, factors: Mapping[int, _Rescal
         else:
             loads.append(f"const {TYPES[dtype]} v{i} = {TYPES[dtype]}_load(a{i} + i);")
     for at in body.used:
-        number, dtype = body.arity + at, body.types[body.arity + at].dtype
-        if at in factors:
-            m = op.inputs[body.lines[at][1][1]]
+        number, dtype, line = body.arity + at, body.types[body.arity + at].dtype, body.lines[at]
+        text = _rescaled(body, line, factors[at], f"m{number}") if at in factors else _expression(body, line)
+        if at in factors and (data := factors[at].data) is not None:
             wide = INT16 if factors[at].factor == 16 else INT32
-            once, each = _constant(ctx, m, np.broadcast_to(factors[at].data, shape), wide, f"m{number}")
+            once, each = _constant(ctx, op.inputs[line[1][1]], np.broadcast_to(data, shape), wide, f"m{number}")
             before, loads = [*before, once], [*loads, *each]
-            text = _rescaled(body, body.lines[at], factors[at], f"m{number}")
-        else:
-            text = _expression(body, body.lines[at])
         loads.append(f"const {TYPES[dtype]} v{number} = {text};")
     for number, (name, result) in enumerate(zip(op.outputs, body.results, strict=True)):
         dtype = body.types[result].dtype
@@ -140,14 +134,14 @@ def _as(text: str, have: int, want: int) -> str:
     return text if have == want else f"ek_v{want}_of_{have}({text})"
 
 
-def _rescaled(body: Body, line: Line, how: _Rescale, factor: str) -> str:
-    _, (x, _m), pairs = line
+def _rescaled(body: Body, line: Line, how: _Rescale, constant: str) -> str:
+    _, (x, m), pairs = line
     value = _as(f"v{x}", body.types[x].dtype.bits, how.factor)
+    factor = constant if how.data is not None else _as(f"v{m}", body.types[m].dtype.bits, how.factor)
     if how.verb == "rounded":
-        text = f"ek_v32_rounded(ek_v32_product({value}, {factor}), {how.shift})"
+        text = f"ek_v32_rounded(ek_v32_product({value}, {factor}){how.told})"
     else:
-        shift = "" if how.shift is None else f", {how.shift}"
-        text = f"ek_v{how.factor}_{how.verb}({value}, {factor}{shift})"
+        text = f"ek_v{how.factor}_{how.verb}({value}, {factor}{how.told})"
     return _as(text, how.result, DTYPES[dict(pairs)["to"]].bits)
 
 

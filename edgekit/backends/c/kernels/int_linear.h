@@ -20,7 +20,7 @@ EK_INLINE int32_t ek_nibble(const uint8_t *w, uint32_t i) {
     EK_INLINE void NAME(TY *y, const TY *c, uint32_t step, const TW *w, const TX *x, uint32_t rows, uint32_t n_in, \
                         uint32_t width, uint32_t n_out) { \
         uint32_t r, o, i; \
-        for (r = 0; r < rows; ++r, x += n_in, y += n_out, c += step) \
+        for (r = 0; r < rows; ++r, x += n_in, y += n_out, c = c ? c + step : c) \
             for (o = 0; o < n_out; ++o) { \
                 uint32_t sum = c ? (uint32_t)c[o] : 0u; \
                 for (i = 0; i < n_in; ++i) sum += (uint32_t)(WEIGHT(w, o * width + i) * x[i]); \

@@ -144,23 +144,25 @@ EK_WIDE_DENSE(ek_wide_x16_w16_a32, hh, hh, 32, ek_i16, int16_t, 2u, EK_HH_UNITS)
 
 /* Outputs that read few neighbouring inputs each: from first[o] on, 16 · steps of them; weights [out][16 · steps]. */
 #define EK_SPAN_SUM(K, k) \
-    if (u > k) { \
-        const uint32_t at = first ? first[k] : 0u, row = 16u * steps * k; \
-        for (i = 0; i < steps; ++i) s##k = ek_##K##_span(s##k, w + row + 16u * i, x + at + 16u * i, mild); \
-    }
+    if (u > k) s##k = ek_##K##_span(s##k, w + 16u * (steps * k + i), x + at##k + 16u * i, mild);
+#define EK_SPAN_FIRST(k) (first && u > k ? first[k] : 0u)
 #define EK_WIDE_SPANS(NAME, K, B, TX, TW) \
     EK_INLINE void NAME##_part(ek_i##B *y, const ek_i##B *c, const TW *w, const uint16_t *first, const TX *x, \
                                uint32_t steps, uint32_t u, int mild) { \
+        const uint32_t at0 = EK_SPAN_FIRST(0), at1 = EK_SPAN_FIRST(1), at2 = EK_SPAN_FIRST(2), at3 = EK_SPAN_FIRST(3); \
+        const uint32_t at4 = EK_SPAN_FIRST(4), at5 = EK_SPAN_FIRST(5), at6 = EK_SPAN_FIRST(6), at7 = EK_SPAN_FIRST(7); \
         ek_span s0 = ek_span_zero(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0; \
         uint32_t i; \
-        EK_SPAN_SUM(K, 0) \
-        EK_SPAN_SUM(K, 1) \
-        EK_SPAN_SUM(K, 2) \
-        EK_SPAN_SUM(K, 3) \
-        EK_SPAN_SUM(K, 4) \
-        EK_SPAN_SUM(K, 5) \
-        EK_SPAN_SUM(K, 6) \
-        EK_SPAN_SUM(K, 7) \
+        for (i = 0; i < steps; ++i) { \
+            EK_SPAN_SUM(K, 0) \
+            EK_SPAN_SUM(K, 1) \
+            EK_SPAN_SUM(K, 2) \
+            EK_SPAN_SUM(K, 3) \
+            EK_SPAN_SUM(K, 4) \
+            EK_SPAN_SUM(K, 5) \
+            EK_SPAN_SUM(K, 6) \
+            EK_SPAN_SUM(K, 7) \
+        } \
         ek_give_sum_##B(y, c, ek_spans_eight(s0, s1, s2, s3, s4, s5, s6, s7), 8u, 0); \
     } \
     EK_INLINE void NAME(ek_i##B *y, const ek_i##B *c, const TW *w, const uint16_t *first, const TX *x, uint32_t steps, \

@@ -98,12 +98,22 @@ EK_INLINE ek_v32 ek_v32_rounded(ek_v32 x, uint32_t shift) {
     const __m256i half = _mm256_set1_epi32((1 << shift) >> 1);
     return _mm256_sra_epi32(_mm256_add_epi32(x, half), _mm_cvtsi32_si128((int)shift));
 }
-/* Products of the even and of the odd lanes; the results fit int32. */
-EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift) {
+/* Products of the even and of the odd lanes; `clip` unless the results fit int32, as they always do from 32 bits on. */
+EK_INLINE __m256i ek_clip_products(__m256i v, uint32_t shift) {
+    const __m256i high = _mm256_set1_epi64x((INT64_C(1) << (31u + shift)) - 1);
+    const __m256i low = _mm256_set1_epi64x(-(INT64_C(1) << (31u + shift)));
+    v = _mm256_blendv_epi8(v, high, _mm256_cmpgt_epi64(v, high));
+    return _mm256_blendv_epi8(v, low, _mm256_cmpgt_epi64(low, v));
+}
+EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift, int clip) {
     const __m256i half = _mm256_set1_epi64x((INT64_C(1) << shift) >> 1);
-    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, m), half);
+    const __m256i lower = _mm256_mul_epi32(x, m);
     const __m256i upper = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(m, 32));
-    const __m256i odd = _mm256_add_epi64(upper, half);
+    __m256i even = _mm256_add_epi64(lower, half), odd = _mm256_add_epi64(upper, half);
+    if (clip && shift < 32u) {
+        even = ek_clip_products(even, shift);
+        odd = ek_clip_products(odd, shift);
+    }
     if (shift > 32u) {
         const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
         return _mm256_sra_epi32(high, _mm_cvtsi32_si128((int)shift - 32));
@@ -111,7 +121,7 @@ EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift) {
     return _mm256_blend_epi32(_mm256_srl_epi64(even, _mm_cvtsi32_si128((int)shift)),
                               _mm256_sll_epi64(odd, _mm_cvtsi32_si128(32 - (int)shift)), 0xaa);
 }
-EK_INLINE ek_v32 ek_v32_scaled31(ek_v32 x, ek_v32 m) { return ek_v32_scaled(x, m, 31u); }
+EK_INLINE ek_v32 ek_v32_scaled31(ek_v32 x, ek_v32 m) { return ek_v32_scaled(x, m, 31u, 0); }
 
 EK_INLINE ek_vm ek_vm_of(uint32_t word, uint32_t k) {
     const __m128i place = _mm_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128);

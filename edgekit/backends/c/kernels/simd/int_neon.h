@@ -162,9 +162,10 @@ EK_INLINE int32x4_t ek_scaled4(int32x4_t x, int32x4_t m, int64x2_t left) {
     return vcombine_s32(vqmovn_s64(vrshlq_s64(vmull_s32(vget_low_s32(x), vget_low_s32(m)), left)),
                         vqmovn_s64(vrshlq_s64(ek_mul32_high(x, m), left)));
 }
-EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift) {
+EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift, int clip) {
     const int64x2_t left = vdupq_n_s64(-(int64_t)shift);
     const ek_v32 v = {ek_scaled4(x.a, m.a, left), ek_scaled4(x.b, m.b, left)};
+    (void)clip; /* narrowing saturates anyway */
     return v;
 }
 

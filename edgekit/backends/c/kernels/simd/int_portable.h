@@ -51,10 +51,11 @@ EK_INLINE ek_v16 ek_v16_of_spikes(ek_vm m) { EK_EACH(ek_v16, (int16_t)-m.v[i]) }
 EK_INLINE ek_v16 ek_v16_scaled15(ek_v16 x, ek_v16 m) { EK_EACH(ek_v16, (int16_t)ek_scaled(x.v[i], m.v[i], 15u)) }
 EK_INLINE ek_v32 ek_v32_product(ek_v16 x, ek_v16 m) { EK_EACH(ek_v32, x.v[i] * m.v[i]) }
 EK_INLINE ek_v32 ek_v32_rounded(ek_v32 x, uint32_t shift) { EK_EACH(ek_v32, ek_scaled(x.v[i], 1, shift)) }
-EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift) {
-    EK_EACH(ek_v32, (int32_t)ek_scaled_wide(x.v[i], m.v[i], shift))
+EK_INLINE ek_v32 ek_v32_scaled(ek_v32 x, ek_v32 m, uint32_t shift, int clip) {
+    (void)clip;
+    EK_EACH(ek_v32, ek_clip_wide_32(ek_scaled_wide(x.v[i], m.v[i], shift)))
 }
-EK_INLINE ek_v32 ek_v32_scaled31(ek_v32 x, ek_v32 m) { return ek_v32_scaled(x, m, 31u); }
+EK_INLINE ek_v32 ek_v32_scaled31(ek_v32 x, ek_v32 m) { return ek_v32_scaled(x, m, 31u, 0); }
 
 EK_INLINE ek_vm ek_vm_of(uint32_t word, uint32_t k) { EK_EACH(ek_vm, (int16_t)-(int)(word >> (8u * k + i) & 1u)) }
 EK_INLINE ek_bits ek_bits_none(void) { return 0; }
