@@ -14,6 +14,7 @@ from edgekit.ir import INT8, INT16, INT32, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 4  # outputs of one block of the dense kernels
+STEP_INPUTS = {"x8_w4": 8, "few": 2}  # inputs of a step of a kernel, where they are not four
 FEW = 3  # words of inputs that a kernel keeps in registers
 MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
 SPAN_COST, SPAN_FIXED, DENSE_COST = 9, 12, 4  # instructions per word of a span, per output, per word of dense weights
@@ -34,10 +35,10 @@ def dense(ctx: Context, product: Product) -> Code | None:
         weights, first, words = _spans(ctx, p.w, form)
         kernel = f"{form}_a{p.bits}"
         return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {weights}, {first}, {from_}, {words}u, {n_out}u);"])
-    weights, words = _blocks(ctx, p.w, form)
+    weights, steps = _blocks(ctx, p.w, form)
     kernel, rows = f"pairs_{form}_a{p.bits}", ctx.tensor(p.x).size // n_in
     wide = "m->wide" if _is_widened(form) else "0"
-    sizes = f"{rows}u, {n_in}u, {words}u, {n_out}u"
+    sizes = f"{rows}u, {n_in}u, {steps}u, {n_out}u"
     return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {from_}, {wide}, {sizes});"])
 
 
@@ -47,7 +48,7 @@ def few(ctx: Context, entry: Entry, after: Op) -> Code | None:
     if not _is_left(ctx, entry, at):
         return None
     (x, w), y = entry.ops[at].inputs, after.outputs[0]
-    weights, words = _blocks(ctx, w, "x16_w16")
+    weights, words = _blocks(ctx, w, "few")
     n_out = ctx.tensor(w).shape[0]
     factor = np.broadcast_to(ctx.data(after.inputs[1]).astype(np.int64), (n_out,))
     largest = np.abs(ctx.data(w).astype(np.int64)).sum(axis=1) * 2**15
@@ -128,11 +129,10 @@ def scratch(graph: Graph) -> int:
 
 
 def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
-    """Blocks of four outputs, for each step a word of each of them, and how many steps there are."""
+    """Weights in blocks of four outputs, a word of each in turn, and how many steps a block takes."""
     bits, (n_out, n_in) = weight_bits(ctx.tensor(w)), ctx.tensor(w).shape
-    per = 32 // bits
-    step = max(per, 4) if _is_widened(form) else per
-    width = -(-n_in // step) * step
+    per, inputs = 32 // bits, STEP_INPUTS.get(form, 4)
+    width = -(-n_in // inputs) * inputs
 
     def make() -> Array:
         rows = np.pad(ctx.data(w), ((0, -n_out % BLOCK), (0, width - n_in)))
@@ -146,7 +146,7 @@ def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
         return stored(rows.reshape(-1, BLOCK, width // per, per).swapaxes(1, 2), bits)
 
     ctype = {"x8_w8": "uint32_t", "x8_w4": "int8_t"}.get(form, CTYPES[bits])
-    return f"(const ek_word *){ctx.consts.add((w, f'blocks of four, {form}'), ctype, make)}", width // per
+    return f"(const ek_word *){ctx.consts.add((w, f'blocks of four, {form}'), ctype, make)}", width // inputs
 
 
 def _by_nibbles(rows: Array) -> Array:

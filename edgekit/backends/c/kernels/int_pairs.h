@@ -163,23 +163,4 @@ EK_INLINE uint32_t ek_pair_tops(uint32_t a, uint32_t b) { return ek_pair(EK_HIGH
         *(p)++ = ek_pair((int32_t)(low | low >> 8), (int32_t)(high | high >> 8)); \
     }
 
-/* 2^(16 - fraction) segments over int16, on each a straight line, rounded half up: the ends of a segment are one pair,
- * their weights 2^fraction - rest and rest another.
- */
-EK_INLINE int32_t ek_interpolated(const ek_i16 *table, uint32_t position, uint32_t fraction) {
-    const uint32_t at = position >> fraction, rest = position & ((1u << fraction) - 1u);
-    const uint32_t ends = ek_pair(table[at], table[at + 1u]);
-    return (int32_t)ek_pair_dot(ends, rest * 0xffffu + (1u << fraction), 1u << (fraction - 1u)) >> fraction;
-}
-EK_INLINE void ek_lookup_pairs(ek_i16 *y, const ek_i16 *x, const ek_i16 *table, uint32_t n, uint32_t fraction) {
-    const ek_word *from = (const ek_word *)x;
-    ek_word *to = (ek_word *)y;
-    uint32_t i;
-    EK_UNROLL2 for (i = 0; i < (n + 1u) / 2u; ++i) {
-        const uint32_t position = from[i] ^ 0x80008000u;
-        const int32_t low = ek_interpolated(table, position & 0xffffu, fraction);
-        to[i] = ek_pair(low, ek_interpolated(table, position >> 16, fraction));
-    }
-}
-
 #endif

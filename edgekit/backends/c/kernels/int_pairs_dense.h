@@ -1,11 +1,11 @@
 /* y = c + W x of dense integers on cores with two int16 in a register: four outputs at a time, all sums in registers.
  *
- * Weights lie in blocks of four outputs, padded with zeros; `words` is how many steps a block takes. Each step reads one
- * word of weights for each of the four outputs:
- *   x16_w16   two inputs in a step, int16 by int16
- *   x16_w8    four inputs in a step. SXTB16 makes pairs of bytes 0 and 2, and of 1 and 3, of a word
- *   x8_w8     four inputs in a step, of x in the form that ek_widen_bytes gives it: see there
- *   x8_w4     eight inputs in a step, of x in the form that ek_widen_nibbles gives it: see there
+ * Weights lie in blocks of four outputs, padded with zeros, and a block in steps; in a step are for each of the four
+ * outputs in turn:
+ *   x16_w16   a word for two inputs, and then another one for two more
+ *   x16_w8    a word for four inputs. SXTB16 makes pairs of bytes 0 and 2, and of 1 and 3, of it
+ *   x8_w8     a word for four inputs, of x in the form that ek_widen_bytes gives it: see there
+ *   x8_w4     a word for eight inputs, of x in the form that ek_widen_nibbles gives it: see there
  * y and c hold whole blocks; c may be null (zero), and may be y itself.
  */
 #ifndef EK_INT_PAIRS_DENSE_H
@@ -56,9 +56,9 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
 }
 
 #if EK_DSP
-/* Assembly alone: arguments are where the calling convention puts them, y, c, weights, x, then words and blocks on the
- * stack. In a block r0 is at the weights, r1 at x, r12 at its end, lr at y; r4-r7 are the sums. The stack holds x, where
- * a block enters the four unrolled steps, the end of y, and c.
+/* Assembly alone: arguments are where the calling convention puts them, y, c, weights, x, then words, blocks and, for int4,
+ * what sums begin at on the stack. In a block r0 is at the weights, r1 at x, lr at y; r4-r7 are the sums. The stack holds
+ * x, where a block enters the four unrolled steps, the ends of y and x, and c; steps that need r12 read the end of x again.
  */
 #define EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, Y_SHIFT) \
     "push {r4-r11, lr}\n\t" \
@@ -73,38 +73,91 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
     "adr.w r6, 2f\n\t" \
     "orr r6, r6, #1\n\t" \
     "mla r4, r4, r2, r6\n\t" \
-    "sub sp, #16\n\t" \
+    "sub sp, #20\n\t" \
     "strd r3, r4, [sp]\n\t" \
-    "strd r5, r1, [sp, #8]\n" \
+    "strd r5, r1, [sp, #8]\n\t" \
+    "str r12, [sp, #16]\n" \
     "1:\n\t"
-#define EK_DENSE_STEPS(STEP) \
+#define EK_DENSE_STEPS(STEP, END) \
     "ldr r1, [sp]\n\t" \
     "ldr pc, [sp, #4]\n\t" \
     ".balign 4\n" \
-    "2:\n\t" STEP STEP STEP STEP "cmp r1, r12\n\t" \
+    "2:\n\t" STEP STEP STEP STEP END "cmp r1, r12\n\t" \
     "bne 2b\n\t"
 #define EK_DENSE_LEAVE \
     "ldr r2, [sp, #8]\n\t" \
     "cmp lr, r2\n\t" \
     "bne 1b\n\t" \
-    "add sp, #16\n\t" \
+    "add sp, #20\n\t" \
     "pop {r4-r11, pc}\n"
+#define EK_END_IN_R12 ""
+#define EK_END_IN_MEMORY "ldr r12, [sp, #16]\n\t"
 
 #define EK_STEP_X8_W8 \
     "ldrd r2, r3, [r1], #8\n\tldm.w r0!, {r8-r11}\n\t" \
     "smlad r4, r8, r2, r4\n\tsxtb16 r8, r8\n\tsmlad r5, r9, r2, r5\n\tsxtb16 r9, r9\n\t" \
     "smlad r6, r10, r2, r6\n\tsxtb16 r10, r10\n\tsmlad r7, r11, r2, r7\n\tsxtb16 r11, r11\n\t" \
     "smlad r4, r8, r3, r4\n\tsmlad r5, r9, r3, r5\n\tsmlad r6, r10, r3, r6\n\tsmlad r7, r11, r3, r7\n\t"
-#define EK_UNPACK(SUM, W) "sxtb16 r3, " W "\n\tsmlad " SUM ", r3, r2, " SUM "\n\tsxtb16 " W ", " W ", ror #8\n\t"
+#define EK_UNPACK(SUM, W) "sxtb16 r12, " W "\n\tsmlad " SUM ", r12, r2, " SUM "\n\tsxtb16 " W ", " W ", ror #8\n\t"
 #define EK_STEP_X16_W8 \
-    "ldr.w r2, [r1], #8\n\tldm.w r0!, {r8-r11}\n\t" \
+    "ldrd r2, r3, [r1], #8\n\tldm.w r0!, {r8-r11}\n\t" \
     EK_UNPACK("r4", "r8") EK_UNPACK("r5", "r9") EK_UNPACK("r6", "r10") EK_UNPACK("r7", "r11") \
-    "ldr r3, [r1, #-4]\n\t" \
     "smlad r4, r8, r3, r4\n\tsmlad r5, r9, r3, r5\n\tsmlad r6, r10, r3, r6\n\tsmlad r7, r11, r3, r7\n\t"
 #define EK_STEP_X16_W16 \
-    "ldr.w r2, [r1], #4\n\tldm.w r0!, {r8-r11}\n\t" \
-    "smlad r4, r8, r2, r4\n\tsmlad r5, r9, r2, r5\n\tsmlad r6, r10, r2, r6\n\tsmlad r7, r11, r2, r7\n\t"
+    "ldrd r2, r3, [r1], #8\n\tldm.w r0!, {r8-r11}\n\t" \
+    "smlad r4, r8, r2, r4\n\tsmlad r5, r9, r2, r5\n\tsmlad r6, r10, r2, r6\n\tsmlad r7, r11, r2, r7\n\t" \
+    "ldm.w r0!, {r8-r11}\n\t" \
+    "smlad r4, r8, r3, r4\n\tsmlad r5, r9, r3, r5\n\tsmlad r6, r10, r3, r6\n\tsmlad r7, r11, r3, r7\n\t"
+#define EK_NIBBLES(SUM, W, TURNED) \
+    "sxtb16 r12, " W TURNED "\n\tsmlad " SUM ", r12, r2, " SUM "\n\tand r12, r12, #0x000f000f\n\t" \
+    "smlad " SUM ", r12, r3, " SUM "\n\t"
+#define EK_STEP_X8_W4 \
+    "ldm.w r0!, {r8-r11}\n\tldrd r2, r3, [r1], #8\n\t" \
+    EK_NIBBLES("r4", "r8", "") EK_NIBBLES("r5", "r9", "") EK_NIBBLES("r6", "r10", "") EK_NIBBLES("r7", "r11", "") \
+    "ldrd r2, r3, [r1], #8\n\t" EK_NIBBLES("r4", "r8", ", ror #8") EK_NIBBLES("r5", "r9", ", ror #8") \
+    EK_NIBBLES("r6", "r10", ", ror #8") EK_NIBBLES("r7", "r11", ", ror #8")
 
+#define EK_FROM_C "ldr r1, [sp, #12]\n\tldm r1!, {r4-r7}\n\tstr r1, [sp, #12]\n\t"
+#define EK_FROM_ZERO "movs r4, #0\n\tmovs r5, #0\n\tmovs r6, #0\n\tmovs r7, #0\n\t"
+#define EK_FROM_WEIGHTS "ldm r0!, {r4-r7}\n\t"
+#define EK_FROM_FIRST "ldr r4, [sp, #64]\n\tmov r5, r4\n\tmov r6, r4\n\tmov r7, r4\n\t"
+#define EK_SHIFTED(BITS) \
+    "asr r4, r4, #" BITS "\n\tasr r5, r5, #" BITS "\n\tasr r6, r6, #" BITS "\n\tasr r7, r7, #" BITS "\n\t"
+#define EK_ADD_C \
+    "ldr r1, [sp, #12]\n\tldm r1!, {r8-r11}\n\tstr r1, [sp, #12]\n\t" \
+    "add r4, r4, r8\n\tadd r5, r5, r9\n\tadd r6, r6, r10\n\tadd r7, r7, r11\n\t"
+#define EK_STORE "stm lr!, {r4-r7}\n\t"
+#define EK_PACK "pkhbt r4, r4, r5, lsl #16\n\tpkhbt r5, r6, r7, lsl #16\n\t"
+#define EK_ADD_PAIRS_OF_C \
+    "ldr r1, [sp, #12]\n\tldm r1!, {r8, r9}\n\tstr r1, [sp, #12]\n\tsadd16 r4, r4, r8\n\tsadd16 r5, r5, r9\n\t"
+#define EK_STORE_PAIRS "stm lr!, {r4, r5}\n\t"
+
+#define EK_PAIR_DENSE(NAME, TY, ENTER, FIRST, STEPS, LAST) \
+    EK_NAKED void NAME(TY *y EK_ARGUMENT, const TY *c EK_ARGUMENT, const ek_word *w EK_ARGUMENT, \
+                       const ek_word *x EK_ARGUMENT, uint32_t words EK_ARGUMENT, uint32_t blocks EK_ARGUMENT, \
+                       uint32_t first EK_ARGUMENT) { \
+        __asm__ volatile(ENTER FIRST STEPS LAST EK_DENSE_LEAVE); \
+    }
+#define EK_PAIR_DENSE_SHIFTED(FORM, STEP_BYTES, X_SHIFT, FIRST, STEPS, BITS) \
+    EK_PAIR_DENSE(ek_sums_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "4"), FIRST, STEPS, \
+                  EK_SHIFTED(BITS) EK_STORE) \
+    EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "4"), FIRST, STEPS, \
+                  EK_SHIFTED(BITS) EK_ADD_C EK_STORE) \
+    EK_PAIR_DENSE(ek_sums_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "3"), FIRST, STEPS, \
+                  EK_SHIFTED(BITS) EK_PACK EK_STORE_PAIRS) \
+    EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "3"), FIRST, STEPS, \
+                  EK_SHIFTED(BITS) EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
+#define EK_PAIR_DENSE_PLAIN(FORM, STEP_BYTES, STEPS) \
+    EK_PAIR_DENSE(ek_sums_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, "3", "4"), EK_FROM_ZERO, STEPS, EK_STORE) \
+    EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, "3", "4"), EK_FROM_C, STEPS, EK_STORE) \
+    EK_PAIR_DENSE(ek_sums_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, "3", "3"), EK_FROM_ZERO, STEPS, \
+                  EK_PACK EK_STORE_PAIRS) \
+    EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, "3", "3"), EK_FROM_ZERO, STEPS, \
+                  EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
+EK_PAIR_DENSE_SHIFTED(x8_w4, "140", "4", EK_FROM_FIRST, EK_DENSE_STEPS(EK_STEP_X8_W4, EK_END_IN_MEMORY), "4")
+EK_PAIR_DENSE_SHIFTED(x8_w8, "56", "3", EK_FROM_WEIGHTS, EK_DENSE_STEPS(EK_STEP_X8_W8, EK_END_IN_R12), "8")
+EK_PAIR_DENSE_PLAIN(x16_w8, "72", EK_DENSE_STEPS(EK_STEP_X16_W8, EK_END_IN_MEMORY))
+EK_PAIR_DENSE_PLAIN(x16_w16, "44", EK_DENSE_STEPS(EK_STEP_X16_W16, EK_END_IN_R12))
 /* Few inputs, and their sums rescaled to int16: y = sat((W x · factors) / 2^32), factors doubled. Of x (r2, r3, lr) there
  * are one to three words; r0 y, r1 weights, r12 factors, r4-r7 sums; on the stack the end of y.
  */
@@ -138,107 +191,8 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
 EK_PAIR_FEW(ek_few_x16_w16, "")
 EK_PAIR_FEW(ek_few_clipped_x16_w16, EK_CLIP_FOUR)
 
-#define EK_FROM_C "ldr r1, [sp, #12]\n\tldm r1!, {r4-r7}\n\tstr r1, [sp, #12]\n\t"
-#define EK_NIBBLES(SUM, W, TURNED) \
-    "sxtb16 r12, " W TURNED "\n\tsmlad " SUM ", r12, r2, " SUM "\n\tand r12, r12, #0x000f000f\n\t" \
-    "smlad " SUM ", r12, r3, " SUM "\n\t"
-#define EK_STEP_X8_W4 \
-    "ldm.w r0!, {r8-r11}\n\tldrd r2, r3, [r1], #8\n\t" \
-    EK_NIBBLES("r4", "r8", "") EK_NIBBLES("r5", "r9", "") EK_NIBBLES("r6", "r10", "") EK_NIBBLES("r7", "r11", "") \
-    "ldrd r2, r3, [r1], #8\n\t" EK_NIBBLES("r4", "r8", ", ror #8") EK_NIBBLES("r5", "r9", ", ror #8") \
-    EK_NIBBLES("r6", "r10", ", ror #8") EK_NIBBLES("r7", "r11", ", ror #8")
-
-#define EK_FROM_ZERO "movs r4, #0\n\tmovs r5, #0\n\tmovs r6, #0\n\tmovs r7, #0\n\t"
-#define EK_FROM_WEIGHTS "ldm r0!, {r4-r7}\n\t"
-#define EK_UPPER "asr r4, r4, #8\n\tasr r5, r5, #8\n\tasr r6, r6, #8\n\tasr r7, r7, #8\n\t"
-#define EK_ADD_C \
-    "ldr r1, [sp, #12]\n\tldm r1!, {r8-r11}\n\tstr r1, [sp, #12]\n\t" \
-    "add r4, r4, r8\n\tadd r5, r5, r9\n\tadd r6, r6, r10\n\tadd r7, r7, r11\n\t"
-#define EK_STORE "stm lr!, {r4-r7}\n\t"
-#define EK_PACK "pkhbt r4, r4, r5, lsl #16\n\tpkhbt r5, r6, r7, lsl #16\n\t"
-#define EK_ADD_PAIRS_OF_C \
-    "ldr r1, [sp, #12]\n\tldm r1!, {r8, r9}\n\tstr r1, [sp, #12]\n\tsadd16 r4, r4, r8\n\tsadd16 r5, r5, r9\n\t"
-#define EK_STORE_PAIRS "stm lr!, {r4, r5}\n\t"
-
-#define EK_PAIR_DENSE(NAME, TY, ENTER, FIRST, STEP, LAST) \
-    EK_NAKED void NAME(TY *y EK_ARGUMENT, const TY *c EK_ARGUMENT, const ek_word *w EK_ARGUMENT, \
-                       const ek_word *x EK_ARGUMENT, uint32_t words EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) { \
-        __asm__ volatile(ENTER FIRST EK_DENSE_STEPS(STEP) LAST EK_DENSE_LEAVE); \
-    }
-EK_PAIR_DENSE(ek_sums_x8_w8_a32, ek_i32, EK_DENSE_ENTER("56", "3", "4"), EK_FROM_WEIGHTS, EK_STEP_X8_W8, EK_UPPER EK_STORE)
-EK_PAIR_DENSE(ek_added_x8_w8_a32, ek_i32, EK_DENSE_ENTER("56", "3", "4"), EK_FROM_WEIGHTS, EK_STEP_X8_W8,
-              EK_UPPER EK_ADD_C EK_STORE)
-EK_PAIR_DENSE(ek_sums_x8_w8_a16, ek_i16, EK_DENSE_ENTER("56", "3", "3"), EK_FROM_WEIGHTS, EK_STEP_X8_W8,
-              EK_UPPER EK_PACK EK_STORE_PAIRS)
-EK_PAIR_DENSE(ek_added_x8_w8_a16, ek_i16, EK_DENSE_ENTER("56", "3", "3"), EK_FROM_WEIGHTS, EK_STEP_X8_W8,
-              EK_UPPER EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
-#define EK_PAIR_DENSE_X16(FORM, ENTER32, ENTER16, STEP) \
-    EK_PAIR_DENSE(ek_sums_##FORM##_a32, ek_i32, ENTER32, EK_FROM_ZERO, STEP, EK_STORE) \
-    EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, ENTER32, EK_FROM_C, STEP, EK_STORE) \
-    EK_PAIR_DENSE(ek_sums_##FORM##_a16, ek_i16, ENTER16, EK_FROM_ZERO, STEP, EK_PACK EK_STORE_PAIRS) \
-    EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, ENTER16, EK_FROM_ZERO, STEP, EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
-/* int4: every sum begins at `first`, a seventh argument; r12 is free for the nibbles, and the end of x on the stack */
-#define EK_PAIR_NIBBLES(NAME, TY, Y_SHIFT, LAST) \
-    EK_NAKED void NAME(TY *y EK_ARGUMENT, const TY *c EK_ARGUMENT, const ek_word *w EK_ARGUMENT, \
-                       const ek_word *x EK_ARGUMENT, uint32_t words EK_ARGUMENT, uint32_t blocks EK_ARGUMENT, \
-                       uint32_t first EK_ARGUMENT) { \
-        __asm__ volatile("push {r4-r11, lr}\n\t" \
-                         "ldrd r4, r5, [sp, #36]\n\t" \
-                         "ldr r7, [sp, #44]\n\t" \
-                         "mov lr, r0\n\t" \
-                         "mov r0, r2\n\t" \
-                         "add r6, r3, r4, lsl #4\n\t" \
-                         "add r5, lr, r5, lsl #" Y_SHIFT "\n\t" \
-                         "rsb r4, r4, #0\n\t" \
-                         "and r4, r4, #3\n\t" \
-                         "mov r2, #140\n\t" \
-                         "adr.w r8, 2f\n\t" \
-                         "orr r8, r8, #1\n\t" \
-                         "mla r4, r4, r2, r8\n\t" \
-                         "sub sp, #24\n\t" \
-                         "strd r3, r4, [sp]\n\t" \
-                         "strd r5, r1, [sp, #8]\n\t" \
-                         "strd r6, r7, [sp, #16]\n" \
-                         "1:\n\t" \
-                         "ldr r4, [sp, #20]\n\tmov r5, r4\n\tmov r6, r4\n\tmov r7, r4\n\t" \
-                         "ldr r1, [sp]\n\t" \
-                         "ldr pc, [sp, #4]\n\t" \
-                         ".balign 4\n" \
-                         "2:\n\t" EK_STEP_X8_W4 EK_STEP_X8_W4 EK_STEP_X8_W4 EK_STEP_X8_W4 "ldr r12, [sp, #16]\n\t" \
-                         "cmp r1, r12\n\t" \
-                         "bne 2b\n\t" \
-                         "asr r4, r4, #4\n\tasr r5, r5, #4\n\tasr r6, r6, #4\n\tasr r7, r7, #4\n\t" LAST \
-                         "ldr r2, [sp, #8]\n\t" \
-                         "cmp lr, r2\n\t" \
-                         "bne 1b\n\t" \
-                         "add sp, #24\n\t" \
-                         "pop {r4-r11, pc}\n"); \
-    }
-EK_PAIR_NIBBLES(ek_sums_x8_w4_a32, ek_i32, "4", EK_STORE)
-EK_PAIR_NIBBLES(ek_added_x8_w4_a32, ek_i32, "4", EK_ADD_C EK_STORE)
-EK_PAIR_NIBBLES(ek_sums_x8_w4_a16, ek_i16, "3", EK_PACK EK_STORE_PAIRS)
-EK_PAIR_NIBBLES(ek_added_x8_w4_a16, ek_i16, "3", EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
-EK_PAIR_DENSE_X16(x16_w8, EK_DENSE_ENTER("76", "3", "4"), EK_DENSE_ENTER("76", "3", "3"), EK_STEP_X16_W8)
-EK_PAIR_DENSE_X16(x16_w16, EK_DENSE_ENTER("24", "2", "4"), EK_DENSE_ENTER("24", "2", "3"), EK_STEP_X16_W16)
 #else
-/* The sum of one output of a block in every form; `from` is what it begins at, and how many bits are dropped at the end. */
-EK_INLINE uint32_t ek_sum_x8_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at) {
-    uint32_t sum = w[at], i;
-    for (i = 0, w += 4; i < words; ++i, w += 4)
-        sum = ek_pair_dot(ek_even_bytes(w[at]), x[2u * i + 1u], ek_pair_dot(w[at], x[2u * i], sum));
-    return (uint32_t)((int32_t)sum >> 8);
-}
-EK_INLINE uint32_t ek_sum_x16_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at) {
-    uint32_t sum = 0, i;
-    for (i = 0; i < words; ++i, w += 4)
-        sum = ek_pair_dot(ek_odd_bytes(w[at]), x[2u * i + 1u], ek_pair_dot(ek_even_bytes(w[at]), x[2u * i], sum));
-    return sum;
-}
-EK_INLINE uint32_t ek_sum_x16_w16(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at) {
-    uint32_t sum = 0, i;
-    for (i = 0; i < words; ++i, w += 4) sum = ek_pair_dot(w[at], x[i], sum);
-    return sum;
-}
+/* The sum of one output of a block in every form; `first` is what sums of int4 begin at. */
 EK_INLINE uint32_t ek_sum_x8_w4(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
     uint32_t sum = first, i;
     for (i = 0; i < words; ++i, w += 4, x += 4) {
@@ -248,39 +202,32 @@ EK_INLINE uint32_t ek_sum_x8_w4(const ek_word *w, const ek_word *x, uint32_t wor
     }
     return (uint32_t)((int32_t)sum >> 4);
 }
-#define EK_PAIR_NIBBLES(B, TY) \
-    EK_INLINE void ek_added_x8_w4_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
-                                       uint32_t blocks, uint32_t first) { \
-        uint32_t o; \
-        for (o = 0; o < 4u * blocks; ++o) { \
-            const uint32_t sum = ek_sum_x8_w4(w + o / 4u * 4u * words, x, words, o % 4u, first); \
-            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + sum); \
-        } \
-    } \
-    EK_INLINE void ek_sums_x8_w4_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
-                                      uint32_t blocks, uint32_t first) { \
-        ek_added_x8_w4_a##B(y, c, w, x, words, blocks, first); \
-    }
-EK_PAIR_NIBBLES(32, ek_i32)
-EK_PAIR_NIBBLES(16, ek_i16)
-#define EK_PAIR_DENSE(FORM, B, TY, FIRST) \
-    EK_INLINE void ek_added_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
-                                          uint32_t blocks) { \
-        uint32_t o; \
-        for (o = 0; o < 4u * blocks; ++o) { \
-            const uint32_t sum = ek_sum_##FORM(w + o / 4u * 4u * (words + FIRST), x, words, o % 4u); \
-            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + sum); \
-        } \
-    } \
-    EK_INLINE void ek_sums_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
-                                         uint32_t blocks) { \
-        ek_added_##FORM##_a##B(y, c, w, x, words, blocks); \
-    }
+EK_INLINE uint32_t ek_sum_x8_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
+    uint32_t sum = w[at], i;
+    (void)first;
+    for (i = 0, w += 4; i < words; ++i, w += 4, x += 2)
+        sum = ek_pair_dot(ek_even_bytes(w[at]), x[1], ek_pair_dot(w[at], x[0], sum));
+    return (uint32_t)((int32_t)sum >> 8);
+}
+EK_INLINE uint32_t ek_sum_x16_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
+    uint32_t sum = 0, i;
+    (void)first;
+    for (i = 0; i < words; ++i, w += 4, x += 2)
+        sum = ek_pair_dot(ek_odd_bytes(w[at]), x[1], ek_pair_dot(ek_even_bytes(w[at]), x[0], sum));
+    return sum;
+}
+EK_INLINE uint32_t ek_sum_x16_w16(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
+    uint32_t sum = 0, i;
+    (void)first;
+    for (i = 0; i < words; ++i, w += 8, x += 2) sum = ek_pair_dot(w[at + 4u], x[1], ek_pair_dot(w[at], x[0], sum));
+    return sum;
+}
 EK_INLINE void ek_few_clipped_x16_w16(ek_i16 *y, const ek_word *w, const ek_word *x, uint32_t words,
                                       const ek_i32 *factors, uint32_t blocks) {
-    uint32_t o;
+    uint32_t o, i;
     for (o = 0; o < 4u * blocks; ++o) {
-        const uint32_t sum = ek_sum_x16_w16(w + o / 4u * 4u * words, x, words, o % 4u);
+        uint32_t sum = 0;
+        for (i = 0; i < words; ++i) sum = ek_pair_dot(w[(o / 4u * words + i) * 4u + o % 4u], x[i], sum);
         y[o] = ek_clip_16(ek_scaled_high((int32_t)sum, factors[o]));
     }
 }
@@ -288,55 +235,53 @@ EK_INLINE void ek_few_x16_w16(ek_i16 *y, const ek_word *w, const ek_word *x, uin
                               uint32_t blocks) {
     ek_few_clipped_x16_w16(y, w, x, words, factors, blocks);
 }
-EK_PAIR_DENSE(x8_w8, 32, ek_i32, 1u)
-EK_PAIR_DENSE(x8_w8, 16, ek_i16, 1u)
-EK_PAIR_DENSE(x16_w8, 32, ek_i32, 0u)
-EK_PAIR_DENSE(x16_w8, 16, ek_i16, 0u)
-EK_PAIR_DENSE(x16_w16, 32, ek_i32, 0u)
-EK_PAIR_DENSE(x16_w16, 16, ek_i16, 0u)
+/* BLOCK: words of weights in a block of so many steps */
+#define EK_PAIR_DENSE(FORM, B, TY, BLOCK) \
+    EK_INLINE void ek_added_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
+                                          uint32_t blocks, uint32_t first) { \
+        uint32_t o; \
+        for (o = 0; o < 4u * blocks; ++o) { \
+            const uint32_t sum = ek_sum_##FORM(w + o / 4u * (BLOCK), x, words, o % 4u, first); \
+            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + sum); \
+        } \
+    } \
+    EK_INLINE void ek_sums_##FORM##_a##B(TY *y, const TY *c, const ek_word *w, const ek_word *x, uint32_t words, \
+                                         uint32_t blocks, uint32_t first) { \
+        ek_added_##FORM##_a##B(y, c, w, x, words, blocks, first); \
+    }
+EK_PAIR_DENSE(x8_w4, 32, ek_i32, 4u * words)
+EK_PAIR_DENSE(x8_w4, 16, ek_i16, 4u * words)
+EK_PAIR_DENSE(x8_w8, 32, ek_i32, 4u * words + 4u)
+EK_PAIR_DENSE(x8_w8, 16, ek_i16, 4u * words + 4u)
+EK_PAIR_DENSE(x16_w8, 32, ek_i32, 4u * words)
+EK_PAIR_DENSE(x16_w8, 16, ek_i16, 4u * words)
+EK_PAIR_DENSE(x16_w16, 32, ek_i32, 8u * words)
+EK_PAIR_DENSE(x16_w16, 16, ek_i16, 8u * words)
 #endif
 
-/* Row by row of x. `wide` has room for a row of int8 in the form that the kernel reads. Where there are several rows, the
- * outputs of each are whole blocks.
+/* Row by row of x. `wide` has room for a row of int8 in the form that the kernel reads: READY puts it there, and sets
+ * `first` for int4. Where there are several rows, the outputs of each are whole blocks. `steps`: of a block.
  */
 #define EK_PAIR_ROWS(NAME, KERNEL, B, TX, TY, READY) \
     EK_INLINE void NAME(TY *y, const TY *c, uint32_t step, const ek_word *w, const TX *x, ek_word *wide, uint32_t rows, \
-                        uint32_t n_in, uint32_t words, uint32_t n_out) { \
-        uint32_t r; \
+                        uint32_t n_in, uint32_t steps, uint32_t n_out) { \
+        uint32_t r, first = 0; \
         for (r = 0; r < rows; ++r, x += n_in, y += n_out) { \
-            const ek_word *const ready = READY; \
-            (void)wide; \
+            const ek_word *ready = wide; \
+            READY; \
             if (c) \
-                ek_added_##KERNEL##_a##B(y, c + r * step, w, ready, words, (n_out + 3u) / 4u); \
+                ek_added_##KERNEL##_a##B(y, c + r * step, w, ready, steps, (n_out + 3u) / 4u, first); \
             else \
-                ek_sums_##KERNEL##_a##B(y, c, w, ready, words, (n_out + 3u) / 4u); \
+                ek_sums_##KERNEL##_a##B(y, c, w, ready, steps, (n_out + 3u) / 4u, first); \
         } \
     }
-EK_INLINE const ek_word *ek_widened(ek_word *y, const ek_i8 *x, uint32_t words) {
-    ek_widen(y, x, words);
-    return y;
-}
-EK_INLINE const ek_word *ek_widened_bytes(ek_word *y, const ek_i8 *x, uint32_t words) {
-    ek_widen_bytes(y, x, words);
-    return y;
-}
 #define EK_PAIR_ROWS_OF(B, TY) \
-    EK_INLINE void ek_pairs_x8_w4_a##B(TY *y, const TY *c, uint32_t step, const ek_word *w, const ek_i8 *x, ek_word *wide, \
-                                       uint32_t rows, uint32_t n_in, uint32_t words, uint32_t n_out) { \
-        uint32_t r; \
-        for (r = 0; r < rows; ++r, x += n_in, y += n_out) { \
-            const uint32_t first = ek_widen_nibbles(wide, x, 2u * words); \
-            if (c) \
-                ek_added_x8_w4_a##B(y, c + r * step, w, wide, words, (n_out + 3u) / 4u, first); \
-            else \
-                ek_sums_x8_w4_a##B(y, c, w, wide, words, (n_out + 3u) / 4u, first); \
-        } \
-    } \
-    EK_PAIR_ROWS(ek_pairs_x8_w8_a##B, x8_w8, B, ek_i8, TY, ek_widened_bytes(wide, x, words)) \
-    EK_PAIR_ROWS(ek_pairs_wide_x8_w8_a##B, x16_w8, B, ek_i8, TY, ek_widened(wide, x, words)) \
-    EK_PAIR_ROWS(ek_pairs_wide_x8_w16_a##B, x16_w16, B, ek_i8, TY, ek_widened(wide, x, words / 2u)) \
-    EK_PAIR_ROWS(ek_pairs_x16_w8_a##B, x16_w8, B, ek_i16, TY, (const ek_word *)x) \
-    EK_PAIR_ROWS(ek_pairs_x16_w16_a##B, x16_w16, B, ek_i16, TY, (const ek_word *)x)
+    EK_PAIR_ROWS(ek_pairs_x8_w4_a##B, x8_w4, B, ek_i8, TY, first = ek_widen_nibbles(wide, x, 2u * steps)) \
+    EK_PAIR_ROWS(ek_pairs_x8_w8_a##B, x8_w8, B, ek_i8, TY, ek_widen_bytes(wide, x, steps)) \
+    EK_PAIR_ROWS(ek_pairs_wide_x8_w8_a##B, x16_w8, B, ek_i8, TY, ek_widen(wide, x, steps)) \
+    EK_PAIR_ROWS(ek_pairs_wide_x8_w16_a##B, x16_w16, B, ek_i8, TY, ek_widen(wide, x, steps)) \
+    EK_PAIR_ROWS(ek_pairs_x16_w8_a##B, x16_w8, B, ek_i16, TY, ready = (const ek_word *)x) \
+    EK_PAIR_ROWS(ek_pairs_x16_w16_a##B, x16_w16, B, ek_i16, TY, ready = (const ek_word *)x)
 EK_PAIR_ROWS_OF(32, ek_i32)
 EK_PAIR_ROWS_OF(16, ek_i16)
 
