@@ -180,7 +180,9 @@ def verify_artifact(
         accuracy_after=accuracy_after,
         passed=passed,
         rule=rule,
-        widen=tuple(noisiest(layers)) if program.is_integer and (not passed or like < LIKE) else (),
+        widen=tuple(noisiest(layers, exact.entries["step"].outputs))
+        if program.is_integer and (not passed or like < LIKE)
+        else (),
     )
 
 

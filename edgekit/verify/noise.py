@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,13 +127,16 @@ class Noisy(Protocol):
     widen: tuple[str, ...]
 
 
-def noisiest(layers: Iterable[Noisy], most: int = 3) -> list[str]:
-    """The layers and states that add most of their own and can be held wider, the worst first, in words."""
+def noisiest(layers: Iterable[Noisy], outputs: Container[str] = (), most: int = 3) -> list[str]:
+    """The layers and states that add most of their own and can be held wider, the worst first, in words.
+
+    What an output adds goes nowhere else: outputs come last.
+    """
     said: list[str] = []
     taken: set[str] = set()
     able = sorted((layer for layer in layers if layer.noise and layer.widen), key=lambda layer: -(layer.noise or 0.0))
     least = LITTLE * (able[0].noise or 0.0) if able else 0.0
-    for layer in able:
+    for layer in sorted(able, key=lambda layer: layer.name in outputs):
         if layer.noise and layer.noise >= least and set(layer.widen) - taken and len(said) < most:
             taken.update(layer.widen)
             effect = f"rounding of {layer.noise:.2%} of its own size"

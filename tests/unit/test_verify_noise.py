@@ -88,6 +88,12 @@ def test_the_worst_come_first_and_each_remedy_once() -> None:
     ]
 
 
+def test_outputs_come_last() -> None:
+    rows = [noisy("y", 0.5, "w=16"), noisy("h", 0.1, "v=16")]
+    assert [line.split()[0] for line in noisiest(rows)] == ["y", "h"]
+    assert [line.split()[0] for line in noisiest(rows, ["y"])] == ["h", "y"]
+
+
 def test_at_most_three_and_none_that_hardly_count() -> None:
     rows = [noisy(str(n), 0.1 / (n + 1), f"w{n}=16") for n in range(6)]
     assert [line.split()[0] for line in noisiest(rows)] == ["0", "1", "2"]
