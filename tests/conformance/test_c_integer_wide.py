@@ -38,7 +38,7 @@ ENGINES = {
     "undefined portable": Engine("undefined portable", "host", "clang", (*UBSAN, "-DEK_FORCE_PORTABLE")),
     **{name: EMULATED[name] for name in ("A72", "A76", "A7")},
 }
-WHOLE_SUITE = ("x86 simd", "A76")
+WHOLE_SUITE = ("x86 simd", "A72", "A76")
 # inputs and outputs of dense sums: every remainder of a group, of a unit, and of a block occurs
 SIZES = (
     *((1, 1), (2, 9), (3, 33), (5, 4), (6, 64), (7, 7), (12, 70), (15, 31)),
@@ -90,7 +90,8 @@ def dense(x: DType, w: DType, total: DType) -> Graph:
     source = m.b.input("x", (MOST,), x)
     for at, (n_in, n_out) in enumerate(SIZES[total is INT32 :: 2]):
         c = m.const("c", whole_numbers(m.rng, (n_out,), total), total) if at % 3 else None
-        m.linear(m.head(source, n_in), m.weights((n_out, n_in), w, mild=at % 2 == 0), c, total)
+        form = {"form": "sparse"} if at % 2 else {}  # passes over inputs that are zero
+        m.linear(m.head(source, n_in), m.weights((n_out, n_in), w, mild=at % 4 < 2), c, total, **form)
     few = np.zeros((45, MOST), np.int64)
     for o, row in enumerate(few):
         row[o : o + 1 + o % 17] = whole_numbers(m.rng, (min(1 + o % 17, MOST - o),), w)
@@ -182,6 +183,7 @@ def stream(graph: Graph, seed: int, steps: int) -> list[np.ndarray]:
             parts = [rng.random(tensor.shape) < ACTIVITIES[t % len(ACTIVITIES)] for t in range(steps)]
         else:
             parts = [(edges, whole_numbers)[t % 2](rng, tensor.shape, tensor.dtype) for t in range(steps)]
+            parts[-1][4:60] = 0
         arrays.append(np.stack(parts).astype(graph.port_dtype(name)))
     return arrays
 

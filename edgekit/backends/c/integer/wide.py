@@ -18,6 +18,7 @@ MOST_INPUTS = 2**16  # where a span begins has 16 bits
 SPAN = 16  # inputs of one step of a span
 # instructions of a Cortex-A76 by bits of x and w: of an input of a unit of outputs, and of a step of a span
 UNIT_INPUT, UNIT_FIXED = {(8, 8): 0.8, (16, 8): 1.5, (8, 16): 3.2, (16, 16): 3.2}, 25
+RARE = 0.4  # of them where most inputs are zero
 SPAN_STEP, SPAN_FIXED = {(8, 8): 3, (16, 8): 9, (8, 16): 8, (16, 16): 8}, 4
 UNIT, BLOCK = 8, 32  # outputs that are summed side by side; of a block of weights
 GROUP_BYTES = 4  # weights of one output that lie together
@@ -39,7 +40,8 @@ def dense(ctx: Context, product: Product) -> Code | None:
     first, steps = spans(data, -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
     kind = (x.dtype.bits, bits)
     in_blocks = -(-n_out // UNIT) * (UNIT_INPUT[kind] * n_in + UNIT_FIXED)
-    if rows == 1 and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks:
+    rare = p.op.attrs.get("form") == "sparse"
+    if rows == 1 and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks * (RARE if rare else 1):
         taken = first[:, None] + np.arange(SPAN * steps)
         rows_of = np.take_along_axis(np.pad(data, ((0, 0), (0, SPAN * steps))), taken, axis=1)
         weights = ctx.consts.add((p.w, "spans"), CTYPES[bits], lambda: stored(rows_of, bits))
@@ -51,7 +53,7 @@ def dense(ctx: Context, product: Product) -> Code | None:
         return Code(f"wide_spans_{form}", [call])
     weights = ctx.consts.add((p.w, "blocks of outputs"), CTYPES[bits], lambda: stored(blocks(data, bits), bits))
     lift = ctx.consts.add((p.w, "lift"), "int32_t", lambda: lifts(data)) if bits == 8 else "0"
-    sizes = f"{rows}u, {n_in}u, {n_out}u, {mild}"
+    sizes = f"{rows}u, {n_in}u, {n_out}u, {mild}, {int(rare)}"
     return Code(f"wide_{form}", [f"ek_wide_{form}({to}, {p.c}, {p.step}u, {weights}, {lift}, {from_}, {sizes});"])
 
 

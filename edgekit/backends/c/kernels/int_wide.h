@@ -8,7 +8,8 @@
  *
  * Dense weights lie in blocks of 32 outputs (the last one 8, 16, 24 or 32, padded with zeros), each [groups][outputs]
  * with four bytes of an output in a group: four int8 weights or two of int16. `mild` says that no weight is -128.
- * `lift` is 128 times the sum of each output's int8 weights, for cores whose products want a moved x.
+ * `lift` is 128 times the sum of each output's int8 weights, for cores whose products want a `moved` x. Where x is
+ * `rare`, mostly zero, four groups that are all zero are passed over, unless they are moved.
  * Event weights are rows [in][out] of whole sixteens.
  *
  * Buffers are padded to 32 elements: whole registers are read and written, except where x has several rows.
@@ -62,11 +63,23 @@ EK_INLINE ek_v16 ek_total_16(ek_v32 sum, const ek_i16 *c) {
 EK_WIDE_GIVE(16)
 EK_WIDE_GIVE(32)
 
-#define EK_WIDE_TWO(K, groups, unit) \
-    a0 = ek_##K##_two_##groups(a0, w, w + row, v, mild); \
-    if (u > 1u) a1 = ek_##K##_two_##groups(a1, w + unit, w + row + unit, v, mild); \
-    if (u > 2u) a2 = ek_##K##_two_##groups(a2, w + 2u * unit, w + row + 2u * unit, v, mild); \
-    if (u > 3u) a3 = ek_##K##_two_##groups(a3, w + 3u * unit, w + row + 3u * unit, v, mild);
+/* whether 8, 16 or 32 bytes are all zero */
+EK_INLINE int ek_nothing(const void *p, uint32_t bytes) {
+    const char *at = (const char *)p;
+    uint64_t all = 0, part;
+    uint32_t i;
+    for (i = 0; i < bytes; i += 8u) {
+        __builtin_memcpy(&part, at + i, 8);
+        all |= part;
+    }
+    return all == 0u;
+}
+
+#define EK_WIDE_TWO(K, groups, unit, on) \
+    a0 = ek_##K##_two_##groups(a0, w + on, w + on + row, v, mild); \
+    if (u > 1u) a1 = ek_##K##_two_##groups(a1, w + on + unit, w + on + row + unit, v, mild); \
+    if (u > 2u) a2 = ek_##K##_two_##groups(a2, w + on + 2u * unit, w + on + row + 2u * unit, v, mild); \
+    if (u > 3u) a3 = ek_##K##_two_##groups(a3, w + on + 3u * unit, w + on + row + 3u * unit, v, mild);
 #define EK_WIDE_ONE(K, group, unit) \
     a0 = ek_##K##_one_##group(a0, w, v); \
     if (u > 1u) a1 = ek_##K##_one_##group(a1, w + unit, v); \
@@ -77,15 +90,15 @@ EK_WIDE_GIVE(32)
  * a group. */
 #define EK_WIDE_PART(NAME, K, L, B, TX, TW, PER) \
     EK_INLINE void NAME##_part(ek_i##B *y, const ek_i##B *c, const ek_i32 *lift, const TW *w, const TX *x, \
-                               uint32_t groups, uint32_t row, uint32_t u, uint32_t n_out, int mild, int exact) { \
+                               uint32_t groups, uint32_t row, uint32_t u, uint32_t n_out, int mild, int rare, int exact) { \
         const uint32_t unit = 8u * PER; \
         ek_##K##_sum a0 = ek_##K##_zero(), a1 = a0, a2 = a0, a3 = a0; \
         uint32_t i; \
-        for (i = 0; i + 4u <= groups; i += 4u, x += 4u * PER, w += 2u * row) { \
+        for (i = 0; i + 4u <= groups; i += 4u, x += 4u * PER, w += 4u * row) { \
             const ek_##K##_x v = ek_##L##_load(x); \
-            EK_WIDE_TWO(K, 01, unit) \
-            w += 2u * row; \
-            EK_WIDE_TWO(K, 23, unit) \
+            if (rare && !ek_##K##_moved && ek_nothing(x, 4u * PER * sizeof *x)) continue; \
+            EK_WIDE_TWO(K, 01, unit, 0u) \
+            EK_WIDE_TWO(K, 23, unit, 2u * row) \
         } \
         if (exact) { \
             for (; i < groups; ++i, x += PER, w += row) { \
@@ -97,7 +110,7 @@ EK_WIDE_GIVE(32)
             if (groups % 4u == 1u) { \
                 EK_WIDE_ONE(K, 0, unit) \
             } else { \
-                EK_WIDE_TWO(K, 01, unit) \
+                EK_WIDE_TWO(K, 01, unit, 0u) \
                 w += 2u * row; \
                 if (groups % 4u == 3u) { EK_WIDE_ONE(K, 2, unit) } \
             } \
@@ -112,23 +125,23 @@ EK_WIDE_GIVE(32)
 #define EK_WIDE_DENSE(NAME, K, L, B, TX, TW, PER, U) \
     EK_WIDE_PART(NAME, K, L, B, TX, TW, PER) \
     EK_INLINE void NAME##_at(ek_i##B *y, const ek_i##B *c, const ek_i32 *lift, const TW *w, const TX *x, \
-                             uint32_t n_in, uint32_t n_out, uint32_t o, uint32_t u, int mild, int exact) { \
+                             uint32_t n_in, uint32_t n_out, uint32_t o, uint32_t u, int mild, int rare, int exact) { \
         const uint32_t groups = (n_in + PER - 1u) / PER, units = (n_out + 7u) / 8u, first = o / 4u * 4u; \
         const uint32_t row = 8u * PER * (units - first < 4u ? units - first : 4u), at = 8u * o; \
         NAME##_part(y + at, EK_AFTER(c, at), EK_AFTER(lift, at), w + 8u * PER * (first * groups + o - first), x, \
-                    groups, row, u, n_out - at, mild, exact); \
+                    groups, row, u, n_out - at, mild, rare, exact); \
     } \
     EK_INLINE void NAME(ek_i##B *y, const ek_i##B *c, uint32_t step, const TW *w, const int32_t *lifts, const TX *x, \
-                        uint32_t rows, uint32_t n_in, uint32_t n_out, int mild) { \
+                        uint32_t rows, uint32_t n_in, uint32_t n_out, int mild, int rare) { \
         const uint32_t units = (n_out + 7u) / 8u, whole = units / U * U, left = units - whole; \
         const ek_i32 *lift = (const ek_i32 *)lifts; \
         const int exact = rows > 1u; \
         uint32_t r, o; \
         for (r = 0; r < rows; ++r, x += n_in, y += n_out, c = EK_AFTER(c, step)) { \
-            for (o = 0; o < whole; o += U) NAME##_at(y, c, lift, w, x, n_in, n_out, o, U, mild, exact); \
-            if (left == 1u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 1u, mild, exact); \
-            if (left == 2u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 2u, mild, exact); \
-            if (left == 3u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 3u, mild, exact); \
+            for (o = 0; o < whole; o += U) NAME##_at(y, c, lift, w, x, n_in, n_out, o, U, mild, rare, exact); \
+            if (left == 1u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 1u, mild, rare, exact); \
+            if (left == 2u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 2u, mild, rare, exact); \
+            if (left == 3u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 3u, mild, rare, exact); \
         } \
     }
 EK_WIDE_DENSE(ek_wide_x8_w8_a16, bb, bb, 16, ek_i8, int8_t, 4u, EK_BB_UNITS)

@@ -228,6 +228,8 @@ EK_INLINE ek_hh_x ek_bh_tail(const ek_i8 *p) {
 }
 
 #if EK_VNNI
+enum { ek_bb_moved = 1, ek_hb_moved = 1, ek_hh_moved = 0 };
+
 /* int8 x int8: x moved by 128 is unsigned */
 typedef __m256i ek_bb_sum;
 typedef struct { __m256i v0, v1, v2, v3; } ek_bb_x;
@@ -276,6 +278,8 @@ EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) {
     return _mm256_add_epi32(_mm256_slli_epi32(_mm256_sub_epi32(s.high, ek_v32_load(lift)), 8), s.low);
 }
 #else
+enum { ek_bb_moved = 0, ek_hb_moved = 0, ek_hh_moved = 0 };
+
 /* weights of int8 as int16; neighbouring pairs of inputs are summed at the end */
 typedef struct { __m256i a, b; } ek_bb_sum;
 typedef struct { __m256i v0, v1, v2, v3; } ek_bb_x;

@@ -386,7 +386,10 @@ EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) {
 #define EK_BB_UNITS 4u
 #define EK_HB_UNITS 4u
 #define EK_HH_UNITS 4u
+enum { ek_bb_moved = 0, ek_hb_moved = 1, ek_hh_moved = 0 };
 #else
+enum { ek_bb_moved = 0, ek_hb_moved = 0, ek_hh_moved = 0 };
+
 /* int8 x int8: `mild` weights, none of them -128, leave room for two products in int16 */
 typedef struct { int32x4_t a, b, c, d; } ek_bb_sum;
 typedef struct { int8x16_t v0, v1, v2, v3; } ek_bb_x;

@@ -4,6 +4,7 @@
 #define EK_BB_UNITS 4u
 #define EK_HB_UNITS 4u
 #define EK_HH_UNITS 4u
+enum { ek_bb_moved = 0, ek_hb_moved = 0, ek_hh_moved = 0 };
 
 /* A mask is -1 or 0 in each lane. */
 typedef struct { int8_t v[8]; } ek_v8;
