@@ -41,7 +41,11 @@ def convert(
         str | None, typer.Option(help="How integer ranges are read off the windows: min-max, percentile or mse.")
     ] = None,
     min_agreement: Annotated[
-        float | None, typer.Option(help="With --precision auto: per cent of equal decisions to reach; 98.5.")
+        float | None,
+        typer.Option(
+            help="With --precision auto: per cent of equal decisions to reach; 98.5. Windows that the model was trained "
+            "on flatter it: give others with --calib."
+        ),
     ] = None,
     widen: Annotated[
         list[str] | None,
