@@ -43,8 +43,8 @@ def convert(
     min_agreement: Annotated[
         float | None,
         typer.Option(
-            help="With --precision auto: per cent of equal decisions to reach; 98.5. Windows that the model was trained "
-            "on flatter it: give others with --calib."
+            help="With --precision auto: per cent of equal decisions to reach; 98.5. Windows that the model was "
+            "trained on flatter it: give others with --calib."
         ),
     ] = None,
     widen: Annotated[
