@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from edgekit.backends.c.context import Constants, Context, comment
+from edgekit.backends.c.context import Constants, Context
 from edgekit.backends.c.data import PAD_I8
 from edgekit.backends.c.entries import entry_text, parameters, run_text
+from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer import emit_integer, flavour_of
 from edgekit.backends.c.layout import make_layout
 from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
 from edgekit.backends.c.select import FLOAT_OPS
 from edgekit.backends.c.states import blob_bytes, state_text
-from edgekit.errors import GraphError, UnsupportedError
+from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
+from edgekit.ir.plan import ALIGN
 
 MAX_SPIKE_RESULTS = 8  # of one fused op: EK_MAX_SPIKES in kernels/map.h
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash")
@@ -68,66 +70,27 @@ def _check(graph: Graph) -> None:
         weights = tensor.dtype is INT8 and tensor.is_const
         if tensor.dtype not in (FLOAT32, SPIKE) and not weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
-    for entry in graph.entries.values():
-        moved = [s for s, value in entry.updates.items() if value in graph.state_names and value != s]
-        faults += [
-            f"update of {s} in entry {entry.name}: takes a state as it is; has the graph been lowered?" for s in moved
-        ]
-    faults += [f"entry {n}: a function of that name exists already" for n in graph.entries if n in OWN_FUNCTIONS]
-    if faults:
-        raise UnsupportedError(f"graph {graph.name!r}", "cannot be written as C", items=faults)
+    check_faults(graph, faults, OWN_FUNCTIONS)
 
 
 def _header(ctx: Context) -> str:
-    p, graph = ctx.prefix, ctx.graph
-    fields = "".join(f"    {f.ctype} {f.name}[{f.length}]; /* {comment(f.note)} */\n" for f in ctx.layout.fields)
-    entries = []
-    for entry in graph.entries.values():
-        ins = [f"in{i}: {n} {list(ctx.tensor(n).shape)}" for i, n in enumerate(entry.inputs)]
-        outs = [f"out{i}: {n} {list(ctx.tensor(n).shape)}" for i, n in enumerate(entry.outputs)]
-        entries.append(f"/* {comment('; '.join([*ins, *outs]))} */\nint {p}_{entry.name}({p} *m{parameters(entry)});\n")
-    step = graph.entries["step"]
-    return f"""/* {graph.name}: written by edgekit. Compile {p}.c with any C99 compiler:
- *     cc -std=c99 -O2 -ffp-contract=off -I . -c {p}.c
- * There is no other state than the struct, which the caller owns: no heap, no globals, no libc.
- * Arrays are row-major float32; spikes are 0.0 and 1.0. Functions return 0, or:
+    p, entries, step = ctx.prefix, list[str](), ctx.graph.entries["step"]
+    for entry in ctx.graph.entries.values():
+        ports = [f"in{i}: {n} {list(ctx.tensor(n).shape)}" for i, n in enumerate(entry.inputs)]
+        ports += [f"out{i}: {n} {list(ctx.tensor(n).shape)}" for i, n in enumerate(entry.outputs)]
+        entries.append(declared(p, entry.name, "; ".join(ports), parameters(entry)))
+    return header_text(
+        p,
+        ctx.graph,
+        ctx.layout.fields,
+        ALIGN,
+        says=""" * Arrays are row-major float32; spikes are 0.0 and 1.0. Functions return 0, or:
  *     1  an input holds NaN or Inf: nothing was changed
- *     2  a state blob is damaged or of another program: nothing was changed
- */
-#ifndef {p.upper()}_H
-#define {p.upper()}_H
-
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-#if defined(__GNUC__)
-#define {p.upper()}_ALIGNED __attribute__((aligned(64)))
-#else
-#define {p.upper()}_ALIGNED /* align the struct to 64 bytes yourself */
-#endif
-
-typedef struct {p.upper()}_ALIGNED {p} {{
-{fields}}} {p};
-
-uint32_t {p}_sizeof(void);
-int {p}_init({p} *m);  /* all states to their first values; call it before anything else */
-int {p}_reset({p} *m); /* the same, except for states that a reset keeps */
-
-{"".join(entries)}/* T steps at once: arrays [T, ...] */
-int {p}_run({p} *m, uint32_t steps{parameters(step)});
-
-uint32_t {p}_state_bytes(void);
-int {p}_save(const {p} *m, uint8_t *blob);
-int {p}_restore({p} *m, const uint8_t *blob, uint32_t n);
-
-#ifdef __cplusplus
-}}
-#endif
-#endif
-"""
+""",
+        more="",
+        entries="".join(entries),
+        run=parameters(step),
+    )
 
 
 def _data(ctx: Context) -> str:

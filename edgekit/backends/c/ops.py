@@ -14,7 +14,7 @@ from edgekit.backends.c.fused import CTYPES, line_expression, needed_lines
 from edgekit.backends.c.linear import linear_lines, memory_lines
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.select import kernel_of
-from edgekit.backends.c.walk import walks_of
+from edgekit.backends.c.walk import gather_sizes, walk_lines
 from edgekit.ir import OPS, SPIKE, Entry, Op
 from edgekit.ir.ops import body_lines, fused_types
 
@@ -101,22 +101,15 @@ def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
 
 
 def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:
-    shape, axis, indices = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"], op.attrs["indices"]
-    index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: np.array(indices, np.uint32))
-    sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {len(indices)}u, {prod(shape[axis + 1 :])}u"
+    indices = np.array(op.attrs["indices"], np.uint32)
+    index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: indices)
     y, x = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0])
-    return [*_cleared(ctx, op, y), f"ek_{kernel_of(ctx.graph, op)}({y}, {x}, {index}, {sizes});"]
+    return [*_cleared(ctx, op, y), f"ek_{kernel_of(ctx.graph, op)}({y}, {x}, {index}, {gather_sizes(ctx.graph, op)});"]
 
 
 def _walk(ctx: Context, entry: Entry, op: Op) -> list[str]:
-    y = ctx.pointer(entry, op.outputs[0])
-    lines = _cleared(ctx, op, y)
-    for number, (name, walk) in enumerate(zip(op.inputs, walks_of(ctx.graph, op), strict=True)):
-        axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (walk.shape, walk.x_step, walk.y_step)]
-        table = ", ".join([f"{len(walk.shape)}u", f"{walk.x_first}u", f"{walk.y_first}u", *axes])
-        lines.append(f"static const ek_walk walk{number} = {{{table}}};")
-        lines.append(f"ek_{kernel_of(ctx.graph, op)}({y}, {ctx.pointer(entry, name)}, &walk{number});")
-    return lines
+    y, xs = ctx.pointer(entry, op.outputs[0]), [ctx.pointer(entry, name) for name in op.inputs]
+    return [*_cleared(ctx, op, y), *walk_lines(ctx.graph, op, kernel_of(ctx.graph, op), y, xs)]
 
 
 def _cleared(ctx: Context, op: Op, y: str) -> list[str]:

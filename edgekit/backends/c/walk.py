@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from edgekit.ir import Graph, Op
 from edgekit.ir.graph import Shape
@@ -64,3 +66,20 @@ def walks_of(graph: Graph, op: Op) -> list[Walk]:
         x_first = op.attrs["start"] * x_step[axis]
         x_step = tuple(s * op.attrs.get("step", 1) if i == axis else s for i, s in enumerate(x_step))
     return [_joined(Walk(out, x_first, x_step, 0, y_step))]
+
+
+def walk_lines(graph: Graph, op: Op, kernel: str, y: str, xs: Sequence[str]) -> list[str]:
+    """The lines that move every operand of an op into its result: a table each, and the call of the kernel."""
+    lines = []
+    for number, (x, walk) in enumerate(zip(xs, walks_of(graph, op), strict=True)):
+        axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (walk.shape, walk.x_step, walk.y_step)]
+        table = ", ".join([f"{len(walk.shape)}u", f"{walk.x_first}u", f"{walk.y_first}u", *axes])
+        lines.append(f"static const ek_walk walk{number} = {{{table}}};")
+        lines.append(f"ek_{kernel}({y}, {x}, &walk{number});")
+    return lines
+
+
+def gather_sizes(graph: Graph, op: Op) -> str:
+    """The sizes that a gather takes, as C: what is before the axis, along it, how many indices, and what follows."""
+    shape, axis = graph.tensors[op.inputs[0]].shape, op.attrs["axis"]
+    return f"{prod(shape[:axis])}u, {shape[axis]}u, {len(op.attrs['indices'])}u, {prod(shape[axis + 1 :])}u"

@@ -12,7 +12,7 @@ from edgekit.backends.c.context import Constants
 from edgekit.backends.c.data import Array, padded
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms, Group
-from edgekit.backends.c.layout import EventList, Field, field_of, list_slots, roots, state_field
+from edgekit.backends.c.layout import EventList, Layout, field_of, list_slots, roots, state_field
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType, Entry, Graph, Op, Plan, Tensor
 from edgekit.ir.plan import buffer_bytes
@@ -23,25 +23,6 @@ PORTS: Mapping[DType, str] = {INT8: "int8_t", INT16: "int16_t", INT32: "int32_t"
 FIELDS: Mapping[DType, str] = {**PORTS, SPIKE: "uint32_t"}
 VALUES: Mapping[DType, str] = {INT8: "ek_i8", INT16: "ek_i16", INT32: "ek_i32", SPIKE: "ek_word", FLOAT32: "ek_f32"}
 MAX_EVENTS = 2**16  # an event list holds 16-bit numbers
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Struct fields; `states` and `lists[entry][value]` by tensor name, `inputs[entry][input]` byte offsets."""
-
-    states: Mapping[str, Field]
-    others: tuple[Field, ...]
-    inputs: Mapping[str, Mapping[str, int]]
-    lists: Mapping[str, Mapping[str, EventList]]
-    views: Mapping[str, Mapping[str, str]]
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        return (*self.states.values(), *self.others)
-
-    @property
-    def struct_bytes(self) -> int:
-        return sum(f.nbytes for f in self.fields)
 
 
 def listed(graph: Graph, op: Op) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgekit.backends.c.context import Constants, comment
+from edgekit.backends.c.context import Constants
+from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer.context import FIELDS, Context, listed, make_layout
 from edgekit.backends.c.integer.entries import entry_text, parameters, run_text, state_text
 from edgekit.backends.c.integer.flavour import Flavour
@@ -15,7 +16,6 @@ from edgekit.backends.c.integer.vectors import VECTORS
 from edgekit.backends.c.integer.wide import WIDE
 from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
-from edgekit.errors import UnsupportedError
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite")
@@ -70,69 +70,29 @@ def _check(graph: Graph) -> None:
     for tensor in graph.tensors.values():
         if tensor.dtype is INT4 and tensor.name not in weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
-    for entry in graph.entries.values():
-        moved = [s for s, value in entry.updates.items() if value in graph.state_names and value != s]
-        faults += [
-            f"update of {s} in entry {entry.name}: takes a state as it is; has the graph been lowered?" for s in moved
-        ]
-    faults += [f"entry {n}: a function of that name exists already" for n in graph.entries if n in OWN_FUNCTIONS]
-    if faults:
-        raise UnsupportedError(f"graph {graph.name!r}", "cannot be written as C", items=faults)
+    check_faults(graph, faults, OWN_FUNCTIONS)
 
 
 def _header(ctx: Context) -> str:
-    p, graph, align = ctx.prefix, ctx.graph, ctx.plan.align
-    fields = "".join(f"    {f.ctype} {f.name}[{f.length}]; /* {comment(f.note)} */\n" for f in ctx.layout.fields)
-    entries = []
-    for entry in graph.entries.values():
-        ins = [f"in{i}: {_port(ctx, n)}" for i, n in enumerate(entry.inputs)]
-        outs = [f"out{i}: {_port(ctx, n)}" for i, n in enumerate(entry.outputs)]
-        entries.append(
-            f"/* {comment('; '.join([*ins, *outs]))} */\nint {p}_{entry.name}({p} *m{parameters(ctx, entry)});\n"
-        )
-    step = graph.entries["step"]
-    return f"""/* {graph.name}: written by edgekit. Compile {p}.c with any C99 compiler:
- *     cc -std=c99 -O2 -ffp-contract=off -I . -c {p}.c
- * There is no other state than the struct, which the caller owns: no heap, no globals, no libc.
- * The step computes with integers alone. Arrays are row-major, spikes bytes 0 and 1; {p}_quantize makes its inputs of
- * raw floats, {p}_dequantize real numbers of its outputs. Functions return 0, or:
- *     2  a state blob is damaged or of another program: nothing was changed
- */
-#ifndef {p.upper()}_H
-#define {p.upper()}_H
-
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-#if defined(__GNUC__)
-#define {p.upper()}_ALIGNED __attribute__((aligned({align})))
-#else
-#define {p.upper()}_ALIGNED /* align the struct to {align} bytes yourself */
-#endif
-
-typedef struct {p.upper()}_ALIGNED {p} {{
-{fields}}} {p};
-
-uint32_t {p}_sizeof(void);
-int {p}_init({p} *m);  /* all states to their first values; call it before anything else */
-int {p}_reset({p} *m); /* the same, except for states that a reset keeps */
-uint32_t {p}_nonfinite(const {p} *m); /* how many inputs of {p}_quantize were NaN or Inf since {p}_init */
-
-{"".join(entries)}/* T steps at once: arrays [T, ...] */
-int {p}_run({p} *m, uint32_t steps{parameters(ctx, step)});
-
-uint32_t {p}_state_bytes(void);
-int {p}_save(const {p} *m, uint8_t *blob);
-int {p}_restore({p} *m, const uint8_t *blob, uint32_t n);
-
-#ifdef __cplusplus
-}}
-#endif
-#endif
-"""
+    p, entries, step = ctx.prefix, list[str](), ctx.graph.entries["step"]
+    for entry in ctx.graph.entries.values():
+        ports = [f"in{i}: {_port(ctx, n)}" for i, n in enumerate(entry.inputs)]
+        ports += [f"out{i}: {_port(ctx, n)}" for i, n in enumerate(entry.outputs)]
+        entries.append(declared(p, entry.name, "; ".join(ports), parameters(ctx, entry)))
+    return header_text(
+        p,
+        ctx.graph,
+        ctx.layout.fields,
+        ctx.plan.align,
+        says=f""" * The step computes with integers alone. Arrays are row-major, spikes bytes 0 and 1.
+ * {p}_quantize makes its inputs of raw floats, {p}_dequantize real numbers of its outputs. Functions return 0, or:
+""",
+        more=f"""/* how many inputs of {p}_quantize were NaN or Inf since {p}_init */
+uint32_t {p}_nonfinite(const {p} *m);
+""",
+        entries="".join(entries),
+        run=parameters(ctx, step),
+    )
 
 
 def _port(ctx: Context, name: str) -> str:

@@ -13,7 +13,7 @@ from edgekit.backends.c.integer.forms import Code
 from edgekit.backends.c.integer.fused import fused_code
 from edgekit.backends.c.integer.linear import linear_code, memory_code
 from edgekit.backends.c.program import KernelUse
-from edgekit.backends.c.walk import walks_of
+from edgekit.backends.c.walk import gather_sizes, walk_lines
 from edgekit.ir import INT8, OPS, SPIKE, Entry, Op
 
 MOVES = ("transpose", "expand", "slice", "concat", "gather")
@@ -98,22 +98,15 @@ def _floats(ctx: Context, name: str, shape: Sequence[int]) -> str:
 
 
 def _gather(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:
-    shape, axis, indices = ctx.tensor(op.inputs[0]).shape, op.attrs["axis"], op.attrs["indices"]
-    index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: np.array(indices, np.uint32))
-    sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {len(indices)}u, {prod(shape[axis + 1 :])}u"
+    indices = np.array(op.attrs["indices"], np.uint32)
+    index = ctx.consts.add((op.outputs[0], "indices"), "uint32_t", lambda: indices)
     y, x = ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0])
-    return [*_cleared(ctx, op, y), f"ek_{kernel}({y}, {x}, {index}, {sizes});"]
+    return [*_cleared(ctx, op, y), f"ek_{kernel}({y}, {x}, {index}, {gather_sizes(ctx.graph, op)});"]
 
 
 def _walk(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:
-    y = ctx.pointer(entry, op.outputs[0])
-    lines = _cleared(ctx, op, y)
-    for number, (name, walk) in enumerate(zip(op.inputs, walks_of(ctx.graph, op), strict=True)):
-        axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (walk.shape, walk.x_step, walk.y_step)]
-        table = ", ".join([f"{len(walk.shape)}u", f"{walk.x_first}u", f"{walk.y_first}u", *axes])
-        lines.append(f"static const ek_walk walk{number} = {{{table}}};")
-        lines.append(f"ek_{kernel}({y}, {ctx.pointer(entry, name)}, &walk{number});")
-    return lines
+    y, xs = ctx.pointer(entry, op.outputs[0]), [ctx.pointer(entry, name) for name in op.inputs]
+    return [*_cleared(ctx, op, y), *walk_lines(ctx.graph, op, kernel, y, xs)]
 
 
 def _cleared(ctx: Context, op: Op, y: str) -> list[str]:
