@@ -60,11 +60,10 @@ def test_dense_sums_of_every_size_and_width(engine: str) -> None:
     types = list(product((INT8, INT16), WEIGHTS, (INT16, INT32)))
     graphs = [dense(*t) for t in types]
     for graph, (x, w, total) in zip(graphs, types, strict=True):
-        plain = x is INT16 and w is INT4  # has no form, so that it is left to plain C
         wide = {INT4: ("",), INT8: ("", "wide_"), INT16: ("wide_",)}[w] if x is INT8 else ("",)
         form = f"x{x.bits}_w{w.bits}_a{total.bits}"
-        names = {f"linear_dense_{form}"} if plain else {f"linear_pairs_{kind}{form}" for kind in wide}
-        found = {k for k in kernels(graph) if not k.startswith(("linear_spans", "walk"))}
+        names = {f"linear_pairs_{kind}{form}" for kind in wide}
+        found = {k for k in kernels(graph) if not k.startswith(("linear_picked", "walk"))}
         assert found == names
     hold(engine, graphs, 1, steps=8)
 
@@ -101,14 +100,25 @@ def test_rows_of_inputs(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", [TWIN, CORE])
-def test_spans_of_neighbouring_inputs(engine: str) -> None:
-    graphs = [spans(*types) for types in product((INT8, INT16), WEIGHTS)]
-    found = {name: set(kernels(graph)) for name, graph in zip(product((8, 16), (4, 8, 16)), graphs, strict=True)}
-    assert found[8, 4] == found[8, 8] == {"linear_spans_x8_w8_a32"}  # int4 are worth a byte each
-    assert found[16, 8] == {"linear_spans_x16_w8_a32"}
-    assert found[16, 16] == {"linear_spans_x16_w16_a32"}
-    assert found[8, 16] == {"linear_pairs_wide_x8_w16_a32"}
+def test_words_of_weights_are_picked_out(engine: str) -> None:
+    """Short spans of inputs, and a few anywhere; an output that reads nothing."""
+    graphs = [make(*types) for make in (spans, scattered) for types in product((INT8, INT16), WEIGHTS)]
+    for graph in graphs:
+        _, x, w = (int(part.removeprefix("int")) if part.startswith("int") else 0 for part in graph.name.split("_"))
+        name = f"picked_x{x}_w{max(w, 8)}" if (x, w) != (8, 16) else "pairs_wide_x8_w16"  # int4 are worth a byte each
+        assert set(kernels(graph)) == {f"linear_{name}_a32"}
     hold(engine, graphs, 3, steps=10)
+
+
+def scattered(x: DType, w: DType) -> Graph:
+    """A few inputs of each output, anywhere, with weights at the ends of the range."""
+    rng, b = np.random.default_rng(x.bits * w.bits), GraphBuilder(f"scattered_{x}_{w}")
+    weights = np.zeros((21, 301))
+    for row in weights[:-1]:
+        row[rng.choice(301, int(rng.integers(1, 9)), replace=False)] = w.limits[int(rng.integers(2))]
+    weights[3, 300] = 1
+    b.output(b.op("linear", b.input("x", (301,), x), b.const("w", weights, w), accumulate="int32"))
+    return run_passes(b.build(), LOWER)
 
 
 def few(n_in: int, n_out: int, gain: int) -> Graph:

@@ -1,4 +1,4 @@
-"""Dense sums of the flavour with two int16 in a register: four outputs at a time, few inputs, short spans of them."""
+"""Dense sums of the flavour with two int16 in a register: four outputs at a time, few inputs, words picked out."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from edgekit.backends.c.integer.body import body_of, constant_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.backends.c.integer.fused import HIGH_LIMIT, HIGH_SHIFT
-from edgekit.backends.c.integer.weights import CTYPES, neighbours, spans_of, stored
+from edgekit.backends.c.integer.weights import CTYPES, neighbours, stored
 from edgekit.ir import INT8, INT16, INT32, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 4  # outputs of one block of the dense kernels
-STEP_INPUTS = {"x8_w4": 8, "few": 2}  # inputs of a step of a kernel, where they are not four
+STEP_INPUTS = {"x8_w4": 8, "x16_w4": 8, "few": 2}  # inputs of a step of a kernel, where they are not four
 FEW = 3  # words of inputs that a kernel keeps in registers
 MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
-SPAN_COST, SPAN_FIXED, DENSE_COST = 9, 12, 4  # instructions per word of a span, per output, per word of dense weights
-MOST_INPUTS = 2**16  # where a span begins has 16 bits
+PICKED_COST, PICKED_FIXED, DENSE_COST = 12, 14, 3.7  # instructions per word, per output; per word of dense weights
+MOST_INPUTS = 2**16  # at which word a weight is has 16 bits
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
@@ -31,10 +31,10 @@ def dense(ctx: Context, product: Product) -> Code | None:
         return Code("left_to_next", ["(void)m;"])
     n_out, n_in = ctx.tensor(p.w).shape
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
-    if form.startswith("spans"):
-        weights, first, words = _spans(ctx, p.w, form)
+    if form.startswith("picked"):
+        weights, at, counts = _picked(ctx, p.w, form)
         kernel = f"{form}_a{p.bits}"
-        return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {weights}, {first}, {from_}, {words}u, {n_out}u);"])
+        return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {weights}, {at}, {counts}, {from_}, {n_out}u);"])
     weights, steps = _blocks(ctx, p.w, form)
     kernel, rows = f"pairs_{form}_a{p.bits}", ctx.tensor(p.x).size // n_in
     wide = "m->wide" if _is_widened(form) else "0"
@@ -87,12 +87,13 @@ def _is_widened(form: str) -> bool:
     return form.startswith(("x8", "wide_x8"))
 
 
-def _is_short(weights: Tensor, bits: int) -> bool:
-    """Whether each output reads so few neighbouring inputs that the others are better left out."""
+def _is_sparse(weights: Tensor, bits: int) -> bool:
+    """Whether so many words of weights are zero that the others are better picked out."""
     if weights.data is None or weights.shape[1] > MOST_INPUTS:
         return False
-    _, words = spans_of(weights.data, 32 // bits)
-    return SPAN_COST * words + SPAN_FIXED < DENSE_COST * weights.shape[1] * bits / 32
+    _, taken = _words(weights.data, 32 // bits)
+    count = int(taken.sum())
+    return count > 0 and PICKED_COST * count + PICKED_FIXED * len(taken) < DENSE_COST * taken.size
 
 
 def _dense_form(graph: Graph, x: str, w: str) -> str | None:
@@ -100,11 +101,10 @@ def _dense_form(graph: Graph, x: str, w: str) -> str | None:
     inputs, weights = graph.tensors[x], graph.tensors[w]
     bits, (n_out, n_in) = weight_bits(weights), weights.shape
     several = inputs.size > n_in
-    unknown = inputs.dtype is SPIKE or (bits == 4 and inputs.dtype is INT16)
-    if unknown or (several and (n_in % (8 if bits == 4 else 4) or n_out % BLOCK)):
+    if inputs.dtype is SPIKE or (several and (n_in % (8 if bits == 4 else 4) or n_out % BLOCK)):
         return None
-    if not several and (inputs.dtype is INT16 or bits < 16) and _is_short(weights, max(bits, 8)):
-        return f"spans_x{inputs.dtype.bits}_w{max(bits, 8)}"  # so few that int4 are worth a byte each
+    if not several and (inputs.dtype is INT16 or bits < 16) and _is_sparse(weights, max(bits, 8)):
+        return f"picked_x{inputs.dtype.bits}_w{max(bits, 8)}"  # so few that int4 are worth a byte each
     if inputs.dtype is INT16:
         return f"x16_w{bits}"
     fits = bits == 4 or (bits == 8 and _fits_bytes(weights))
@@ -139,6 +139,8 @@ def _blocks(ctx: Context, w: str, form: str) -> tuple[str, int]:
         if form == "x8_w4":
             rows = _by_nibbles(rows.astype(np.int64))
             return stored(rows.reshape(-1, BLOCK, width // per, 4).swapaxes(1, 2), 8)
+        if form == "x16_w4":
+            rows = rows.reshape(len(rows), -1, 4, 2).swapaxes(2, 3).reshape(rows.shape) ^ 8  # as int4, 8 more
         if form == "x8_w8":
             return _blocks_by_bytes(rows.astype(np.int64))
         if form in ("x16_w8", "wide_x8_w16"):  # neighbours: what SXTB16 makes of bytes, or has made of x
@@ -163,16 +165,21 @@ def _blocks_by_bytes(rows: Array) -> Array:
     return np.ascontiguousarray(blocks).reshape(-1).astype(np.uint32)
 
 
-def _spans(ctx: Context, w: str, form: str) -> tuple[str, str, int]:
-    """Weights of the inputs that each output reads, where these begin, and how many words they take."""
+def _picked(ctx: Context, w: str, form: str) -> tuple[str, str, str]:
+    """The words of weights that are not all zero, at which words of inputs they are, and how many each output has."""
     bits = max(weight_bits(ctx.tensor(w)), 8)
-    per = 32 // bits
-    first, words = spans_of(ctx.data(w), per)
+    words, taken = _words(ctx.data(w), 32 // bits)
 
     def make() -> Array:
-        rows = np.pad(ctx.data(w), ((0, 0), (0, per * words)))
-        rows = np.stack([row[at : at + per * words] for row, at in zip(rows, first, strict=True)])
-        return stored(neighbours(rows) if form == "spans_x16_w8" else rows, bits)
+        return stored(neighbours(words[taken]) if form == "picked_x16_w8" else words[taken], bits)
 
-    begins = ctx.consts.add((w, "where spans begin"), "uint16_t", lambda: first.astype(np.uint16))
-    return f"(const ek_word *){ctx.consts.add((w, form), CTYPES[bits], make)}", begins, words
+    weights = f"(const ek_word *){ctx.consts.add((w, form), CTYPES[bits], make)}"
+    at = ctx.consts.add((w, "which words"), "uint16_t", lambda: np.nonzero(taken)[1].astype(np.uint16))
+    counts = ctx.consts.add((w, "words of each output"), "uint16_t", lambda: taken.sum(axis=1).astype(np.uint16))
+    return weights, at, counts
+
+
+def _words(weights: Array, per: int) -> tuple[Array, Array]:
+    """Rows in words of so many weights, [out][word][weight], and which words are not all zero."""
+    words = np.pad(weights, ((0, 0), (0, -weights.shape[1] % per))).reshape(len(weights), -1, per)
+    return words, np.asarray(words.any(axis=2))

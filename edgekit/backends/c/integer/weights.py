@@ -29,15 +29,6 @@ def neighbours(values: Array) -> Array:
     return np.asarray(values.reshape(*values.shape[:-1], -1, 4)[..., [0, 2, 1, 3]].reshape(values.shape))
 
 
-def spans_of(weights: Array, per: int) -> tuple[Array, int]:
-    """Where the inputs that each output reads begin, a multiple of `per`, and the most words that they take."""
-    taken, n_in = weights != 0, weights.shape[1]
-    first = np.where(taken.any(axis=1), taken.argmax(axis=1), 0) // per * per
-    last = np.where(taken.any(axis=1), n_in - taken[:, ::-1].argmax(axis=1), 1)
-    words = int((-(-(last - first) // per)).max())
-    return np.minimum(first, -(-n_in // per) * per - words * per), words
-
-
 def event_rows(ctx: Context, w: str) -> tuple[str, int]:
     """Rows [in][out] of a matrix, and how many elements a row takes."""
     tensor = ctx.tensor(w)

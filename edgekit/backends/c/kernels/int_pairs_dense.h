@@ -4,6 +4,7 @@
  * outputs in turn:
  *   x16_w16   a word for two inputs, and then another one for two more
  *   x16_w8    a word for four inputs. SXTB16 makes pairs of bytes 0 and 2, and of 1 and 3, of it
+ *   x16_w4    a word for eight inputs, the first and the second half of each pair in nibbles 0 to 3 and 4 to 7, 8 added
  *   x8_w8     a word for four inputs, of x in the form that ek_widen_bytes gives it: see there
  *   x8_w4     a word for eight inputs, of x in the form that ek_widen_nibbles gives it: see there
  * y and c hold whole blocks; c may be null (zero), and may be y itself.
@@ -55,10 +56,18 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
     return 0u - 128u * sum;
 }
 
+/* What 8 too much in every weight comes to: minus 8 times the sum of x. */
+EK_INLINE uint32_t ek_minus_eights(const ek_word *x, uint32_t words) {
+    uint32_t i, sum = 0;
+    EK_UNROLL4 for (i = 0; i < words; ++i) sum = ek_pair_dot(x[i], 0x00010001u, sum);
+    return 0u - 8u * sum;
+}
+
 #if EK_DSP
 /* Assembly alone: arguments are where the calling convention puts them, y, c, weights, x, then words, blocks and, for int4,
  * what sums begin at on the stack. In a block r0 is at the weights, r1 at x, lr at y; r4-r7 are the sums. The stack holds
- * x, where a block enters the four unrolled steps, the ends of y and x, and c; steps that need r12 read the end of x again.
+ * x, where a block enters the four unrolled steps, the ends of y and x, and c; steps that need r12 read the end of x again,
+ * and where they need lr too, y is on the stack as well.
  */
 #define EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, Y_SHIFT) \
     "push {r4-r11, lr}\n\t" \
@@ -73,7 +82,7 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
     "adr.w r6, 2f\n\t" \
     "orr r6, r6, #1\n\t" \
     "mla r4, r4, r2, r6\n\t" \
-    "sub sp, #20\n\t" \
+    "sub sp, #24\n\t" \
     "strd r3, r4, [sp]\n\t" \
     "strd r5, r1, [sp, #8]\n\t" \
     "str r12, [sp, #16]\n" \
@@ -88,7 +97,7 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
     "ldr r2, [sp, #8]\n\t" \
     "cmp lr, r2\n\t" \
     "bne 1b\n\t" \
-    "add sp, #20\n\t" \
+    "add sp, #24\n\t" \
     "pop {r4-r11, pc}\n"
 #define EK_END_IN_R12 ""
 #define EK_END_IN_MEMORY "ldr r12, [sp, #16]\n\t"
@@ -117,10 +126,22 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
     "ldrd r2, r3, [r1], #8\n\t" EK_NIBBLES("r4", "r8", ", ror #8") EK_NIBBLES("r5", "r9", ", ror #8") \
     EK_NIBBLES("r6", "r10", ", ror #8") EK_NIBBLES("r7", "r11", ", ror #8")
 
+#define EK_TWO_PAIRS(SUM, W, FIRST, SECOND) \
+    "and.w r12, lr, " W FIRST "\n\tsmlad " SUM ", r12, r2, " SUM "\n\tand.w r12, lr, " W SECOND "\n\t" \
+    "smlad " SUM ", r12, r3, " SUM "\n\t"
+#define EK_TWO_PAIRS_OF_FOUR(FIRST, SECOND) \
+    EK_TWO_PAIRS("r4", "r8", FIRST, SECOND) EK_TWO_PAIRS("r5", "r9", FIRST, SECOND) \
+    EK_TWO_PAIRS("r6", "r10", FIRST, SECOND) EK_TWO_PAIRS("r7", "r11", FIRST, SECOND)
+#define EK_STEP_X16_W4 \
+    "ldm.w r0!, {r8-r11}\n\tldrd r2, r3, [r1], #8\n\t" EK_TWO_PAIRS_OF_FOUR("", ", lsr #4") \
+    "ldrd r2, r3, [r1], #8\n\t" EK_TWO_PAIRS_OF_FOUR(", lsr #8", ", lsr #12")
+
 #define EK_FROM_C "ldr r1, [sp, #12]\n\tldm r1!, {r4-r7}\n\tstr r1, [sp, #12]\n\t"
 #define EK_FROM_ZERO "movs r4, #0\n\tmovs r5, #0\n\tmovs r6, #0\n\tmovs r7, #0\n\t"
 #define EK_FROM_WEIGHTS "ldm r0!, {r4-r7}\n\t"
-#define EK_FROM_FIRST "ldr r4, [sp, #64]\n\tmov r5, r4\n\tmov r6, r4\n\tmov r7, r4\n\t"
+#define EK_FROM_FIRST "ldr r4, [sp, #68]\n\tmov r5, r4\n\tmov r6, r4\n\tmov r7, r4\n\t"
+#define EK_LR_IS_MASK "str lr, [sp, #20]\n\tmov lr, #0x000f000f\n\t"
+#define EK_LR_IS_Y "ldr lr, [sp, #20]\n\t"
 #define EK_SHIFTED(BITS) \
     "asr r4, r4, #" BITS "\n\tasr r5, r5, #" BITS "\n\tasr r6, r6, #" BITS "\n\tasr r7, r7, #" BITS "\n\t"
 #define EK_ADD_C \
@@ -138,15 +159,15 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
                        uint32_t first EK_ARGUMENT) { \
         __asm__ volatile(ENTER FIRST STEPS LAST EK_DENSE_LEAVE); \
     }
-#define EK_PAIR_DENSE_SHIFTED(FORM, STEP_BYTES, X_SHIFT, FIRST, STEPS, BITS) \
+#define EK_PAIR_DENSE_MADE(FORM, STEP_BYTES, X_SHIFT, FIRST, STEPS, MADE) \
     EK_PAIR_DENSE(ek_sums_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "4"), FIRST, STEPS, \
-                  EK_SHIFTED(BITS) EK_STORE) \
+                  MADE EK_STORE) \
     EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "4"), FIRST, STEPS, \
-                  EK_SHIFTED(BITS) EK_ADD_C EK_STORE) \
+                  MADE EK_ADD_C EK_STORE) \
     EK_PAIR_DENSE(ek_sums_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "3"), FIRST, STEPS, \
-                  EK_SHIFTED(BITS) EK_PACK EK_STORE_PAIRS) \
+                  MADE EK_PACK EK_STORE_PAIRS) \
     EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, X_SHIFT, "3"), FIRST, STEPS, \
-                  EK_SHIFTED(BITS) EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
+                  MADE EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
 #define EK_PAIR_DENSE_PLAIN(FORM, STEP_BYTES, STEPS) \
     EK_PAIR_DENSE(ek_sums_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, "3", "4"), EK_FROM_ZERO, STEPS, EK_STORE) \
     EK_PAIR_DENSE(ek_added_##FORM##_a32, ek_i32, EK_DENSE_ENTER(STEP_BYTES, "3", "4"), EK_FROM_C, STEPS, EK_STORE) \
@@ -154,8 +175,10 @@ EK_INLINE uint32_t ek_widen_nibbles(ek_word *y, const ek_i8 *x, uint32_t words) 
                   EK_PACK EK_STORE_PAIRS) \
     EK_PAIR_DENSE(ek_added_##FORM##_a16, ek_i16, EK_DENSE_ENTER(STEP_BYTES, "3", "3"), EK_FROM_ZERO, STEPS, \
                   EK_PACK EK_ADD_PAIRS_OF_C EK_STORE_PAIRS)
-EK_PAIR_DENSE_SHIFTED(x8_w4, "140", "4", EK_FROM_FIRST, EK_DENSE_STEPS(EK_STEP_X8_W4, EK_END_IN_MEMORY), "4")
-EK_PAIR_DENSE_SHIFTED(x8_w8, "56", "3", EK_FROM_WEIGHTS, EK_DENSE_STEPS(EK_STEP_X8_W8, EK_END_IN_R12), "8")
+EK_PAIR_DENSE_MADE(x8_w4, "140", "4", EK_FROM_FIRST, EK_DENSE_STEPS(EK_STEP_X8_W4, EK_END_IN_MEMORY), EK_SHIFTED("4"))
+EK_PAIR_DENSE_MADE(x8_w8, "56", "3", EK_FROM_WEIGHTS, EK_DENSE_STEPS(EK_STEP_X8_W8, EK_END_IN_R12), EK_SHIFTED("8"))
+EK_PAIR_DENSE_MADE(x16_w4, "140", "4", EK_LR_IS_MASK EK_FROM_FIRST, EK_DENSE_STEPS(EK_STEP_X16_W4, EK_END_IN_MEMORY),
+                   EK_LR_IS_Y)
 EK_PAIR_DENSE_PLAIN(x16_w8, "72", EK_DENSE_STEPS(EK_STEP_X16_W8, EK_END_IN_MEMORY))
 EK_PAIR_DENSE_PLAIN(x16_w16, "44", EK_DENSE_STEPS(EK_STEP_X16_W16, EK_END_IN_R12))
 /* Few inputs, and their sums rescaled to int16: y = sat((W x · factors) / 2^32), factors doubled. Of x (r2, r3, lr) there
@@ -201,6 +224,12 @@ EK_INLINE uint32_t ek_sum_x8_w4(const ek_word *w, const ek_word *x, uint32_t wor
         sum = ek_pair_dot(odd & 0x000f000fu, x[3], ek_pair_dot(odd, x[2], sum));
     }
     return (uint32_t)((int32_t)sum >> 4);
+}
+EK_INLINE uint32_t ek_sum_x16_w4(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
+    uint32_t sum = first, i, k;
+    for (i = 0; i < words; ++i, w += 4, x += 4)
+        for (k = 0; k < 4u; ++k) sum = ek_pair_dot(w[at] >> 4u * k & 0x000f000fu, x[k], sum);
+    return sum;
 }
 EK_INLINE uint32_t ek_sum_x8_w8(const ek_word *w, const ek_word *x, uint32_t words, uint32_t at, uint32_t first) {
     uint32_t sum = w[at], i;
@@ -251,6 +280,8 @@ EK_INLINE void ek_few_x16_w16(ek_i16 *y, const ek_word *w, const ek_word *x, uin
     }
 EK_PAIR_DENSE(x8_w4, 32, ek_i32, 4u * words)
 EK_PAIR_DENSE(x8_w4, 16, ek_i16, 4u * words)
+EK_PAIR_DENSE(x16_w4, 32, ek_i32, 4u * words)
+EK_PAIR_DENSE(x16_w4, 16, ek_i16, 4u * words)
 EK_PAIR_DENSE(x8_w8, 32, ek_i32, 4u * words + 4u)
 EK_PAIR_DENSE(x8_w8, 16, ek_i16, 4u * words + 4u)
 EK_PAIR_DENSE(x16_w8, 32, ek_i32, 4u * words)
@@ -280,43 +311,43 @@ EK_PAIR_DENSE(x16_w16, 16, ek_i16, 8u * words)
     EK_PAIR_ROWS(ek_pairs_x8_w8_a##B, x8_w8, B, ek_i8, TY, ek_widen_bytes(wide, x, steps)) \
     EK_PAIR_ROWS(ek_pairs_wide_x8_w8_a##B, x16_w8, B, ek_i8, TY, ek_widen(wide, x, steps)) \
     EK_PAIR_ROWS(ek_pairs_wide_x8_w16_a##B, x16_w16, B, ek_i8, TY, ek_widen(wide, x, steps)) \
+    EK_PAIR_ROWS(ek_pairs_x16_w4_a##B, x16_w4, B, ek_i16, TY, \
+                 (ready = (const ek_word *)x, first = ek_minus_eights(ready, 4u * steps))) \
     EK_PAIR_ROWS(ek_pairs_x16_w8_a##B, x16_w8, B, ek_i16, TY, ready = (const ek_word *)x) \
     EK_PAIR_ROWS(ek_pairs_x16_w16_a##B, x16_w16, B, ek_i16, TY, ready = (const ek_word *)x)
 EK_PAIR_ROWS_OF(32, ek_i32)
 EK_PAIR_ROWS_OF(16, ek_i16)
 
-/* Outputs that each read only a few neighbouring inputs: `words` words of weights for the inputs from `first[o]` on, which
- * begin at a word. Bytes of a word of weights are in the order 0, 2, 1, 3 for int16.
+/* Outputs that each read only a few inputs: of output o `counts[o]` words of weights, and at which words they are. Bytes of
+ * a word of weights are in the order 0, 2, 1, 3 for int16, of which it then is for two words.
  */
-#define EK_SPAN_X8_W8 \
-    const uint32_t a = *p++, b = *w++; \
+#define EK_PICKED_X8_W8 \
+    const uint32_t a = p[*at++], b = *w++; \
     sum = ek_pair_dot(ek_even_bytes(a), ek_even_bytes(b), sum); \
     sum = ek_pair_dot(ek_odd_bytes(a), ek_odd_bytes(b), sum);
-#define EK_SPAN_X16_W8 \
+#define EK_PICKED_X16_W8 \
+    const ek_word *const two = p + 2u * *at++; \
     const uint32_t b = *w++; \
-    uint32_t a0, a1; \
-    EK_LOAD2(p, a0, a1); \
-    sum = ek_pair_dot(a0, ek_even_bytes(b), sum); \
-    sum = ek_pair_dot(a1, ek_odd_bytes(b), sum);
-#define EK_SPAN_X16_W16 \
-    const uint32_t a = *p++, b = *w++; \
-    sum = ek_pair_dot(a, b, sum);
-#define EK_PAIR_SPANS(NAME, TX, TY, STEP) \
-    EK_INLINE void NAME(TY *y, const TY *c, const ek_word *w, const uint16_t *first, const TX *x, uint32_t words, \
+    sum = ek_pair_dot(two[0], ek_even_bytes(b), sum); \
+    sum = ek_pair_dot(two[1], ek_odd_bytes(b), sum);
+#define EK_PICKED_X16_W16 sum = ek_pair_dot(p[*at++], *w++, sum);
+#define EK_PAIR_PICKED(NAME, TX, TY, STEP) \
+    EK_INLINE void NAME(TY *y, const TY *c, const ek_word *w, const uint16_t *at, const uint16_t *counts, const TX *x, \
                         uint32_t n_out) { \
+        const ek_word *const p = (const ek_word *)x; \
         uint32_t o, i; \
         EK_UNROLL1 for (o = 0; o < n_out; ++o) { \
-            const ek_word *p = (const ek_word *)(x + first[o]); \
+            const uint32_t count = counts[o]; \
             uint32_t sum = c ? (uint32_t)c[o] : 0u; \
-            EK_UNROLL4 for (i = 0; i < words; ++i) { STEP } \
+            EK_UNROLL4 for (i = 0; i < count; ++i) { STEP } \
             y[o] = (TY)sum; \
         } \
     }
-EK_PAIR_SPANS(ek_spans_x8_w8_a32, ek_i8, ek_i32, EK_SPAN_X8_W8)
-EK_PAIR_SPANS(ek_spans_x8_w8_a16, ek_i8, ek_i16, EK_SPAN_X8_W8)
-EK_PAIR_SPANS(ek_spans_x16_w8_a32, ek_i16, ek_i32, EK_SPAN_X16_W8)
-EK_PAIR_SPANS(ek_spans_x16_w8_a16, ek_i16, ek_i16, EK_SPAN_X16_W8)
-EK_PAIR_SPANS(ek_spans_x16_w16_a32, ek_i16, ek_i32, EK_SPAN_X16_W16)
-EK_PAIR_SPANS(ek_spans_x16_w16_a16, ek_i16, ek_i16, EK_SPAN_X16_W16)
+EK_PAIR_PICKED(ek_picked_x8_w8_a32, ek_i8, ek_i32, EK_PICKED_X8_W8)
+EK_PAIR_PICKED(ek_picked_x8_w8_a16, ek_i8, ek_i16, EK_PICKED_X8_W8)
+EK_PAIR_PICKED(ek_picked_x16_w8_a32, ek_i16, ek_i32, EK_PICKED_X16_W8)
+EK_PAIR_PICKED(ek_picked_x16_w8_a16, ek_i16, ek_i16, EK_PICKED_X16_W8)
+EK_PAIR_PICKED(ek_picked_x16_w16_a32, ek_i16, ek_i32, EK_PICKED_X16_W16)
+EK_PAIR_PICKED(ek_picked_x16_w16_a16, ek_i16, ek_i16, EK_PICKED_X16_W16)
 
 #endif
