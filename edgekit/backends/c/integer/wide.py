@@ -16,10 +16,12 @@ from edgekit.ir.ops.contract import accumulator
 
 MOST_INPUTS = 2**16  # where a span begins has 16 bits
 SPAN = 16  # inputs of one step of a span
-# instructions of a Cortex-A76 by bits of x and w: of an input of a unit of outputs, and of a step of a span
-UNIT_INPUT, UNIT_FIXED = {(8, 8): 0.8, (16, 8): 1.5, (8, 16): 3.2, (16, 16): 3.2}, 25
+# instructions of a Cortex-A76 by bits of x and w: per input of each unit of outputs and of each block, and per unit
+UNIT_INPUT = {(8, 8): 0.75, (16, 8): 1.3, (8, 16): 2.65, (16, 16): 2.65}
+BLOCK_INPUT, UNIT_FIXED = {(8, 8): 0.3, (16, 8): 0.45, (8, 16): 1.0, (16, 16): 1.0}, 25
 RARE = 0.4  # of them where most inputs are zero
-SPAN_STEP, SPAN_FIXED = {(8, 8): 3, (16, 8): 9, (8, 16): 8, (16, 16): 8}, 4
+# per step of an output's span, and per output
+SPAN_STEP, SPAN_FIXED = {(8, 8): 3, (16, 8): 8, (8, 16): 6.7, (16, 16): 6.7}, 4
 UNIT, BLOCK = 8, 32  # outputs that are summed side by side; of a block of weights
 GROUP_BYTES = 4  # weights of one output that lie together
 MEMORY_LANES = 8  # outputs of one row of a table
@@ -39,7 +41,8 @@ def dense(ctx: Context, product: Product) -> Code | None:
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
     first, steps = spans(data, -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
     kind = (x.dtype.bits, bits)
-    in_blocks = -(-n_out // UNIT) * (UNIT_INPUT[kind] * n_in + UNIT_FIXED)
+    units = -(-n_out // UNIT)
+    in_blocks = n_in * (UNIT_INPUT[kind] * units + BLOCK_INPUT[kind] * -(-n_out // BLOCK)) + UNIT_FIXED * units
     rare = p.op.attrs.get("form") == "sparse"
     if rows == 1 and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks * (RARE if rare else 1):
         taken = first[:, None] + np.arange(SPAN * steps)

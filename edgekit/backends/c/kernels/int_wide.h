@@ -40,6 +40,13 @@ EK_INLINE uint32_t ek_there(uint32_t left) { return left >= 32u ? 0xffffffffu : 
 
 #define EK_AFTER(p, n) ((p) ? (p) + (n) : 0)
 
+/* Who knows the numbers behind a pointer fetches each register of them from a place of its own, which costs more. */
+#if defined(__GNUC__)
+#define EK_UNKNOWN(p) __asm__("" : "+r"(p))
+#else
+#define EK_UNKNOWN(p) (void)0
+#endif
+
 /* --- dense ---------------------------------------------------------------------------------------------------------- */
 
 EK_INLINE ek_v32 ek_total_32(ek_v32 sum, const ek_i32 *c) { return c ? ek_v32_add(sum, ek_v32_load(c)) : sum; }
@@ -137,6 +144,7 @@ EK_INLINE int ek_nothing(const void *p, uint32_t bytes) {
         const ek_i32 *lift = (const ek_i32 *)lifts; \
         const int exact = rows > 1u; \
         uint32_t r, o; \
+        EK_UNKNOWN(w); \
         for (r = 0; r < rows; ++r, x += n_in, y += n_out, c = EK_AFTER(c, step)) { \
             for (o = 0; o < whole; o += U) NAME##_at(y, c, lift, w, x, n_in, n_out, o, U, mild, rare, exact); \
             if (left == 1u) NAME##_at(y, c, lift, w, x, n_in, n_out, whole, 1u, mild, rare, exact); \
@@ -182,6 +190,7 @@ EK_WIDE_DENSE(ek_wide_x16_w16_a32, hh, hh, 32, ek_i16, int16_t, 2u, EK_HH_UNITS)
                         uint32_t n_out, int mild) { \
         const uint32_t whole = n_out / 8u * 8u; \
         uint32_t o; \
+        EK_UNKNOWN(w); \
         for (o = 0; o < whole; o += 8u, w += 128u * steps) \
             NAME##_part(y + o, EK_AFTER(c, o), w, EK_AFTER(first, o), x, steps, 8u, mild); \
         if (n_out > whole) \
