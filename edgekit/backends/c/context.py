@@ -17,22 +17,23 @@ from edgekit.ir.plan import ALIGN
 
 @dataclass
 class Constants:
-    """The constant arrays of a program; each form of a tensor is written once."""
+    """The constant arrays of a program; equal ones are written once, whatever they are for."""
 
     prefix: str
     align: int = ALIGN
     nbytes: int = 0
-    _names: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _names: dict[tuple[str, bytes], str] = field(default_factory=dict)
     _texts: list[str] = field(default_factory=list)
 
     def add(self, key: tuple[str, ...], ctype: str, make: Callable[[], Array]) -> str:
-        """The C name of the array for `key`, made by `make` at its first use."""
-        if key not in self._names:
-            values = make()
-            self._names[key] = name = f"{self.prefix}_c{len(self._names)}"
+        """The C name of an array of what `make` gives; `key` says in a comment what it is."""
+        values = make()
+        same = (ctype, values.tobytes())  # what it is for does not tell two arrays apart: their numbers do
+        if same not in self._names:
+            self._names[same] = name = f"{self.prefix}_c{len(self._names)}"
             self.nbytes += values.nbytes
             self._texts.append(f"/* {comment(' '.join(key))} */\n{c_array(ctype, name, values, self.align)}")
-        return self._names[key]
+        return self._names[same]
 
     def text(self) -> str:
         """All arrays as C."""
