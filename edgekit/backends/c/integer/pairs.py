@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Forms
-from edgekit.backends.c.integer.pairs_dense import dense, few, scratch
-from edgekit.backends.c.integer.pairs_events import events, fire, groups, lists, memory
+from edgekit.backends.c.integer.pairs_dense import dense, few, memory_rows, scratch
+from edgekit.backends.c.integer.pairs_events import events, fire, groups, lists, memory_table
 from edgekit.backends.c.integer.pairs_fused import in_fours
 from edgekit.ir import Entry, Op
 
@@ -13,6 +13,11 @@ from edgekit.ir import Entry, Op
 def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
     """The rescaled sums of few inputs, or whole neurons, where the chain is that; else four elements at a time."""
     return few(ctx, entry, op) or fire(ctx, entry, op) or in_fours(ctx, entry, op)
+
+
+def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
+    """A memory of spikes by table, one of few numbers at once."""
+    return memory_table(ctx, entry, op) or memory_rows(ctx, entry, op)
 
 
 PAIRS = Forms(groups, dense, events, memory, fused, scratch=scratch, lists=lists)

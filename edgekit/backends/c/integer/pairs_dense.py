@@ -16,6 +16,7 @@ from edgekit.ir.ops.contract import accumulator
 BLOCK = 4  # outputs of one block of the dense kernels
 STEP_INPUTS = {"x8_w4": 8, "x16_w4": 8, "few": 2}  # inputs of a step of a kernel, where they are not four
 FEW = 3  # words of inputs that a kernel keeps in registers
+SHORT_ROW = 16  # values of a memory's channel that go at once
 MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
 PICKED_COST, PICKED_FIXED, DENSE_COST = 12, 14, 3.7  # instructions per word, per output; per word of dense weights
 MOST_INPUTS = 2**16  # at which word a weight is has 16 bits
@@ -42,6 +43,26 @@ def dense(ctx: Context, product: Product) -> Code | None:
     return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {p.step}u, {weights}, {from_}, {wide}, {sizes});"])
 
 
+def memory_rows(ctx: Context, entry: Entry, op: Op) -> Code | None:
+    """A m + B u of short rows of int16 at once."""
+    m, a, u, b = op.inputs
+    (channels, order), inputs = ctx.tensor(m).shape, ctx.tensor(u).shape[1]
+    narrow = all(ctx.tensor(name).dtype is INT16 for name in op.inputs)
+    if not narrow or order % 2 or order + inputs > SHORT_ROW or accumulator(op.attrs) is not INT32:
+        return None
+
+    def make() -> Array:
+        pairs = ctx.data(a).astype(np.int64).reshape(order, -1, 2) & 0xFFFF
+        words = np.concatenate([pairs[..., 0] | pairs[..., 1] << 16, ctx.data(b).astype(np.int64) & 0xFFFFFFFF], axis=1)
+        return words.reshape(-1).astype(np.uint32)
+
+    weights = f"(const ek_word *){ctx.consts.add((a, b, 'words of each output'), 'uint32_t', make)}"
+    values = ", ".join(ctx.pointer(entry, name) for name in (m, u))
+    sizes = f"{channels}u, {order}u, {inputs}u"
+    kernel = "memory_rows_x16_w16_a32"
+    return Code(kernel, [f"ek_{kernel}({ctx.pointer(entry, op.outputs[0])}, {weights}, {values}, {sizes});"])
+
+
 def few(ctx: Context, entry: Entry, after: Op) -> Code | None:
     """The sums of the op before and what this one makes of them."""
     at = entry.ops.index(after) - 1
@@ -53,13 +74,10 @@ def few(ctx: Context, entry: Entry, after: Op) -> Code | None:
     factor = np.broadcast_to(ctx.data(after.inputs[1]).astype(np.int64), (n_out,))
     largest = np.abs(ctx.data(w).astype(np.int64)).sum(axis=1) * 2**15
     clipped = "_clipped" * bool((largest * np.abs(factor) >> HIGH_SHIFT).max() >= INT16.limits[1])
-    factors = ctx.array(
-        (after.inputs[1], "doubled, in blocks"), INT32, np.pad(2 * factor, (0, -n_out % BLOCK)).astype(np.int32)
-    )
-    kernel, values = (
-        f"few{clipped}_x16_w16",
-        f"{ctx.pointer(entry, y)}, {weights}, (const ek_word *){ctx.pointer(entry, x)}",
-    )
+    doubled = np.pad(2 * factor, (0, -n_out % BLOCK)).astype(np.int32)
+    factors = ctx.array((after.inputs[1], "doubled, in blocks"), INT32, doubled)
+    values = f"{ctx.pointer(entry, y)}, {weights}, (const ek_word *){ctx.pointer(entry, x)}"
+    kernel = f"few{clipped}_x16_w16"
     return Code(kernel, [f"ek_{kernel}({values}, {words}u, {factors}, {-(-n_out // BLOCK)}u);"])
 
 
@@ -80,7 +98,7 @@ def _is_left(ctx: Context, entry: Entry, at: int) -> bool:
     factor = constant_of(ctx, entry, body, 1)
     small = factor is not None and bool((np.abs(factor) < HIGH_LIMIT).all())
     x, y = (ctx.plan.buffers[entry.name][name] for name in (op.inputs[0], after.outputs[0]))
-    return small and (x.space, x.root) != (y.space, y.root) and "arena" not in (x.space,)
+    return small and x.space != "arena" and (x.space, x.root) != (y.space, y.root)  # else y may lie over x
 
 
 def _is_widened(form: str) -> bool:

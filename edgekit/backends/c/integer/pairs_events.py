@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit.backends.c.data import Array
+from edgekit.backends.c.integer import weights
 from edgekit.backends.c.integer.body import Body, body_of, constant_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.backends.c.integer.weights import memory_table, neighbours
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op, Tensor
 from edgekit.ir.ops.contract import accumulator
 
@@ -45,8 +45,8 @@ def events(ctx: Context, product: Product) -> Code | None:
         return None
     (fired, count), w = list_of(ctx, p.entry, p.x), ctx.tensor(p.w)
     kernel, blocks = f"event_pairs_w{weight_bits(w)}_a{p.bits}", -(-w.shape[0] * p.bits // (16 * BLOCK))
-    weights = f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
-    call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {weights}, {fired}, {count}, {blocks}u);"
+    rows = f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
+    call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {blocks}u);"
     return Code(kernel, [*filled(ctx, p, _fill), call])
 
 
@@ -78,9 +78,9 @@ def _bytes(ctx: Context, w: str) -> Array:
     rows = np.pad(columns, ((0, 0), (0, -columns.shape[1] % BLOCK)))
     if bits == 4:
         lower, upper = ((half + 8) & 15 for half in np.split(rows.reshape(len(rows), -1, 2, 4), 2, axis=2))
-        return neighbours((lower | upper << 4).reshape(len(rows), -1)).astype(np.uint8)
+        return weights.neighbours((lower | upper << 4).reshape(len(rows), -1)).astype(np.uint8)
     if bits == 8:
-        return neighbours(rows).astype(np.int8).view(np.uint8)
+        return weights.neighbours(rows).astype(np.int8).view(np.uint8)
     return np.ascontiguousarray(rows.astype("<i2")).view(np.uint8)
 
 
@@ -89,7 +89,7 @@ def _by_bit(ctx: Context, n: int) -> list[int]:
     return sorted(range(n), key=lambda element: ctx.flavour.slots[element])
 
 
-def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
+def memory_table(ctx: Context, entry: Entry, op: Op) -> Code | None:
     """A m + B u of spikes for memories of order 4 with one input: a table, two channels at a time."""
     m, a, u, b = op.inputs
     spikes = ctx.tensor(m).dtype is SPIKE and ctx.tensor(u).dtype is SPIKE
@@ -98,7 +98,7 @@ def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
 
     def make() -> Array:
         by_bit = np.arange(2 ** (ORDER + 1)).reshape(2, 2, 2, 2, 2).swapaxes(2, 3)  # bits 2 and 1 change places
-        return memory_table(ctx, (a, b), 16)[by_bit.reshape(-1)].reshape(-1)
+        return weights.memory_table(ctx, (a, b), 16)[by_bit.reshape(-1)].reshape(-1)
 
     table = f"(const ek_i16 *){ctx.consts.add((a, b, 'table by bits of pairs'), 'int16_t', make)}"
     values = f"{ctx.pointer(entry, op.outputs[0])}, {table}, {ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}"

@@ -350,4 +350,21 @@ EK_PAIR_PICKED(ek_picked_x16_w8_a16, ek_i16, ek_i16, EK_PICKED_X16_W8)
 EK_PAIR_PICKED(ek_picked_x16_w16_a32, ek_i16, ek_i32, EK_PICKED_X16_W16)
 EK_PAIR_PICKED(ek_picked_x16_w16_a16, ek_i16, ek_i16, EK_PICKED_X16_W16)
 
+/* y = A m + B u of short rows of int16, of an even number `order` in m: for each output a word of A for each pair of m, then
+ * one of B for each of the `inputs` of u.
+ */
+EK_INLINE void ek_memory_rows_x16_w16_a32(ek_i32 *y, const ek_word *weights, const ek_i16 *m, const ek_i16 *u,
+                                          uint32_t channels, uint32_t order, uint32_t inputs) {
+    uint32_t c, d, j;
+    EK_UNROLL1 for (c = 0; c < channels; ++c, m += order, u += inputs) {
+        const ek_word *const x = (const ek_word *)m, *w = weights;
+        EK_UNROLL1 for (d = 0; d < order; ++d) {
+            uint32_t sum = 0;
+            EK_UNROLL4 for (j = 0; j < order / 2u; ++j) sum = ek_pair_dot(*w++, x[j], sum);
+            EK_UNROLL2 for (j = 0; j < inputs; ++j) sum += *w++ * (uint32_t)u[j];
+            *y++ = (int32_t)sum;
+        }
+    }
+}
+
 #endif
