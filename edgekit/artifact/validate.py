@@ -104,6 +104,7 @@ _RANGES = record(  # what is proven of an integer program; in stored integers, `
         "accumulators": list_of(record({"op": NAME, **_BOUNDS}), maximum=64),
         "saturates": list_of(_FAULT, maximum=256),
         "wraps": list_of(_FAULT, maximum=0),
+        "from_any_state": choice(True, False),  # whether that holds from every state that a blob can hold
     }
 )
 

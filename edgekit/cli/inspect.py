@@ -48,9 +48,10 @@ def inspect(
         costs = count_steps(opened)
         document["cost"] = costs.to_dict()
     doubts: list[str] | None = None
+    proven: dict[str, Any] | None = None
     if ranges:
-        doubts = _doubts(opened)
-        document["ranges"] = {"certificate": manifest.get("ranges"), "contradictions": doubts}
+        proven, doubts = _proven(opened)
+        document["ranges"] = {"certificate": manifest.get("ranges"), "proven": proven, "contradictions": doubts}
     replayed = None
     if selftest:
         from edgekit.runtime import load
@@ -83,11 +84,11 @@ def inspect(
         if graph:
             console.print(document["graph"])
         if ranges:
-            print_ranges(console, manifest.get("ranges"), opened.graph.is_integer)
+            print_ranges(console, proven)
             for doubt in doubts or ():
                 console.print(f"NOT PROVEN: {doubt}", style="bold")
-            if doubts == []:
-                console.print("proven again now from the graph in the file")
+            if proven is not None:
+                console.print("all of this was proven now, from the graph in the file")
         if replayed is not None:
             console.print(
                 f"self-test on {replayed.engine}: {replayed.steps} steps, worst error {replayed.worst_error:.2g}"
@@ -98,12 +99,14 @@ def inspect(
         raise typer.Exit(ANSWER_IS_NO)
 
 
-def _doubts(artifact: Artifact) -> list[str] | None:
-    """What the certificate claims and the graph beside it does not bear out; None where there is no certificate."""
+def _proven(artifact: Artifact) -> tuple[dict[str, Any] | None, list[str] | None]:
+    """The certificate of an integer program, made anew, and what that in the file claims beyond it; None for floats."""
     from edgekit.passes.ranges import analyse, certificate, contradictions
 
-    claimed = artifact.manifest.get("ranges")
-    return contradictions(claimed, certificate(analyse(artifact.graph), artifact.graph)) if claimed else None
+    if not artifact.graph.is_integer:
+        return None, None
+    proven, claimed = certificate(analyse(artifact.graph), artifact.graph), artifact.manifest.get("ranges")
+    return proven, contradictions(claimed, proven) if claimed else ["the file holds no certificate"]
 
 
 def _print_io(console: Console, manifest: dict[str, Any]) -> None:

@@ -16,11 +16,10 @@ WHAT_ERRORS_ARE = (
 )
 
 
-def print_ranges(console: Console, ranges: Mapping[str, Any] | None, is_integer: bool) -> None:
-    """The section `ranges` of a manifest, or why there is none."""
+def print_ranges(console: Console, ranges: Mapping[str, Any] | None) -> None:
+    """A certificate, or why there is none."""
     if not ranges:
-        why = "the file holds none: convert the model again" if is_integer else "a float program: nothing is proven"
-        console.print(f"no certificate: {why}")
+        console.print("no certificate: a float program, whose values do not wrap around; nothing is proven of them")
         return
     if ranges["states"]:
         console.print(_states(ranges["states"]))
@@ -34,7 +33,8 @@ def print_ranges(console: Console, ranges: Mapping[str, Any] | None, is_integer:
             f"saturates: {row['op']} -> {row['tensor']}, {row['lo']:,} to {row['hi']:,} clipped to {row['dtype']}"
         )
     inputs = ", ".join(f"{row['tensor']} {row['lo']:,} to {row['hi']:,}" for row in ranges["inputs"])
-    console.print(f"for all inputs ({inputs}) and at all times no value wraps around")
+    since = "after a reset, and from every state that can be restored" if ranges["from_any_state"] else "after a reset"
+    console.print(f"for all inputs ({inputs}) and at all times {since}, no value wraps around")
 
 
 def _states(rows: list[Mapping[str, Any]]) -> Table:

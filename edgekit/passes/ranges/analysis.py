@@ -28,6 +28,7 @@ def analyse(graph: Graph, inputs: Mapping[str, Interval] | None = None) -> Range
     step = Step(graph)
     known: Known = {**constants(step), **_inputs(step, inputs or {})}
     known |= {s.tensor: whole_range(step.tensors[s.tensor]) for s in graph.states}
+    _, wraps_from_any, _ = propagate(step, step.nodes, known, {})
     groups, gains = groups_of(step), Gains()
     proofs: dict[str, StateProof] = {}
     exact: dict[str, Interval] = {}  # results on the way of a recurrence
@@ -43,7 +44,7 @@ def analyse(graph: Graph, inputs: Mapping[str, Interval] | None = None) -> Range
             break
     values, overflows, saturations = propagate(step, step.nodes, known, exact)
     named = {n: v.broadcast(step.tensors[n].shape) for n, v in values.items() if n in graph.tensors}
-    return Ranges(named, proofs, overflows, saturations)
+    return Ranges(named, proofs, overflows, saturations, from_any_state=not wraps_from_any)
 
 
 def _inputs(step: Step, given: Mapping[str, Interval]) -> Known:

@@ -36,6 +36,7 @@ def certificate(ranges: Ranges, graph: Graph) -> dict[str, Any]:
         "accumulators": sums[:MOST_SUMS],
         "saturates": _faults(ranges.saturations)[:MOST_SATURATIONS],
         "wraps": [],
+        "from_any_state": ranges.from_any_state,
     }
 
 
@@ -122,6 +123,8 @@ def contradictions(claimed: Mapping[str, Any], proven: Mapping[str, Any]) -> lis
                     f"not {claim['lo']:,} to {claim['hi']:,} in {claim['dtype']}"
                 )
         faults += [f"{name} is none of the program's {part}" for name in rows]
+    if claimed["from_any_state"] and not proven["from_any_state"]:
+        faults.append("a state that was restored may make a value wrap around")
     listed = {row["tensor"] for row in claimed["saturates"]}
     faults += [f"{row['tensor']} may saturate" for row in proven["saturates"] if row["tensor"] not in listed]
     return faults

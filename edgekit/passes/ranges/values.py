@@ -102,9 +102,13 @@ class StateProof:
 
 @dataclass(frozen=True, eq=False)
 class Ranges:
-    """What a step computes, bounded: every value and state, and the ops whose results may not fit."""
+    """What a step computes, bounded: every value and state, and the ops whose results may not fit.
+
+    The bounds are those after a reset. `from_any_state`: nothing wraps from any state at all, as a restored one may be.
+    """
 
     values: Mapping[str, Interval]
     states: Mapping[str, StateProof]
     overflows: list[Overflow]
     saturations: list[Overflow]
+    from_any_state: bool = False
