@@ -1,7 +1,7 @@
 /* Integer programs on A-class cores and x86, in whole registers: y = c + W x, and the verbs that fused ops are written
  * in, eight values at a time. Every ISA header under simd/ has the same verbs; plain C has them too, to test against.
  *
- *   ek_v8 ek_v16 ek_v32   eight values of int8, int16, int32; ek_vm, which of them a spike chooses; ek_bits, 32 of these
+ *   ek_v8 ek_v16 ek_v32   eight values of int8, int16, int32; ek_vm, which of them are chosen; ek_bits, 32 of these
  *   ek_bb ek_hb ek_hh     sums of eight outputs over x of int8 (b) or int16 (h) and weights of int8 or int16
  *   ek_span               partial sums of one output over sixteen inputs at a time
  *   ek_e16 ek_e32         sums of sixteen outputs that rows of weights are added to
@@ -47,7 +47,7 @@ EK_INLINE uint32_t ek_there(uint32_t left) { return left >= 32u ? 0xffffffffu : 
 #define EK_UNKNOWN(p) (void)0
 #endif
 
-/* --- dense ---------------------------------------------------------------------------------------------------------- */
+/* --- dense -------------------------------------------------------------------------------------------------------- */
 
 EK_INLINE ek_v32 ek_total_32(ek_v32 sum, const ek_i32 *c) { return c ? ek_v32_add(sum, ek_v32_load(c)) : sum; }
 EK_INLINE ek_v16 ek_total_16(ek_v32 sum, const ek_i16 *c) {
@@ -93,11 +93,18 @@ EK_INLINE int ek_nothing(const void *p, uint32_t bytes) {
     if (u > 2u) a2 = ek_##K##_one_##group(a2, w + 2u * unit, v); \
     if (u > 3u) a3 = ek_##K##_one_##group(a3, w + 3u * unit, v);
 
+#define EK_WIDE_RESULT(K, B, k) \
+    if (u > k##u) { \
+        const ek_v32 sum = ek_##K##_result(a##k, EK_AFTER(lift, 8u * k)); \
+        ek_give_sum_##B(y + 8u * k, EK_AFTER(c, 8u * k), sum, n_out - 8u * k, exact); \
+    }
+
 /* `u` units of eight outputs of a block whose groups take `row` weights. K: the sums, L: how x is read, PER: inputs of
  * a group. */
 #define EK_WIDE_PART(NAME, K, L, B, TX, TW, PER) \
     EK_INLINE void NAME##_part(ek_i##B *y, const ek_i##B *c, const ek_i32 *lift, const TW *w, const TX *x, \
-                               uint32_t groups, uint32_t row, uint32_t u, uint32_t n_out, int mild, int rare, int exact) { \
+                               uint32_t groups, uint32_t row, uint32_t u, uint32_t n_out, int mild, int rare, \
+                               int exact) { \
         const uint32_t unit = 8u * PER; \
         ek_##K##_sum a0 = ek_##K##_zero(), a1 = a0, a2 = a0, a3 = a0; \
         uint32_t i; \
@@ -122,10 +129,10 @@ EK_INLINE int ek_nothing(const void *p, uint32_t bytes) {
                 if (groups % 4u == 3u) { EK_WIDE_ONE(K, 2, unit) } \
             } \
         } \
-        ek_give_sum_##B(y, c, ek_##K##_result(a0, lift), n_out, exact); \
-        if (u > 1u) ek_give_sum_##B(y + 8, EK_AFTER(c, 8), ek_##K##_result(a1, EK_AFTER(lift, 8)), n_out - 8u, exact); \
-        if (u > 2u) ek_give_sum_##B(y + 16, EK_AFTER(c, 16), ek_##K##_result(a2, EK_AFTER(lift, 16)), n_out - 16u, exact); \
-        if (u > 3u) ek_give_sum_##B(y + 24, EK_AFTER(c, 24), ek_##K##_result(a3, EK_AFTER(lift, 24)), n_out - 24u, exact); \
+        EK_WIDE_RESULT(K, B, 0) \
+        EK_WIDE_RESULT(K, B, 1) \
+        EK_WIDE_RESULT(K, B, 2) \
+        EK_WIDE_RESULT(K, B, 3) \
     }
 
 /* c may be null, and may be y; it moves by `step` from row to row. U units at a time, then what is left. */
@@ -161,7 +168,7 @@ EK_WIDE_DENSE(ek_wide_x8_w16_a32, hh, bh, 32, ek_i8, int16_t, 2u, EK_HH_UNITS)
 EK_WIDE_DENSE(ek_wide_x16_w16_a16, hh, hh, 16, ek_i16, int16_t, 2u, EK_HH_UNITS)
 EK_WIDE_DENSE(ek_wide_x16_w16_a32, hh, hh, 32, ek_i16, int16_t, 2u, EK_HH_UNITS)
 
-/* --- spans ---------------------------------------------------------------------------------------------------------- */
+/* --- spans -------------------------------------------------------------------------------------------------------- */
 
 /* Outputs that read few neighbouring inputs each: from first[o] on, 16 · steps of them; weights [out][16 · steps]. */
 #define EK_SPAN_SUM(K, k) \
@@ -205,9 +212,9 @@ EK_WIDE_SPANS(ek_wide_spans_x8_w16_a32, bh, 32, ek_i8, int16_t)
 EK_WIDE_SPANS(ek_wide_spans_x16_w16_a16, hh, 16, ek_i16, int16_t)
 EK_WIDE_SPANS(ek_wide_spans_x16_w16_a32, hh, 32, ek_i16, int16_t)
 
-/* --- events ---------------------------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------------------------------- */
 
-/* y += the rows of w in the list, `stride` weights apart; up to U sixteens of outputs in registers. c as above, for one row. */
+/* y = c + the rows of w in the list, `stride` weights apart; up to U sixteens of outputs in registers. */
 #define EK_EVENT_LOAD(k, B, W) a##k = ek_e##B##_load(c + 16u * k);
 #define EK_EVENT_ADD(k, B, W) a##k = ek_e##B##_add##W(a##k, row + 16u * k);
 #define EK_EVENT_STORE(k, B, W) ek_e##B##_store(y + 16u * k, a##k);
@@ -244,7 +251,7 @@ EK_WIDE_EVENT(ek_wide_event_w8_a32, 32, 8, EK_E32_UNITS)
 EK_WIDE_EVENT(ek_wide_event_w16_a16, 16, 16, EK_E16_UNITS)
 EK_WIDE_EVENT(ek_wide_event_w16_a32, 32, 16, EK_E32_UNITS)
 
-/* --- memory ---------------------------------------------------------------------------------------------------------- */
+/* --- memory ------------------------------------------------------------------------------------------------------- */
 
 /* y = A m + B u of spikes, eight outputs at a time: row `their bits of m` of one table, and row `their bits of u`, of
  * which there are `bits`, of another. */
@@ -266,7 +273,7 @@ EK_WIDE_EVENT(ek_wide_event_w16_a32, 32, 16, EK_E32_UNITS)
 EK_WIDE_MEMORY(16)
 EK_WIDE_MEMORY(32)
 
-/* --- functions by table ---------------------------------------------------------------------------------------------- */
+/* --- functions by table ------------------------------------------------------------------------------------------- */
 
 /* as ek_lookup_16_16, eight values at a time */
 EK_INLINE void ek_wide_lookup(ek_i16 *y, const ek_i16 *x, const ek_i16 *table, uint32_t n, uint32_t fraction) {

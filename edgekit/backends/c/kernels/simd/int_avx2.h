@@ -9,7 +9,7 @@ typedef __m256i ek_v32;
 typedef __m128i ek_vm;
 typedef struct { __m128i m0, m1, m2, m3; } ek_bits;
 
-/* --- lanes ---------------------------------------------------------------------------------------------------------- */
+/* --- lanes -------------------------------------------------------------------------------------------------------- */
 
 EK_INLINE ek_v8 ek_v8_load(const ek_i8 *p) { return _mm_loadl_epi64((const __m128i *)p); }
 EK_INLINE ek_v16 ek_v16_load(const ek_i16 *p) { return _mm_loadu_si128((const __m128i *)p); }
@@ -156,7 +156,7 @@ EK_INLINE ek_v16 ek_v16_between(const ek_i16 *table, ek_v16 x, uint32_t fraction
     return ek_v16_of_32(_mm256_add_epi32(base, ek_v32_rounded(rise, fraction)));
 }
 
-/* --- dense: units of eight outputs, groups of four bytes of each ---------------------------------------------------- */
+/* --- dense: units of eight outputs, groups of four bytes of each -------------------------------------------------- */
 
 #define EK_BB_UNITS 4u
 #define EK_HB_UNITS 4u
@@ -322,7 +322,7 @@ EK_TWO(hb, int8_t)
 EK_INLINE ek_v32 ek_hb_result(ek_hb_sum s, const ek_i32 *lift) { return ek_bb_result(s, lift); }
 #endif
 
-/* --- spans: sixteen inputs of one output ----------------------------------------------------------------------------- */
+/* --- spans: sixteen inputs of one output -------------------------------------------------------------------------- */
 
 typedef __m256i ek_span;
 EK_INLINE ek_span ek_span_zero(void) { return _mm256_setzero_si256(); }
@@ -346,7 +346,7 @@ EK_INLINE ek_v32 ek_spans_eight(ek_span s0, ek_span s1, ek_span s2, ek_span s3, 
                                    ek_spans_four(s4, s5, s6, s7), 1);
 }
 
-/* --- events: rows of sixteen outputs --------------------------------------------------------------------------------- */
+/* --- events: rows of sixteen outputs ------------------------------------------------------------------------------ */
 
 #define EK_E16_UNITS 8u
 #define EK_E32_UNITS 4u
