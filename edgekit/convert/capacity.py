@@ -14,16 +14,16 @@ STEPS = 8  # of the self-test, on which the stack is measured: there is no recur
 
 
 def stack_bytes(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> int | None:
-    """The most bytes of stack that a step, or `quantize`, was seen to use on an emulated core; None elsewhere."""
+    """The most bytes of stack that a run, or the border, was seen to use on an emulated core; None elsewhere."""
     if not isinstance(stream, MachineStream) or not stream.counts:
         return None
-    names, used = graph.entries["step"].inputs, [0]
+    step = graph.entries["step"]
     stream.reset()
-    for t in range(min(STEPS, *(len(a) for a in selftest.inputs.values()))):
-        used.append(stream.measure("step", [selftest.inputs[n][t] for n in names])[1].stack_bytes or 0)
-    if "quantize" in graph.entries:
-        used.append(stream.measure("quantize", [a[0, 0] for a in raw.values()])[1].stack_bytes or 0)
-    return max(used)
+    calls = [stream.measure_run([selftest.inputs[n][:STEPS] for n in step.inputs])]
+    if graph.is_integer:
+        calls.append(stream.measure("quantize", [raw[n][0, 0] for n in step.inputs])[1])
+        calls.append(stream.measure("dequantize", [selftest.outputs[n][0] for n in step.outputs])[1])
+    return max(call.stack_bytes or 0 for call in calls)
 
 
 def check_capacity(target: Target, program: Program, stack: int | None = 0) -> None:

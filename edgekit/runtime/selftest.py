@@ -88,17 +88,29 @@ def replay_selftest(graph: Graph, selftest: SelfTest, stream: Stream) -> SelfTes
         for t in range(steps):
             error = relative_error(values[t], selftest.outputs[name][t])
             if not error <= TOLERANCE:
-                raise ReplayError(
-                    f"self-test on {stream.engine}", f"output {name!r} is off by {error:.3g} at step {t} of {steps}"
-                )
+                raise _failed(stream, f"output {name!r} {_difference(values[t], selftest.outputs[name][t])}", t, steps)
             worst = max(worst, error)
     final = unpack_states(graph, stream.save())
     for name, expected in unpack_states(graph, selftest.final_state).items():
         real = np.float32 if expected.dtype.kind != "i" else expected.dtype
         error = relative_error(np.asarray(final[name], real), np.asarray(expected, real))
         if not error <= TOLERANCE:
-            raise ReplayError(
-                f"self-test on {stream.engine}", f"state {name!r} is off by {error:.3g} after {steps} steps"
-            )
+            raise _failed(stream, f"state {name!r} {_difference(final[name], expected)}", steps - 1, steps)
         worst = max(worst, error)
     return SelfTestReport(stream.engine, steps, worst)
+
+
+def _difference(got: Array, wanted: Array) -> str:
+    """The element that is off most, or first where one is not finite: what it is, and what the reference says."""
+    a, b = (np.asarray(values, np.float64).reshape(-1) for values in (got, wanted))
+    with np.errstate(invalid="ignore"):
+        at = int(np.argmax(np.where(np.isnan(a - b), np.inf, np.abs(a - b))))
+    return f"is {a[at]:.9g} where the reference says {b[at]:.9g} (element {at})"
+
+
+def _failed(stream: Stream, what: str, step: int, steps: int) -> ReplayError:
+    return ReplayError(
+        f"self-test on {stream.engine}",
+        f"{what} at step {step} of {steps}",
+        "nothing is wrong with the model: please report this, and try another --target or --compiler",
+    )

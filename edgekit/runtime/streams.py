@@ -305,6 +305,11 @@ class MachineStream:
         outputs, result = self._execute(entry, self._graph.entries[entry], 1, inputs, (), watch=True)
         return [a[0] for a in outputs], result
 
+    def measure_run(self, inputs: Sequence[Array]) -> CallResult:
+        """Run up to CHUNK steps at once: the stack and instructions of all of them."""
+        steps = inputs[0].shape[0]
+        return self._execute("run", self._graph.entries["step"], steps, inputs, (steps,), watch=True)[1]
+
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         if not all(np.isfinite(a).all() for a in inputs):  # a run is refused as a whole, though it goes in pieces
             raise refused(NONFINITE, "step", self._graph, inputs)
