@@ -21,6 +21,7 @@ Progress = Callable[[int, int], None]
 METHODS = ("min-max", "percentile", "mse")
 BATCH = 256  # windows at once: more fall out of the caches
 BINS = 2048
+LARGEST = 1e9  # of a normalised input: squares of what is beyond leave float32 on the way through a model
 PERCENTILE = 0.9999  # of all elements lie within the range of this method
 OCTAVE = 64  # bins to a factor of two: the histogram is of log2 |x|, so that no range has to be known beforehand
 MOST_CORRELATED = 2048  # elements of a value whose second moments are observed
@@ -115,6 +116,7 @@ def calibrate(
     count, steps = next(iter(given.values())).shape[:2]
     if count == 0 or steps == 0:
         raise DataError("calibration data", "holds no windows")
+    _check_spread(given)
     names = _observed(graph)
     observers = {n: Observer(graph.tensors[n].shape, method != "min-max") for n in names}
     moments = {n: np.zeros((w, w)) for n, w in _multiplied(graph).items()}
@@ -137,6 +139,18 @@ def calibrate(
         for n, o in observers.items()
     }
     return Calibration(seen, method, count, steps, {n: total / (count * steps) for n, total in moments.items()})
+
+
+def _check_spread(given: Mapping[str, Array]) -> None:
+    """DataError for inputs that no scale can come from: zero throughout, or far beyond any unit."""
+    for name, values in given.items():
+        largest = float(np.abs(values).max())
+        if largest == 0:
+            raise DataError("calibration data", f"input {name!r} is zero throughout", "give windows as they occur")
+        if not largest <= LARGEST:
+            raise DataError(
+                "calibration data", f"input {name!r} reaches {largest:.3g}", "give windows in the model's own units"
+            )
 
 
 def _normalised(raw: Array, known: tuple[Array, Array] | None) -> Array:

@@ -55,9 +55,10 @@ def _windows(graph: Graph, meta: Mapping[str, Any], calib: Array) -> Inputs:
     if windows.ndim == len(shape) + 1:  # stateless: every row is a window of one step
         windows = windows[:, None]
     if len(step.inputs) != 1 or windows.ndim != len(shape) + 2 or windows.shape[2:] != shape or not windows.size:
-        raise DataError("calibration data", f"has shape {np.shape(calib)}", f"the model takes [N, T, {shape}]")
+        takes = f"the model takes [N, T, {', '.join(map(str, shape))}]"
+        raise DataError("calibration data", f"has shape {np.shape(calib)}", takes)
     if not np.isfinite(windows).all():
-        raise DataError("calibration data", "holds NaN or Inf")
+        raise DataError("calibration data", "holds NaN, Inf, or values beyond float32", "leave those windows out")
     return {step.inputs[0]: windows}
 
 

@@ -22,6 +22,8 @@ from edgekit.ir import Graph
 from edgekit.passes.pipelines import OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
 
+POOR = 0.9  # of decisions equal: below, a program is said to be hardly the model
+
 
 @dataclass(frozen=True, eq=False)
 class IntegerStage:
@@ -71,6 +73,8 @@ class IntegerStage:
     def notes(self) -> tuple[str, ...]:
         """What whoever uses the program should know."""
         notes = [*self.program.notes, f"on the calibration windows: {self.score}"]
+        if isinstance(self.score, Agreement) and self.score.value < POOR:
+            notes.append("so many decisions differ that this program is hardly the model: try --precision auto")
         if self.on_noise:
             notes.append("calibrated on noise: scales fit no data; give windows with --calib before relying on it")
         return tuple(notes)

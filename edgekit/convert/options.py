@@ -59,7 +59,8 @@ def check_options(options: Options) -> None:
         known = ", ".join(CALIBRATION_METHODS)
         raise UsageError(f"calibration method {options.calib_method!r}", "is not known", f"known are {known}")
     if not 0 < options.min_agreement <= 1:
-        raise UsageError(f"agreement {options.min_agreement:g}", "is not a share of decisions above 0, at most 100 %")
+        asked = f"--min-agreement {100 * options.min_agreement:g}"
+        raise UsageError(asked, "is not a share of decisions in per cent", "give a number above 0, at most 100")
     if options.widen and not options.is_integer:
         raise UsageError("--widen", f"is not used with {thing}", "it is for integer programs")
     if options.is_integer and options.calib is None:

@@ -151,9 +151,11 @@ def test_a_spiking_output_is_a_spike(folder: Path) -> None:
         (("--precision", "int8", "--calib", "{x}", "--calib-method", "percentile", "--learn", "delta"), "--learn"),
         (("--precision", "fp32", "--calib-method", "mse"), "--calib-method: is not used"),
         (("--precision", "int8", "--calib", "synthetic", "--min-agreement", "99"), "--min-agreement: is not used"),
-        (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "0"), "agreement 0"),
-        (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "101"), "agreement"),
-        (("--precision", "int8", "--calib", "{nan}"), "NaN or Inf"),
+        (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "0"), "--min-agreement 0"),
+        (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "101"), "--min-agreement 101"),
+        (("--precision", "int8", "--calib", "{nan}"), "holds NaN, Inf"),
+        (("--precision", "int8", "--calib", "{zero}"), "is zero throughout"),
+        (("--precision", "int8", "--calib", "{huge}"), "reaches 7e+29"),
         (("--precision", "int8", "--calib", "{wide}"), "has shape"),
         (("--precision", "int8", "--calib", "{none}"), "none.npy"),
     ],
@@ -162,6 +164,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, options: tuple[str,
     bad = stream(12, 4, 2)
     bad[0, 3, 1] = np.nan
     files = {"nan": bad, "wide": np.zeros((2, 12, INPUTS + 1), np.float32), "none": np.zeros((0, 12, INPUTS))}
+    files |= {"zero": np.full((3, 12, INPUTS), 0.5), "huge": np.full((3, 12, INPUTS), 1e30)}
     for name, array in files.items():
         np.save(folder / f"{name}.npy", np.asarray(array, np.float32))
     paths = {name: folder / f"{name}.npy" for name in (*files, "x")}
