@@ -11,6 +11,7 @@ flags (encryption), extra fields, zip64, comments, gaps and prefixes are all ref
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -71,6 +72,10 @@ def index(data: bytes) -> tuple[Member, ...]:
     if len(data) < _END.size + DIGEST_CHARS:
         raise ArtifactError("file", f"{len(data)} bytes are too few for an artifact", "copy it again or convert again")
     body, digest = memoryview(data)[:-DIGEST_CHARS], data[-DIGEST_CHARS:]
+    if not re.fullmatch(rb"[0-9a-f]+", digest):
+        raise ArtifactError(
+            "digest", "is missing at the end: no .edge file, or a damaged one", "edgekit convert makes .edge files"
+        )
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise ArtifactError("digest", "the SHA-256 at the end does not match the bytes before it: the file is damaged")
     end = len(body) - _END.size
