@@ -17,7 +17,7 @@ from edgekit.convert.inputs import Inputs, normalisation_of, normalised
 from edgekit.convert.options import Options
 from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
-from edgekit.errors import AgreementError
+from edgekit.errors import AgreementError, DataError
 from edgekit.ir import Graph
 from edgekit.passes.pipelines import OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
@@ -46,6 +46,9 @@ class IntegerStage:
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
         )
+        for name in optimised.entries["step"].inputs:
+            if seen.values.get(name) is not None and seen.of(name).largest == 0:
+                raise DataError("calibration data", f"input {name!r} is zero throughout", "give windows as they occur")
         judge = judge_of(run_passes(normalised(graph, meta), OPTIMISE), raw, decision_rule(graph, meta))
         widened = tuple(f"{name} to int{wide}, as asked" for name, wide in options.widen.items())
         if options.precision == AUTO:
