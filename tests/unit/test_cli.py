@@ -45,7 +45,7 @@ def test_help_and_version():
     for arguments in ((), ("--help",), ("-h",)):
         answer = edgekit_main(*arguments)
         assert answer.returncode == 0
-        for verb in ("doctor", "targets", "supported-ops", "inspect", "convert", "verify", "run", "trust"):
+        for verb in ("doctor", "targets", "supported-ops", "inspect", "convert", "verify", "run", "profile", "trust"):
             assert f"  {verb}" in answer.stdout
             assert edgekit_main(verb, "--help").returncode == 0
     assert edgekit_main("--version").stdout == f"edgekit {edgekit.__version__}\n"
