@@ -13,6 +13,7 @@ from integer_streams import square_waves
 SQUARE = 5  # programs that get full-scale square waves too
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", EMULATED)
 def test_random_programs_are_byte_equal(core: str, drawn_seed: int) -> None:
     if not EMULATED[core].there:

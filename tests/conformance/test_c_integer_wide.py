@@ -212,6 +212,7 @@ def check_here(engine: Engine) -> None:
         check(here.stream(wanted.graph), wanted, f"{wanted.graph.name} on {engine.name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_kernels_are_byte_equal(name: str) -> None:
     engine = ENGINES[name]

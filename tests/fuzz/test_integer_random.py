@@ -25,6 +25,7 @@ def library(engine: str, numbers: tuple[int, ...]) -> Library:
     return Library(build(HOST[engine], [expected(n).graph for n in numbers]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", HOST)
 def test_random_programs_are_byte_equal(engine: str, drawn_seed: int) -> None:
     numbers = seeds(drawn_seed)
