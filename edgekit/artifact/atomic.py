@@ -12,8 +12,11 @@ from edgekit.errors import ArtifactError
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path` under a temporary name beside it, flush it to the disk, then rename it.
 
-    Raises ArtifactError when the file cannot be written; what was at `path` before is then still there.
+    Raises ArtifactError when the file cannot be written, or when `path` is a device, a pipe or a folder; what was at
+    `path` before is then still there.
     """
+    if path.exists() and not path.is_file():  # the rename would put a file in its place
+        raise ArtifactError(str(path), "is no regular file", "name another one")
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

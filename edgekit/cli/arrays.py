@@ -88,6 +88,8 @@ def check_output(path: Path) -> None:
         raise DataError(str(path), "its folder does not exist")
     if path.is_dir():
         raise DataError(str(path), "is a folder", "name a file in it")
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced, not written to
+        raise DataError(str(path), "is no regular file", "name another one")
 
 
 def write_array(path: Path, array: Array) -> None:

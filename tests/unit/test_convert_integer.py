@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from converted import CLASSES, INPUTS, edgekit_main, module, stream
 
 import edgekit
 from edgekit.artifact import Artifact
+from edgekit.errors import ArtifactError
 from edgekit.ir import SPIKE
 from edgekit.target import load_target
 
@@ -220,3 +222,14 @@ def needs_qemu(target: str) -> None:
         if os.environ.get("CI"):
             pytest.fail("qemu-system-arm is not installed")
         pytest.skip("qemu-system-arm is not installed")
+
+
+def test_what_is_no_regular_file_is_never_replaced(folder: Path) -> None:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    answer = edgekit_main("convert", folder / "mlp.pt", "-o", pipe)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "pipe: is no regular file" in answer.stderr.splitlines()[0]
+    with pytest.raises(ArtifactError, match="is no regular file"):
+        edgekit.convert(module("mlp"), name="net").save(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
