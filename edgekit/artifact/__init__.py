@@ -2,6 +2,16 @@
 
 from edgekit.artifact.bundle import Artifact, SelfTest
 from edgekit.artifact.describe import check_io, check_meta, describe_io
+from edgekit.artifact.exported import (
+    Port,
+    Quantised,
+    StatePort,
+    StepDocument,
+    dump_step_document,
+    read_step_document,
+    state_output,
+    step_document,
+)
 from edgekit.artifact.layout import GRAPH, MANIFEST, SELFTEST, WEIGHTS
 from edgekit.artifact.read import ArtifactFile, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_json, parse_object
@@ -18,11 +28,16 @@ __all__ = [
     "WEIGHTS",
     "Artifact",
     "ArtifactFile",
+    "Port",
+    "Quantised",
     "SelfTest",
+    "StatePort",
+    "StepDocument",
     "check_io",
     "check_meta",
     "describe_io",
     "dump_json",
+    "dump_step_document",
     "dump_tensors",
     "is_trusted",
     "list_path",
@@ -32,6 +47,9 @@ __all__ = [
     "parse_json",
     "parse_object",
     "read_artifact",
+    "read_step_document",
+    "state_output",
+    "step_document",
     "trust",
     "untrust",
     "validate_manifest",

@@ -30,10 +30,10 @@ DECISIONS = ("sum", "mean", "last")
 LAYOUTS = ("sequence", "flattened")
 MAX_FAULTS = 12
 
-_SHA256 = text(r"[0-9a-f]{64}")
+SHA256 = text(r"[0-9a-f]{64}")
 NAME = text(r"[ -~]{1,200}")
-_SHAPE = list_of(count(1, 2**24), maximum=8)
-_DTYPE = text(r"(spike|int4|int8|int16|int32|float16|float32)")
+SHAPE = list_of(count(1, 2**24), maximum=8)
+DTYPE = text(r"(spike|int4|int8|int16|int32|float16|float32)")
 
 PORT_FACTS: Mapping[str, Check] = {  # what may be known of an input
     "unit": NAME,  # of the raw values, before normalisation
@@ -43,10 +43,10 @@ PORT_FACTS: Mapping[str, Check] = {  # what may be known of an input
     "scale": list_of(number(positive=True)),
 }
 _INPUT = record(
-    {"name": NAME, "shape": _SHAPE, "dtype": _DTYPE}, {key: optional(check) for key, check in PORT_FACTS.items()}
+    {"name": NAME, "shape": SHAPE, "dtype": DTYPE}, {key: optional(check) for key, check in PORT_FACTS.items()}
 )
-_OUTPUT = record({"name": NAME, "shape": _SHAPE, "dtype": _DTYPE}, {"meaning": optional(NAME)})
-_IO = record(
+_OUTPUT = record({"name": NAME, "shape": SHAPE, "dtype": DTYPE}, {"meaning": optional(NAME)})
+IO = record(
     {"inputs": list_of(_INPUT), "outputs": list_of(_OUTPUT)},
     {
         "dt": optional(number(positive=True)),  # seconds per step
@@ -73,23 +73,23 @@ _QUANTISATION = record(  # how an integer program came about; the scales themsel
         "method": NAME,  # of reading ranges off the calibration windows
         "calibration": choice("windows", "synthetic"),
         "windows": count(1),
-        "original_sha256": _SHA256,  # of the weights it was made from
+        "original_sha256": SHA256,  # of the weights it was made from
     },
     {
         "agreement": optional(number()),  # share of the original's decisions that it makes, on the calibration windows
         "widened": list_of(NAME),
-        "choices": list_of(record({"tensor": NAME, "dtype": _DTYPE, "reason": text()})),
+        "choices": list_of(record({"tensor": NAME, "dtype": DTYPE, "reason": text()})),
     },
 )
 
-_BOUNDS = {"tensor": NAME, "dtype": _DTYPE, "lo": whole(), "hi": whole(), "bits": count(1, 32), "of_bits": count(1, 32)}
-_FAULT = record({"op": NAME, "tensor": NAME, "dtype": _DTYPE, "lo": whole(), "hi": whole()})
+_BOUNDS = {"tensor": NAME, "dtype": DTYPE, "lo": whole(), "hi": whole(), "bits": count(1, 32), "of_bits": count(1, 32)}
+_FAULT = record({"op": NAME, "tensor": NAME, "dtype": DTYPE, "lo": whole(), "hi": whole()})
 _RANGES = record(  # what is proven of an integer program; in stored integers, `real_` in real units, rounding in LSB
     {
         "inputs": list_of(record(_BOUNDS), maximum=64),  # what the proof takes for granted
         "states": list_of(
             record(
-                {**_BOUNDS, "shape": _SHAPE, "method": NAME, "note": text()},
+                {**_BOUNDS, "shape": SHAPE, "method": NAME, "note": text()},
                 {
                     "scale": list_of(number(positive=True), minimum=2, maximum=2),  # the least and the largest
                     "real_lo": number(),
@@ -115,12 +115,12 @@ MANIFEST_SCHEMA: Check = record(
         "name": text(IDENTIFIER),
         "target": text(r"[a-z0-9-]{1,64}"),
         "precision": choice(*PRECISIONS),
-        "graph_sha256": _SHA256,
+        "graph_sha256": SHA256,
         "entries": table_of(_ENTRY, key=IDENTIFIER, maximum=16),
-        "io": _IO,
+        "io": IO,
         "sizes": _SIZES,
         "provenance": table_of(scalar),
-        "members": table_of(record({"bytes": count(), "sha256": _SHA256})),
+        "members": table_of(record({"bytes": count(), "sha256": SHA256})),
     },
     {
         "family": optional(NAME),
