@@ -11,24 +11,34 @@ from edgekit.ir.ops import OPS
 from edgekit.passes.rewrite import Rewriter, rewrite
 
 
+class _Simpler:
+    """A Decomposer over a rewriter; `last` is the result of the op that was added last."""
+
+    def __init__(self, rewriter: Rewriter) -> None:
+        self.tensor, self.const, self._rewriter = rewriter.tensor, rewriter.const, rewriter
+        self.last = ""
+
+    def emit(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        self.last = self._rewriter.emit(kind, *inputs, **attrs)
+        return self.last
+
+
 def legalize(graph: Graph, supported: Collection[str], backend: str) -> Graph:
     """Decompose ops outside `supported`; UnsupportedError lists every op that is left, with its origin."""
 
     def rule(rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
-        spec = OPS[op.kind]
-        if op.kind in supported or spec.decompose is None:
+        decompose = OPS[op.kind].decompose
+        if op.kind in supported or decompose is None:
             return None
-        made: list[str] = []
-
-        def emit(kind: str, *inputs: str, **attrs: Any) -> str:
-            attrs.pop("out", None)  # the rewriter names results itself
-            made.append(rewriter.emit(kind, *inputs, **attrs))
-            return made[-1]
-
-        spec.decompose(op, rewriter.tensor, emit)
-        return (made[-1],)
+        simpler = _Simpler(rewriter)
+        decompose(op, simpler)
+        return (simpler.last,)
 
     legal = rewrite(graph, rule)
+    while any(op.kind not in supported and OPS[op.kind].decompose for _, op in legal.ops()):
+        legal = rewrite(
+            legal, rule
+        )  # what an op decomposes into may be decomposed in turn, into simpler ones each time
     left = [(e, op) for e, op in legal.ops() if op.kind not in supported]
     if left:
         items = [f"{op.kind} in entry {e.name} (from {op.source or 'the graph'})" for e, op in left]

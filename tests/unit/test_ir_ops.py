@@ -18,6 +18,12 @@ INT8_W = Tensor(
 )  # fmt: skip
 
 
+INT8_KERNEL = Tensor(
+    "k8", (4, 2, 3), INT8, QuantParams(np.arange(1, 5, dtype=np.float32) / 9, np.zeros(4, np.int32), 0, -127, 127),
+    (np.arange(24, dtype=np.int8) - 11).reshape(4, 2, 3),
+)  # fmt: skip
+
+
 def real(*shape):
     return Tensor("x", shape, FLOAT32)
 
@@ -104,6 +110,25 @@ CASES = {
         ([spikes(5)], {"axis": 0, "start": 0, "stop": 4}),
     ],
     "concat": [([real(2, 3), const(1, 3)], {"axis": 0}), ([spikes(2), spikes(3)], {"axis": 0})],
+    "conv": [
+        ([real(2, 7), const(4, 2, 3), const(4)], {"stride": (2,), "dilation": (1,)}),
+        ([real(2, 7), INT8_KERNEL], {"stride": (1,), "dilation": (2,), "groups": 1}),
+        ([spikes(4, 8), INT8_KERNEL, const(4)], {"stride": (3,), "dilation": (1,), "groups": 2}),
+        ([real(3, 5, 6), const(6, 1, 2, 3), const(6)], {"stride": (1, 2), "dilation": (2, 1), "groups": 3}),
+        ([spikes(1, 4, 4), const(2, 1, 4, 4)], {"stride": (1, 1), "dilation": (1, 1)}),
+        ([real(2, 3, 4, 5), const(3, 2, 2, 1, 3)], {"stride": (1, 2, 1), "dilation": (1, 1, 2)}),
+    ],
+    "pad": [
+        ([real(2, 3)], {"before": (0, 1), "after": (2, 0), "value": -1.5}),
+        ([spikes(3)], {"before": (2,), "after": (1,)}),
+        ([whole(INT8, 2, 1, 2)], {"before": (0, 0, 1), "after": (0, 0, 0), "value": -128}),
+        ([real(4)], {"before": (0,), "after": (0,)}),
+    ],
+    "windows": [
+        ([real(2, 6)], {"size": (3,), "stride": (2,), "dilation": (1,)}),
+        ([spikes(2, 4, 5)], {"size": (2, 3), "stride": (1, 2), "dilation": (2, 1)}),
+        ([whole(INT16, 3, 3, 3)], {"size": (2, 2, 2), "stride": (1, 1, 1), "dilation": (1, 1, 1)}),
+    ],
     "gather": [([real(2, 3)], {"axis": 1, "indices": (2, 0, 0, 1)}), ([spikes(3)], {"axis": 0, "indices": (1,)})],
     "fused": [
         ([real(2, 3), const(3)], {"body": BODY, "results": (5, 3)}),
@@ -225,6 +250,16 @@ def test_running_sums_go_either_way_with_or_without_the_element(attrs, expected)
     np.testing.assert_array_equal(columns.reshape(-1), expected)
 
 
+class Building:
+    """A Decomposer over a builder."""
+
+    def __init__(self, b):
+        self.tensor, self.emit, self._b = b.tensor, b.op, b
+
+    def const(self, stem, data, dtype=FLOAT32, quant=None):
+        return self._b.const(self._b.fresh(stem), data, dtype, quant)
+
+
 def test_a_decomposition_gives_the_same_values():
     for kind, spec in OPS.items():
         if spec.decompose is None:
@@ -232,24 +267,19 @@ def test_a_decomposition_gives_the_same_values():
         for inputs, attrs in CASES[kind]:
             b = GraphBuilder("d")
             names = [
-                b.const(f"c{i}", t.data, t.dtype) if t.is_const else b.input(f"x{i}", t.shape, t.dtype)
+                b.const(f"c{i}", t.data, t.dtype, t.quant) if t.is_const else b.input(f"x{i}", t.shape, t.dtype)
                 for i, t in enumerate(inputs)
             ]
             whole = b.op(kind, *names, **attrs)
             op = b._ops[-1]
-            made = []
-
-            def emit(kind, *operands, out=None, _b=b, _made=made, **attrs):
-                _made.append(_b.op(kind, *operands, **attrs))
-                return _made[-1]
-
-            spec.decompose(op, b.tensor, emit)
-            b.output(whole, made[-1])
+            spec.decompose(op, Building(b))
+            simpler = b._ops[-1].outputs[0]
+            b.output(whole, simpler)
             given = {
                 f"x{i}": a for i, (a, t) in enumerate(zip(operands(inputs), inputs, strict=True)) if not t.is_const
             }
             outputs, _ = Interpreter(b.build()).execute(given, {})
-            np.testing.assert_allclose(outputs[whole], outputs[made[-1]], rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(outputs[whole], outputs[simpler], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +311,28 @@ def test_a_decomposition_gives_the_same_values():
         ("concat", [real(2), spikes(2)], {"axis": 0}),
         ("gather", [real(3)], {"axis": 0, "indices": (3,)}),
         ("gather", [real(3)], {"axis": 0, "indices": (-1,)}),
+        ("conv", [real(2, 7), const(4, 3, 3)], {"stride": (1,), "dilation": (1,)}),
+        ("conv", [real(2, 7), real(4, 2, 3)], {"stride": (1,), "dilation": (1,)}),
+        ("conv", [real(2, 7), const(4, 2, 3), const(3)], {"stride": (1,), "dilation": (1,)}),
+        ("conv", [real(2, 7), const(4, 2, 3), real(4)], {"stride": (1,), "dilation": (1,)}),
+        ("conv", [real(2, 7), const(4, 2, 8)], {"stride": (1,), "dilation": (1,)}),
+        ("conv", [real(2, 7), const(4, 2, 3)], {"stride": (0,), "dilation": (1,)}),
+        ("conv", [real(2, 7), const(4, 2, 3)], {"stride": (1, 1), "dilation": (1,)}),
+        ("conv", [real(2, 7), const(4, 2, 3)], {"stride": (1,), "dilation": (2**62,)}),
+        ("conv", [real(2, 7), const(3, 1, 3)], {"stride": (1,), "dilation": (1,), "groups": 2}),
+        ("conv", [real(2, 7), const(4, 2, 3)], {"stride": (1,), "dilation": (1,), "groups": 0}),
+        ("conv", [real(7), const(4, 7)], {"stride": (), "dilation": ()}),
+        ("conv", [whole(INT8, 2, 7), const(4, 2, 3)], {"stride": (1,), "dilation": (1,)}),
+        ("pad", [real(2, 3)], {"before": (0,), "after": (0,)}),
+        ("pad", [real(3)], {"before": (-1,), "after": (0,)}),
+        ("pad", [real(3)], {"before": (1,), "after": (0,), "value": 1e39}),
+        ("pad", [spikes(3)], {"before": (1,), "after": (0,), "value": 1.0}),
+        ("pad", [whole(INT8, 3)], {"before": (1,), "after": (0,), "value": 0.5}),
+        ("pad", [whole(INT8, 3)], {"before": (1,), "after": (0,), "value": 128}),
+        ("windows", [real(3)], {"size": (4,), "stride": (1,), "dilation": (1,)}),
+        ("windows", [real(3)], {"size": (), "stride": (), "dilation": ()}),
+        ("windows", [real(3)], {"size": (2, 2), "stride": (1, 1), "dilation": (1, 1)}),
+        ("windows", [real(3)], {"size": (2,), "stride": (1,), "dilation": (0,)}),
         ("add", [real(2), real(3)], {}),
         ("add", [real(2), spikes(2)], {}),
         ("logical_and", [spikes(2), real(2)], {}),

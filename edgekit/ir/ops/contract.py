@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.ir.dtypes import DTYPES, FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType
 from edgekit.ir.graph import Op, Tensor
-from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, OpSpec, Typed, axis_of, batched, broadcast, need
+from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, Decomposer, OpSpec, Typed, axis_of, batched, broadcast, need
 
 FORMS = ("auto", "dense", "event", "sparse")
 SPARSE_OUTPUTS = 2**16  # the sparse form numbers outputs in 16 bits
@@ -30,6 +30,11 @@ def _integer_weights(kind: str, tensor: Tensor) -> None:
 
 def _weights(kind: str, tensor: Tensor) -> None:
     need(kind, len(tensor.shape) == 2, f"weights {tensor.name} must be [out, in], got {tensor.shape}")
+    real_weights(kind, tensor)
+
+
+def real_weights(kind: str, tensor: Tensor) -> None:
+    """GraphError unless weights are float32, or constant int8 with scales per tensor or per output (axis 0)."""
     if tensor.dtype is INT8:
         quant = tensor.quant
         need(
@@ -145,10 +150,10 @@ def _cost_memory(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Att
     return _cost_linear([m, a], outputs, attrs) + _cost_linear([u, b], outputs, attrs)
 
 
-def _decompose_memory(op: Op, tensor: Callable[[str], Tensor], emit: Callable[..., str]) -> None:
+def _decompose_memory(op: Op, to: Decomposer) -> None:
     m, a, u, b = op.inputs
-    driven = emit("linear", u, b, **op.attrs)
-    emit("linear", m, a, driven, out=op.outputs[0], **op.attrs)
+    driven = to.emit("linear", u, b, **op.attrs)
+    to.emit("linear", m, a, driven, **op.attrs)
 
 
 def _infer_reduce(kind: str) -> Callable[[Sequence[Tensor], Attrs], Sequence[Typed]]:

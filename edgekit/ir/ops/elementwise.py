@@ -6,6 +6,7 @@ Integers: both operands of an op have one dtype, and so has its result. What doe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,12 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)), dtype=x.dtype)
 
 
+def _erf(x: Array) -> Array:
+    # numpy has none: in double precision element by element, rounded once
+    values = np.fromiter(map(math.erf, x.reshape(-1).tolist()), np.float64, x.size)
+    return values.astype(x.dtype).reshape(x.shape)
+
+
 UNARY: dict[str, tuple[Callable[[Array], Array], str]] = {
     "neg": (np.negative, "-x"),
     "abs": (np.abs, "|x|"),
@@ -38,6 +45,11 @@ UNARY: dict[str, tuple[Callable[[Array], Array], str]] = {
     "reciprocal": (np.reciprocal, "1 / x"),
     "tanh": (np.tanh, "hyperbolic tangent"),
     "sigmoid": (_sigmoid, "1 / (1 + e^-x)"),
+    "erf": (_erf, "2/√π · the integral of e^-t² from 0 to x"),
+    "sin": (np.sin, "sine of x radians"),
+    "cos": (np.cos, "cosine of x radians"),
+    "floor": (np.floor, "the largest whole number that is not above x"),
+    "round": (np.rint, "the nearest whole number, halves to the even one"),
     "relu": (lambda x: np.maximum(x, x.dtype.type(0)), "max(x, 0); NaN stays NaN"),
     "flush": (_flush, "x, but 0 where |x| is below the smallest normal float: denormal states never linger"),
 }

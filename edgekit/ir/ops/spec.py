@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import float_info
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import GraphError
-from edgekit.ir.dtypes import DType
+from edgekit.ir.dtypes import FLOAT32, DType
 from edgekit.ir.graph import Op, Shape, Tensor
+from edgekit.ir.quant import QuantParams
 
 Array = npt.NDArray[Any]
 Attrs = Mapping[str, Any]
@@ -51,13 +53,26 @@ class Attr:
         if self.kind is int:
             return isinstance(value, int) and not isinstance(value, bool)
         if self.kind is float:
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+            return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= float_info.max
         if self.choices and value not in self.choices:
             return False
         return isinstance(self.kind, type) and isinstance(value, self.kind)
 
 
-Decompose = Callable[[Op, Callable[[str], Tensor], Callable[..., str]], None]
+class Decomposer(Protocol):
+    """What a decomposition builds with: it looks tensors up, adds ops, and adds constants."""
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of that name."""
+
+    def emit(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        """Add an op with one result and return its name; the last one stands for the decomposed op."""
+
+    def const(self, stem: str, data: Array, dtype: DType = FLOAT32, quant: QuantParams | None = None) -> str:
+        """Add a constant under a fresh name made from `stem`."""
+
+
+Decompose = Callable[[Op, Decomposer], None]
 
 
 @dataclass(frozen=True)
