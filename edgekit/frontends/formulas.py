@@ -197,26 +197,22 @@ def group_norm(
 
 def per_channel(e: Emitter, vector: Operand, rank: int) -> Operand:
     """A vector [C] as operand beside values [N, C, …] of a rank."""
-    return e.reshape(e.real(vector), (-1 if not isinstance(vector, Live) else e.shape(vector)[0], *(1,) * (rank - 2)))
+    return e.reshape(e.real(vector), (e.shape(vector)[0], *(1,) * (rank - 2)))
 
 
 def batch_norm(e: Emitter, x: Operand, factors: Sequence[Operand | None], eps: float, stem: str = "batch_norm") -> Live:
     """(x - mean) / sqrt(var + eps) · weight + bias per channel (axis 1); `factors` are (weight, bias, mean, var)."""
     weight, bias, average, variance = factors
+    if average is None or variance is None:
+        raise Refuse("normalises with the statistics of the batch", "train with track_running_stats=True")
     rank = len(e.shape(x))
-    known = [None if f is None else e.known(f) for f in factors]
-    if all(k is not None or f is None for k, f in zip(known, factors, strict=True)):
-        arrays = [None if k is None else k.array.astype(np.float64).reshape(-1) for k in known]
-        w, b, m, v = arrays
-        if m is None or v is None:
-            raise Refuse(
-                "normalises with the statistics of the batch", "set track_running_stats=True and train with it"
-            )
+    known = [Known(np.float64(d)) if f is None else e.known(f) for f, d in zip(factors, (1, 0, 0, 1), strict=True)]
+    w, b, m, v = (None if k is None else k.array.astype(np.float64).reshape(-1) for k in known)
+    if w is not None and b is not None and m is not None and v is not None:
         scale = w / np.sqrt(v + eps)
-        shift = b - m * scale
         parts = [
             Known(t.astype(np.float32).reshape(-1, *(1,) * (rank - 2)), f"{stem}.{n}")
-            for t, n in ((scale, "scale"), (shift, "shift"))
+            for t, n in ((scale, "scale"), (b - m * scale, "shift"))
         ]
         return e.emit("add", e.emit("mul", e.real(x), parts[0]), parts[1])
     y = e.emit("sub", e.real(x), per_channel(e, average, rank))
