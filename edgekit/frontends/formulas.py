@@ -206,7 +206,7 @@ def batch_norm(e: Emitter, x: Operand, factors: Sequence[Operand | None], eps: f
     if average is None or variance is None:
         raise Refuse("normalises with the statistics of the batch", "train with track_running_stats=True")
     rank = len(e.shape(x))
-    known = [Known(np.float64(d)) if f is None else e.known(f) for f, d in zip(factors, (1, 0, 0, 1), strict=True)]
+    known = [Known(np.asarray(float(d))) if f is None else e.known(f) for f, d in zip(factors, (1, 0, 0, 1), strict=True)]
     w, b, m, v = (None if k is None else k.array.astype(np.float64).reshape(-1) for k in known)
     if w is not None and b is not None and m is not None and v is not None:
         scale = w / np.sqrt(v + eps)
