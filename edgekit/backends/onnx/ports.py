@@ -1,0 +1,61 @@
+"""The step of a graph made ready for files whose ports have names: only the step, each output a value of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgekit.artifact.exported import state_output
+from edgekit.errors import UnsupportedError
+from edgekit.ir import FLOAT32, SPIKE, Graph, Op, Tensor
+from edgekit.ir.verify import verify
+from edgekit.passes.rewrite import sweep
+
+
+def step_alone(graph: Graph) -> Graph:
+    """The graph without other entries: an exported file is one step, whose plastic weights are states like others."""
+    return sweep(graph.replace(entries={"step": graph.entries["step"]}))
+
+
+def own_outputs(graph: Graph) -> Graph:
+    """Copy each output that is an input, a state, a constant, an output already, or named like a next state."""
+    step, tensors = graph.entries["step"], dict(graph.tensors)
+    used = {*step.inputs, *graph.state_names, *graph.consts, *map(state_output, graph.state_names)}
+    outputs, copies = [], []
+    for name in step.outputs:
+        own = name
+        if name in used:
+            own = next(n for n in (f"{name}.out{at or ''}" for at in range(len(tensors) + 1)) if n not in tensors)
+            tensors[own] = Tensor(own, tensors[name].shape, tensors[name].dtype)
+            copies.append(Op("expand", (name,), (own,), {"shape": tensors[name].shape}))
+        used.add(own)
+        outputs.append(own)
+    if not copies:
+        return graph
+    return verify(
+        graph.replace(tensors=tensors).with_entries(
+            replace(step, ops=(*step.ops, *copies), outputs=tuple(outputs)),
+        )
+    )
+
+
+def check_ports(graph: Graph, backend: str) -> None:
+    """UnsupportedError that lists what has no place in a file of float ports: dtypes, clashing names, no input."""
+    step, states = graph.entries["step"], graph.state_names
+    weights = {op.inputs[1] for op in step.ops if op.kind in ("linear", "conv")}
+    items = [
+        f"{name} is {tensor.dtype}" + (f" (from {source})" if (source := _sources(graph).get(name)) else "")
+        for name, tensor in graph.tensors.items()
+        if tensor.dtype not in (FLOAT32, SPIKE) and name not in weights
+    ]
+    clashes = {*step.inputs, *states} & {state_output(s) for s in states}
+    items += [f"{name} is also the output of a state's next value" for name in sorted(clashes)]
+    if not step.inputs:
+        items.append("the step takes no input, so that the number of streams is not known")
+    if items:
+        raise UnsupportedError(
+            f"graph {graph.name!r}", f"has no {backend} form", "export a float step (fp32 or w8)", items
+        )
+
+
+def _sources(graph: Graph) -> dict[str, str]:
+    return {name: op.source for op in graph.entries["step"].ops for name in op.outputs}
