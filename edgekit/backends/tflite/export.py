@@ -1,0 +1,33 @@
+"""The one way out: a graph as a .tflite file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgekit.backends.tflite.emit import emit_float
+from edgekit.errors import UsageError
+from edgekit.ir import Graph
+
+FLOAT_PRECISIONS = ("fp32", "w8")
+STATES = ("io", "resource")
+
+
+def export_tflite(
+    graph: Graph,
+    *,
+    io: Mapping[str, Any],
+    precision: str = "fp32",
+    states: str = "io",
+) -> bytes:
+    """The step of a graph as a TFLite model with the batch axis of length 1 in front of every port.
+
+    `graph` is optimised and not lowered; with precision `w8` its weights are int8 already (`quantize_weights_int8`).
+    `io` is what `check_meta` gives. With states `io` each state is an input of its name and an output `<state>.next`;
+    with `resource` the model keeps them, and has signatures `init` and `reset` beside `step`.
+    """
+    if states not in STATES:
+        raise UsageError(f"states {states!r}", "is not known", f"known are {', '.join(STATES)}")
+    if precision in FLOAT_PRECISIONS:
+        return emit_float(graph, meta=io, precision=precision, resource=states == "resource")
+    raise UsageError(f"precision {precision!r}", "is not one that TFLite can be written in", "fp32, w8 or int8")
