@@ -1,0 +1,339 @@
+"""A NIR program as a graph of the IR: the same step in terms of the op table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import prod
+
+import numpy as np
+
+from edgekit.errors import UnsupportedError
+from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse, printable
+from edgekit.frontends.nir.flatten import PASS
+from edgekit.frontends.nir.nodes import SPIKING, STATEFUL, Node, Real
+from edgekit.frontends.nir.program import Program
+from edgekit.frontends.nir.shapes import conv_padding
+from edgekit.frontends.nir.simulate import Simulation
+from edgekit.frontends.spatial import average_pool, padded, sum_pool
+from edgekit.ir import Entry, Graph, verify
+
+ONE = 2**-22
+"""A factor this close to one is one: what tau and r in float32 leave of dt/tau · r when r is tau/dt."""
+
+
+def lower(program: Program, name: str) -> Graph:
+    """The graph of one step; inputs and outputs are called as the Input and Output nodes."""
+    return _Lowering(program, name).run()
+
+
+def late_edges(program: Program) -> frozenset[tuple[str, str]]:
+    """The edges along which the graph keeps a value for a step.
+
+    They are the recurrent edges; where a stateless node would be kept for its readers and only reads neurons, the
+    spikes of those are kept instead, and the node computes from them: the same values, in fewer bits.
+    """
+    flat, kept = program.flat, set(program.order.recurrent)
+    while True:
+        movable = [
+            name
+            for name, node in flat.nodes.items()
+            if node.kind not in (*STATEFUL, "Input", "Output", "Delay")
+            and flat.readers[name]
+            and all((name, reader) in kept for reader in flat.readers[name])
+            and not any((source, name) in kept for source in flat.sources[name])
+            and all(_may_keep(program, source, name) for source in flat.sources[name])
+        ]
+        if not movable:
+            return frozenset(kept)
+        for reader in flat.readers[movable[0]]:
+            kept.discard((movable[0], reader))
+        kept.update((source, movable[0]) for source in flat.sources[movable[0]])
+
+
+def _may_keep(program: Program, source: str, reader: str) -> bool:
+    """Whether a value may be kept before a node instead of behind it: a neuron's, or one that nothing else reads."""
+    kind = program.node(source).kind
+    return kind in STATEFUL or (kind not in ("Input", "Delay") and program.flat.readers[source] == (reader,))
+
+
+class _Lowering:
+    def __init__(self, program: Program, name: str) -> None:
+        self.p, self.e = program, Emitter(name, program.conventions.dt)
+        self.late = late_edges(program)
+        self.values: dict[str, Operand] = {}
+        self.kept: dict[str, Live] = {}
+        self.membranes: dict[str, Live] = {}
+
+    def run(self) -> Graph:
+        """Declare inputs and states, lower node by node, then say what the states become."""
+        p, e = self.p, self.e
+        names: dict[str, str] = {}
+        for name, node in p.flat.nodes.items():
+            if node.kind == "Input":
+                self.values[name] = Live(e.builder.input(e.builder.fresh(printable(name)), p.given[name]))
+        self._declare()
+        faults = []
+        for name in self._order():
+            e.source = name
+            try:
+                self._lower(p.node(name))
+            except Refuse as refusal:
+                faults.append(f"{p.node(name)}: {refusal.cause}; {refusal.remedy}")
+                self.values[name] = Known(np.zeros(p.given[name], np.float32))
+        if faults:
+            raise UnsupportedError("NIR graph", "holds constants that no program can hold", items=faults)
+        for name in p.order.late:
+            self._shift(p.node(name), self._taken(name))
+        for name, state in self.kept.items():
+            if name not in self.membranes:
+                e.update(state, self.values[name])
+        for name, node in p.flat.nodes.items():
+            if node.kind == "Output":
+                self._output(name, names)
+        return _renamed(e.builder.build(), names)
+
+    def _order(self) -> list[str]:
+        """Nodes so that each follows what it reads, kept edges aside."""
+        flat, late = self.p.flat, self.p.order.late
+        needs = {
+            n: set() if n in late else {s for s in flat.sources[n] if (s, n) not in self.late} for n in flat.nodes
+        }
+        ready = deque(n for n in self.p.order.nodes if not needs[n])
+        order: list[str] = []
+        while ready:
+            name = ready.popleft()
+            order.append(name)
+            for reader in flat.readers[name]:
+                if name in needs[reader]:
+                    needs[reader].discard(name)
+                    if not needs[reader]:
+                        ready.append(reader)
+        return [n for n in order if n not in self.values]
+
+    def _declare(self) -> None:
+        """The states: membranes, currents, delay lines, and kept values."""
+        p, rest = self.p, Simulation(self.p)
+        sources = {source for source, _ in self.late}
+        spikes = self._spiking()
+        for name, node in p.flat.nodes.items():
+            if node.kind in STATEFUL:
+                self.membranes[f"{name}.v"] = self.e.state(f"{name}.v", rest.membrane[name][0].astype(np.float32))
+            if node.kind in ("CubaLI", "CubaLIF"):
+                self.membranes[f"{name}.i"] = self.e.state(f"{name}.i", np.zeros(p.taken[name], np.float32))
+            if node.kind == "Delay" and p.delays[name].max() > 0:
+                shape = (int(p.delays[name].max()), *p.taken[name])
+                dtype = np.bool_ if name in spikes else np.float32
+                self.membranes[f"{name}.line"] = self.e.state(f"{name}.line", np.zeros(shape, dtype))
+            if name in sources:
+                if node.kind in STATEFUL and node.kind not in SPIKING:
+                    self.kept[name] = self.membranes[name] = self.membranes[f"{name}.v"]
+                    continue
+                init = rest.values[name][0]
+                dtype = np.bool_ if name in spikes else np.float32
+                self.kept[name] = self.e.state(f"{name}.out", init.astype(dtype))
+
+    def _spiking(self) -> set[str]:
+        """Nodes whose values are spikes."""
+        flat = self.p.flat
+        spikes = {n for n, node in flat.nodes.items() if node.kind in (*SPIKING, "Threshold")}
+        moving = {n for n, node in flat.nodes.items() if node.kind in ("Delay", "Flatten", PASS)}
+        found = spikes | {n for n in moving if len(flat.sources[n]) == 1}
+        while True:
+            kept = spikes | {n for n in found - spikes if flat.sources[n][0] in found}
+            if kept == found:
+                return found
+            found = kept
+
+    def _taken(self, name: str) -> Live:
+        """What arrives at a node: the sum of its sources."""
+        parts: list[Operand] = [
+            self.kept[s] if (s, name) in self.late else self.values[s] for s in self.p.flat.sources[name]
+        ]
+        total = self.e.live(parts[0])
+        for part in parts[1:]:
+            total = self.e.emit("add", self.e.real(total), self.e.real(part))
+        return total
+
+    def _output(self, name: str, names: dict[str, str]) -> None:
+        value = self.e.live(self.values[name]).name
+        own = self.e.builder.op("reshape", value, shape=self.p.given[name]) if self._is_taken(value, names) else value
+        names[own] = self.e.builder.fresh(printable(name))
+        self.e.builder.output(own)
+
+    def _is_taken(self, value: str, names: Mapping[str, str]) -> bool:
+        """Whether a value cannot carry the name of an output: no op made it, or it carries another one."""
+        return value in names or not self.e.producer(Live(value))[0]
+
+    # --- nodes -------------------------------------------------------------------------------------------------------
+
+    def _lower(self, node: Node) -> None:
+        name = node.name
+        if name in self.p.order.late:
+            self.values[name] = self._delayed(node, None)
+            return
+        x = self._taken(name)
+        if node.kind in STATEFUL:
+            self.values[name] = self._neuron(node, x)
+        elif node.kind == "Delay":
+            self.values[name] = self._delayed(node, x)
+            if f"{name}.line" in self.membranes:
+                self._shift(node, x)
+        else:
+            row = _ROWS.get(node.kind)
+            self.values[name] = x if row is None else row(self, node, x)
+
+    def const(self, node: Node, what: str, value: Real) -> Known:
+        """A constant of a node, one number where all are the same."""
+        if value.size > 1 and (value == value.flat[0]).all():
+            value = value.reshape(-1)[0].reshape(())
+        return Known(np.asarray(value, np.float32), f"{node.name}.{what}")
+
+    def scaled(self, node: Node, what: str, x: Live, factor: Real) -> Live:
+        """factor · x; x where the factor is one."""
+        x = self.e.real(x)
+        return x if np.abs(factor - 1).max() <= ONE else self.e.emit("mul", x, self.const(node, what, factor))
+
+    def _leaky(self, node: Node, what: str, v: Live, share: Real, drive: Live, offset: Real) -> Live:
+        """(1 - share) · v + drive + offset."""
+        if offset.any():
+            drive = self.e.emit("add", drive, self.const(node, f"{what}.offset", offset))
+        left = 1.0 - share
+        return self.e.emit("add", self.e.emit("mul", v, self.const(node, f"{what}.decay", left)), drive)
+
+    def _neuron(self, node: Node, x: Live) -> Live:
+        p, e, rule = self.p, self.e, self.p.conventions
+        state = self.membranes[f"{node.name}.v"]
+        r = p.parameter(node, "r")
+        if node.kind in ("I", "IF"):
+            gain = r * (rule.seconds if rule.charge == "current" else 1.0)
+            v = e.emit("add", state, self.scaled(node, "gain", x, gain))
+        else:
+            if node.kind.startswith("Cuba"):
+                x = self._synapse(node, x)
+            share = rule.share(p.parameter(node, "tau_mem" if node.kind.startswith("Cuba") else "tau"))
+            drive = self.scaled(node, "gain", x, share * r)
+            v = self._leaky(node, "v", state, share, drive, np.asarray(share * p.parameter(node, "v_leak")))
+        if node.kind not in SPIKING:
+            e.update(state, v)
+            return v
+        threshold = p.parameter(node, "v_threshold")
+        spikes = e.emit("gt", v, self.const(node, "v_threshold", threshold))
+        if rule.reset == "subtract":
+            after = e.emit("sub", v, self.scaled(node, "v_threshold", spikes, threshold))
+        else:
+            after = e.emit("where", spikes, self.const(node, "v_reset", p.reset_value(node)), v)
+        e.update(state, after)
+        return spikes
+
+    def _synapse(self, node: Node, x: Live) -> Live:
+        """The synaptic current that the membrane sees."""
+        p = self.p
+        state = self.membranes[f"{node.name}.i"]
+        share = p.conventions.share(p.parameter(node, "tau_syn"))
+        drive = self.scaled(node, "w_in", x, share * p.parameter(node, "w_in"))
+        after = self._leaky(node, "i", state, share, drive, np.zeros(()))
+        self.e.update(state, after)
+        return after if p.conventions.synapse == "updated" else state
+
+    def _delayed(self, node: Node, x: Live | None) -> Live:
+        """Each element as it was so many steps ago: row d - 1 of the line, which has the newest first."""
+        e, steps, shape = self.e, self.p.delays[node.name], self.p.taken[node.name]
+        if f"{node.name}.line" not in self.membranes:
+            return e.live(self.values[node.name] if x is None else x)
+        line = self.membranes[f"{node.name}.line"]
+        if x is not None:  # some elements are not delayed at all: x is row 0
+            line = self._joined(line, x, shape)
+            steps = steps + 1
+        size = prod(shape)
+        if (steps == steps.flat[0]).all():
+            row = int(steps.flat[0]) - 1
+            return e.live(e.reshape(e.emit("slice", line, axis=0, start=row, stop=row + 1), shape))
+        flat = e.reshape(line, (size * e.shape(line)[0],))
+        indices = (steps.reshape(-1) - 1) * size + np.arange(size)
+        return e.live(e.reshape(e.emit("gather", e.live(flat), axis=0, indices=tuple(map(int, indices))), shape))
+
+    def _joined(self, line: Live, x: Live, shape: tuple[int, ...]) -> Live:
+        return self.e.emit("concat", self.e.live(self.e.reshape(x, (1, *shape))), line, axis=0)
+
+    def _shift(self, node: Node, x: Live) -> None:
+        """The line a step later: x comes first, the oldest leaves."""
+        line, shape = self.membranes[f"{node.name}.line"], self.p.taken[node.name]
+        depth = self.e.shape(line)[0]
+        rest = self.e.emit("slice", line, axis=0, start=0, stop=depth - 1) if depth > 1 else None
+        first = self.e.reshape(x, (1, *shape))
+        self.e.update(line, first if rest is None else self._joined(rest, x, shape))
+
+
+Row = Callable[[_Lowering, Node, Live], Live]
+
+
+def _linear(low: _Lowering, node: Node, x: Live) -> Live:
+    weight, e = node["weight"], low.e
+    w = Known(weight.astype(np.float32), f"{node.name}.weight")
+    bias = Known(node["bias"].astype(np.float32), f"{node.name}.bias") if node.kind == "Affine" else None
+    if weight.ndim == 2:
+        if bias is not None and bias.array.shape == weight.shape[:1]:
+            return e.emit("linear", x, w, bias)
+        y = e.emit("linear", x, w)
+    else:  # a matrix of its own for each leading index
+        column = e.reshape(e.real(x), (*weight.shape[:-2], 1, weight.shape[-1]))
+        y = e.emit("sum", e.emit("mul", column, w), axis=weight.ndim - 1, keepdims=False)
+    return y if bias is None else e.emit("add", y, bias)
+
+
+def _conv(low: _Lowering, node: Node, x: Live) -> Live:
+    before, after = conv_padding(node)
+    operands = [padded(low.e, x, before, after), Known(node["weight"].astype(np.float32), f"{node.name}.weight")]
+    if "bias" in node.values and node["bias"].any():
+        bias = np.broadcast_to(node["bias"].reshape(-1), node["weight"].shape[:1])
+        operands.append(Known(bias.astype(np.float32), f"{node.name}.bias"))
+    attrs = {"stride": node.ints("stride"), "dilation": node.ints("dilation"), "groups": node.ints("groups")[0]}
+    return low.e.emit("conv", *operands, **attrs)
+
+
+def _pool(low: _Lowering, node: Node, x: Live) -> Live:
+    size, stride, padding = (node.ints(n) for n in ("kernel_size", "stride", "padding"))
+    if node.kind == "SumPool2d":
+        return sum_pool(low.e, x, size=size, stride=stride, before=padding, after=padding)
+    return average_pool(low.e, x, size=size, stride=stride, before=padding, after=padding, divisor=prod(size))
+
+
+def _scale(low: _Lowering, node: Node, x: Live) -> Live:
+    return low.scaled(node, "scale", x, low.p.parameter(node, "scale"))
+
+
+def _threshold(low: _Lowering, node: Node, x: Live) -> Live:
+    return low.e.emit("gt", low.e.real(x), low.const(node, "threshold", low.p.parameter(node, "threshold")))
+
+
+def _flatten(low: _Lowering, node: Node, x: Live) -> Live:
+    return low.e.live(low.e.reshape(x, low.p.given[node.name]))
+
+
+_ROWS: Mapping[str, Row] = {
+    "Linear": _linear,
+    "Affine": _linear,
+    "Conv1d": _conv,
+    "Conv2d": _conv,
+    "SumPool2d": _pool,
+    "AvgPool2d": _pool,
+    "Scale": _scale,
+    "Threshold": _threshold,
+    "Flatten": _flatten,
+}
+
+
+def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
+    """The same graph with some tensors under other names."""
+
+    def new(tensors: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names.get(n, n) for n in tensors)
+
+    step = graph.entries["step"]
+    ops = tuple(dataclasses.replace(op, inputs=new(op.inputs), outputs=new(op.outputs)) for op in step.ops)
+    updates = {state: names.get(value, value) for state, value in step.updates.items()}
+    tensors = {names.get(n, n): dataclasses.replace(t, name=names.get(n, n)) for n, t in graph.tensors.items()}
+    entry = Entry("step", step.inputs, new(step.outputs), ops, updates)
+    return verify(graph.replace(tensors=tensors).with_entries(entry))
