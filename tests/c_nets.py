@@ -133,8 +133,8 @@ def block_weights(rng: np.random.Generator, n_out: int, n_in: int) -> np.ndarray
 
 
 def int8_weights(b: GraphBuilder, name: str, weights: np.ndarray) -> str:
-    """Weights [out, in] as int8 with one scale per output."""
-    scale = (np.maximum(np.abs(weights).max(axis=1), 1e-6) / 127).astype(np.float32)
+    """Weights [out, …] as int8 with one scale per output."""
+    scale = (np.maximum(np.abs(weights).max(axis=tuple(range(1, weights.ndim))), 1e-6) / 127).astype(np.float32)
     quant = QuantParams(scale, np.zeros(scale.size, np.int32), 0, -127, 127)
     return b.const(name, quant.quantize(weights), INT8, quant)
 
@@ -156,6 +156,52 @@ def learner(n_in: int = 37, n_out: int = 5, seed: int = 0) -> Graph:
     b.update("w", b.op("add", w, b.op("mul", b.op("reshape", error, shape=(n_out, 1)), x)))
     b.output(error)
     return b.build()
+
+
+CONVOLUTIONS = (  # channels in and out, groups, spatial axes, taps, strides, dilations; over x float32[96]
+    (1, 12, 1, (8, 12), (3, 3), (1, 1), (1, 1)),
+    (2, 5, 1, (6, 8), (2, 3), (2, 2), (1, 1)),
+    (6, 70, 1, (16,), (3,), (1,), (2,)),
+    (3, 33, 1, (32,), (25,), (1,), (1,)),  # 75 inputs: cut into runs
+    (8, 8, 8, (12,), (3,), (1,), (1,)),  # depthwise
+    (4, 8, 4, (4, 6), (2, 2), (1, 2), (2, 1)),  # depthwise, two outputs each
+    (4, 8, 2, (24,), (5,), (2,), (1,)),
+    (1, 1, 1, (96,), (33,), (1,), (1,)),
+    (1, 3, 1, (2, 48), (2, 40), (1, 1), (1, 1)),  # few outputs, 80 inputs
+    (2, 9, 1, (2, 4, 6), (2, 2, 3), (1, 1, 2), (1, 2, 1)),
+    (96, 24, 1, (1,), (1,), (1,), (1,)),
+    (24, 16, 1, (2, 2), (1, 1), (1, 1), (1, 1)),
+)
+
+
+def spatial(b: GraphBuilder, rng: np.random.Generator, x: str, s: str) -> list[tuple[str, str]]:
+    """Convolutions, pads and windows over x float32[96] and s spike[77], as pairs of a label and a float32 value."""
+    results = []
+    fired = b.op("concat", s, b.op("slice", s, axis=0, start=5, stop=24), axis=0)
+    for at, (n_in, n_out, groups, axes, taps, stride, dilation) in enumerate(CONVOLUTIONS):
+        weights = random_weights(rng, n_out, n_in // groups, *taps)
+        kernels = b.const(f"conv{at}", weights), int8_weights(b, f"conv8{at}", weights)
+        bias, attrs = b.const(f"convb{at}", rng.standard_normal(n_out)), {"stride": stride, "dilation": dilation}
+        for source, kind in ((x, "real"), (fired, "spikes")):
+            image = b.op("reshape", source, shape=(n_in, *axes))
+            results.append((f"conv {kind} {at}", b.op("conv", image, kernels[0], groups=groups, **attrs)))
+            results.append((f"conv {kind} int8 {at}", b.op("conv", image, kernels[1], bias, groups=groups, **attrs)))
+    for shape, before, after in (((96,), (3,), (0,)), ((4, 24), (0, 1), (0, 2)), ((2, 6, 8), (1, 0, 1), (0, 2, 1))):
+        label = f"pad {before}"
+        results.append((label, b.op("pad", b.op("reshape", x, shape=shape), before=before, after=after, value=-1.25)))
+        padded = b.op("pad", b.op("reshape", fired, shape=shape), before=before, after=after)
+        results.append((f"{label} spikes", b.op("cast", padded, to="float32")))
+    for shape, size, stride, dilation in (
+        ((96,), (5,), (3,), (2,)),
+        ((2, 6, 8), (2, 2), (2, 2), (1, 1)),
+        ((2, 6, 8), (3, 2), (1, 2), (1, 3)),
+        ((3, 2, 4, 4), (2, 2, 3), (1, 1, 1), (1, 2, 1)),  # seven axes to walk
+    ):
+        for source, kind in ((x, ""), (fired, " spikes")):
+            seen = b.op("windows", b.op("reshape", source, shape=shape), size=size, stride=stride, dilation=dilation)
+            label = f"windows {shape} {size}{kind}"
+            results.append((label, b.op("cast", seen, to="float32") if kind else seen))
+    return results
 
 
 def everything(seed: int = 0) -> tuple[Graph, list[tuple[str, slice]]]:
@@ -278,6 +324,8 @@ def everything(seed: int = 0) -> tuple[Graph, list[tuple[str, slice]]]:
     add("transpose spikes", b.op("cast", b.op("transpose", flags, perm=(1, 2, 0)), to="float32"))
     add("expand", b.op("expand", b.op("reshape", short, shape=(7, 1, 11)), shape=(2, 7, 3, 11)))
     add("expand spikes", b.op("cast", b.op("expand", spikes, shape=(2, 7, 11)), to="float32"))
+    for label, value in spatial(b, rng, x, s):
+        add(label, value)
     flat, slices, at = [], [], 0
     for label, value in results:
         size = b.tensor(value).size

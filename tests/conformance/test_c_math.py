@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid against double precision: worst error in ulp, special values, and denormal results."""
+"""exp, log, tanh, sigmoid, erf, sin, cos against double precision: worst error in ulp, special values, and denormal results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from edgekit.backends.c.program import kernel_files
 
 # Worst error in units in the last place that kernels/math.h promises; a result below the smallest normal float is 0.
-WORST = {"exp": 1.1, "log": 1.0, "tanh": 1.4, "sigmoid": 2.5}
+WORST = {"exp": 1.1, "log": 1.0, "tanh": 1.4, "sigmoid": 2.5, "erf": 1.5, "sin": 2.8, "cos": 2.8}
 
 # The test program is hosted C: it may use libm, as the truth in double precision.
 SOURCE = r"""
@@ -27,16 +27,16 @@ static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (
         int i; \
         for (i = 0; i < 64; i += EK_W) ek_store(y + i, ek_##F(ek_load(x + i))); \
     }
-APPLY(exp) APPLY(log) APPLY(tanh) APPLY(sigmoid)
+APPLY(exp) APPLY(log) APPLY(tanh) APPLY(sigmoid) APPLY(erf) APPLY(sin) APPLY(cos)
 
 int main(int argc, char **argv) {
-    const char *names[] = {"exp", "log", "tanh", "sigmoid"};
-    void (*const fast[])(float *, const float *) = {run_exp, run_log, run_tanh, run_sigmoid};
-    double (*const exact[])(double) = {exp, log, tanh, sigmoid};
+    const char *names[] = {"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos"};
+    void (*const fast[])(float *, const float *) = {run_exp, run_log, run_tanh, run_sigmoid, run_erf, run_sin, run_cos};
+    double (*const exact[])(double) = {exp, log, tanh, sigmoid, erf, sin, cos};
     const uint64_t stride = strtoull(argv[argc - 1], 0, 10);
     int f, i;
     printf("%s\n", EK_ISA);
-    for (f = 0; f < 4; ++f) {
+    for (f = 0; f < 7; ++f) {
         double worst = 0, where = 0;
         uint64_t bits, wrong = 0;
         for (bits = 0; bits < 0x100000000ull; bits += 64 * stride) {

@@ -34,6 +34,10 @@ EXACT = (
     "logical",
     "cast",
     "amax",
+    "floor",
+    "round",
+    "pad",
+    "windows",
 )
 
 

@@ -10,6 +10,7 @@ from edgekit.ir.ops.elementwise import Line
 # kind: the verb, called with the operands in order
 VERBS: Mapping[str, str] = {
     **{k: f"ek_{k}" for k in ("neg", "abs", "sign", "exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid", "relu")},
+    **{k: f"ek_{k}" for k in ("erf", "sin", "cos", "floor", "round")},
     **{k: f"ek_{k}" for k in ("flush", "add", "sub", "mul", "div", "gt", "ge", "lt", "le", "eq", "ne")},
     "minimum": "ek_min",
     "maximum": "ek_max",

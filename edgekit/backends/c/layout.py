@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from edgekit.backends.c.select import event_inputs
+from edgekit.backends.c.select import event_inputs, listed_row
 from edgekit.ir import SPIKE, Entry, Graph, Plan, Tensor
 from edgekit.ir.plan import ALIGN, buffer_bytes
 
@@ -89,6 +89,7 @@ def _entry_lists(graph: Graph, entry: Entry) -> tuple[dict[str, EventList], list
     uses: list[tuple[int, str, int]] = []
     row = 0
     for at, op in enumerate(entry.ops):
+        row = max(row, listed_row(graph, op))
         for x, w in event_inputs(graph, op):
             shape = graph.tensors[x].shape
             if len(shape) == 1 and graph.tensors[w].is_const:

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from edgekit.backends.c.context import Context, comment, function
+from edgekit.backends.c.conv import conv_lines
 from edgekit.backends.c.data import float_literal
 from edgekit.backends.c.fused import CTYPES, line_expression, needed_lines
 from edgekit.backends.c.linear import linear_lines, memory_lines
@@ -41,6 +42,8 @@ def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
         lines = _reduce(ctx, entry, op)
     elif op.kind == "gather":
         lines = _gather(ctx, entry, op)
+    elif op.kind == "conv":
+        lines = conv_lines(ctx, entry, op)
     else:
         lines = _walk(ctx, entry, op)
     return head + function(f"static EK_NOINLINE void {use.symbol}({ctx.prefix} *m)", *lines)
@@ -109,7 +112,15 @@ def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:
 
 def _walk(ctx: Context, entry: Entry, op: Op) -> list[str]:
     y, xs = ctx.pointer(entry, op.outputs[0]), [ctx.pointer(entry, name) for name in op.inputs]
-    return [*_cleared(ctx, op, y), *walk_lines(ctx.graph, op, kernel_of(ctx.graph, op), y, xs)]
+    return [*_cleared(ctx, op, y), *_filled(ctx, op, y), *walk_lines(ctx.graph, op, kernel_of(ctx.graph, op), y, xs)]
+
+
+def _filled(ctx: Context, op: Op, y: str) -> list[str]:
+    """The border of a padded value, and what the value itself then goes over."""
+    tensor = ctx.tensor(op.outputs[0])
+    if op.kind != "pad" or tensor.dtype is SPIKE:
+        return []
+    return [f"ek_fill_f32({y}, {float_literal(OPS['pad'].attr(op.attrs, 'value'))}, {tensor.size}u);"]
 
 
 def _cleared(ctx: Context, op: Op, y: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from edgekit.backends.c.recurrence import is_recurrence
 from edgekit.backends.c.sparse import runs_of
 from edgekit.ir import FLOAT32, INT8, OPS, SPIKE, Graph, Op
@@ -10,10 +12,12 @@ from edgekit.ir import FLOAT32, INT8, OPS, SPIKE, Graph, Op
 FLOAT_OPS = frozenset(
     {"fused", "linear", "memory_update", "sum", "amax", "cumsum"}
     | {"reshape", "transpose", "expand", "slice", "concat", "gather"}
+    | {"conv", "pad", "windows"}
 )
 
 MAX_EVENTS = 2**16  # an event list holds 16-bit indices
 TABLE_BITS = 8  # a memory update over this many spikes is a table of at most 256 rows
+FEW_OUTPUTS = 4  # groups of fewer outputs are convolved with neighbouring places in a vector, not with outputs
 SMALL_ORDER = 16  # a memory update over floats of at most this order keeps its weights in registers
 LONG_SUM = 64  # inputs: EK_LONG in kernels/linear.h; a recurrence over more is summed with compensation
 
@@ -46,12 +50,22 @@ def linear_kernel(graph: Graph, x: str, w: str, form: str = "auto") -> str:
     return f"linear_{chosen}_{_WEIGHTS[graph.tensors[w].dtype]}"
 
 
+def conv_kernel(graph: Graph, op: Op) -> str:
+    """`conv_<form>_<weights>`."""
+    x, w = (graph.tensors[n] for n in op.inputs[:2])
+    few = w.shape[0] // OPS["conv"].attr(op.attrs, "groups") < FEW_OUTPUTS
+    form = "event" if x.dtype is SPIKE else "wide" if few else "dense"
+    return f"conv_{form}_{_WEIGHTS[w.dtype]}"
+
+
 def kernel_of(graph: Graph, op: Op) -> str:
     """The kernel that runs an op; a reshape needs none and gives ''."""
     if op.kind == "linear":
         kernel = linear_kernel(graph, op.inputs[0], op.inputs[1], OPS["linear"].attr(op.attrs, "form"))
         long = graph.tensors[op.inputs[0]].shape[-1] > LONG_SUM
         return _COMPENSATED.get(kernel, kernel) if long and is_recurrence(graph, op) else kernel
+    if op.kind == "conv":
+        return conv_kernel(graph, op)
     spike = graph.tensors[op.outputs[0]].dtype is SPIKE
     if op.kind == "memory_update":
         m, a, u, _ = op.inputs
@@ -72,6 +86,11 @@ def kernel_of(graph: Graph, op: Op) -> str:
     if op.kind == "reshape":
         return ""
     return ("gather" if op.kind == "gather" else "walk") + ("_spike" if spike else "_f32")
+
+
+def listed_row(graph: Graph, op: Op) -> int:
+    """How many spikes at once an op lists place by place: those that a window of a convolution sees."""
+    return prod(graph.tensors[op.inputs[1]].shape[1:]) if op.kind == "conv" and "_event_" in kernel_of(graph, op) else 0
 
 
 def event_inputs(graph: Graph, op: Op) -> list[tuple[str, str]]:

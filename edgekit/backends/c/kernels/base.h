@@ -16,11 +16,13 @@
 #endif
 
 #if defined(__GNUC__)
+#define EK_RARE EK_NOINLINE __attribute__((unused)) /* a function of its own that most programs do not call */
 #define EK_INLINE static inline __attribute__((always_inline, unused))
 #define EK_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define EK_EXPORT __attribute__((visibility("default")))
 #else
 #define EK_NOINLINE
+#define EK_RARE
 #define EK_INLINE static inline
 #define EK_ALIGNED(bytes)
 #define EK_EXPORT

@@ -38,6 +38,10 @@ EK_INLINE void ek_copy_spike(uint32_t *y, const uint32_t *x, uint32_t n) {
 EK_ZERO(float)
 EK_ZERO(uint32_t)
 EK_ZERO(uint16_t)
+EK_INLINE void ek_fill_f32(float *y, float value, uint32_t n) {
+    uint32_t i;
+    for (i = 0; i < n; ++i) y[i] = value;
+}
 EK_INLINE void ek_zero_f32(float *y, uint32_t n) { ek_zero_float(y, n); }
 EK_INLINE void ek_zero_spike(uint32_t *y, uint32_t n) { ek_zero_uint32_t(y, (n + 31u) / 32u); }
 

@@ -2,6 +2,7 @@
  *
  *   EK_W      lanes of one vector (4, 8 or 16)
  *   EK_SUMS   vectors of sums that stay in registers beside their operands
+ *   EK_TILE   the same where each weight is multiplied with four values: so many vectors of sums for each of the four
  *   ekf       EK_W float32 lanes            ekm   EK_W lane masks
  *   ekb       spike bits being collected for one 32-lane word
  *   eki       int16 accumulators, EK_WI lanes
@@ -10,7 +11,7 @@
  *             ek_digits makes the digits of eight inputs, ek_dot_store eight outputs of two sums; ek_most keeps the
  *             largest magnitude of each lane, ek_most_lane that of all lanes, and NaN is larger than any
  *
- * Without a type of their own: ek_fma_one, one float; ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of
+ * Without a type of their own: ek_fma_one, one float; ek_store_across, lane j of four vectors to y[j * step + 0..3]; ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of
  * 32 floats that is neither 0.0 nor -0.0.
  *
  * A spike tensor of n elements is uint32_t[(n + 31) / 32]: element i is bit i % 32 of word i / 32, unused bits are 0.

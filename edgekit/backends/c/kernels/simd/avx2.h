@@ -4,6 +4,7 @@
 #define EK_ISA "avx2"
 #define EK_W 8
 #define EK_SUMS 8
+#define EK_TILE 2
 #define EK_WI 16
 
 typedef __m256 ekf;
@@ -13,6 +14,18 @@ typedef __m256i eki;
 
 EK_INLINE ekf ek_load(const float *p) { return _mm256_loadu_ps(p); }
 EK_INLINE void ek_store(float *p, ekf a) { _mm256_storeu_ps(p, a); }
+EK_INLINE void ek_store_pair(float *low, float *high, __m256d v) {
+    _mm_storeu_ps(low, _mm_castpd_ps(_mm256_castpd256_pd128(v)));
+    _mm_storeu_ps(high, _mm_castpd_ps(_mm256_extractf128_pd(v, 1)));
+}
+EK_INLINE void ek_store_across(float *y, uint32_t step, ekf a, ekf b, ekf c, ekf d) {
+    const __m256d ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b)), cd = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
+    const __m256d AB = _mm256_castps_pd(_mm256_unpackhi_ps(a, b)), CD = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+    ek_store_pair(y, y + 4u * step, _mm256_unpacklo_pd(ab, cd));
+    ek_store_pair(y + step, y + 5u * step, _mm256_unpackhi_pd(ab, cd));
+    ek_store_pair(y + 2u * step, y + 6u * step, _mm256_unpacklo_pd(AB, CD));
+    ek_store_pair(y + 3u * step, y + 7u * step, _mm256_unpackhi_pd(AB, CD));
+}
 EK_INLINE void ek_copy4(float *y, const float *x) { _mm_storeu_ps(y, _mm_loadu_ps(x)); }
 EK_INLINE ekf ek_set(float x) { return _mm256_set1_ps(x); }
 EK_INLINE ekf ek_add(ekf a, ekf b) { return _mm256_add_ps(a, b); }

@@ -4,6 +4,7 @@
 #define EK_ISA "avx512"
 #define EK_W 16
 #define EK_SUMS 4
+#define EK_TILE 2
 #define EK_WI 16
 
 typedef __m512 ekf;
@@ -13,6 +14,20 @@ typedef __m256i eki;
 
 EK_INLINE ekf ek_load(const float *p) { return _mm512_loadu_ps(p); }
 EK_INLINE void ek_store(float *p, ekf a) { _mm512_storeu_ps(p, a); }
+EK_INLINE void ek_store_four(float *y, uint32_t step, __m512d v) {
+    _mm_storeu_ps(y, _mm512_extractf32x4_ps(_mm512_castpd_ps(v), 0));
+    _mm_storeu_ps(y + 4u * step, _mm512_extractf32x4_ps(_mm512_castpd_ps(v), 1));
+    _mm_storeu_ps(y + 8u * step, _mm512_extractf32x4_ps(_mm512_castpd_ps(v), 2));
+    _mm_storeu_ps(y + 12u * step, _mm512_extractf32x4_ps(_mm512_castpd_ps(v), 3));
+}
+EK_INLINE void ek_store_across(float *y, uint32_t step, ekf a, ekf b, ekf c, ekf d) {
+    const __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), cd = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+    const __m512d AB = _mm512_castps_pd(_mm512_unpackhi_ps(a, b)), CD = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+    ek_store_four(y, step, _mm512_unpacklo_pd(ab, cd));
+    ek_store_four(y + step, step, _mm512_unpackhi_pd(ab, cd));
+    ek_store_four(y + 2u * step, step, _mm512_unpacklo_pd(AB, CD));
+    ek_store_four(y + 3u * step, step, _mm512_unpackhi_pd(AB, CD));
+}
 EK_INLINE void ek_copy4(float *y, const float *x) { _mm_storeu_ps(y, _mm_loadu_ps(x)); }
 EK_INLINE ekf ek_set(float x) { return _mm512_set1_ps(x); }
 EK_INLINE ekf ek_add(ekf a, ekf b) { return _mm512_add_ps(a, b); }

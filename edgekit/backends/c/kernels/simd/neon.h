@@ -3,6 +3,7 @@
 
 #define EK_ISA "neon"
 #define EK_SUMS 16
+#define EK_TILE 4
 
 EK_INLINE ekf ek_div(ekf a, ekf b) { return vdivq_f32(a, b); }
 EK_INLINE ekf ek_limit(ekf a, ekf lo, ekf hi) { return vminnmq_f32(vmaxnmq_f32(a, lo), hi); }

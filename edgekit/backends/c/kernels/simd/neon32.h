@@ -5,6 +5,7 @@
 
 #define EK_ISA "neon32"
 #define EK_SUMS 8
+#define EK_TILE 2
 
 EK_INLINE float ek_sqrt_one(float x) {
     float root;

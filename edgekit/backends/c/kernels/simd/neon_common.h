@@ -12,6 +12,13 @@ typedef float32x4_t ek4;
 
 EK_INLINE ekf ek_load(const float *p) { return vld1q_f32(p); }
 EK_INLINE void ek_store(float *p, ekf a) { vst1q_f32(p, a); }
+EK_INLINE void ek_store_across(float *y, uint32_t step, ekf a, ekf b, ekf c, ekf d) {
+    const float32x4x2_t ab = vtrnq_f32(a, b), cd = vtrnq_f32(c, d); /* lanes 0 and 2 of two vectors, then 1 and 3 */
+    vst1q_f32(y, vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
+    vst1q_f32(y + step, vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
+    vst1q_f32(y + 2u * step, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
+    vst1q_f32(y + 3u * step, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
+}
 EK_INLINE void ek_copy4(float *y, const float *x) { vst1q_f32(y, vld1q_f32(x)); }
 EK_INLINE ekf ek_set(float x) { return vdupq_n_f32(x); }
 EK_INLINE ekf ek_add(ekf a, ekf b) { return vaddq_f32(a, b); }

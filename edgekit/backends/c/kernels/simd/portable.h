@@ -2,6 +2,7 @@
 #define EK_ISA "portable"
 #define EK_W 4
 #define EK_SUMS 8
+#define EK_TILE 1
 #define EK_WI 8
 
 typedef struct { float v[4]; } ekf;
@@ -23,6 +24,10 @@ EK_INLINE float ek_float_of(uint32_t u) { union { float f; uint32_t u; } pun; pu
 
 EK_INLINE ekf ek_load(const float *p) { EK_LANES4(ekf, p[i]) }
 EK_INLINE void ek_store(float *p, ekf a) { p[0] = a.v[0]; p[1] = a.v[1]; p[2] = a.v[2]; p[3] = a.v[3]; }
+EK_INLINE void ek_store_across(float *y, uint32_t step, ekf a, ekf b, ekf c, ekf d) {
+    uint32_t j;
+    for (j = 0; j < 4u; ++j, y += step) { y[0] = a.v[j]; y[1] = b.v[j]; y[2] = c.v[j]; y[3] = d.v[j]; }
+}
 EK_INLINE void ek_copy4(float *y, const float *x) { y[0] = x[0]; y[1] = x[1]; y[2] = x[2]; y[3] = x[3]; }
 EK_INLINE ekf ek_set(float x) { EK_LANES4(ekf, x) }
 EK_INLINE ekf ek_add(ekf a, ekf b) { EK_LANES4(ekf, a.v[i] + b.v[i]) }
