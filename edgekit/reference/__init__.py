@@ -3,13 +3,17 @@
 from edgekit.reference.blob import BLOB_VERSION, pack_states, unpack_states, with_first_values
 from edgekit.reference.growth import Growth, growing_states
 from edgekit.reference.interpreter import Interpreter, Values, stored_integers
+from edgekit.reference.ties import Tie, near_ties, outcomes
 
 __all__ = [
     "BLOB_VERSION",
     "Growth",
     "Interpreter",
+    "Tie",
     "Values",
     "growing_states",
+    "near_ties",
+    "outcomes",
     "pack_states",
     "stored_integers",
     "unpack_states",

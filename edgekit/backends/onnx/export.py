@@ -41,6 +41,7 @@ def export_onnx(
         raise UsageError(f"ONNX form {form!r}", "is not known", f"known are {', '.join(FORMS)}")
     program = make_program(graph, precision, calibration)
     document = step_document(program.graph, meta=meta or {}, precision=precision)
+    document["graph_sha256"] = graph.hash()  # of what was given, whatever was rewritten for the file
     proto = _step(program) if form == "step" else _sequence(program)
     properties = {KEY: dump_step_document(document).decode(), FORM_KEY: form}
     return model_bytes(proto, properties=properties, doc=_doc(program.graph, form))

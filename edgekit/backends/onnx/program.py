@@ -26,6 +26,10 @@ class Program:
     precision: str
     quantisation: Quantisation = field(default_factory=Quantisation)
 
+    def reference(self) -> Graph:
+        """The graph that the reference interpreter runs to tell what the file has to give."""
+        return self.graph
+
 
 def make_program(graph: Graph, precision: str = "fp32", calibration: Calibration | None = None) -> Program:
     """The program of an optimised float graph (`passes.pipelines.OPTIMISE`, before `LOWER`).

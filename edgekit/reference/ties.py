@@ -1,0 +1,121 @@
+"""Steps that hang on a rounding: every outcome that a step may have where a comparison is next to a tie.
+
+An engine that adds in another order may decide such a comparison the other way, and is as right as the reference. What
+it then gives must still be one of these outcomes: that some comparison was close excuses nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.ir.graph import Graph, Op
+from edgekit.ir.ops import OPS
+from edgekit.reference.interpreter import Interpreter, Values
+
+Array = npt.NDArray[Any]
+
+MARGIN = 1e-5  # of a comparison in float64, times max(1, |y|): closer than this to a tie, rounding may decide it
+MOST_TIES = 6  # of one step, all of whose combinations are tried; of more, each alone and all together
+COMPARES = ("gt", "ge", "lt", "le", "eq", "ne")
+JUMPS = ("floor", "round", "sign")
+
+
+@dataclass(frozen=True)
+class Tie:
+    """An element of a value that may come out otherwise: the op, which element of its result, and what it then is."""
+
+    op: int
+    at: int
+    other: float
+
+
+def near_ties(
+    graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array], margin: float = MARGIN
+) -> list[Tie]:
+    """The ties of a step of one stream, found in float64: of comparisons, and of floor, round and sign."""
+    exact = Interpreter(graph, np.float64)
+    wide = {n: v.astype(np.float64) if v.dtype.kind == "f" else v for n, v in state.items()}
+    values = exact.trace(inputs, wide)
+    found: list[Tie] = []
+    for at, op in enumerate(graph.entries["step"].ops):
+        jump = _jump(graph, op, values)
+        if jump is not None:
+            distance, other = jump
+            close = np.flatnonzero(distance < margin).tolist()
+            found += [Tie(at, i, float(other.reshape(-1)[i])) for i in close]
+    return found
+
+
+def _jump(graph: Graph, op: Op, values: Values) -> tuple[Array, Array] | None:
+    """How far each element of a result is from jumping, and where it would jump to; None for a continuous op."""
+    x, y = values[op.inputs[0]], values[op.outputs[0]]
+    if op.kind in COMPARES or (op.kind == "cast" and op.attrs["to"] == "spike"):
+        rank = len(graph.tensors[op.outputs[0]].shape)
+        left, right = (
+            [v.reshape(v.shape[0], *(1,) * (rank + 1 - v.ndim), *v.shape[1:]) for v in (values[n] for n in op.inputs)]
+            if len(op.inputs) == 2
+            else (x, np.zeros(()))
+        )
+        distance = np.abs(left - right) / np.maximum(1.0, np.abs(right))
+        silent = (left == 0) & (right == 0)  # 0 > 0 is the same everywhere
+        return np.broadcast_to(np.where(silent, np.inf, distance), y.shape), ~y
+    if op.kind not in JUMPS:
+        return None
+    size = np.maximum(1.0, np.abs(x))
+    if op.kind == "sign":
+        return np.where(x == 0, np.inf, np.abs(x)), -y
+    edge = np.rint(x) if op.kind == "floor" else np.floor(x) + 0.5
+    above = edge if op.kind == "floor" else edge + 0.5
+    return np.where(x == np.rint(x), np.inf, np.abs(x - edge) / size), np.where(y == above, above - 1, above)
+
+
+def outcomes(graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array]) -> tuple[Values, Values] | None:
+    """Outputs and next states [K, *shape] of the K - 1 ways in which a step of one stream may come out otherwise.
+
+    The first is that of the reference. None where no tie is near.
+    """
+    ties = near_ties(graph, inputs, state)
+    if not ties:
+        return None
+    if len(ties) <= MOST_TIES:
+        ways = np.array(list(product((False, True), repeat=len(ties))))
+    else:
+        ways = np.concatenate(
+            [np.zeros((1, len(ties)), bool), np.eye(len(ties), dtype=bool), np.ones((1, len(ties)), bool)]
+        )
+    values = _traced(graph, inputs, state, ties, ways)
+    step = graph.entries["step"]
+    updates = {s.tensor: values[step.updates.get(s.tensor, s.tensor)] for s in graph.states}
+    return {n: _ways(values[n], len(ways)) for n in step.outputs}, {n: _ways(v, len(ways)) for n, v in updates.items()}
+
+
+def _ways(array: Array, count: int) -> Array:
+    return array if array.shape[0] == count else np.broadcast_to(array, (count, *array.shape[1:]))
+
+
+def _traced(
+    graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array], ties: list[Tie], ways: Array
+) -> Values:
+    """Every value of the step, one stream for each of the `ways`, in which the ties of that way fall otherwise."""
+    tensors, count = graph.tensors, len(ways)
+    values: Values = {n: t.data[None] for n, t in tensors.items() if t.data is not None}
+    for name, array in {**inputs, **state}.items():
+        values[name] = np.repeat(np.asarray(array).astype(tensors[name].dtype.numpy, copy=False), count, axis=0)
+    for at, op in enumerate(graph.entries["step"].ops):
+        args = [values[n] for n in op.inputs]
+        results = OPS[op.kind].evaluate(args, op.attrs, [tensors[n] for n in op.inputs])
+        values.update(zip(op.outputs, results, strict=True))
+        mine = [(tie, ways[:, i]) for i, tie in enumerate(ties) if tie.op == at]
+        if mine:
+            name = op.outputs[0]
+            changed = np.array(_ways(values[name], count), order="C")
+            for tie, way in mine:
+                changed.reshape(count, -1)[way, tie.at] = tie.other
+            values[name] = changed
+    return values
