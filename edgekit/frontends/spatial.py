@@ -138,11 +138,19 @@ def max_pool(
 
 
 def sum_pool(
-    e: Emitter, x: Operand, *, size: Sequence[int], stride: Sequence[int], before: Sequence[int], after: Sequence[int]
+    e: Emitter,
+    x: Operand,
+    *,
+    size: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int] | None = None,
 ) -> Live:
     """The sum of each window over the last axes, zeros around."""
     x = padded(e, e.real(x), before, after)
-    rows = e.emit("windows", e.live(x), size=tuple(size), stride=tuple(stride), dilation=(1,) * len(size))
+    steps = tuple(dilation or (1,) * len(size))
+    rows = e.emit("windows", e.live(x), size=tuple(size), stride=tuple(stride), dilation=steps)
     return e.emit("sum", rows, axis=len(e.shape(rows)) - 1, keepdims=False)
 
 
@@ -154,6 +162,7 @@ def average_pool(
     stride: Sequence[int],
     before: Sequence[int],
     after: Sequence[int],
+    dilation: Sequence[int] | None = None,
     counted: Sequence[Sequence[int]] | None = None,
     divisor: int | None = None,
 ) -> Live:
@@ -163,10 +172,12 @@ def average_pool(
     `divisor` replaces the number of elements.
     """
     spatial = e.shape(x)[len(e.shape(x)) - len(size) :]
-    total = sum_pool(e, x, size=size, stride=stride, before=before, after=after)
+    total = sum_pool(e, x, size=size, stride=stride, before=before, after=after, dilation=dilation)
     if divisor is not None:
         return e.emit("div", total, float(divisor))
-    counts = window_counts(spatial, size, stride, before=before, after=after, counted=counted or [(0, 0)] * len(size))
+    counts = window_counts(
+        spatial, size, stride, before=before, after=after, dilation=dilation, counted=counted or [(0, 0)] * len(size)
+    )
     if np.unique(counts).size == 1:
         return e.emit("div", total, float(counts.flat[0]))
     return e.emit("div", total, Known(counts, "const.counts"))
@@ -180,14 +191,17 @@ def window_counts(
     before: Sequence[int],
     after: Sequence[int],
     counted: Sequence[Sequence[int]],
+    dilation: Sequence[int] | None = None,
 ) -> Array:
     """How many elements of each window count: those of x, and the padding that `counted` names."""
     counts = np.ones((), np.float32)
-    for n, k, s, low, high, (a, b) in zip(spatial, size, stride, before, after, counted, strict=True):
+    steps = dilation or (1,) * len(size)
+    for n, k, s, d, low, high, (a, b) in zip(spatial, size, stride, steps, before, after, counted, strict=True):
         line = np.zeros(low + n + high, np.float32)
         line[low - min(a, low) : low + n + min(b, high)] = 1
-        starts = range(0, len(line) - k + 1, s)
-        counts = counts[..., None] * np.array([line[i : i + k].sum() for i in starts], np.float32)
+        span = (k - 1) * d + 1
+        starts = range(0, len(line) - span + 1, s)
+        counts = counts[..., None] * np.array([line[i : i + span : d].sum() for i in starts], np.float32)
     return counts
 
 
