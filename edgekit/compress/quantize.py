@@ -14,8 +14,8 @@ SMALLEST_WEIGHTS = 64
 
 
 def channel_scales(weights: np.ndarray) -> np.ndarray:
-    """One symmetric scale per output channel of weights [out, in]: max|w| / 127 (1 for a row of zeros)."""
-    largest = np.abs(weights).max(axis=1)
+    """One symmetric scale per output channel of weights [out, …]: max|w| / 127 (1 for a row of zeros)."""
+    largest = np.abs(weights.reshape(len(weights), -1)).max(axis=1)
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
 
@@ -42,9 +42,9 @@ def _feedback(entry: Entry) -> set[str]:
 
 
 def quantize_weights_int8(graph: Graph) -> Graph:
-    """Store the constant weights of every `linear` as int8 with one scale per output channel.
+    """Store the constant weights of every `linear` and `conv` as int8 with one scale per output channel.
 
-    w ≈ scale[o] · q[o, i], q = clip(floor(w / scale + 1/2), -127, 127).
+    w ≈ scale[o] · q[o, …], q = clip(floor(w / scale + 1/2), -127, 127).
     Weights by which a state feeds itself, s' = W s + …, stay float32, and so do the shared A and B of a memory_update:
     every later step would feel their error.
     """
@@ -52,7 +52,7 @@ def quantize_weights_int8(graph: Graph) -> Graph:
     feedback = {name for entry in graph.entries.values() for name in _feedback(entry)}
 
     def rule(rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
-        if op.kind != "linear" or op.outputs[0] in feedback:
+        if op.kind not in ("linear", "conv") or op.outputs[0] in feedback:
             return None
         tensor = rewriter.tensor(op.inputs[1])
         if tensor.data is None or tensor.dtype is not FLOAT32 or tensor.size < SMALLEST_WEIGHTS:
@@ -61,7 +61,7 @@ def quantize_weights_int8(graph: Graph) -> Graph:
             scale = channel_scales(tensor.data)
             quant = QuantParams(scale, np.zeros(scale.size, np.int32), 0, -127, 127)
             done[tensor.name] = rewriter.const(f"{tensor.name}.int8", quant.quantize(tensor.data), INT8, quant)
-        rewriter.emit("linear", op.inputs[0], done[tensor.name], *op.inputs[2:], out=op.outputs[0], **op.attrs)
+        rewriter.emit(op.kind, op.inputs[0], done[tensor.name], *op.inputs[2:], out=op.outputs[0], **op.attrs)
         return op.outputs
 
     return rewrite(graph, rule)

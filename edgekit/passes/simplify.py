@@ -26,6 +26,8 @@ def _identity(graph: Rewriter, op: Op) -> Names | None:
             same = same and op.attrs["perm"] == tuple(range(len(op.attrs["perm"])))
         if same and graph.tensor(op.outputs[0]).dtype is graph.tensor(source).dtype:
             return (source,)
+    if op.kind == "pad" and not any((*op.attrs["before"], *op.attrs["after"])):
+        return (source,)
     if op.kind == "concat" and len(op.inputs) == 1:
         return (source,)
     if op.kind in ("mul", "div"):
@@ -72,7 +74,8 @@ def _sum_of_one(graph: Rewriter, op: Op) -> Names | None:
 
 def _sink_cast(graph: Rewriter, op: Op) -> Names | None:
     """A view of a spike that was cast is a cast of the view, so that the spike reaches the op that can use it."""
-    if op.kind not in ("reshape", "transpose", "expand", "slice", "concat"):
+    silent = op.kind == "pad" and op.attrs.get("value", 0.0) == 0  # a border of spikes cannot be anything else
+    if op.kind not in ("reshape", "transpose", "expand", "slice", "concat", "windows") and not silent:
         return None
     spikes = [_cast_source(graph, name) for name in op.inputs]
     if any(s is None for s in spikes):
@@ -100,10 +103,22 @@ def _spike_arithmetic(graph: Rewriter, op: Op) -> Names | None:
 
 
 def _linear_of_spikes(graph: Rewriter, op: Op) -> Names | None:
-    """linear(cast(s)) is linear(s): only the columns that fired are added."""
-    if op.kind != "linear" or (spike := _cast_source(graph, op.inputs[0])) is None:
+    """linear(cast(s)) is linear(s), and so for conv: only the columns that fired are added."""
+    if op.kind not in ("linear", "conv") or (spike := _cast_source(graph, op.inputs[0])) is None:
         return None
-    return (graph.emit("linear", spike, *op.inputs[1:], **op.attrs),)
+    return (graph.emit(op.kind, spike, *op.inputs[1:], **op.attrs),)
+
+
+def _conv_of_one_place(graph: Rewriter, op: Op) -> Names | None:
+    """A convolution whose only window is the whole input is a linear."""
+    if op.kind != "conv" or op.attrs.get("groups", 1) != 1:
+        return None
+    x, w = (graph.tensor(n) for n in op.inputs[:2])
+    if w.data is None or w.shape[1:] != x.shape:
+        return None
+    weights = graph.const(f"{w.name}.rows", w.data.reshape(w.shape[0], -1), w.dtype, w.quant)
+    y = graph.emit("linear", graph.emit("reshape", x.name, shape=(x.size,)), weights, *op.inputs[2:])
+    return (graph.emit("reshape", y, shape=graph.tensor(op.outputs[0]).shape),)
 
 
 def _outer_with_constant(graph: Rewriter, op: Op) -> Names | None:
@@ -153,6 +168,7 @@ RULES = (
     _outer_with_constant,
     _spike_arithmetic,
     _linear_of_spikes,
+    _conv_of_one_place,
     _join_addend,
 )
 

@@ -190,8 +190,41 @@ AFFINE = {
           out %x.linear
         """,
     ),
+    "scale and shift of the channels of a convolution": (
+        """
+        const %k float32[2,1,2] = [1.0, 2.0, 3.0, 4.0]
+        const %scale float32[2,1] = [2.0, 0.5]
+        const %view float32[2,1] = [1.0, -1.0]
+        entry step
+          in %x float32[1,4]
+          %i float32[2,2] = conv %x %k {"stride": [2], "dilation": [1]}
+          %j float32[2,2] = mul %scale %i
+          %y float32[2,2] = sub %j %view
+          out %y
+        """,
+        """
+        graph g
+        const %k.folded float32[2,1,2] = [2.0, 4.0, 1.5, 2.0]
+        const %k.folded.bias float32[2] = [-1.0, 1.0]
+        entry step
+          in %x float32[1,4]
+          %x.conv.1 float32[2,2] = conv %x %k.folded %k.folded.bias {"stride": [2], "dilation": [1]}
+          out %x.conv.1
+        """,
+    ),
 }
 KEPT = {
+    "a scale per place of a convolution, not per channel": """
+        const %k float32[2,1,2] = [1.0, 2.0, 3.0, 4.0]
+        const %scale float32[2] = [2.0, 0.5]
+        entry step
+          in %x float32[1,4]
+          in %z float32[2]
+          %i float32[2,2] = conv %x %k {"stride": [2], "dilation": [1]}
+          %y float32[2,2] = mul %i %scale
+          %h float32[2] = linear %z %w
+          out %y %h
+    """,
     "a linear that something else reads too": """
         const %k float32[2] = [2.0, 0.5]
         entry step

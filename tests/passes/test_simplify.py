@@ -52,6 +52,73 @@ SIMPLIFY = {
           out %y
         """,
     ),
+    "spikes that are padded, seen through windows, and convolved": (
+        """
+        graph g
+        const %w float32[2,1,2] = [1.0, 2.0, 3.0, 4.0]
+        entry step
+          in %s spike[1,3]
+          %x float32[1,3] = cast %s {"to": "float32"}
+          %p float32[1,5] = pad %x {"before": [0, 1], "after": [0, 1]}
+          %none float32[1,5] = pad %p {"before": [0, 0], "after": [0, 0], "value": -1.0}
+          %y float32[2,4] = conv %none %w {"stride": [1], "dilation": [1]}
+          %v float32[1,4,2] = windows %p {"size": [2], "stride": [1], "dilation": [1]}
+          %z float32[1,4] = sum %v {"axis": 2}
+          out %y %z
+        """,
+        """
+        graph g
+        const %w float32[2,1,2] = [1.0, 2.0, 3.0, 4.0]
+        entry step
+          in %s spike[1,3]
+          %s.pad spike[1,5] = pad %s {"before": [0, 1], "after": [0, 1]}
+          %s.pad.conv float32[2,4] = conv %s.pad %w {"stride": [1], "dilation": [1]}
+          %s.pad.windows spike[1,4,2] = windows %s.pad {"size": [2], "stride": [1], "dilation": [1]}
+          %s.pad.windows.cast float32[1,4,2] = cast %s.pad.windows {"to": "float32"}
+          %z float32[1,4] = sum %s.pad.windows.cast {"axis": 2}
+          out %s.pad.conv %z
+        """,
+    ),
+    "a border that is no spike": (
+        """
+        graph g
+        entry step
+          in %s spike[3]
+          %x float32[3] = cast %s {"to": "float32"}
+          %p float32[4] = pad %x {"before": [0], "after": [1], "value": -1.0}
+          out %p
+        """,
+        """
+        graph g
+        entry step
+          in %s spike[3]
+          %x float32[3] = cast %s {"to": "float32"}
+          %p float32[4] = pad %x {"before": [0], "after": [1], "value": -1.0}
+          out %p
+        """,
+    ),
+    "a convolution that sees everything at once": (
+        """
+        graph g
+        const %w float32[1,2,2] = [1.0, 2.0, 3.0, 4.0]
+        const %b float32[1] = [5.0]
+        entry step
+          in %x float32[2,2]
+          %y float32[1,1] = conv %x %w %b {"stride": [3], "dilation": [1]}
+          out %y
+        """,
+        """
+        graph g
+        const %b float32[1] = [5.0]
+        const %w.rows float32[1,4] = [1.0, 2.0, 3.0, 4.0]
+        entry step
+          in %x float32[2,2]
+          %x.reshape float32[4] = reshape %x {"shape": [4]}
+          %x.reshape.linear float32[1] = linear %x.reshape %w.rows %b
+          %x.reshape.linear.reshape float32[1,1] = reshape %x.reshape.linear {"shape": [1, 1]}
+          out %x.reshape.linear.reshape
+        """,
+    ),
     "views of views": (
         """
         graph g
