@@ -13,6 +13,7 @@ from edgekit.artifact.exported import state_output
 from edgekit.backends.tflite.run import KERNELS, TfliteStep
 from edgekit.errors import DataError, ReplayError
 from edgekit.ir import SPIKE, Graph
+from edgekit.passes.own_outputs import own_outputs
 from edgekit.reference import Interpreter, Values
 
 Array = npt.NDArray[Any]
@@ -61,6 +62,7 @@ def check_tflite(
     that are not, unless a comparison of that step is closer than 1e-5 to a tie in float64; such steps are counted, and
     the states of the reference taken from there on.
     """
+    graph = own_outputs(graph)
     given = dict(inputs) if inputs is not None else random_inputs(graph, steps, seed)
     found = [_check(TfliteStep(data, kernels=name), name, graph, given) for name in kernels]
     return Checked(

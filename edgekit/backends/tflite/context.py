@@ -199,10 +199,24 @@ class Context:
         return self.op("CONCATENATION", parts, (*first[:axis], length, *first[axis + 1 :]), axis=axis)
 
     def expand(self, x: int, shape: Shape) -> int:
-        """Axes of length one repeated."""
+        """Axes of length one repeated; neighbours that are alike in that count as one where there are many."""
         have = self._shapes[x]
-        x = self.reshape(x, (*(1,) * (len(shape) - len(have)), *have))
-        return x if self._shapes[x] == shape else self._repeated(x, shape)
+        have = (*(1,) * (len(shape) - len(have)), *have)
+        if have == shape:
+            return self.reshape(x, shape)
+        if len(shape) <= MOST_AXES:
+            return self._repeated(self.reshape(x, have), shape)
+        runs: list[tuple[bool, int]] = []
+        for n, wanted in zip(have, shape, strict=True):
+            repeats = n != wanted
+            if wanted == 1:
+                continue
+            if runs and runs[-1][0] == repeats:
+                runs[-1] = (repeats, runs[-1][1] * wanted)
+            else:
+                runs.append((repeats, wanted))
+        x = self.reshape(x, [1 if repeats else n for repeats, n in runs])
+        return self.reshape(self._repeated(x, tuple(n for _, n in runs)), shape)
 
     def _repeated(self, x: int, shape: Shape) -> int:
         return self.op("BROADCAST_TO", [x, self.ints(shape)], shape, dtype=self._types[x])

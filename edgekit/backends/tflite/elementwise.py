@@ -24,7 +24,6 @@ UNARY = {
     "sin": "SIN",
     "cos": "COS",
     "floor": "FLOOR",
-    "round": "ROUND",
 }
 BINARY = {"add": "ADD", "sub": "SUB", "mul": "MUL", "div": "DIV", "minimum": "MINIMUM", "maximum": "MAXIMUM"}
 COMPARE = {
@@ -71,6 +70,17 @@ def _sign(context: Context, op: Op) -> None:
     x, zero, shape = context.real(op.inputs[0]), context.number(0), context.shape(op.outputs[0])
     sides = [context.cast(context.elementwise(b, [x, zero], shape, dtype=FLAG)) for b in ("GREATER", "LESS")]
     context.set_real(op.outputs[0], context.elementwise("SUB", sides, shape))
+
+
+def _round(context: Context, op: Op) -> None:
+    """Half to even, by a sum that leaves float32 no room for fractions: LiteRT 2.3 has no ROUND."""
+    x, shape, whole = context.real(op.inputs[0]), context.shape(op.outputs[0]), context.number(2.0**23)
+    size = context.elementwise("ABS", [x], shape)
+    rounded = context.elementwise("SUB", [context.elementwise("ADD", [size, whole], shape), whole], shape)
+    negative = context.elementwise("LESS", [x, context.number(0)], shape, dtype=FLAG)
+    signed = context.elementwise("SELECT_V2", [negative, context.elementwise("NEG", [rounded], shape), rounded], shape)
+    fraction = context.elementwise("LESS", [size, whole], shape, dtype=FLAG)  # not so for NaN
+    context.set_real(op.outputs[0], context.elementwise("SELECT_V2", [fraction, signed, x], shape))
 
 
 def _flush(context: Context, op: Op) -> None:
@@ -121,6 +131,7 @@ ROWS: Mapping[str, Row] = {
     **{kind: partial(_logic, builtin) for kind, builtin in LOGIC.items()},
     "reciprocal": _reciprocal,
     "sign": _sign,
+    "round": _round,
     "flush": _flush,
     "erf": _erf,
     "where": _where,

@@ -10,10 +10,10 @@ from edgekit.backends.tflite import contract, elementwise, movement
 from edgekit.backends.tflite.context import Context
 from edgekit.backends.tflite.variables import Variables
 from edgekit.backends.tflite.writer import ModelWriter
-from edgekit.errors import UnsupportedError
 from edgekit.ir import SPIKE, Graph
 from edgekit.passes.flush import flush_states
 from edgekit.passes.legalize import legalize
+from edgekit.passes.own_outputs import own_outputs
 
 ROWS = {**elementwise.ROWS, **movement.ROWS, **contract.ROWS}
 SUPPORTED = frozenset(ROWS)
@@ -27,26 +27,17 @@ def legal_step(graph: Graph) -> Graph:
     """
     alone = graph.replace(entries={STEP: graph.entries[STEP]})
     volumes = any(op.kind == "conv" and len(op.attrs["stride"]) == 3 for _, op in alone.ops())
-    legal = flush_states(legalize(alone, SUPPORTED - {"conv"} if volumes else SUPPORTED, "TFLite"))
-    used = {n for op in legal.entries[STEP].ops for n in (*op.inputs, *op.outputs)}
-    empty = sorted(n for n in used if legal.tensors[n].size == 0)
-    if empty:
-        raise UnsupportedError(f"graph {graph.name!r}", "TFLite has no tensors without elements", items=empty)
-    return legal
+    return flush_states(legalize(alone, SUPPORTED - {"conv"} if volumes else SUPPORTED, "TFLite"))
 
 
 def emit_float(graph: Graph, *, meta: Mapping[str, Any], precision: str, resource: bool) -> bytes:
     """The bytes of a model of an optimised float graph, its weights float32 or int8 as they are in it."""
+    graph = own_outputs(graph)
     legal, model = legal_step(graph), ModelWriter()
     step, states = legal.entries[STEP], legal.states
     to = model.subgraph(STEP)
     context = Context(legal, to)
     inputs = {name: context.port(name, context.shape(name)) for name in step.inputs}
-    for name, port in inputs.items():
-        if legal.tensors[name].dtype is SPIKE:  # any number but zero is a spike
-            context.set_flag(name, context.spike(port))
-        else:
-            context.set_real(name, port)
     variables = Variables(model, context) if resource and states else None
     if variables:
         variables.read()
@@ -54,10 +45,16 @@ def emit_float(graph: Graph, *, meta: Mapping[str, Any], precision: str, resourc
         for state in states:
             inputs[state.tensor] = context.port(state.tensor, context.shape(state.tensor))
             context.set_real(state.tensor, inputs[state.tensor])
+    for name in step.inputs:
+        if legal.tensors[name].dtype is SPIKE:  # any number but zero is a spike
+            context.set_flag(name, context.spike(inputs[name]))
+        else:
+            context.set_real(name, inputs[name])
     for op in step.ops:
         context.begin(op)
         ROWS[op.kind](context, op)
-    outputs = {name: context.output(name) for name in step.outputs}
+    names = zip(graph.entries[STEP].outputs, step.outputs, strict=True)
+    outputs = {port: context.output(value) for port, value in names}
     following = {s.tensor: step.updates.get(s.tensor, s.tensor) for s in states}
     if variables:
         variables.write(following)

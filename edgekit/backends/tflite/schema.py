@@ -66,7 +66,6 @@ BUILTINS = MappingProxyType(
         "REDUCE_MAX": Builtin(82, "ReducerOptions", 27),
         "RELU": Builtin(19),
         "RESHAPE": Builtin(22, "ReshapeOptions", 17),
-        "ROUND": Builtin(116),
         "SELECT_V2": Builtin(123, "SelectV2Options", 98),
         "SIN": Builtin(66),
         "SQRT": Builtin(75),
