@@ -1,0 +1,339 @@
+"""The import as a whole: read, resolve shapes, pair states, lower, clean up, replay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.artifact.exported import KEY, StepDocument, read_step_document
+from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageError
+from edgekit.frontends.emitter import Emitter, Known, Live, Operand, printable
+from edgekit.frontends.imported import Imported, finished, identifier
+from edgekit.frontends.onnx.lowering import Lost, Lowering, needed
+from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort
+from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
+from edgekit.frontends.onnx.ports import Port, batch_symbols, dims, input_ports, output_port
+from edgekit.frontends.onnx.reading import STANDARD, all_nodes, load_model, onnx_module, opset_of
+from edgekit.frontends.onnx.table import ROWS
+from edgekit.ir import FLOAT32, SPIKE, Graph
+
+Array = npt.NDArray[Any]
+
+
+def import_onnx(
+    source: str | os.PathLike[str] | bytes | object,
+    *,
+    states: Sequence[str] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, npt.ArrayLike] | None = None,
+    name: str | None = None,
+    dt: float | None = None,
+) -> Imported:
+    """The graph of one time step of an ONNX model of opset 13 to 20, checked step by step against the model.
+
+    `source` is a path, bytes or an onnx.ModelProto. `states` are pairs `input:output`; None finds them by what the file
+    says, by name, or by order, and [] says that there are none. `shapes` gives the full shape of inputs whose lengths
+    the file leaves open (the batch is 1), `constants` values of inputs that never change, `dt` the seconds of a step.
+
+    Raises UnsupportedError with everything that cannot be lowered or told, ModelError for what is no valid model,
+    UsageError for options that do not fit, ReplayError when graph and model differ.
+    """
+    model, thing = load_model(source)
+    stem = Path(source).stem if isinstance(source, (str, os.PathLike)) else model.graph.name or "model"
+    return _Import(model, thing, states, shapes, constants or {}).run(identifier(name or stem), dt)
+
+
+class _Import:
+    def __init__(
+        self,
+        model: Any,
+        thing: str,
+        states: Sequence[str] | None,
+        shapes: Mapping[str, Sequence[int]] | None,
+        constants: Mapping[str, npt.ArrayLike],
+    ) -> None:
+        self.model, self.thing, self.states = model, thing, states
+        self.onnx = onnx_module()
+        self.kinds = self.onnx.TensorProto
+        self.document = _document(model)
+        self.notes: list[str] = []
+        self.constants = self._constants(constants)
+        stored = {t.name for t in model.graph.initializer}
+        said = {text.split(":", 1)[0] for text in states or ()}
+        told = {s.input for s in self.document.states} if self.document else set()
+        # an input with a stored value is a parameter, unless it is a state that starts with it
+        self.defaults = {v.name for v in model.graph.input if v.name in stored} - said - told
+        self.free = [v for v in model.graph.input if v.name not in self.constants]
+        self.ports = input_ports(self.free, shapes, thing)
+        self.batches = batch_symbols(dims(v) for v in self.free)
+
+    def _constants(self, given: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        inputs = {v.name: v for v in self.model.graph.input}
+        if unknown := sorted(set(given) - set(inputs)):
+            raise UsageError("constants", f"are no inputs of {self.thing}", f"it has {', '.join(inputs)}", unknown)
+        to_numpy = self.onnx.helper.tensor_dtype_to_np_dtype
+        return {n: np.asarray(v, to_numpy(inputs[n].type.tensor_type.elem_type)) for n, v in given.items()}
+
+    # --- the parts ----------------------------------------------------------------------------------------------------
+
+    def run(self, name: str, dt: float | None) -> Imported:
+        self.model_at_one = self._at_one()
+        emitter = Emitter(name, dt if dt is not None else self.document.dt if self.document else None)
+        lowering = Lowering(emitter, ROWS, opset_of(self.model), self._types())
+        outputs = self._outputs()
+        pairs = self._pairs(outputs)
+        read = self._read()
+        self._check_inputs(read, pairs)
+        states = self._lower(lowering, pairs, read)
+        graph, ports = self._close(lowering, pairs, outputs, states)
+        runner = Runner(self.thing, self.model)
+        original = OnnxOriginal(runner, *ports, self._fixed(read))
+        original.check_independence()
+        graph, report = finished(graph, original)
+        self.notes += [*lowering.notes, *((runner.note,) if runner.note else ())]
+        return Imported(
+            graph=graph,
+            report=report,
+            notes=tuple(self.notes),
+            original=original,
+            io=dict(self.document.io) if self.document else None,
+            provenance={
+                "format": f"ONNX, opset {opset_of(self.model)}",
+                **({"producer": producer} if (producer := self.model.producer_name) else {}),
+                "file": self.thing,
+            },
+        )
+
+    def _at_one(self) -> Any:
+        """The model with the shapes of a step, functions written out, and the types of its values inferred."""
+        model = self.onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for value in model.graph.input:
+            if value.name in self.ports:
+                _set_shape(value, self.ports[value.name].shape)
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        del model.graph.value_info[:]
+        try:
+            model = self.onnx.inliner.inline_local_functions(model)
+            composites = self._composites(model)
+            if composites:
+                model = self.onnx.inliner.inline_selected_functions(model, composites, inline_schema_functions=True)
+            return self.onnx.shape_inference.infer_shapes(model, data_prop=True)
+        except Exception as error:  # the C++ part of onnx raises RuntimeError, ValidationError and its own classes
+            raise ModelError(self.thing, f"cannot be typed ({str(error).strip()[:200]})", "export it again") from error
+
+    def _composites(self, model: Any) -> list[tuple[str, str]]:
+        """Operators without a row that onnx defines by simpler ones."""
+        found, opset = set(), opset_of(model)
+        for node in all_nodes(model.graph):
+            if node.domain in STANDARD and node.op_type not in ROWS and self.onnx.defs.has(node.op_type, opset, ""):
+                schema = self.onnx.defs.get_schema(node.op_type, opset, "")
+                if schema.has_function or schema.has_context_dependent_function:
+                    found.add(("", node.op_type))
+        return sorted(found)
+
+    def _types(self) -> dict[str, int]:
+        graph = self.model_at_one.graph
+        values = [*graph.input, *graph.value_info, *graph.output]
+        return {v.name: int(v.type.tensor_type.elem_type) for v in values if v.type.HasField("tensor_type")}
+
+    def _outputs(self) -> list[Port]:
+        """The outputs as far as shapes were inferred; one that only the lowering tells cannot be paired."""
+        typed = {v.name: v for v in self.model_at_one.graph.output}
+        ports = []
+        for value in self.model.graph.output:
+            lengths = dims(typed[value.name])
+            inferred = lengths if lengths is not None and all(isinstance(d, int) for d in lengths) else None
+            if inferred is None:
+                declared = dims(value)
+                inferred = None if declared is None else [1 if d in self.batches else d for d in declared]
+            shape = tuple(d for d in inferred or () if isinstance(d, int))
+            known = inferred is not None and len(shape) == len(inferred)
+            elem = int(typed[value.name].type.tensor_type.elem_type)
+            ports.append(
+                output_port(value, elem, shape, list(self.ports.values()), self.batches)
+                if known
+                else Port(value.name, elem, (-1,))
+            )
+        return ports
+
+    def _pairs(self, outputs: Sequence[Port]) -> list[Pair]:
+        told = {s.input: s.output for s in self.document.states} if self.document else None
+        inputs = [p for n, p in self.ports.items() if n not in self.defaults or self._paired_default(n)]
+        integers = (self.kinds.INT64, self.kinds.INT32)
+        inputs = [p for p in inputs if p.elem not in integers]
+        pairs = find_pairs(inputs, outputs, self.states, told)
+        self.notes += [f"state {p.input} → {p.output}: {p.how}" for p in pairs if p.how != "said"]
+        if self.states is None and told is None and not pairs:
+            alike = lookalikes(inputs, outputs, pairs)
+            self.notes += [f"if {pair} is a state, say so: --state {pair}" for pair in alike]
+        return pairs
+
+    def _paired_default(self, name: str) -> bool:
+        """Whether an input with a stored value could be a state: its file has an output of the same shape."""
+        return any(name.lower() in v.name.lower() for v in self.model.graph.output)
+
+    def _read(self) -> set[str]:
+        """Everything that an output depends on."""
+        graph = self.model_at_one.graph
+        found = {o.name for o in graph.output}
+        for node in needed(list(graph.node), found):
+            found |= set(node.input)
+            for inner in (a.g for a in node.attribute if a.HasField("g")):
+                found |= {n for inside in all_nodes(inner) for n in inside.input} | {o.name for o in inner.output}
+        return found
+
+    def _check_inputs(self, read: set[str], pairs: Sequence[Pair]) -> None:
+        """Refuse inputs of types that a step cannot take, all at once."""
+        allowed = (self.kinds.FLOAT, self.kinds.DOUBLE, self.kinds.FLOAT16, self.kinds.BFLOAT16, self.kinds.BOOL)
+        kept = self.defaults - {p.input for p in pairs}
+        faults = []
+        for name, port in self.ports.items():
+            kind = self.kinds.DataType.Name(port.elem).lower()
+            if port.elem not in allowed and name in read and name not in kept:
+                faults.append(f"input {name!r} is {kind}")
+            elif port.elem not in (self.kinds.FLOAT, self.kinds.BOOL) and name in read and name not in kept:
+                self.notes.append(f"input {name!r} is {kind}: the step is computed in float32")
+        if faults:
+            raise UnsupportedError(
+                self.thing,
+                "takes integers at run time",
+                "give their value if it never changes (constants={name: value}), else feed float32: an embedding as "
+                "its vector, a quantised value as the float that it stands for",
+                faults,
+            )
+
+    def _lower(self, lowering: Lowering, pairs: Sequence[Pair], read: set[str]) -> dict[str, tuple[Live, Array]]:
+        """Declare inputs, states and constants, and walk the nodes; the states with their first values, by input."""
+        e, graph = lowering.e, self.model_at_one.graph
+        stored = {t.name: t for t in graph.initializer}
+        paired = {p.input: p for p in pairs}
+        for tensor in graph.initializer:
+            if tensor.name not in paired:
+                lowering.initializer(tensor)
+        for name, array in self.constants.items():
+            lowering.values[name] = Known(array, name)
+        if self.defaults - set(paired):
+            used = sorted(n for n in self.defaults - set(paired) if n in read)
+            self.notes += [f"input {n!r} has a stored value and is taken as that constant" for n in used]
+        states: dict[str, tuple[Live, Array]] = {}
+        for name, port in self.ports.items():
+            lead = port.shape
+            if name in paired:
+                init = self._first(name, port, stored.get(name))
+                state = e.state(self._state_name(name), init)
+                states[name] = (state, init)
+                lowering.values[name] = e.reshape(state, lead)
+            elif name not in lowering.values and name in read:
+                dtype = SPIKE if port.elem == self.kinds.BOOL else FLOAT32
+                given = Live(e.builder.input(e.builder.fresh(printable(name)), port.step_shape, dtype))
+                lowering.values[name] = e.reshape(given, lead)
+            elif name not in lowering.values:
+                self.notes.append(f"input {name!r} is not read")
+                lowering.values[name] = Lost()
+        lowering.walk(graph.node, [o.name for o in graph.output])
+        return states
+
+    def _state_name(self, name: str) -> str:
+        rows = self.document.states if self.document else ()
+        return next((s.name for s in rows if s.input == name), name)
+
+    def _first(self, name: str, port: Port, stored: Any) -> Array:
+        """The first value of a state without the batch: the document's, a stored one, or zeros."""
+        dtype = np.bool_ if port.elem == self.kinds.BOOL else np.float32
+        row = next((s for s in self.document.states if s.input == name), None) if self.document else None
+        if row is not None and row.shape == port.step_shape:
+            return np.asarray(row.init, dtype)
+        if stored is None:
+            return np.zeros(port.step_shape, dtype)
+        value = np.broadcast_to(np.asarray(self.onnx.numpy_helper.to_array(stored)), port.shape)
+        return np.asarray(value.reshape(port.step_shape), dtype)
+
+    def _close(
+        self,
+        lowering: Lowering,
+        pairs: Sequence[Pair],
+        declared: Sequence[Port],
+        states: Mapping[str, tuple[Live, Array]],
+    ) -> tuple[Graph, tuple[list[Port], list[Port], list[StatePort]]]:
+        """Outputs and state updates; UnsupportedError with everything that could not be lowered."""
+        e = lowering.e
+        by_name = {v.name: v for v in self.model.graph.output}
+        next_of = {p.output: p.input for p in pairs}
+        outputs, state_ports, faults = [], [], list(lowering.faults)
+        for port in declared:
+            value = lowering.result(port.name)
+            if isinstance(value, Lost):
+                if not lowering.faults:
+                    faults.append(f"output {port.name!r} depends on an input that is not read")
+                continue
+            shape = lowering.shape(value)
+            if port.name in next_of:
+                state, init = states[next_of[port.name]]
+                source = self.ports[next_of[port.name]]
+                if shape != source.shape:
+                    faults.append(f"state {source.name!r} has shape {source.shape}, its next value {shape}")
+                    continue
+                e.update(state, e.reshape(value, source.step_shape))
+                ends = Port(port.name, port.elem or source.elem, shape, source.batch, source.symbolic)
+                state_ports.append(StatePort(state.name, source, ends, init))
+                continue
+            full = output_port(by_name[port.name], port.elem, shape, list(self.ports.values()), self.batches)
+            outputs.append(full)
+            self._output(e, value, full)
+        if faults:
+            count = len(faults)
+            raise UnsupportedError(
+                self.thing, f"{count} node{'s' if count > 1 else ''} cannot be lowered", items=faults
+            )
+        if not outputs:
+            raise UnsupportedError(self.thing, "has no output that is not a state", "leave one output for the result")
+        inputs = [p for n, p in self.ports.items() if n not in states and isinstance(lowering.values.get(n), Live)]
+        if not inputs:
+            raise UnsupportedError(self.thing, "has no input that is not a state", "a step takes an input")
+        return e.builder.build(), (inputs, outputs, state_ports)
+
+    def _output(self, e: Emitter, value: Operand, port: Port) -> None:
+        """Let a value leave under the name that it has in the model; spikes leave as spikes."""
+        e.source = ""
+        kind, made_from = e.producer(value)
+        if kind == "cast" and e.dtype(Live(made_from[0])) is SPIKE and port.elem != self.kinds.BOOL:
+            value = Live(made_from[0])
+        name = e.builder.fresh(printable(port.name))
+        e.builder.output(e.builder.op("reshape", e.name(value), out=name, shape=port.step_shape))
+
+    def _fixed(self, read: set[str]) -> dict[str, Array]:
+        """What the model itself is fed beside inputs and states: constants, and zeros for what it does not read."""
+        to_numpy = self.onnx.helper.tensor_dtype_to_np_dtype
+        silent = {
+            n: np.zeros(p.shape, to_numpy(p.elem))
+            for n, p in self.ports.items()
+            if n not in read and n not in self.defaults
+        }
+        return {**silent, **self.constants}
+
+
+def _document(model: Any) -> StepDocument | None:
+    """What an export of edgekit says about itself; ModelError where that is damaged."""
+    text = next((p.value for p in model.metadata_props if p.key == KEY), None)
+    if text is None:
+        return None
+    try:
+        return read_step_document(text, "metadata edgekit")
+    except ArtifactError as error:
+        raise ModelError("metadata edgekit", error.cause, "export it again", error.items) from error
+
+
+def _set_shape(value: Any, shape: Sequence[int]) -> None:
+    dim = value.type.tensor_type.shape.dim
+    while len(dim) < len(shape):
+        dim.add()
+    for at, length in enumerate(shape):
+        dim[at].Clear()
+        dim[at].dim_value = length

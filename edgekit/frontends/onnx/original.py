@@ -1,0 +1,197 @@
+"""The ONNX model itself beside its graph: run by ONNX Runtime where it is installed, else by onnx's own reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import ModelError, UnsupportedError
+from edgekit.frontends.onnx.ports import Port
+from edgekit.frontends.onnx.reading import onnx_module
+from edgekit.frontends.original import CHUNK, Streams
+
+Array = npt.NDArray[Any]
+
+BATCH = 3
+"""Samples run side by side to see whether they influence one another: neither 1 nor a likely layer size."""
+BATCH_TOLERANCE = 1e-4
+"""How far the results of one sample alone may be from those in a batch, absolute and relative: rounding only."""
+NATIVE_BATCH = 4
+REMEDY = "keep the batch axis to itself; write Reshape with 0 or -1 for the batch and not with its length at export"
+
+
+@dataclass(frozen=True, eq=False)
+class StatePort:
+    """A state: its name in the graph, the input and output of the model, and its first value without the batch."""
+
+    name: str
+    input: Port
+    output: Port
+    init: Array
+
+
+class Runner:
+    """One model, from names to arrays."""
+
+    def __init__(self, thing: str, model: Any) -> None:
+        self.thing, self.note = thing, ""
+        self._run = self._runtime(model)
+
+    def _runtime(self, model: Any) -> Any:
+        try:
+            import onnxruntime
+        except ImportError:
+            self.note = "replayed with onnx's own reference; onnxruntime is not installed"
+            return self._reference(model)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        try:
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has no common class of errors
+            self.note = f"replayed with onnx's own reference; ONNX Runtime cannot load it ({_line(error)})"
+            return self._reference(model)
+        return session.run
+
+    def _reference(self, model: Any) -> Any:
+        from onnx.reference import ReferenceEvaluator
+
+        return ReferenceEvaluator(model).run
+
+    def __call__(self, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+        """The outputs of those names; ModelError when the model cannot run."""
+        try:
+            with np.errstate(all="ignore"):
+                return [np.asarray(y) for y in self._run(list(names), dict(feed))]
+        except Exception as error:  # whatever a runtime raises on a model that is valid but cannot run
+            raise ModelError(self.thing, f"cannot run ({_line(error)})", "check it with ONNX Runtime") from error
+
+
+class OnnxOriginal:
+    """A model as the replay and `verify` run it. `silent` are inputs that no result depends on."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        states: Sequence[StatePort],
+        fixed: Mapping[str, Array],
+    ) -> None:
+        self.runner, self.inputs, self.outputs = runner, tuple(inputs), tuple(outputs)
+        self.state_ports, self.fixed = tuple(states), dict(fixed)
+        ports = [*inputs, *outputs, *(p for s in states for p in (s.input, s.output))]
+        self.joint = all(p.symbolic and p.batch is not None for p in ports)
+
+    @property
+    def thing(self) -> str:
+        return self.runner.thing
+
+    @property
+    def batch(self) -> int:
+        return NATIVE_BATCH
+
+    @property
+    def most(self) -> int:
+        return CHUNK
+
+    def start(self, batch: int, *, native: bool = False) -> Streams:
+        """Fresh streams from the first values; streams of a model with a fixed batch run one after another.
+
+        They are the untouched model's, `native` or not.
+        """
+        del native
+        return _Streams(self, batch)
+
+    def check_independence(self) -> None:
+        """Refuse a model in which one sample of the batch influences another: three at once must equal one by one."""
+        if not self.joint:
+            return
+        random = np.random.default_rng(1)
+        start = self.start(BATCH)
+        states = {n: _noisy(v, random) for n, v in start.states().items()}
+        given = [random.standard_normal((BATCH, *p.step_shape)).astype(np.float32) for p in self.inputs]
+        names = [*(p.name for p in self.outputs), *(f"state {n}" for n in states)]
+        try:
+            joint = self.call(given, states)
+        except ModelError as error:
+            raise UnsupportedError(self.thing, f"works at batch 1 only: {error.cause}", REMEDY) from error
+        single = [
+            self.call([x[i : i + 1] for x in given], {n: v[i : i + 1] for n, v in states.items()}) for i in range(BATCH)
+        ]
+        alone = [np.concatenate(parts) for parts in zip(*single, strict=True)]
+        mixed = [n for n, a, b in zip(names, joint, alone, strict=True) if not _close(a, b)]
+        if mixed:
+            raise UnsupportedError(self.thing, "mixes the samples of a batch", REMEDY, mixed)
+
+    def call(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> list[Array]:
+        """Outputs, then next states, all [N, *step shape], of arrays [N, *step shape]."""
+        ports = [*self.inputs, *(s.input for s in self.state_ports)]
+        arrays = [*inputs, *(states[s.name] for s in self.state_ports)]
+        wanted = [*self.outputs, *(s.output for s in self.state_ports)]
+        count = max((len(a) for a in arrays), default=1)
+        if self.joint:
+            return self._once(ports, arrays, wanted)
+        rows = [self._once(ports, [a[i : i + 1] for a in arrays], wanted) for i in range(count)]
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+    def _once(self, ports: Sequence[Port], arrays: Sequence[Array], wanted: Sequence[Port]) -> list[Array]:
+        feed = {p.name: _widened(a, p) for p, a in zip(ports, arrays, strict=True)}
+        results = self.runner([p.name for p in wanted], {**self.fixed, **feed})
+        return [_narrowed(y, p) for p, y in zip(wanted, results, strict=True)]
+
+
+class _Streams:
+    def __init__(self, original: OnnxOriginal, batch: int) -> None:
+        self._original = original
+        self._states: dict[str, Array] = {
+            s.name: np.repeat(np.asarray(s.init)[None], batch, axis=0) for s in original.state_ports
+        }
+
+    def step(self, inputs: Sequence[Array]) -> list[Array]:
+        results = self._original.call(inputs, self._states)
+        count = len(self._original.outputs)
+        self._states = dict(zip(self._states, results[count:], strict=True))
+        return results[:count]
+
+    def states(self) -> Mapping[str, Array]:
+        return self._states
+
+
+def _widened(array: Array, port: Port) -> Array:
+    """[N, *step shape] as the model takes it: N at its batch axis, or gone where it has none."""
+    wide = array[0] if port.batch is None else np.moveaxis(array, 0, port.batch)
+    dtype = onnx_module().helper.tensor_dtype_to_np_dtype(port.elem)
+    return np.ascontiguousarray(wide != 0 if dtype == np.bool_ else wide.astype(dtype)).reshape(wide.shape)
+
+
+def _narrowed(array: Array, port: Port) -> Array:
+    """What the model gives as [N, *step shape], in float32 or bool."""
+    wide = array[None] if port.batch is None else np.moveaxis(array, port.batch, 0)
+    return wide if wide.dtype == np.bool_ else wide.astype(np.float32)
+
+
+def _noisy(value: Array, random: np.random.Generator) -> Array:
+    return (
+        value
+        if value.dtype == np.bool_
+        else value + np.float32(0.5) * random.standard_normal(value.shape).astype(np.float32)
+    )
+
+
+def _close(a: Array, b: Array) -> bool:
+    if a.shape != b.shape:
+        return False
+    return bool(
+        np.allclose(a.astype(np.float64), b.astype(np.float64), BATCH_TOLERANCE, BATCH_TOLERANCE, equal_nan=True)
+    )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,184 @@
+"""Which inputs and outputs are states: said by the caller or by the file, else told by name, else by order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgekit.errors import UnsupportedError, UsageError
+from edgekit.frontends.onnx.ports import Port
+
+REMEDY = "say which pairs are states: --state input:output for each, or states=[] for none"
+_IN = r"in|input|prev|previous|old|past|init|initial|cur|current"
+_OUT = r"out|output|next|new|present|updated|nxt"
+_SEPARATOR = r"[_.:/\-]"
+_INPUT_MARKS = (
+    re.compile(rf"(?:{_IN}){_SEPARATOR}(?P<stem>.+)"),
+    re.compile(rf"(?P<stem>.+){_SEPARATOR}(?:{_IN}|0|t)"),
+    re.compile(r"(?P<stem>[a-z]+)(?:0|in)"),
+)
+_OUTPUT_MARKS = (
+    re.compile(rf"(?:{_OUT}){_SEPARATOR}(?P<stem>.+)"),
+    re.compile(rf"(?P<stem>.+){_SEPARATOR}(?:{_OUT}|n|t1|1)"),
+    re.compile(r"(?P<stem>[a-z]+)(?:n|out)"),
+    re.compile(r"(?P<stem>.+[a-z0-9_])(?:N|Next|Out|New)"),
+)
+_STATE_WORDS = re.compile(
+    r"(h|c|hc|mem|syn)|(h|c|mem|syn|spk)[_.]?\d+|.*(state|hidden|cell|cache|buf|memory|membrane|carry|past|prev|hx|cx|h0|c0).*",
+    re.IGNORECASE,
+)
+_PLAIN = frozenset({"x", "y", "in", "out", "input", "output", "data", "logits", "features", "audio", "signal"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A state: the input that takes it, the output that gives its next value, and how that was found."""
+
+    input: str
+    output: str
+    how: str
+
+
+def find_pairs(
+    inputs: Sequence[Port], outputs: Sequence[Port], said: Sequence[str] | None, told: Mapping[str, str] | None
+) -> list[Pair]:
+    """The states of a model; `said` are the caller's `in:out`, `told` what the file itself says.
+
+    Raises UsageError for pairs that do not fit, UnsupportedError where several pairings are possible.
+    """
+    if said is not None:
+        return _said(inputs, outputs, said)
+    if told is not None:
+        return _checked([Pair(a, b, "the file says so") for a, b in told.items()], inputs, outputs)
+    pairs = _by_name(inputs, outputs)
+    taken = {p.input for p in pairs} | {p.output for p in pairs}
+    rest_in = [p for p in inputs if p.name not in taken]
+    rest_out = [p for p in outputs if p.name not in taken]
+    pairs += _by_order(rest_in, rest_out, alone=not pairs)
+    if pairs and len(pairs) in (len(inputs), len(outputs)):  # a step has a signal: what is not named like a state
+        likely = [p for p in pairs if _STATE_WORDS.fullmatch(p.input)]
+        pairs = likely if 0 < len(likely) < len(pairs) else pairs
+    if pairs and len(pairs) in (len(inputs), len(outputs)):
+        side = "input" if len(pairs) == len(inputs) else "output"
+        raise UnsupportedError(
+            "states",
+            f"every {side} looks like a state",
+            REMEDY,
+            [f"{p.input}:{p.output} ({p.how})" for p in pairs],
+        )
+    return pairs
+
+
+def alike(a: Port, b: Port) -> bool:
+    """Whether an input can take what an output gives."""
+    return a.shape == b.shape and a.elem == b.elem
+
+
+def lookalikes(inputs: Sequence[Port], outputs: Sequence[Port], pairs: Sequence[Pair]) -> list[str]:
+    """Inputs beyond the first that were not paired although an output has their shape and dtype: for a note."""
+    taken = {p.input for p in pairs} | {p.output for p in pairs}
+    free = [p for p in outputs if p.name not in taken]
+    rest = [p for p in inputs if p.name not in taken][1:]
+    return [f"{i.name}:{o.name}" for i in rest for o in free if alike(i, o)]
+
+
+def _said(inputs: Sequence[Port], outputs: Sequence[Port], said: Sequence[str]) -> list[Pair]:
+    names_in, names_out = {p.name for p in inputs}, {p.name for p in outputs}
+    pairs, faults = [], []
+    for text in said:
+        # names may hold colons themselves: the split that gives two known names is meant
+        cuts = [(text[:at], text[at + 1 :]) for at, mark in enumerate(text) if mark == ":"]
+        fitting = [(a, b) for a, b in cuts if a in names_in and b in names_out]
+        if len(fitting) != 1:
+            faults.append(f"{text!r} is not input:output of this model")
+        else:
+            pairs.append(Pair(*fitting[0], "said"))
+    if faults:
+        raise UsageError(
+            "states",
+            "do not fit the model",
+            f"inputs: {', '.join(sorted(names_in))}; outputs: {', '.join(sorted(names_out))}",
+            faults,
+        )
+    return _checked(pairs, inputs, outputs)
+
+
+def _checked(pairs: list[Pair], inputs: Sequence[Port], outputs: Sequence[Port]) -> list[Pair]:
+    ins, outs = {p.name: p for p in inputs}, {p.name: p for p in outputs}
+    faults = [
+        f"{p.input}:{p.output} names what the model does not have"
+        for p in pairs
+        if p.input not in ins or p.output not in outs
+    ]
+    for pair in pairs:
+        a, b = ins.get(pair.input), outs.get(pair.output)
+        if a is not None and b is not None and not alike(a, b):
+            faults.append(f"{pair.input} has shape {a.shape}, {pair.output} {b.shape}; a state keeps shape and dtype")
+    for side in ("input", "output"):
+        names = [getattr(p, side) for p in pairs]
+        faults += [f"{side} {n!r} is in two pairs" for n in sorted({n for n in names if names.count(n) > 1})]
+    if faults:
+        raise UsageError("states", "do not fit the model", "a state is one input and one output of equal shape", faults)
+    return pairs
+
+
+def _stems(name: str, marks: Sequence[re.Pattern[str]]) -> set[str]:
+    found = set()
+    for mark in marks:
+        for text in {name, name.lower()}:
+            if (match := mark.fullmatch(text)) is not None:
+                found.add(match["stem"].lower())
+    return found
+
+
+def _by_name(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[Pair]:
+    """Pairs of one stem, where at least the output is marked, and both have one shape and dtype."""
+    candidates: list[tuple[Port, Port]] = []
+    for i in inputs:
+        for o in outputs:
+            bare_in, bare_out = i.name.lower(), o.name.lower()
+            marked_in, marked_out = _stems(i.name, _INPUT_MARKS), _stems(o.name, _OUTPUT_MARKS)
+            same = (bare_in in marked_out) or (bare_out in marked_in) or bool(marked_in & marked_out)
+            if same and alike(i, o):
+                candidates.append((i, o))
+    if len(candidates) == 1 and _only_signal(candidates[0], inputs, outputs):
+        return []
+    clashes = [
+        (i, o)
+        for i, o in candidates
+        if sum(a is i for a, _ in candidates) > 1 or sum(b is o for _, b in candidates) > 1
+    ]
+    if clashes:
+        raise UnsupportedError(
+            "states", "several inputs and outputs could be paired", REMEDY, [f"{i.name}:{o.name}" for i, o in clashes]
+        )
+    return [Pair(i.name, o.name, "by name") for i, o in candidates]
+
+
+def _only_signal(pair: tuple[Port, Port], inputs: Sequence[Port], outputs: Sequence[Port]) -> bool:
+    """x_in and x_out of a model that has nothing else, or nothing else on one side, are its signal and no state."""
+    return (len(inputs) == 1 or len(outputs) == 1) and not _STATE_WORDS.fullmatch(pair[0].name)
+
+
+def _by_order(inputs: Sequence[Port], outputs: Sequence[Port], *, alone: bool) -> list[Pair]:
+    """The last inputs, all named like states, and as many last outputs of the same shapes and dtypes in order."""
+    count = 0
+    for port in reversed(inputs):
+        if not _STATE_WORDS.fullmatch(port.name) or port.name.lower() in _PLAIN:
+            break
+        count += 1
+    if count == 0:
+        return []
+    tail_in, tail_out = inputs[-count:], outputs[-count:]
+    fitting = {p.name: [o.name for o in outputs if alike(p, o)] for p in tail_in}
+    if not any(fitting.values()):
+        return []
+    spare = len(outputs) > count or not alone
+    if len(tail_out) == count and spare and all(map(alike, tail_in, tail_out)):
+        others = [o for o in outputs[:-count] if any(alike(p, o) for p in tail_in)]
+        named = all(_STATE_WORDS.fullmatch(o.name) for o in tail_out)
+        if not others or (named and not any(_STATE_WORDS.fullmatch(o.name) for o in others)):
+            return [Pair(i.name, o.name, "by order") for i, o in zip(tail_in, tail_out, strict=True)]
+    items = [f"{i}:{o}" for i, found in fitting.items() for o in found]
+    raise UnsupportedError("states", "inputs look like states, but their outputs cannot be told", REMEDY, items)

@@ -1,0 +1,348 @@
+"""Rows of operators that move values: shapes, slices, gathers with constant indices, padding, resizing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from edgekit.frontends import spatial
+from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
+from edgekit.frontends.onnx.lowering import CONSTANT_REMEDY, Lowering, Node, Row, within
+
+
+def take(e: Emitter, value: Operand, axis: int, indices: Sequence[int]) -> Operand:
+    """Elements at indices along an axis: a slice where they are evenly spaced upwards, else a gather."""
+    indices = [int(i) for i in indices]
+    if indices == list(range(e.shape(value)[axis])):
+        return value
+    steps = {b - a for a, b in pairwise(indices)} or {1}
+    step = min(steps)
+    if indices and len(steps) == 1 and step >= 1:
+        return e.emit("slice", e.live(value), axis=axis, start=indices[0], stop=indices[-1] + 1, step=step)
+    return e.emit("gather", e.live(value), axis=axis, indices=tuple(indices))
+
+
+def _same(lowering: Lowering, node: Node) -> Operand:
+    return lowering.operand(node, 0)
+
+
+def _shape(lowering: Lowering, node: Node) -> Operand:
+    shape = lowering.shape(lowering.operand(node, 0))
+    start, end = int(node.attr("start", 0)), node.attr("end")
+    return Known(np.array(shape[start : None if end is None else int(end)], np.int64), node.outputs[0])
+
+
+def _size(lowering: Lowering, node: Node) -> Operand:
+    return Known(np.array(math.prod(lowering.shape(lowering.operand(node, 0))), np.int64), node.outputs[0])
+
+
+def _reshape(lowering: Lowering, node: Node) -> Operand:
+    x, wanted = lowering.operand(node, 0), lowering.ints(node, 1, "shape") or ()
+    shape = lowering.shape(x)
+    new = [
+        shape[at] if n == 0 and not node.attr("allowzero", 0) else n for at, n in enumerate(wanted)
+    ]  # a zero copies the length
+    if -1 in new:
+        rest = math.prod(n for n in new if n != -1)
+        new[new.index(-1)] = math.prod(shape) // rest if rest else 0
+    return lowering.e.reshape(x, new)
+
+
+def _flatten(lowering: Lowering, node: Node) -> Operand:
+    x = lowering.operand(node, 0)
+    shape, axis = lowering.shape(x), int(node.attr("axis", 1))
+    axis = axis + len(shape) if axis < 0 else axis
+    return lowering.e.reshape(x, (math.prod(shape[:axis]), math.prod(shape[axis:])))
+
+
+def _squeeze(lowering: Lowering, node: Node) -> Operand:
+    x, axes = lowering.operand(node, 0), lowering.ints(node, 1, "axes")
+    shape = lowering.shape(x)
+    drop = {within(a, len(shape)) for a in axes} if axes is not None else {a for a, n in enumerate(shape) if n == 1}
+    return lowering.e.reshape(x, [n for axis, n in enumerate(shape) if axis not in drop])
+
+
+def _unsqueeze(lowering: Lowering, node: Node) -> Operand:
+    x, axes = lowering.operand(node, 0), lowering.ints(node, 1, "axes") or ()
+    rank = len(lowering.shape(x)) + len(axes)
+    new, rest = {within(a, rank) for a in axes}, iter(lowering.shape(x))
+    return lowering.e.reshape(x, [1 if axis in new else next(rest) for axis in range(rank)])
+
+
+def _transpose(lowering: Lowering, node: Node) -> Operand:
+    x = lowering.operand(node, 0)
+    rank = len(lowering.shape(x))
+    return lowering.e.transpose(x, node.attr("perm") or range(rank - 1, -1, -1))
+
+
+def _expand(lowering: Lowering, node: Node) -> Operand:
+    x, wanted = lowering.operand(node, 0), lowering.ints(node, 1, "shape") or ()
+    return lowering.e.expand(x, np.broadcast_shapes(lowering.shape(x), wanted))
+
+
+def _tile(lowering: Lowering, node: Node) -> Operand:
+    x, repeats = lowering.operand(node, 0), lowering.ints(node, 1, "repeats") or ()
+    shape = lowering.shape(x)
+    pairs = [n for pair in zip((1,) * len(shape), shape, strict=True) for n in pair]
+    wide = [n for pair in zip(repeats, shape, strict=True) for n in pair]
+    y = lowering.e.expand(lowering.e.reshape(x, pairs), wide)
+    return lowering.e.reshape(y, [r * n for r, n in zip(repeats, shape, strict=True)])
+
+
+def _alike(lowering: Lowering, values: Sequence[Operand]) -> list[Operand]:
+    """Operands of one dtype: truth values beside numbers count as 0 and 1."""
+    bools = [lowering.is_bool(v) for v in values]
+    return list(values) if all(bools) or not any(bools) else [lowering.e.real(v) for v in values]
+
+
+def _concat(lowering: Lowering, node: Node) -> Operand:
+    values = [v for v in _alike(lowering, lowering.operands(node)) if math.prod(lowering.shape(v))]
+    axis = lowering.axis(node, 0)
+    return values[0] if len(values) == 1 else lowering.e.emit("concat", *values, axis=axis)
+
+
+def _slice(lowering: Lowering, node: Node) -> Operand:
+    x = lowering.operand(node, 0)
+    starts, ends = (lowering.ints(node, at, what) or () for at, what in ((1, "starts"), (2, "ends")))
+    axes, steps = lowering.ints(node, 3, "axes"), lowering.ints(node, 4, "steps")
+    rank = len(lowering.shape(x))
+    for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis, step = within(axes[at], rank) if axes else at, steps[at] if steps else 1
+        n = lowering.shape(x)[axis]
+        # an end below -n is a far way to say "to the front": slice() would count it from the back
+        stop: int | None = None if step < 0 and end < -n else end
+        x = take(lowering.e, x, axis, range(n)[slice(start, stop, step)])
+    return x
+
+
+def _split(lowering: Lowering, node: Node) -> list[Operand]:
+    x, axis = lowering.operand(node, 0), lowering.axis(node, 0)
+    n, sizes = lowering.shape(x)[axis], lowering.ints(node, 1, "split")
+    if sizes is None:
+        parts = int(node.attr("num_outputs", len(node.outputs)))
+        each = -(-n // parts)
+        sizes = tuple(min(each, n - at * each) for at in range(parts))
+    ends = np.cumsum(sizes)
+    return [take(lowering.e, x, axis, range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+
+
+def _gather(lowering: Lowering, node: Node) -> Operand:
+    axis, x = lowering.axis(node, 0), lowering.operand(node, 0)
+    indices = lowering.array(node, 1, "indices")
+    shape = lowering.shape(x)
+    if indices is None:
+        raise Refuse("has no indices", CONSTANT_REMEDY)
+    flat = [within(int(i), shape[axis]) for i in indices.reshape(-1)]
+    y = take(lowering.e, x, axis, flat)
+    return lowering.e.reshape(y, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+
+
+def _flat_gather(lowering: Lowering, x: Operand, places: Array) -> Operand:
+    """Elements at flat places, in the shape of the places."""
+    flat = lowering.e.reshape(x, (math.prod(lowering.shape(x)),))
+    return lowering.e.reshape(take(lowering.e, flat, 0, places.reshape(-1).tolist()), places.shape)
+
+
+def _numbers(lowering: Lowering, x: Operand) -> Array:
+    """The flat place of every element."""
+    shape = lowering.shape(x)
+    return np.arange(math.prod(shape)).reshape(shape)
+
+
+def _gather_elements(lowering: Lowering, node: Node) -> Operand:
+    x, axis, indices = lowering.operand(node, 0), lowering.axis(node, 0), lowering.array(node, 1, "indices")
+    if indices is None:
+        raise Refuse("has no indices", CONSTANT_REMEDY)
+    n = lowering.shape(x)[axis]
+    return _flat_gather(lowering, x, np.take_along_axis(_numbers(lowering, x), indices % n, axis))
+
+
+def _gather_nd(lowering: Lowering, node: Node) -> Operand:
+    x, indices = lowering.operand(node, 0), lowering.array(node, 1, "indices")
+    if indices is None or node.attr("batch_dims", 0):
+        raise Refuse("gathers by batch", "use Gather with constant indices")
+    return _flat_gather(lowering, x, _numbers(lowering, x)[tuple(np.moveaxis(indices, -1, 0))])
+
+
+def _pad(lowering: Lowering, node: Node) -> Operand:
+    e, x, pads = lowering.e, lowering.operand(node, 0), lowering.ints(node, 1, "pads") or ()
+    shape, mode = lowering.shape(x), node.attr("mode", "constant")
+    axes = [within(a, len(shape)) for a in lowering.ints(node, 3, "axes") or range(len(shape))]
+    before, after = [0] * len(shape), [0] * len(shape)
+    for at, axis in enumerate(axes):
+        before[axis], after[axis] = pads[at], pads[at + len(axes)]
+    if mode == "constant":
+        value = lowering.array(node, 2, "value")
+        fill = 0.0 if value is None else float(value.reshape(()))
+        padded = spatial.padded(e, x, before, after, fill)
+        return e.spike(padded) if lowering.is_bool(x) else padded
+    for axis, (low, high) in enumerate(zip(before, after, strict=True)):
+        n = lowering.shape(x)[axis]
+        places = np.pad(np.arange(n)[max(-low, 0) : n + min(high, 0)], (max(low, 0), max(high, 0)), mode=mode)
+        x = take(e, x, axis, places.tolist())
+    return x
+
+
+def _depth_to_space(lowering: Lowering, node: Node) -> Operand:
+    e, x, block = lowering.e, lowering.operand(node, 0), int(node.attr("blocksize"))
+    n, c, h, w = lowering.shape(x)
+    inner = c // block**2
+    if node.attr("mode", "DCR") == "DCR":
+        y = e.transpose(e.reshape(x, (n, block, block, inner, h, w)), (0, 3, 4, 1, 5, 2))
+    else:
+        y = e.transpose(e.reshape(x, (n, inner, block, block, h, w)), (0, 1, 4, 2, 5, 3))
+    return e.reshape(y, (n, inner, h * block, w * block))
+
+
+def _space_to_depth(lowering: Lowering, node: Node) -> Operand:
+    e, x, block = lowering.e, lowering.operand(node, 0), int(node.attr("blocksize"))
+    n, c, h, w = lowering.shape(x)
+    y = e.transpose(e.reshape(x, (n, c, h // block, block, w // block, block)), (0, 3, 5, 1, 2, 4))
+    return e.reshape(y, (n, c * block**2, h // block, w // block))
+
+
+def _trilu(lowering: Lowering, node: Node) -> Operand:
+    e, x, offset = lowering.e, lowering.operand(node, 0), lowering.array(node, 1, "diagonal")
+    k = 0 if offset is None else int(offset.reshape(()))
+    rows, columns = lowering.shape(x)[-2:]
+    mask = (np.triu if node.attr("upper", 1) else np.tril)(np.ones((rows, columns), np.bool_), k)
+    kept = Known(mask, "const.triangle")
+    if lowering.is_bool(x):
+        return e.emit("logical_and", e.live(x), kept)
+    return e.emit("where", kept, e.real(x), 0.0)
+
+
+def _compress(lowering: Lowering, node: Node) -> Operand:
+    x, chosen = lowering.operand(node, 0), lowering.array(node, 1, "condition")
+    if chosen is None:
+        raise Refuse("has no condition", CONSTANT_REMEDY)
+    places = np.flatnonzero(chosen).tolist()
+    if node.attr("axis") is None:
+        return take(lowering.e, lowering.e.reshape(x, (math.prod(lowering.shape(x)),)), 0, places)
+    return take(lowering.e, x, lowering.axis(node, 0), places)
+
+
+def _reverse_sequence(lowering: Lowering, node: Node) -> Operand:
+    x, lengths = lowering.operand(node, 0), lowering.ints(node, 1, "sequence_lens") or ()
+    time, batch = int(node.attr("time_axis", 0)), int(node.attr("batch_axis", 1))
+    places = np.moveaxis(_numbers(lowering, x), (time, batch), (0, 1)).copy()
+    for at, length in enumerate(lengths):
+        places[:length, at] = places[:length, at][::-1].copy()
+    return _flat_gather(lowering, x, np.moveaxis(places, (0, 1), (time, batch)))
+
+
+# --- resize ----------------------------------------------------------------------------------------------------------
+
+
+def _resize(lowering: Lowering, node: Node) -> Operand:
+    mode = node.attr("mode", "nearest")
+    if mode not in ("nearest", "linear"):
+        raise Refuse(f"interpolates with {mode}", "use mode='nearest' or 'linear'")
+    if node.attr("antialias", 0):
+        raise Refuse("resizes with antialias", "use antialias=0")
+    x = lowering.operand(node, 0)
+    shape = lowering.shape(x)
+    axes = [within(int(a), len(shape)) for a in node.attr("axes") or range(len(shape))]
+    scales, sizes = lowering.array(node, 2, "scales"), lowering.ints(node, 3, "sizes")
+    if node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        raise Refuse("crops and resizes", "use Slice and a resize without roi")
+    if sizes:
+        factors, sizes = _policy(node, [shape[a] for a in axes], sizes)
+    elif scales is not None and scales.size:
+        factors = [float(s) for s in scales.reshape(-1)]
+        sizes = tuple(math.floor(shape[a] * s) for a, s in zip(axes, factors, strict=True))
+    else:
+        raise Refuse("has neither scales nor sizes", CONSTANT_REMEDY)
+    for axis, factor, size in zip(axes, factors, sizes, strict=True):
+        if size == shape[axis] and factor == 1:
+            continue
+        places = _coordinates(node, size, shape[axis], factor)
+        if mode == "nearest":
+            x = take(lowering.e, x, axis, np.clip(_nearest(node, places), 0, shape[axis] - 1).astype(int).tolist())
+        else:
+            x = _interpolated(lowering.e, x, axis, places)
+    return x
+
+
+def _policy(node: Node, lengths: Sequence[int], sizes: Sequence[int]) -> tuple[list[float], tuple[int, ...]]:
+    """(factors, sizes) after the attribute that keeps the aspect ratio."""
+    factors = [size / n for size, n in zip(sizes, lengths, strict=True)]
+    policy = node.attr("keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch":
+        return factors, tuple(sizes)
+    factor = min(factors) if policy == "not_larger" else max(factors)
+    return [factor] * len(sizes), tuple(math.floor(factor * n + 0.5) for n in lengths)
+
+
+def _coordinates(node: Node, size: int, length: int, factor: float) -> Array:
+    """Where the elements of the result lie along an axis of the input."""
+    mode = node.attr("coordinate_transformation_mode", "half_pixel")
+    at = np.arange(size, dtype=np.float64)
+    if mode == "align_corners":
+        return at * ((length - 1) / (size - 1)) if size > 1 else at * 0
+    if mode == "asymmetric":
+        return at / factor
+    if mode == "pytorch_half_pixel":
+        return (at + 0.5) / factor - 0.5 if size > 1 else at * 0
+    if mode == "half_pixel_symmetric":
+        adjustment = size / (factor * length)
+        return length / 2 * (1 - adjustment) + (at + 0.5) / factor - 0.5
+    if mode == "half_pixel":
+        return (at + 0.5) / factor - 0.5
+    raise Refuse(f"places pixels by {mode}", "use half_pixel, asymmetric or align_corners")
+
+
+def _nearest(node: Node, places: Array) -> Array:
+    mode = node.attr("nearest_mode", "round_prefer_floor")
+    rules: dict[str, Callable[[Array], Array]] = {
+        "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+        "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+        "floor": np.floor,
+        "ceil": np.ceil,
+    }
+    if mode not in rules:
+        raise Refuse(f"rounds by {mode}", f"use one of {', '.join(rules)}")
+    return np.asarray(rules[mode](places))
+
+
+def _interpolated(e: Emitter, x: Operand, axis: int, places: Array) -> Live:
+    """Linear interpolation along an axis: a constant matrix from old to new places."""
+    n, rank = e.shape(x)[axis], len(e.shape(x))
+    matrix = np.zeros((len(places), n), np.float32)
+    low = np.floor(places)
+    for row, (start, share) in enumerate(zip(low.astype(int), places - low, strict=True)):
+        matrix[row, min(max(start, 0), n - 1)] += 1 - share
+        matrix[row, min(max(start + 1, 0), n - 1)] += share
+    last = [*(a for a in range(rank) if a != axis), axis]
+    y = e.emit("linear", e.live(e.transpose(e.real(x), last)), Known(matrix, "const.resize"))
+    return e.live(e.transpose(y, [last.index(a) for a in range(rank)]))
+
+
+ROWS: dict[str, Row] = {
+    "Compress": _compress,
+    "Concat": _concat,
+    "DepthToSpace": _depth_to_space,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Gather": _gather,
+    "GatherElements": _gather_elements,
+    "GatherND": _gather_nd,
+    "Identity": _same,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "ReverseSequence": _reverse_sequence,
+    "Shape": _shape,
+    "Size": _size,
+    "Slice": _slice,
+    "SpaceToDepth": _space_to_depth,
+    "Split": _split,
+    "Squeeze": _squeeze,
+    "Tile": _tile,
+    "Transpose": _transpose,
+    "Trilu": _trilu,
+    "Unsqueeze": _unsqueeze,
+}
