@@ -97,7 +97,7 @@ class Body:
         key = ("constant", array.dtype.str, repr(array.shape), hashlib.sha256(array.tobytes()).hexdigest())
         if key not in self._known:
             self._known[key] = self.fresh(stem)
-            self.constants[self._known[key]] = np.ascontiguousarray(array)
+            self.constants[self._known[key]] = np.array(array, order="C")
         return self._known[key]
 
     def integers(self, *values: int) -> str:

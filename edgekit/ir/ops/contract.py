@@ -97,7 +97,7 @@ def matvec(x: Array, w: Array, tensor: Tensor) -> Array:
     x, wide = x.astype(real, copy=False), w.astype(real, copy=False)
     flat = x.reshape(x.shape[0], -1, x.shape[-1])
     y = flat.reshape(-1, x.shape[-1]) @ wide[0].T if wide.shape[0] == 1 else flat @ wide.swapaxes(1, 2)
-    y = y.reshape(*x.shape[:-1], w.shape[1])
+    y = y.reshape(max(x.shape[0], w.shape[0]), *x.shape[1:-1], w.shape[1])
     if tensor.quant is not None:
         y = y * tensor.quant.scale
     return np.asarray(y)
