@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.frontends.files import import_file
-    from edgekit.frontends.imported import Imported, import_module
+    from edgekit.frontends.imported import Imported
+    from edgekit.frontends.modules import import_module
     from edgekit.frontends.original import original_states, run_original
     from edgekit.frontends.replay import ReplayReport, ValueReport
 
@@ -16,7 +17,7 @@ _HOMES = {
     "ReplayReport": "replay",
     "ValueReport": "replay",
     "import_file": "files",
-    "import_module": "imported",
+    "import_module": "modules",
     "original_states": "original",
     "run_original": "original",
 }

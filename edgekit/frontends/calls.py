@@ -12,9 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from edgekit.errors import ModelError, UnsupportedError, UsageError
-from edgekit.frontends.slots import clone, leaves, line, refilled
-from edgekit.frontends.step import Form, Tensors, leaf_names, printable
+from edgekit.errors import ModelError, UsageError
+from edgekit.frontends.emitter import printable
+from edgekit.frontends.recurrent import Recurrent
+from edgekit.frontends.slots import clone, leaves, line
+from edgekit.frontends.step import Form, Tensors, leaf_names
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,14 @@ class Subject:
 
     @property
     def batch(self) -> int:
-        """Batch of the example."""
+        """Batch of the example, if its first axis is the batch."""
         return int(self.examples[0].shape[0])
+
+    @property
+    def input_axes(self) -> tuple[int, ...]:
+        """Where the batch axis of the inputs may be: behind an axis of length one there may be a time axis in front."""
+        ahead = all(x.ndim > 2 and x.shape[:2] == (1, 1) for x in self.examples)
+        return (0, 1) if ahead else (0,)
 
 
 def _arguments(thing: str, example: object) -> tuple[Any, ...]:
@@ -63,12 +71,11 @@ def subject(module: nn.Module, example: object, method: str | None) -> Subject:
     """
     thing = f"module {type(module).__name__}"
     args = _arguments(thing, example)
-    if isinstance(module, nn.RNNBase):
-        cell = {"LSTM": "LSTMCell", "GRU": "GRUCell"}.get(type(module).__name__, "RNNCell")
-        raise UnsupportedError(thing, "runs a whole sequence", f"convert one step: use torch.nn.{cell}")
+    if isinstance(module, nn.RNNBase) and method is None:
+        module, args = Recurrent.of(module, args)
     if method is None and hasattr(module, "init_state") and hasattr(module, "step"):
         with running(thing):
-            given = args[1] if len(args) > 1 else clone(module).init_state(1)  # type: ignore[operator]
+            given = args[1] if len(args) > 1 else clone(module).init_state(args[0].shape[0])  # type: ignore[operator]
         return Subject(module, Form("step", "pair"), args[:1], given)
     method = method or "forward"
     if not callable(getattr(module, method, None)):
@@ -152,9 +159,3 @@ def running(thing: str) -> Iterator[None]:
 def shapes(tree: Any) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor of a tree."""
     return [(".".join(map(str, keys)) or "state", tuple(tensor.shape)) for keys, tensor in leaves(tree)]
-
-
-def repeated(tree: Any, batch: int) -> Any:
-    """A given state of one sample (or of equal samples) repeated for a batch."""
-    tensors = tuple(t.detach()[:1].expand(batch, *t.shape[1:]).clone() for _, t in leaves(tree))
-    return refilled(tree, tensors)

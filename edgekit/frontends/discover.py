@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError, UnsupportedError
-from edgekit.frontends.calls import Subject, input_names, repeated, running, shapes, state_names, subject
+from edgekit.frontends.batch import Axes, Axis, Probe, axes_between, find_axes, sample, spread, spread_tree
+from edgekit.frontends.calls import Subject, input_names, running, shapes, state_names, subject
 from edgekit.frontends.initial import first_values
-from edgekit.frontends.slots import Slot, clone, leaves, line, narrowed, slots
+from edgekit.frontends.slots import Slot, clone, leaves, narrowed, slots
 from edgekit.frontends.step import Step, Tensors, leaf_names
-
-BATCH = 3
-"""Samples run side by side to see whether they influence one another: neither 1 nor a likely layer size."""
-
-BATCH_TOLERANCE = 1e-4
-"""How far the results of one sample alone may be from those in a batch, absolute and relative: rounding only."""
 
 NATIVE_BATCH = 4
 """Streams that the replay runs side by side."""
@@ -26,7 +22,7 @@ NATIVE_BATCH = 4
 
 @dataclass(frozen=True)
 class Discovered:
-    """A module as a step: its states, their names, and their first values without the batch axis.
+    """A module as a step: its states, their names, their first values without the batch axis, and the batch axes.
 
     `native_batch` is the batch at which the untouched module can be run beside the graph.
     """
@@ -37,12 +33,26 @@ class Discovered:
     outputs: tuple[str, ...]
     states: tuple[str, ...]
     initial: Tensors
+    axes: Axes
     native_batch: int
     notes: tuple[str, ...]
 
     def initial_states(self, batch: int) -> Tensors:
-        """First values of all states for a batch of streams, [batch, ...] each."""
-        return tuple(t.expand(batch, *t.shape).clone() for t in self.initial)
+        """First values of all states for a batch of streams, the batch axis where the module has it."""
+        first = (t if a is None else t.unsqueeze(a) for t, a in zip(self.initial, self.axes.states, strict=True))
+        return tuple(spread(t, batch, a) for t, a in zip(first, self.axes.states, strict=True))
+
+    def inputs_for(self, batch: int) -> Tensors:
+        """The first sample of the example, once for each stream of a batch."""
+        return tuple(spread(x, batch, self.axes.inputs) for x in self.subject.examples)
+
+    def examples(self) -> Tensors:
+        """The first sample of each example, without the batch axis."""
+        return tuple(sample(x, self.axes.inputs) for x in self.subject.examples)
+
+    def given_for(self, batch: int) -> Any:
+        """The state that the module's first call gets, for a batch of streams."""
+        return spread_tree(self.subject.given, batch, self.axes.states[len(self.step.slots) :])
 
 
 def discover(module: nn.Module, example: object, method: str | None = None) -> Discovered:
@@ -56,9 +66,9 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
     """
     with torch.no_grad():
         found = subject(module, example, method)
-        warm = clone(module)
+        warm = clone(found.module)
         with running(found.thing):
-            _, before_state = found.form.call(warm, found.examples, repeated(found.given, found.batch))
+            _, before_state = found.form.call(warm, found.examples, found.given)
             before = {slot: (tensor, tensor._version) for slot, tensor in slots(warm).items()}
             outputs, state = found.form.call(warm, found.examples, before_state)
         if not any(True for _ in leaves(outputs)):
@@ -69,9 +79,11 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         step = Step(warm, found.form, held, state)
         names = state_names(found, [slot.path for slot in held], state)
         templates = (*(slot.tensor(warm) for slot in held), *(t for _, t in leaves(state)))
-        _check_batch_axis(found, names, templates)
-        initial = first_values(found, step, names, templates)
-        native_batch = _native_batch(found)
+        output_names = leaf_names(outputs, "y")
+        probe = Probe(found, step, names, templates, output_names)
+        axes = find_axes(probe, _native_axes(found, held, templates))
+        initial = first_values(probe, axes.states)
+        native_batch = 1 if axes.single else _native_batch(found, axes, len(held))
         notes = [*found.notes]
         if kinds := narrowed(module):
             notes.append(f"{', '.join(kinds)} weights are converted as float32")
@@ -79,20 +91,38 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
             f"{c}: a counter without a batch axis, left as it is; the replay tells if it matters" for c in counters
         ]
         notes += [f"{n}: starts at a non-zero value" for n, value in zip(names, initial, strict=True) if value.any()]
-        if native_batch != NATIVE_BATCH:
+        if axes.single:
+            notes.append("the module works for one stream at a time, and is replayed so")
+        elif native_batch != NATIVE_BATCH:
             notes.append(f"the module's own state has a fixed batch: the replay runs at {native_batch}")
-        result = Discovered(
+        return Discovered(
             subject=found,
             step=step,
             inputs=input_names(found),
-            outputs=leaf_names(outputs, "y"),
+            outputs=output_names,
             states=names,
             initial=initial,
+            axes=axes,
             native_batch=native_batch,
             notes=tuple(notes),
         )
-        _check_independence(result)
-        return result
+
+
+def _native_axes(found: Subject, held: Sequence[Slot], templates: Tensors) -> tuple[Axis, ...]:
+    """The batch axis of each state where a fresh module, run with one more sample, shows it; else None."""
+    unknown: tuple[Axis, ...] = (None,) * len(templates)
+    if found.given is not None:
+        return unknown
+    fresh = clone(found.module)
+    try:
+        _, state = found.form.call(fresh, tuple(spread(x, found.batch + 1, 0) for x in found.examples), None)
+    except Exception:  # its own state has a fixed batch, or the batch is elsewhere: the axes are tried instead
+        return unknown
+    now = [slot.read(fresh) for slot in held]
+    larger = [*(() if t is None else tuple(t.shape) for t in now), *(tuple(t.shape) for _, t in leaves(state))]
+    return (
+        tuple(axes_between([tuple(t.shape) for t in templates], larger)) if len(larger) == len(templates) else unknown
+    )
 
 
 def _changed(thing: str, before: dict[Slot, tuple[Tensor, int]], after: dict[Slot, Tensor]) -> tuple[Slot, ...]:
@@ -124,79 +154,17 @@ def _check_growth(
         raise UnsupportedError(thing, "its state grows from step to step", "keep a state of fixed size", grown)
 
 
-def _check_batch_axis(found: Subject, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
-    without = [
-        f"{name}: {list(t.shape)}"
-        for name, t in zip(names, tensors, strict=True)
-        if t.ndim == 0 or t.shape[0] != found.batch
-    ]
-    if without:
-        raise UnsupportedError(
-            found.thing,
-            f"holds state without a leading batch axis of {found.batch}",
-            "keep one state for each sample, batch axis first",
-            without,
-        )
-
-
 def _without_counters(changed: tuple[Slot, ...], module: nn.Module) -> tuple[tuple[Slot, ...], list[str]]:
     """The changed slots, and apart from them the paths of single integers: counters of steps, no state of a sample."""
     counters = {s for s in changed if (t := s.tensor(module)).ndim == 0 and not t.is_floating_point()}
     return tuple(s for s in changed if s not in counters), [s.path for s in changed if s in counters]
 
 
-def _check_independence(found: Discovered) -> None:
-    """Refuse a step in which one sample of the batch influences another: three at once must equal one by one."""
-    random = torch.Generator().manual_seed(1)
-    inputs = tuple(torch.randn(BATCH, *x.shape[1:], generator=random) for x in found.subject.examples)
-    states = tuple(_disturbed(t, random) for t in found.initial_states(BATCH))
-    thing = found.subject.thing
-    remedy = "let every operation keep the batch axis (axis 0) to itself, and write squeeze(dim) rather than squeeze()"
-    try:
-        joint, again = (_both(found.step(inputs, states)) for _ in range(2))
-        alone = [
-            _both(found.step(tuple(x[i : i + 1] for x in inputs), tuple(s[i : i + 1] for s in states)))
-            for i in range(BATCH)
-        ]
-        single = [torch.cat(parts) for parts in zip(*alone, strict=True)]
-    except Exception as error:
-        raise UnsupportedError(thing, f"works only for the example's batch size ({line(error)})", remedy) from error
-    names = (*found.outputs, *(f"state {n}" for n in found.states))
-    if varying := _unlike(names, joint, again):
-        raise UnsupportedError(
-            thing,
-            "gives different results for the same inputs and states",
-            "keep state in tensors, not in Python numbers, and draw nothing at random",
-            varying,
-        )
-    if mixed := _unlike(names, joint, single):
-        raise UnsupportedError(thing, "mixes the samples of a batch", remedy, mixed)
-
-
-def _both(result: tuple[Tensors, Tensors]) -> Tensors:
-    return (*result[0], *result[1])
-
-
-def _unlike(names: Sequence[str], left: Sequence[Tensor], right: Sequence[Tensor]) -> list[str]:
-    """Names of the values that differ by more than rounding."""
-    return [
-        name
-        for name, a, b in zip(names, left, right, strict=True)
-        if a.shape != b.shape
-        or not torch.allclose(a.double(), b.double(), rtol=BATCH_TOLERANCE, atol=BATCH_TOLERANCE, equal_nan=True)
-    ]
-
-
-def _disturbed(state: Tensor, random: torch.Generator) -> Tensor:
-    noise = torch.randn(state.shape, generator=random)
-    return state + 0.5 * noise if state.is_floating_point() else state
-
-
-def _native_batch(found: Subject) -> int:
+def _native_batch(found: Subject, axes: Axes, held: int) -> int:
     """The batch at which the untouched module can run beside the graph: any, or only that of the example."""
-    inputs = tuple(x[:1].expand(NATIVE_BATCH, *x.shape[1:]) for x in found.examples)
+    inputs = tuple(spread(x, NATIVE_BATCH, axes.inputs) for x in found.examples)
     try:
-        found.form.call(clone(found.module), inputs, repeated(found.given, NATIVE_BATCH))
+        found.form.call(clone(found.module), inputs, spread_tree(found.given, NATIVE_BATCH, axes.states[held:]))
     except RuntimeError:  # torch's shape errors: the module holds state for a fixed batch
         return found.batch
     return NATIVE_BATCH

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from edgekit.artifact import check_meta
 from edgekit.errors import DataError, ModelError, UnsupportedError, UsageError
-from edgekit.frontends.imported import Imported, import_module
+from edgekit.frontends.imported import Imported
+from edgekit.frontends.modules import import_module
 from edgekit.models import open_model, read_state_dict
 
 LATER = {

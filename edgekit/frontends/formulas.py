@@ -195,6 +195,16 @@ def group_norm(
     return y
 
 
+def channel_norm(e: Emitter, x: Operand, *, weight: Operand | None, bias: Operand | None, eps: float) -> Live:
+    """(x - mean) / sqrt(var + eps) · weight + bias, the statistics of each channel (axis 1) over all other axes."""
+    rank = len(e.shape(x))
+    y = standardised(e, x, [axis for axis in range(rank) if axis != 1], eps)
+    for kind, factor in (("mul", weight), ("add", bias)):
+        if factor is not None:
+            y = e.emit(kind, y, per_channel(e, factor, rank))
+    return y
+
+
 def per_channel(e: Emitter, vector: Operand, rank: int) -> Operand:
     """A vector [C] as operand beside values [N, C, …] of a rank."""
     return e.reshape(e.real(vector), (e.shape(vector)[0], *(1,) * (rank - 2)))
@@ -206,7 +216,8 @@ def batch_norm(e: Emitter, x: Operand, factors: Sequence[Operand | None], eps: f
     if average is None or variance is None:
         raise Refuse("normalises with the statistics of the batch", "train with track_running_stats=True")
     rank = len(e.shape(x))
-    known = [Known(np.asarray(float(d))) if f is None else e.known(f) for f, d in zip(factors, (1, 0, 0, 1), strict=True)]
+    defaults = zip(factors, (1.0, 0.0, 0.0, 1.0), strict=True)
+    known = [Known(np.asarray(default)) if f is None else e.known(f) for f, default in defaults]
     w, b, m, v = (None if k is None else k.array.astype(np.float64).reshape(-1) for k in known)
     if w is not None and b is not None and m is not None and v is not None:
         scale = w / np.sqrt(v + eps)

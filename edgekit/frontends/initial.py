@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError
-from edgekit.frontends.calls import Subject, repeated, running, shapes
+from edgekit.frontends.batch import Axis, Probe, sample
+from edgekit.frontends.calls import running, shapes
 from edgekit.frontends.slots import Slot, clone, leaves
-from edgekit.frontends.step import Step, Tensors
+from edgekit.frontends.step import Tensors
 
 
-def first_values(found: Subject, step: Step, names: Sequence[str], templates: Tensors) -> Tensors:
+def first_values(probe: Probe, axes: Sequence[Axis]) -> Tensors:
     """First values without the batch axis: those with which the step repeats what the fresh module does by itself.
 
     Tried in this order: what the module holds and was given; zero; what a lazily starting module assigns first.
-    `templates` are states [batch, ...] that show shape and dtype. ModelError when none of these is right.
+    `axes` are the batch axes of the states. ModelError when none of these is right.
     """
+    found, step, names, templates = probe.subject, probe.step, probe.states, probe.templates
     if not names:
         return ()
     noise = tuple(torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) for x in found.examples)
@@ -29,14 +31,15 @@ def first_values(found: Subject, step: Step, names: Sequence[str], templates: Te
     for inputs in (found.examples, noise):
         fresh = clone(found.module)
         with running(found.thing), _first_assignments(fresh, step.slots, assigned):
-            outputs, state = step.form.call(fresh, inputs, repeated(found.given, found.batch))
+            outputs, state = step.form.call(fresh, inputs, found.given)
         after = (*(slot.read(fresh) for slot in step.slots), *(t for _, t in leaves(state)))
         expected.append((inputs, (*(t for _, t in leaves(outputs)), *after)))
 
-    _check_rows(found.thing, [name for name, _ in shapes(found.given)], [t for _, t in leaves(found.given)])
     untouched, count = clone(found.module), len(step.slots)
+    given = [t for _, t in leaves(found.given)]
+    _check_rows(found.thing, [name for name, _ in shapes(found.given)], given, axes[count:] if given else ())
     zeros = [torch.zeros_like(t) for t in templates]
-    passed = [t for _, t in leaves(repeated(found.given, found.batch))] or zeros[count:]
+    passed = [t for _, t in leaves(found.given)] or zeros[count:]
     held = [slot.read(untouched) for slot in step.slots]
     lazy = [assigned.get(slot) for slot in step.slots]
     for slot_values in (held, [None] * count, lazy):
@@ -52,13 +55,14 @@ def first_values(found: Subject, step: Step, names: Sequence[str], templates: Te
             "pass them as example: (x, state), or let the attributes hold their first values",
             names,
         )
-    _check_rows(found.thing, names, start)
-    return tuple(value[0].clone() for value in start)
+    _check_rows(found.thing, names, start, axes)
+    return tuple(sample(value, axis).clone() for value, axis in zip(start, axes, strict=True))
 
 
-def _check_rows(thing: str, names: Sequence[str], values: Sequence[Tensor]) -> None:
+def _check_rows(thing: str, names: Sequence[str], values: Sequence[Tensor], axes: Sequence[Axis]) -> None:
     """Refuse first values that differ from sample to sample."""
-    unlike = [n for n, v in zip(names, values, strict=True) if not _equal(v, v[:1].expand_as(v))]
+    rows = [(n, v, a) for n, v, a in zip(names, values, axes, strict=True) if a is not None]
+    unlike = [n for n, v, a in rows if not _equal(v, v.narrow(a, 0, 1).expand_as(v))]
     if unlike:
         raise ModelError(thing, "starts differently for each sample of the batch", "reset the module first", unlike)
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from edgekit.errors import ReplayError
-from edgekit.frontends.calls import repeated
-from edgekit.frontends.discover import Discovered
-from edgekit.frontends.slots import clone, leaves
+from edgekit.frontends.original import Original, Streams
 from edgekit.ir import SPIKE, Graph
 from edgekit.reference import Interpreter, growing_states
 
@@ -21,6 +18,7 @@ Array = npt.NDArray[Any]
 Values = dict[str, Array]
 
 STEPS = 24
+SEED = 20
 FLOAT_TOLERANCE = 1e-4
 """Largest error of a float value, relative to the largest magnitude of that value in its sample, at least 1."""
 
@@ -74,70 +72,71 @@ class ReplayReport:
         return sum(v.differing for v in self.values)
 
 
-def replay(found: Discovered, graph: Graph) -> ReplayReport:
-    """Run module and graph beside each other for STEPS steps on inputs of several scales, zeros among them.
+def replay(original: Original, graph: Graph, examples: Sequence[Array] | None = None) -> ReplayReport:
+    """Run the original model and the graph beside each other for STEPS steps on inputs of several scales, and silence.
 
-    Floats must agree within FLOAT_TOLERANCE, spikes exactly. A sample whose spikes differ is excused at a step where a
-    comparison of it has a float64 margin below SPIKE_MARGIN; the graph then goes on from the module's state.
+    `examples` are inputs of one sample, zeros if None. Floats must agree within FLOAT_TOLERANCE, spikes exactly. A
+    sample whose spikes differ is excused at a step where a comparison of it has a float64 margin below SPIKE_MARGIN;
+    the graph then goes on from the model's state.
     Raises ReplayError that names the first output or state, step and error that is not so excused.
     """
-    run = _Run(found, graph)
-    with torch.no_grad():
-        for step, inputs in enumerate(_streams(found, run.batch)):
-            run.compare(step, inputs)
+    run = _Run(original, graph)
+    shapes = [graph.tensor(n).shape for n in graph.entries["step"].inputs]
+    given = examples if examples is not None else [np.zeros(shape, np.float32) for shape in shapes]
+    for step, inputs in enumerate(_streams(given, run.batch)):
+        run.compare(step, inputs)
     return run.report()
 
 
-def _streams(found: Discovered, batch: int) -> list[tuple[Tensor, ...]]:
+def _streams(examples: Sequence[Array], batch: int) -> list[list[Array]]:
     """Inputs of every step: the example, noise of three scales, 0/1 events, and silence."""
-    random = torch.Generator().manual_seed(20)
-    streams: list[tuple[Tensor, ...]] = []
+    random = np.random.default_rng(SEED)
+    streams: list[list[Array]] = []
     for step in range(STEPS):
-        row: list[Tensor] = []
-        for example in found.subject.examples:
-            noise = torch.randn(batch, *example.shape[1:], generator=random)
+        row: list[Array] = []
+        for example in examples:
+            noise = random.standard_normal((batch, *example.shape)).astype(np.float32)
             kinds = (
-                example[:1].expand(noise.shape).clone(),
+                np.broadcast_to(example.astype(np.float32), noise.shape),
                 noise,
-                0.1 * noise,
-                (noise > 0).float(),
+                np.float32(0.1) * noise,
+                (noise > 0).astype(np.float32),
                 4 * noise,
-                torch.zeros_like(noise),
+                np.zeros_like(noise),
             )
             row.append(kinds[step % len(kinds)])
-        streams.append(tuple(row))
+        streams.append(row)
     return streams
 
 
 class _Run:
     """Both sides of the replay, and what has been compared so far."""
 
-    def __init__(self, found: Discovered, graph: Graph) -> None:
-        self.found, self.graph, self.batch = found, graph, found.native_batch
-        self.thing = found.subject.thing
-        self._module, self._passed = clone(found.subject.module), repeated(found.subject.given, self.batch)
+    def __init__(self, original: Original, graph: Graph) -> None:
+        self.graph, self.batch, self.thing = graph, original.batch, original.thing
+        self._streams: Streams = original.start(self.batch, native=True)
         self._oracle, self._exact = Interpreter(graph), Interpreter(graph, np.float64)
         self._state = self._oracle.initial_state(self.batch)
-        self._native = self._kept(dict(zip(found.states, found.initial_states(self.batch), strict=True)))
+        self._native = self._kept(self._streams.states())
         self._entry = graph.entries["step"]
         self._worst: dict[str, tuple[float, int]] = {}
         self._counts: dict[str, list[int]] = {}
         self._excused = 0
 
-    def _kept(self, states: dict[str, Tensor]) -> Values:
-        """The module's states that the graph still has, as the graph stores them."""
+    def _kept(self, states: Mapping[str, Array]) -> Values:
+        """The model's states that the graph still has, as the graph stores them."""
         tensors = {n: self.graph.tensor(n) for n in states if n in self.graph.state_names}
-        return {n: states[n].detach().numpy().astype(t.dtype.numpy) for n, t in tensors.items()}
+        return {n: states[n].astype(t.dtype.numpy) for n, t in tensors.items()}
 
-    def compare(self, step: int, inputs: tuple[Tensor, ...]) -> None:
+    def compare(self, step: int, inputs: Sequence[Array]) -> None:
         """One step on both sides; ReplayError when they differ without excuse."""
-        fed = dict(zip(self._entry.inputs, (x.numpy() for x in inputs), strict=True))
+        fed = dict(zip(self._entry.inputs, inputs, strict=True))
         outputs, state = self._oracle.execute(fed, self._state)
-        expected = self._run_module(inputs)
-        before, after = self._native, self._kept(dict(zip(self.found.states, expected[1], strict=True)))
+        expected = self._streams.step(inputs)
+        before, after = self._native, self._kept(self._streams.states())
         pairs = [
-            *zip(self._entry.outputs, outputs.values(), (y.numpy() for y in expected[0]), strict=True),
-            *((f"state {n}", state[n], after[n]) for n in state),
+            *zip(self._entry.outputs, outputs.values(), expected, strict=True),
+            *((f"state {n}", state[n], after[n]) for n in after),
         ]
         errors = {name: self._errors(name, a, b) for name, a, b in pairs}
         differs = np.any([error > self._limit(name) for name, error in errors.items()], axis=0)
@@ -148,15 +147,9 @@ class _Run:
         for name, a, b in pairs:
             self._count(name, a, b)
             self._note_worst(name, step, errors[name][~excused])
-        for name, value in state.items():  # an excused sample goes on from the module's own state
-            value[excused] = after[name][excused]
+        if excused.any():  # such a sample goes on from the model's own state
+            state = {n: np.where(_column(excused, v), after.get(n, v), v) for n, v in state.items()}
         self._state, self._native = state, after
-
-    def _run_module(self, inputs: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        form = self.found.step.form
-        outputs, self._passed = form.call(self._module, inputs, self._passed)
-        held = [slot.tensor(self._module).detach().clone() for slot in self.found.step.slots]
-        return [t for _, t in leaves(outputs)], [*held, *(t for _, t in leaves(self._passed))]
 
     def _is_spike(self, name: str) -> bool:
         return self.graph.tensor(name.removeprefix("state ")).dtype is SPIKE
@@ -173,12 +166,13 @@ class _Run:
         finite = np.isfinite(a) & np.isfinite(b)
         same = (a == b) | (np.isnan(a) & np.isnan(b))
         scale = np.maximum(1.0, np.where(finite, np.abs(b), 0).max(axis=1, initial=0.0))
-        error = np.where(same, 0.0, np.where(finite, np.abs(np.where(finite, a - b, 0.0)), np.inf))
+        with np.errstate(invalid="ignore"):  # Inf - Inf, which `same` has seen
+            error = np.where(same, 0.0, np.where(finite, np.abs(a - b), np.inf))
         return np.asarray(error.max(axis=1, initial=0.0) / scale)
 
     def _margins(self, inputs: Values, state: Values) -> Array:
         """Per sample: how close any comparison came to its threshold in float64, from the module's own state."""
-        values = self._exact.trace(inputs, state)
+        values = self._exact.trace(inputs, {**self._state, **state})
         least = np.full(self.batch, np.inf)
         for op in self._entry.ops:
             if op.kind in COMPARISONS:
@@ -218,3 +212,8 @@ class _Run:
             kind = "spike" if self._is_spike(name) else "float"
             rows.append(ValueReport(name, kind, worst, at, compared, fired, differing))
         return ReplayReport(STEPS, self.batch, tuple(rows), self._excused)
+
+
+def _column(flags: Array, like: Array) -> Array:
+    """One flag for each sample, to choose between values [N, ...]."""
+    return flags.reshape(-1, *(1,) * (like.ndim - 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from edgekit.frontends.emitter import printable
 from edgekit.frontends.slots import Slot, leaves, refilled
 
 Tensors = tuple[Tensor, ...]
@@ -74,12 +74,6 @@ def leaf_names(tree: Any, stem: str) -> tuple[str, ...]:
         return (stem,)
     names = (".".join(map(str, keys)) for keys, _ in found)
     return tuple(printable(n) if isinstance(tree, Mapping) else f"{stem}{n}" for n in names)
-
-
-def printable(name: str) -> str:
-    """A name that the graph accepts, from any key or path."""
-    name = re.sub(r"[^A-Za-z0-9_.:/-]", "_", name)
-    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
 
 
 @contextmanager

@@ -1,20 +1,19 @@
-"""A step as the list of ATen calls that torch makes for it, with every tensor numbered and the batch axis found.
+"""A step as the list of ATen calls that torch makes for it, with every tensor numbered.
 
-The step runs on ordinary tensors at two batch sizes while a dispatch mode writes down each call. An axis whose length
-differs between the two runs is the batch; what differs otherwise depends on the batch size and is marked as `Extent`.
-In-place calls are written down as the calls that make a new value.
+The step runs on ordinary tensors, one stream, while a dispatch mode writes down each call. In-place calls are written
+down as the calls that make a new value; what else shares the written memory gets a new value too.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
@@ -25,11 +24,14 @@ from edgekit.frontends.calls import running
 from edgekit.frontends.discover import Discovered
 from edgekit.frontends.slots import slots
 
-SIZES = (3, 5)
-"""Batch sizes of the two runs."""
-
 MAX_CALLS = 20_000
 """A step has a few hundred calls; more is a sequence that Python has unrolled."""
+
+OVERWRITE = "edgekit::overwrite"
+"""The call that gives a tensor its new value where another one was written that shares memory with it.
+
+`index` tells for each element of `base`, row-major, which element of `values` it is now, or -1 where it stays.
+"""
 
 Shape = tuple[int, ...]
 Decomposed = Callable[[OpOverload], "Callable[..., Any] | None"]
@@ -42,35 +44,25 @@ class Ref:
     number: int
 
 
-class Extent(int):
-    """A number that follows the batch size: good for shapes, not for arithmetic on values."""
-
-
 @dataclass(frozen=True)
-class Meta:
-    """What is known of a value: shape of one sample, dtype, how the batch enters, and the tensor if it is constant.
-
-    `lead` is 0 without a batch axis, 1 with the batch first, k > 1 where axis 0 is the batch times k (then `shape`
-    begins with k), and -1 where the batch is elsewhere.
-    """
+class Value:
+    """What is known of a value: its shape and dtype, the tensor if it is constant, and what to call it."""
 
     shape: Shape
     dtype: torch.dtype
-    lead: int
-    constant: Tensor | None = None
-    hint: str = ""
+    constant: Tensor | None
+    hint: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """One ATen call: operator, arguments with Ref for tensors, results, path of the submodule.
+    """One ATen call: name, arguments by name with Ref for tensors, results, path of the submodule.
 
     `fault` says why it cannot be part of a graph; `part_of` names the operator that torch decomposed into this one.
     """
 
-    target: OpOverload
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    name: str
+    args: Mapping[str, Any]
     results: tuple[Ref, ...]
     source: str
     fault: str = ""
@@ -81,7 +73,7 @@ class Record:
 class Traced:
     """A whole step: values by number, calls in order, and which values enter and leave it."""
 
-    values: dict[Ref, Meta]
+    values: dict[Ref, Value]
     calls: tuple[Record, ...]
     inputs: tuple[Ref, ...]
     states: tuple[Ref, ...]
@@ -92,31 +84,38 @@ class Traced:
 def trace(found: Discovered, decomposed: Decomposed) -> Traced:
     """Trace a discovered step; `decomposed` gives torch's decomposition of an operator to be replaced by simpler ones.
 
-    Raises UnsupportedError when the step takes another path for another batch size, or unrolls a sequence.
+    Raises UnsupportedError when the step unrolls a sequence.
     """
     thing = found.subject.thing
-    small, large = (_run(found, size, decomposed) for size in SIZES)
-    if [c.target for c in small.calls] != [c.target for c in large.calls]:
-        raise UnsupportedError(thing, "computes something else for another batch size", "treat every sample alike")
-    if len(small.calls) > MAX_CALLS:
+    step = copy.deepcopy(found.step)
+    inputs, states = tuple(x.clone() for x in found.inputs_for(1)), found.initial_states(1)
+    recorder = _Recorder(step.module, decomposed)
+    entered = tuple(recorder.enter(x) for x in inputs), tuple(recorder.enter(s) for s in states)
+    with torch.no_grad(), _plain_kernels(), running(thing), _paths(step.module, recorder.path), recorder:
+        outputs, next_states = step(inputs, states)
+    left = tuple(recorder.value_of(y) for y in outputs), tuple(recorder.value_of(s) for s in next_states)
+    if len(recorder.calls) > MAX_CALLS:
         raise UnsupportedError(
-            thing, f"unrolls into {len(small.calls):,} operations", "convert the step, not the sequence"
+            thing, f"unrolls into {len(recorder.calls):,} operations", "convert the step, not the sequence"
         )
-    values = {ref: _meta(small.values[ref], large.values[ref]) for ref in small.values}
-    calls = [_joined(a, b) for a, b in zip(small.calls, large.calls, strict=True)]
-    ends = (small.inputs, small.states, small.outputs, small.next_states)
-    return Traced(values, _needed(calls, {*small.outputs, *small.next_states}), *ends)
+    return Traced(recorder.values, _needed(recorder.calls, {*left[0], *left[1]}), *entered, *left)
 
 
-# --- one run ---------------------------------------------------------------------------------------------------------
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Without the fused CPU kernels of whole layers, which hide what a recurrent layer computes."""
+    enabled = torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.flags also sets TF32, and warns of it
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
-@dataclass(frozen=True)
-class _Value:
-    shape: Shape
-    dtype: torch.dtype
-    constant: Tensor | None
-    hint: str
+def key_of(target: OpOverload) -> str:
+    """`aten::add` of an operator overload, and of its in-place form: the trace has made values of what that writes."""
+    name: str = target._schema.name
+    return name.removesuffix("_") if target._schema.is_mutable else name
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -124,14 +123,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, module: nn.Module, decomposed: Decomposed) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.values: dict[Ref, _Value] = {}
+        self.values: dict[Ref, Value] = {}
         self.calls: list[Record] = []
         self.path: list[str] = []
         self._decomposed = decomposed
         self._within: list[str] = []
         self._numbers = count()
         self._current: dict[int, Ref] = {}
-        self._tensors: list[Tensor] = []  # kept alive, so that identities stay unique
+        self._tensors: dict[int, list[Tensor]] = {}  # by memory; kept alive, so that identities stay unique
         self._names = {id(tensor): slot.path for slot, tensor in slots(module).items()}
 
     @classmethod
@@ -150,10 +149,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _bind(self, tensor: Tensor, *, constant: bool, hint: str = "") -> Ref:
         ref = Ref(next(self._numbers))
         if id(tensor) not in self._current:
-            self._tensors.append(tensor)
+            self._tensors.setdefault(_memory(tensor), []).append(tensor)
         self._current[id(tensor)] = ref
         kept = tensor.detach().clone() if constant else None
-        self.values[ref] = _Value(tuple(tensor.shape), tensor.dtype, kept, self._names.get(id(tensor), hint))
+        self.values[ref] = Value(tuple(tensor.shape), tensor.dtype, kept, self._names.get(id(tensor), hint))
         return ref
 
     def __torch_dispatch__(
@@ -181,8 +180,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(
         self, func: OpOverload, args: Any, kwargs: dict[str, Any], results: tuple[Ref, ...], fault: str
     ) -> None:
+        self._note(key_of(func), _named(func, args, kwargs), results, fault)
+
+    def _note(self, name: str, args: Mapping[str, Any], results: tuple[Ref, ...], fault: str = "") -> None:
         source, part_of = (stack[-1] if stack else "" for stack in (self.path, self._within[:1]))
-        self.calls.append(Record(func, args, kwargs, results, source, fault, part_of))
+        self.calls.append(Record(name, args, results, source, fault, part_of))
 
     def _referred(self, tree: Any) -> Any:
         if isinstance(tree, Tensor):
@@ -194,28 +196,56 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tree
 
     def _follow(self, written: Tensor, new: Ref) -> None:
-        """Tensors that share memory with one that was written in place: the same elements follow, others are lost."""
-        layout, elements = _layout(written), None
-        for tensor in self._tensors:
-            if tensor is written or _layout(tensor)[0] != layout[0] or not tensor.numel():
+        """Tensors that share memory with one that was written in place hold its elements now."""
+        where: Array | None = None
+        for tensor in [*self._tensors.get(_memory(written), ())]:
+            if tensor is written or not tensor.numel():
                 continue
-            elements = _elements(written) if elements is None else elements
-            if _layout(tensor) == layout:
+            if _layout(tensor) == _layout(written):
                 self._current[id(tensor)] = new
-            elif bool(torch.isin(_elements(tensor), elements).any()):
-                lost = self._bind(tensor, constant=False)
-                self._record(torch.ops.aten.alias.default, (), {}, (lost,), "is written in place through a view")
+                continue
+            if where is None:
+                where = np.full(written.untyped_storage().nbytes(), -1, np.int64)
+                where[_places(written)] = np.arange(written.numel())
+            index = where[_places(tensor)]
+            if (index >= 0).any():
+                base = self.value_of(tensor)
+                constant = all(self.values[ref].constant is not None for ref in (base, new))
+                if constant:
+                    self._bind(tensor, constant=True, hint=self.values[base].hint)
+                    continue
+                fault = "" if tensor.dtype is written.dtype else "writes memory that another dtype reads"
+                merged = self._bind(tensor, constant=False, hint=self.values[base].hint)
+                self._note(OVERWRITE, {"base": base, "values": new, "index": index}, (merged,), fault)
+
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
-    storage = tensor.untyped_storage().data_ptr()
-    return storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
 
 
-def _elements(tensor: Tensor) -> Tensor:
-    """Positions in its storage of the elements of a tensor."""
-    size = tensor.untyped_storage().nbytes() // tensor.element_size()
-    return torch.arange(size).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).reshape(-1)
+def _places(tensor: Tensor) -> Array:
+    """The first byte of each element in its memory, row-major."""
+    places = np.full(tuple(tensor.shape), tensor.storage_offset(), np.int64)
+    for axis, (n, step) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        places += (np.arange(n) * step).reshape(-1, *(1,) * (tensor.ndim - 1 - axis))
+    return places.reshape(-1) * tensor.element_size()
+
+
+def _named(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, defaults filled in."""
+    named = {}
+    for at, argument in enumerate(func._schema.arguments):
+        default = argument.default_value if argument.has_default_value() else None
+        default = tuple(default) if isinstance(default, list) else default
+        named[argument.name] = args[at] if at < len(args) else kwargs.get(argument.name, default)
+    return named
 
 
 def _fault(func: OpOverload, result: Any, *, constant: bool) -> str:
@@ -245,28 +275,6 @@ def _leaves(tree: Any, kind: type) -> list[Any]:
     return [tree] if isinstance(tree, kind) else []
 
 
-@dataclass(frozen=True)
-class _Run:
-    values: dict[Ref, _Value]
-    calls: list[Record]
-    inputs: tuple[Ref, ...]
-    states: tuple[Ref, ...]
-    outputs: tuple[Ref, ...]
-    next_states: tuple[Ref, ...]
-
-
-def _run(found: Discovered, size: int, decomposed: Decomposed) -> _Run:
-    step = copy.deepcopy(found.step)
-    inputs = tuple(x[:1].expand(size, *x.shape[1:]).clone() for x in found.subject.examples)
-    states = found.initial_states(size)
-    recorder = _Recorder(step.module, decomposed)
-    entered = tuple(recorder.enter(x) for x in inputs), tuple(recorder.enter(s) for s in states)
-    with torch.no_grad(), running(found.subject.thing), _paths(step.module, recorder.path), recorder:
-        outputs, next_states = step(inputs, states)
-    left = tuple(recorder.value_of(y) for y in outputs), tuple(recorder.value_of(s) for s in next_states)
-    return _Run(recorder.values, recorder.calls, *entered, *left)
-
-
 @contextmanager
 def _paths(module: nn.Module, path: list[str]) -> Iterator[None]:
     """Keep the path of the submodule that is running on top of a stack."""
@@ -286,49 +294,11 @@ def _drop(path: list[str]) -> None:
     path.pop()
 
 
-# --- two runs as one -------------------------------------------------------------------------------------------------
-
-
-def _meta(small: _Value, large: _Value) -> Meta:
-    """What two runs at different batch sizes tell about a value."""
-    lost = Meta(small.shape, small.dtype, lead=-1, hint=small.hint)
-    if len(small.shape) != len(large.shape) or small.shape[1:] != large.shape[1:]:
-        return lost
-    if small.shape == large.shape:
-        if small.constant is None or large.constant is None:
-            return Meta(small.shape, small.dtype, 0, None, small.hint)
-        same = torch.equal(small.constant, large.constant) or bool(small.constant.isnan().any())
-        return Meta(small.shape, small.dtype, 0, small.constant, small.hint) if same else lost
-    times, rest = divmod(small.shape[0], SIZES[0])
-    if rest or large.shape[0] != times * SIZES[1]:
-        return lost
-    shape = small.shape[1:] if times == 1 else (times, *small.shape[1:])
-    if small.constant is None or large.constant is None:
-        return Meta(shape, small.dtype, times, None, small.hint)
-    samples = torch.cat([c.reshape(n, *shape) for c, n in zip((small.constant, large.constant), SIZES, strict=True)])
-    uniform = bool((samples == samples[:1]).all())  # a constant that tells samples apart would mix them
-    return Meta(shape, small.dtype, times, samples[0].clone(), small.hint) if uniform else lost
-
-
-def _joined(small: Record, large: Record) -> Record:
-    """The call of both runs, with what differs marked."""
-    args, kwargs = _marked(small.args, large.args), _marked(small.kwargs, large.kwargs)
-    return dataclasses.replace(small, args=args, kwargs=kwargs)
-
-
-def _marked(small: Any, large: Any) -> Any:
-    if isinstance(small, tuple):
-        return tuple(_marked(a, b) for a, b in zip(small, large, strict=True))
-    if isinstance(small, dict):
-        return {key: _marked(value, large[key]) for key, value in small.items()}
-    return Extent(small) if isinstance(small, (int, float)) and small != large else small
-
-
 def _needed(calls: list[Record], wanted: set[Ref]) -> tuple[Record, ...]:
     """The calls that lead to the wanted values, and those that read a value into Python."""
     kept: list[Record] = []
     for call in reversed(calls):
         if wanted.intersection(call.results) or (call.fault and not call.results):
             kept.append(call)
-            wanted.update(_leaves((call.args, call.kwargs), Ref))
+            wanted.update(_leaves(dict(call.args), Ref))
     return tuple(reversed(kept))

@@ -293,7 +293,7 @@ class Refused:
         (Refused.Learning(), UnsupportedError, "changes its own parameters"),
         (Refused.Unbatched(), UnsupportedError, "without a leading batch axis"),
         (Refused.Counting(), UnsupportedError, "different results for the same inputs"),
-        (nn.LSTM(5, 3), UnsupportedError, "torch.nn.LSTMCell"),
+        (nn.LSTM(5, 3, bidirectional=True), UnsupportedError, "runs backwards too"),
         (Refused.Noisy(), UnsupportedError, "different results for the same inputs"),
         (Refused.Late(), ReplayError, "y, step 8"),
     ],
