@@ -15,6 +15,7 @@ from typing import Any
 
 from edgekit.ir.graph import Entry, Graph, Op, Shape
 from edgekit.ir.ops import SCALAR_OPS
+from edgekit.ir.verify import verify
 from edgekit.passes.rewrite import Rewriter, rewrite, sweep
 
 
@@ -28,14 +29,17 @@ class _Twin:
 
 def strip_unit_axis(graph: Graph) -> Graph:
     """The same graph with the batch axis of length one taken out of its ops; every value that leaves is unchanged."""
-    leaving = {name for entry in graph.entries.values() for name in entry.outputs}
-    return drop_empty_reshapes(rewrite(graph, _Strip(leaving).rule))
+    strip = _Strip({name for entry in graph.entries.values() for name in entry.outputs})
+    narrowed = drop_empty_reshapes(rewrite(graph, strip.rule))
+    free = {new: old for new, old in strip.names.items() if new in narrowed.tensors and old not in narrowed.tensors}
+    return verify(_renamed(narrowed, narrowed.entries.values(), lambda name: free.get(name, name)))
 
 
 class _Strip:
     def __init__(self, leaving: Collection[str]) -> None:
         self._leaving = leaving  # names that stay, whatever computes them
         self._twins: dict[str, _Twin] = {}
+        self.names: dict[str, str] = {}  # of narrow values: the names that they take over when the wide ones are gone
 
     def rule(self, rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
         if len(op.outputs) != 1:
@@ -50,15 +54,17 @@ class _Strip:
             return None
         if not any(found):
             return None
-        site = _Site(rewriter, op, found, shape)
+        site, count = _Site(rewriter, op, found, shape), len(rewriter.tensors)
         make = _elementwise if op.kind in SCALAR_OPS else RULES.get(op.kind)
         narrow = make(site) if make is not None else None
         if narrow is None:
             return None
+        if len(rewriter.tensors) > count and next(reversed(rewriter.tensors)) == narrow.name:
+            self.names[narrow.name] = out
+        if narrow.axis == WHOLE and out not in self._leaving:
+            return (narrow.name,)
         if narrow.axis != WHOLE:
             self._twins[out] = narrow
-        elif out not in self._leaving:
-            return (narrow.name,)
         rewriter.append(Op("reshape", (narrow.name,), (out,), {"shape": shape}, op.source))
         return (out,)
 
@@ -262,6 +268,7 @@ def _renamed(graph: Graph, entries: Iterable[Entry], resolve: Callable[[str], st
     def new(tensors: Iterable[str]) -> tuple[str, ...]:
         return tuple(resolve(n) for n in tensors)
 
+    tensors = {resolve(n): dataclasses.replace(t, name=resolve(n)) for n, t in graph.tensors.items()}
     changed = [
         Entry(
             e.name,
@@ -272,4 +279,4 @@ def _renamed(graph: Graph, entries: Iterable[Entry], resolve: Callable[[str], st
         )
         for e in entries
     ]
-    return graph.with_entries(*changed)
+    return graph.replace(tensors=tensors).with_entries(*changed)
