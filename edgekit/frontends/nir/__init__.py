@@ -1,75 +1,17 @@
-"""NIR graphs as input: a `.nir` file or a `nir.NIRGraph` becomes a graph, replayed against its own equations."""
+"""NIR graphs as input: a `.nir` file or a `nir.NIRGraph`, replayed against its own equations, without torch."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from importlib import import_module as _load
+from typing import TYPE_CHECKING, Any
 
-from edgekit.frontends.imported import Imported, identifier
-from edgekit.frontends.nir.conventions import CHOICES, MEANING, Conventions
-from edgekit.frontends.nir.lower import lower
-from edgekit.frontends.nir.memory import from_memory
-from edgekit.frontends.nir.original import NirOriginal
-from edgekit.frontends.nir.program import make_program
-from edgekit.frontends.nir.read import read_nir
-from edgekit.frontends.replay import replay
-from edgekit.passes.rewrite import sweep
-from edgekit.passes.state_cleanup import clean_states
+if TYPE_CHECKING:
+    from edgekit.frontends.nir.importing import import_nir
 
-__all__ = ["CHOICES", "Conventions", "NirOriginal", "import_nir", "read_nir"]
+__all__ = ["import_nir"]
 
 
-def import_nir(
-    source: str | os.PathLike[str] | object,
-    *,
-    dt: float | None = None,
-    reset: str | None = None,
-    integrator: str | None = None,
-    initial: str | None = None,
-    synapse: str | None = None,
-    charge: str | None = None,
-    round_delays: bool = False,
-    name: str | None = None,
-) -> Imported:
-    """The graph of one time step of a NIR graph, checked step by step against a simulation of its equations.
-
-    `source` is a `.nir` file or a `nir.NIRGraph`; `dt` the seconds of a step, which a file may state in its metadata.
-    What NIR leaves open is named by `reset` (`v_reset`, `zero`, `subtract`), `integrator` (`euler`: v += dt/tau ·
-    (v_leak - v + r i); `exponential`), `initial` (`leak`, `zero`: the membrane at the start), `synapse` (`updated`,
-    `previous`: the current that a CubaLIF membrane sees) and `charge` (`current`: I and IF add dt · r · i; `impulse`:
-    r · i). Delays that are no whole number of steps are refused, or rounded with `round_delays`.
-
-    Raises ModelError for a file that cannot be read and for choices left open, UnsupportedError with all that cannot be
-    stepped, UsageError for an option that contradicts the graph, ReplayError when graph and simulation differ.
-    """
-    is_file = isinstance(source, (str, os.PathLike))
-    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
-    thing = f"NIR graph {path}" if path else "NIR graph"
-    raw = read_nir(path) if path else from_memory(source)
-    asked = {
-        "dt": dt,
-        "reset": reset,
-        "integrator": integrator,
-        "initial": initial,
-        "synapse": synapse,
-        "charge": charge,
-    }
-    program, assumed, notes = make_program(thing, raw, asked, round_delays=round_delays)
-    original = NirOriginal(thing, program)
-    graph = clean_states(sweep(lower(program, identifier(name or (path.stem if path else "model")))))
-    report = replay(original, graph, original.loud())
-    used = program.conventions
-    facts = {key: f"{value}: {MEANING[value]}" for key, value in vars(used).items() if key in CHOICES}
-    return Imported(
-        graph=graph,
-        report=report,
-        notes=tuple(notes),
-        original=original,
-        assumed=assumed,
-        provenance={
-            "format": "NIR",
-            **({"file": path.name} if path and is_file else {}),
-            **({} if used.dt is None else {"dt": f"{used.dt:g} s"}),
-            **facts,
-        },
-    )
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_load(f"{__name__}.importing"), name)

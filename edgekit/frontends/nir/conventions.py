@@ -23,19 +23,20 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "synapse": ("updated", "previous"),
     "charge": ("current", "impulse"),
 }
-MEANING = {
-    "euler": "forward Euler: v += dt/tau * (v_leak - v + r*i)",
-    "exponential": "exact for an input held over the step: v += (1 - exp(-dt/tau)) * (v_leak - v + r*i)",
-    "v_reset": "v = v_reset after a spike, in the same step (NIR since 1.0.6)",
-    "zero": "v = 0 after a spike, in the same step (snnTorch's export and import)",
-    "subtract": "v -= v_threshold after a spike, in the same step (NIR before 1.0.6, the NIR paper)",
-    "leak": "v starts at v_leak (Norse)",
-    "zero at the start": "v starts at 0 (the NIR paper's reference code)",
-    "updated": "the membrane sees the synaptic current of this step (Norse, snnTorch, Lava; LI then LIF)",
-    "previous": "the membrane sees the synaptic current of the step before (both equations stepped at once)",
-    "current": "I, IF: v += dt * r * i (forward Euler of the equation)",
-    "impulse": "I, IF: v += r * i (an input is a charge; Norse, sinabs, Lava, SpiNNaker2, Nengo)",
+MEANING: Mapping[str, str] = {
+    "reset:v_reset": "v = v_reset after a spike, in the same step (NIR since 1.0.6)",
+    "reset:zero": "v = 0 after a spike, in the same step (snnTorch's export and import)",
+    "reset:subtract": "v -= v_threshold after a spike, in the same step (NIR before 1.0.6, the NIR paper)",
+    "integrator:euler": "forward Euler, v += dt/tau * (v_leak - v + r*i)",
+    "integrator:exponential": "exact for an input held over the step, v += (1 - exp(-dt/tau)) * (v_leak - v + r*i)",
+    "initial:leak": "v starts at v_leak (Norse)",
+    "initial:zero": "v starts at 0 (the NIR paper's reference code)",
+    "synapse:updated": "the membrane sees the synaptic current of this step (LI, then LIF; Norse, snnTorch, Lava)",
+    "synapse:previous": "the membrane sees the synaptic current of the step before (both equations stepped at once)",
+    "charge:current": "I and IF add dt * r * i (forward Euler of the equation)",
+    "charge:impulse": "I and IF add r * i, an input is a charge (Norse, sinabs, Lava, SpiNNaker2, Nengo)",
 }
+"""What each choice means, and who makes it."""
 DT_CHOICES = (
     "dt = 1e-3 (1 ms) is what norse assumes when it reads or writes NIR",
     "dt = 1e-4 (0.1 ms) is what snnTorch and Lava assume when they read or write NIR",
@@ -74,10 +75,10 @@ class Conventions:
         return {**({} if self.dt is None else {"dt": self.dt}), METADATA_KEY: json.dumps(named, sort_keys=True)}
 
 
-def chosen(
+def choose(
     thing: str, flat: Flat, metadata: Mapping[str, object], asked: Mapping[str, object]
-) -> tuple[Conventions, dict[str, object]]:
-    """The conventions of an import, and those that nobody named, with what they mean.
+) -> tuple[Conventions, dict[str, str], dict[str, object]]:
+    """(conventions, those of them that matter for this graph, those that nobody named with what they mean).
 
     `asked` is what the caller named (None: not). Raises ModelError with every choice that is left open, UsageError for
     one that does not exist or contradicts the graph.
@@ -106,7 +107,11 @@ def chosen(
         picked["charge"] = str(named["charge"] or _charge(neurons, dt, assumed, open_))
     if open_:
         raise ModelError(thing, "leaves open how it is to be stepped", "name the choices", items=open_)
-    return Conventions(dt=dt, **picked), assumed
+    return Conventions(dt=dt, **picked), picked, assumed
+
+
+def _choices(key: str) -> str:
+    return "; ".join(f"{name}: {MEANING[f'{key}:{name}']}" for name in CHOICES[key])
 
 
 def _check_names(asked: Mapping[str, object]) -> None:
@@ -122,9 +127,7 @@ def _seconds(value: object) -> float | None:
     return float(value) if math.isfinite(value) and value > 0 else None
 
 
-def _dt(
-    asked: object, metadata: Mapping[str, object], assumed: dict[str, object], open_: list[str]
-) -> float | None:
+def _dt(asked: object, metadata: Mapping[str, object], assumed: dict[str, object], open_: list[str]) -> float | None:
     if asked is not None:
         dt = _seconds(asked)
         if dt is None:
@@ -142,7 +145,7 @@ def _reset(named: object, spiking: list[Node], open_: list[str]) -> str:
     missing = [n.name for n in spiking if "v_reset" not in n.values]
     nonzero = [n.name for n in spiking if "v_reset" in n.values and n["v_reset"].any()]
     if named is None and missing:
-        choices = "; ".join(f"{name}: {MEANING[name]}" for name in CHOICES["reset"])
+        choices = _choices("reset")
         open_.append(f"reset: the file gives no v_reset for {', '.join(missing[:4])} ({choices})")
     if named in ("zero", "subtract") and nonzero:
         raise UsageError(
@@ -154,8 +157,7 @@ def _reset(named: object, spiking: list[Node], open_: list[str]) -> str:
 def _defaulted(key: str, named: Mapping[str, object], default: str, assumed: dict[str, object]) -> str:
     """What was named, else the published default, which is then assumed."""
     if named[key] is None:
-        meaning = MEANING["zero at the start" if (key, default) == ("initial", "zero") else default]
-        assumed[key] = f"{default} ({meaning})"
+        assumed[key] = f"{default}: {MEANING[f'{key}:{default}']}"
         return default
     return str(named[key])
 
@@ -167,7 +169,7 @@ def _charge(neurons: list[Node], dt: float, assumed: dict[str, object], open_: l
     """
     firing = [n for n in neurons if n.kind == "IF"]
     if not firing:
-        assumed["charge"] = f"current ({MEANING['current']})"
+        assumed["charge"] = f"current: {MEANING['charge:current']}"
         return "current"
     steps = [np.median(np.abs(n["r"])) / max(float(np.median(np.abs(n["v_threshold"]))), 1e-30) for n in firing]
     near = {
@@ -176,14 +178,14 @@ def _charge(neurons: list[Node], dt: float, assumed: dict[str, object], open_: l
     }
     credible = [name for name, ok in near.items() if ok]
     if len(credible) != 1:
-        choices = "; ".join(f"{name}: {MEANING[name]}" for name in CHOICES["charge"])
+        choices = _choices("charge")
         open_.append(f"charge: what the input of {', '.join(n.name for n in firing[:4])} is ({choices})")
         return "current"
     other = "impulse" if credible[0] == "current" else "current"
     size = max(steps) * (1 if other == "impulse" else dt)
     assumed["charge"] = (
-        f"{credible[0]} ({MEANING[credible[0]]}); as {other} an input of 1 would move the membrane by {size:.3g} of its "
-        "threshold"
+        f"{credible[0]}: {MEANING[f'charge:{credible[0]}']}; as {other} an input of 1 would move the membrane by "
+        f"{size:.3g} of its threshold"
     )
     return credible[0]
 

@@ -68,7 +68,9 @@ class _Flattener:
             if missing:
                 self.faults.append(f"edge {prefix}{edge[0]} -> {edge[1]}: there is no node {missing[0]!r}")
             elif edge in seen:
-                self.faults.append(f"edge {prefix}{edge[0]} -> {edge[1]}: is there twice; add a Scale node to count double")
+                self.faults.append(
+                    f"edge {prefix}{edge[0]} -> {edge[1]}: is there twice; add a Scale node to count double"
+                )
             else:
                 seen.add(edge)
                 self._edge(raw, prefix, edge)

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from edgekit.errors import UnsupportedError
-from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse, printable
+from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse, printable
 from edgekit.frontends.nir.flatten import PASS
 from edgekit.frontends.nir.nodes import SPIKING, STATEFUL, Node, Real
 from edgekit.frontends.nir.program import Program
@@ -63,8 +63,8 @@ class _Lowering:
         self.p, self.e = program, Emitter(name, program.conventions.dt)
         self.late = late_edges(program)
         self.values: dict[str, Operand] = {}
+        self.states: dict[str, Live] = {}
         self.kept: dict[str, Live] = {}
-        self.membranes: dict[str, Live] = {}
 
     def run(self) -> Graph:
         """Declare inputs and states, lower node by node, then say what the states become."""
@@ -87,7 +87,7 @@ class _Lowering:
         for name in p.order.late:
             self._shift(p.node(name), self._taken(name))
         for name, state in self.kept.items():
-            if name not in self.membranes:
+            if not self._gives_membrane(name):
                 e.update(state, self.values[name])
         for name, node in p.flat.nodes.items():
             if node.kind == "Output":
@@ -97,9 +97,7 @@ class _Lowering:
     def _order(self) -> list[str]:
         """Nodes so that each follows what it reads, kept edges aside."""
         flat, late = self.p.flat, self.p.order.late
-        needs = {
-            n: set() if n in late else {s for s in flat.sources[n] if (s, n) not in self.late} for n in flat.nodes
-        }
+        needs = {n: set() if n in late else {s for s in flat.sources[n] if (s, n) not in self.late} for n in flat.nodes}
         ready = deque(n for n in self.p.order.nodes if not needs[n])
         order: list[str] = []
         while ready:
@@ -118,21 +116,27 @@ class _Lowering:
         sources = {source for source, _ in self.late}
         spikes = self._spiking()
         for name, node in p.flat.nodes.items():
+            form = np.bool_ if name in spikes else np.float32
             if node.kind in STATEFUL:
-                self.membranes[f"{name}.v"] = self.e.state(f"{name}.v", rest.membrane[name][0].astype(np.float32))
+                self._state(f"{name}.v", rest.membrane[name][0].astype(np.float32))
             if node.kind in ("CubaLI", "CubaLIF"):
-                self.membranes[f"{name}.i"] = self.e.state(f"{name}.i", np.zeros(p.taken[name], np.float32))
+                self._state(f"{name}.i", np.zeros(p.taken[name], np.float32))
             if node.kind == "Delay" and p.delays[name].max() > 0:
-                shape = (int(p.delays[name].max()), *p.taken[name])
-                dtype = np.bool_ if name in spikes else np.float32
-                self.membranes[f"{name}.line"] = self.e.state(f"{name}.line", np.zeros(shape, dtype))
+                self._state(f"{name}.line", np.zeros((int(p.delays[name].max()), *p.taken[name]), form))
             if name in sources:
-                if node.kind in STATEFUL and node.kind not in SPIKING:
-                    self.kept[name] = self.membranes[name] = self.membranes[f"{name}.v"]
-                    continue
-                init = rest.values[name][0]
-                dtype = np.bool_ if name in spikes else np.float32
-                self.kept[name] = self.e.state(f"{name}.out", init.astype(dtype))
+                if self._gives_membrane(name):
+                    self.kept[name] = self.states[f"{name}.v"]
+                else:
+                    self.kept[name] = self._state(f"{name}.out", rest.values[name][0].astype(form))
+
+    def _state(self, name: str, init: Array) -> Live:
+        self.states[name] = self.e.state(name, init)
+        return self.states[name]
+
+    def _gives_membrane(self, name: str) -> bool:
+        """Whether the value that a node gave in the step before is its own state."""
+        kind = self.p.node(name).kind
+        return kind in STATEFUL and kind not in SPIKING
 
     def _spiking(self) -> set[str]:
         """Nodes whose values are spikes."""
@@ -178,7 +182,7 @@ class _Lowering:
             self.values[name] = self._neuron(node, x)
         elif node.kind == "Delay":
             self.values[name] = self._delayed(node, x)
-            if f"{name}.line" in self.membranes:
+            if f"{name}.line" in self.states:
                 self._shift(node, x)
         else:
             row = _ROWS.get(node.kind)
@@ -195,16 +199,13 @@ class _Lowering:
         x = self.e.real(x)
         return x if np.abs(factor - 1).max() <= ONE else self.e.emit("mul", x, self.const(node, what, factor))
 
-    def _leaky(self, node: Node, what: str, v: Live, share: Real, drive: Live, offset: Real) -> Live:
-        """(1 - share) · v + drive + offset."""
-        if offset.any():
-            drive = self.e.emit("add", drive, self.const(node, f"{what}.offset", offset))
-        left = 1.0 - share
-        return self.e.emit("add", self.e.emit("mul", v, self.const(node, f"{what}.decay", left)), drive)
+    def _leaky(self, node: Node, what: str, v: Live, share: Real, drive: Live) -> Live:
+        """(1 - share) · v + drive."""
+        return self.e.emit("add", self.e.emit("mul", v, self.const(node, f"{what}.decay", 1.0 - share)), drive)
 
     def _neuron(self, node: Node, x: Live) -> Live:
         p, e, rule = self.p, self.e, self.p.conventions
-        state = self.membranes[f"{node.name}.v"]
+        state = self.states[f"{node.name}.v"]
         r = p.parameter(node, "r")
         if node.kind in ("I", "IF"):
             gain = r * (rule.seconds if rule.charge == "current" else 1.0)
@@ -214,7 +215,10 @@ class _Lowering:
                 x = self._synapse(node, x)
             share = rule.share(p.parameter(node, "tau_mem" if node.kind.startswith("Cuba") else "tau"))
             drive = self.scaled(node, "gain", x, share * r)
-            v = self._leaky(node, "v", state, share, drive, np.asarray(share * p.parameter(node, "v_leak")))
+            rest = np.asarray(share * p.parameter(node, "v_leak"))
+            if rest.any():
+                drive = e.emit("add", drive, self.const(node, "rest", rest))
+            v = self._leaky(node, "v", state, share, drive)
         if node.kind not in SPIKING:
             e.update(state, v)
             return v
@@ -230,19 +234,19 @@ class _Lowering:
     def _synapse(self, node: Node, x: Live) -> Live:
         """The synaptic current that the membrane sees."""
         p = self.p
-        state = self.membranes[f"{node.name}.i"]
+        state = self.states[f"{node.name}.i"]
         share = p.conventions.share(p.parameter(node, "tau_syn"))
         drive = self.scaled(node, "w_in", x, share * p.parameter(node, "w_in"))
-        after = self._leaky(node, "i", state, share, drive, np.zeros(()))
+        after = self._leaky(node, "i", state, share, drive)
         self.e.update(state, after)
         return after if p.conventions.synapse == "updated" else state
 
     def _delayed(self, node: Node, x: Live | None) -> Live:
         """Each element as it was so many steps ago: row d - 1 of the line, which has the newest first."""
         e, steps, shape = self.e, self.p.delays[node.name], self.p.taken[node.name]
-        if f"{node.name}.line" not in self.membranes:
+        if f"{node.name}.line" not in self.states:
             return e.live(self.values[node.name] if x is None else x)
-        line = self.membranes[f"{node.name}.line"]
+        line = self.states[f"{node.name}.line"]
         if x is not None:  # some elements are not delayed at all: x is row 0
             line = self._joined(line, x, shape)
             steps = steps + 1
@@ -259,7 +263,7 @@ class _Lowering:
 
     def _shift(self, node: Node, x: Live) -> None:
         """The line a step later: x comes first, the oldest leaves."""
-        line, shape = self.membranes[f"{node.name}.line"], self.p.taken[node.name]
+        line, shape = self.states[f"{node.name}.line"], self.p.taken[node.name]
         depth = self.e.shape(line)[0]
         rest = self.e.emit("slice", line, axis=0, start=0, stop=depth - 1) if depth > 1 else None
         first = self.e.reshape(x, (1, *shape))

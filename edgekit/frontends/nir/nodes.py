@@ -48,7 +48,13 @@ SIZES: Mapping[str, tuple[tuple[str, int, int | None], ...]] = {
     "Flatten": (("start_dim", 1, 1), ("end_dim", 1, -1)),
 }
 # kind -> a shape that the node may state
-SHAPES = {"Input": "shape", "Output": "shape", "Flatten": "input_type", "Conv1d": "input_shape", "Conv2d": "input_shape"}
+SHAPES = {
+    "Input": "shape",
+    "Output": "shape",
+    "Flatten": "input_type",
+    "Conv1d": "input_shape",
+    "Conv2d": "input_shape",
+}
 POSITIVE = ("tau", "tau_syn", "tau_mem", "kernel_size", "stride", "dilation", "groups")
 RANKS = {"Linear": (2, None), "Affine": (2, None), "Conv1d": (3, 3), "Conv2d": (4, 4)}
 

@@ -77,9 +77,7 @@ def _cycle(waiting: Mapping[str, None], needs: Mapping[str, set[str]]) -> set[st
         name = further
 
 
-def _entry_rank(
-    name: str, needs: set[str], flat: Flat, depth: Mapping[str, int]
-) -> tuple[bool, int, bool, str]:
+def _entry_rank(name: str, needs: set[str], flat: Flat, depth: Mapping[str, int]) -> tuple[bool, int, bool, str]:
     fed = any(source not in needs for source in flat.sources[name])
     only_neurons = all(flat.nodes[source].kind in STATEFUL for source in needs)
     return (not fed, depth[name], not only_neurons, name)

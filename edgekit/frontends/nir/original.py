@@ -35,7 +35,7 @@ class NirOriginal:
     def most(self) -> int:
         return CHUNK
 
-    def start(self, batch: int, *, native: bool = False) -> Streams:
+    def start(self, batch: int, *, native: bool = False) -> Streams:  # noqa: ARG002  (one form serves both)
         return _Streams(self.program, batch)
 
     def loud(self) -> list[Array]:

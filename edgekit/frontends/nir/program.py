@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.errors import UnsupportedError
-from edgekit.frontends.nir.conventions import Conventions, chosen
+from edgekit.frontends.nir.conventions import Conventions, choose
 from edgekit.frontends.nir.flatten import Flat, flatten
 from edgekit.frontends.nir.nodes import Fault, Node, Real, parameter
 from edgekit.frontends.nir.order import Order, step_order
@@ -23,13 +23,17 @@ WHOLE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What a step computes: `delays` are the steps of each element of a Delay, `taken` and `given` are shapes."""
+    """What a step computes: `taken` and `given` are shapes, `delays` the steps of each element of a Delay.
+
+    `chosen` are the conventions that matter for this graph.
+    """
 
     flat: Flat
     taken: Mapping[str, Shape]
     given: Mapping[str, Shape]
     order: Order
     conventions: Conventions
+    chosen: Mapping[str, str]
     delays: Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]
 
     def node(self, name: str) -> Node:
@@ -37,7 +41,7 @@ class Program:
         return self.flat.nodes[name]
 
     def parameter(self, node: Node, name: str) -> Real:
-        """A parameter as it meets the values of its node; absent ones are 0 (v_reset) or 1 (w_in), as nir reads them."""
+        """A parameter as it meets the values of its node; an absent v_reset is 0 and w_in 1, as nir reads them."""
         if name not in node.values:
             return np.asarray(1.0 if name == "w_in" else 0.0)
         return parameter(node, name, self.taken[node.name])
@@ -64,7 +68,7 @@ def make_program(
     notes: list[str] = []
     flat = flatten(raw, faults, notes)
     _refuse(thing, faults)
-    conventions, assumed = chosen(thing, flat, raw.metadata, asked)
+    conventions, picked, assumed = choose(thing, flat, raw.metadata, asked)
     shaped = infer_shapes(flat, faults, notes)
     flat = shaped.flat
     _refuse(thing, faults)
@@ -75,7 +79,7 @@ def make_program(
     _refuse(thing, faults)
     for source, reader in sorted(order.recurrent):
         notes.append(f"recurrent edge {source} -> {reader}: carries the value of the previous step")
-    return Program(flat, shaped.taken, shaped.given, order, conventions, delays), assumed, notes
+    return Program(flat, shaped.taken, shaped.given, order, conventions, picked, delays), assumed, notes
 
 
 def _refuse(thing: str, faults: list[str]) -> None:

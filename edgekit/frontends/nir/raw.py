@@ -17,8 +17,8 @@ GRAPH = "NIRGraph"
 MAX_DEPTH = 16
 MAX_NODES = 10_000
 MAX_EDGES = 100_000
-MAX_VALUES = 2**26
-"""Elements of all arrays of a graph: 256 MiB in float32."""
+MAX_VALUES = 2**25
+"""Elements of all arrays of a graph: 128 MiB in float32."""
 MAX_NAME = 200
 MAX_METADATA = 2**12
 

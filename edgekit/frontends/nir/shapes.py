@@ -134,7 +134,7 @@ def demanded(node: Node) -> Shape | None:
     if node.kind in ("Linear", "Affine"):
         shape = node["weight"].shape
         return (*shape[:-2], shape[-1])
-    if node.kind == "Output" or node.stated is not None and node.kind in ("Input", PASS):
+    if node.kind in ("Input", "Output", PASS):
         return node.stated
     if node.kind in (*STATEFUL, "Scale", "Threshold", "Delay"):
         largest = max(node.values.values(), key=lambda v: v.size)

@@ -144,7 +144,7 @@ class Simulation:
     def _stateless(self, node: Node, x: Real) -> Real:
         kind, p = node.kind, self.program
         if kind in ("Linear", "Affine"):
-            y = np.matmul(node["weight"], x[..., None])[..., 0]
+            y: Real = np.matmul(node["weight"], x[..., None])[..., 0]
             return y + node["bias"] if kind == "Affine" else y
         if kind == "Scale":
             return x * p.parameter(node, "scale")
