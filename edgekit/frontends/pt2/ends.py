@@ -52,11 +52,13 @@ class Ends:
     def check(self) -> None:
         """Raise ModelError where the ends do not fit the program, UnsupportedError where no tensor can be given."""
         tree = self.program.in_tree
+        names = [i.name for i in self.program.inputs if i.name]
         fits = [
+            all(name.isidentifier() and not keyword.iskeyword(name) and name != "self" for name in names),
             len(tree.children) == 2 and all(child.kind is not None for child in tree.children),
             len(list(tree.leaves())) == len(self.leaves),
             len(list(self.program.out_tree.leaves())) == len(self.results),
-            len({i.name for i in self.program.inputs if i.name}) == len([i for i in self.program.inputs if i.name]),
+            len(set(names)) == len(names),
         ]
         if not all(fits):
             raise ModelError(self.thing, "does not say how the program is called", "export it again")

@@ -64,7 +64,7 @@ def _mixed(ends: Ends, whole: Exported, single: Exported) -> str:
     """Whether a row of the program as it was exported differs from the same row alone; empty if it does not."""
     batch, _ = ends.batch
     random = torch.Generator().manual_seed(2)
-    order = [leaf for leaf, _ in whole.plan.in_tree.leaves()]
+    order = [leaf for leaf, _ in whole.pt2_plan.in_tree.leaves()]
     drawn = {leaf: torch.randn(t.shape, generator=random) for leaf, t in ends.zeros(order, batch).items()}
     rows = [{leaf: t[row : row + 1] if t.ndim else t for leaf, t in drawn.items()} for row in range(batch)]
     try:
@@ -83,9 +83,9 @@ def _mixed(ends: Ends, whole: Exported, single: Exported) -> str:
 
 def _after(module: Exported, given: Mapping[int, Any]) -> dict[str, Tensor]:
     """Outputs and states after one call, with the batch in axis 0."""
-    arguments = module.plan.in_tree.build(given)
+    arguments = module.pt2_plan.in_tree.build(given)
     with torch.no_grad():
         outputs = module(*arguments)
     left = {".".join(map(str, ("output", *keys))): tensor for keys, tensor in leaves(outputs)}
-    changed = {path: module.tensor(path) for path, _ in module.plan.updates}
+    changed = {path: module.pt2_tensor(path) for path, _ in module.pt2_plan.updates}
     return {name: tensor.float() for name, tensor in {**left, **changed}.items()}

@@ -49,31 +49,34 @@ class Part(nn.Module):
 
 
 class Exported(nn.Module):
-    """A program of torch.export; `import_notes` is what a reader should know, `line` the source line being run."""
+    """A program of torch.export; `import_notes` is what a reader should know, `pt2_line` the source line being run.
 
-    plan: ClassVar[Plan]
+    Its own names are such as no exported module has for a tensor.
+    """
+
+    pt2_plan: ClassVar[Plan]
 
     def __init__(self) -> None:
         super().__init__()
         self.import_notes: tuple[str, ...] = ()
-        self.line = ""
+        self.pt2_line = ""
 
-    def run(self, arguments: tuple[Any, ...]) -> Any:
+    def pt2_run(self, arguments: tuple[Any, ...]) -> Any:
         """One call, arguments in order and nested like those of the original; RuntimeError for a batch it cannot do."""
-        plan = self.plan
+        plan = self.pt2_plan
         given = plan.in_tree.flatten(arguments)
         values: Values = {plan.leaves[leaf].name: value for leaf, value in given.items()}
         batch = next((int(t.shape[0]) for t in given.values() if isinstance(t, Tensor) and t.ndim), 1)
         if plan.batch not in (None, batch):
             raise RuntimeError(f"the program was exported for batch {plan.batch} alone, and is called with {batch}")
         values.update(plan.plain)
-        values.update({name: self.tensor(path) for name, path in plan.held.items()})
+        values.update({name: self.pt2_tensor(path) for name, path in plan.held.items()})
         for name in plan.passed:  # they start at batch 1, and follow the first call
             state = values[name]
             if state.ndim and state.shape[0] == 1 != batch:
                 values[name] = state.expand(batch, *state.shape[1:]).clone()
         for step in plan.steps:
-            self.line = step.line
+            self.pt2_line = step.line
             if step.path:
                 self.get_submodule(step.path)(lambda step=step: carry_out(step, values, batch, "cpu"))
             else:
@@ -84,7 +87,7 @@ class Exported(nn.Module):
         found = {leaf: values[r.name] if isinstance(r, Name) else r for leaf, r in enumerate(plan.results)}
         return plan.out_tree.build(found)
 
-    def tensor(self, path: str) -> Tensor:
+    def pt2_tensor(self, path: str) -> Tensor:
         """The parameter or buffer at a path."""
         owner, _, attribute = path.rpartition(".")
         part = self.get_submodule(owner)
@@ -102,10 +105,10 @@ def built(thing: str, plan: Plan, tensors: Mapping[str, Tensor]) -> Exported:
     )
 
     def forward(self: Exported, *args: Any, **kwargs: Any) -> Any:
-        return self.run(signature.bind(self, *args, **kwargs).args[1:])
+        return self.pt2_run(signature.bind(self, *args, **kwargs).args[1:])
 
     forward.__signature__ = signature  # type: ignore[attr-defined]
-    kind = type("ExportedProgram", (Exported,), {"plan": plan, "forward": forward})
+    kind = type("ExportedProgram", (Exported,), {"pt2_plan": plan, "forward": forward})
     module: Exported = kind()
     for path, tensor in tensors.items():
         owner, _, attribute = path.rpartition(".")

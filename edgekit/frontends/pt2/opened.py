@@ -77,8 +77,13 @@ def _plan(
         for name, child in zip(ends.called, (c for side in tree.children for c in side.children), strict=True)
         if (left := child.without(gone)) is not None
     ]
+    if not _takes_back(ends, [left for _, left in arguments]):
+        arguments = [named for name, left in arguments for named in _apart(ends, name, left)]
     if not arguments:
         raise ModelError(ends.thing, "takes nothing but states", "export a module that takes the input of one step")
+    names = [name for name, _ in arguments]
+    if len(set(names)) != len(names):
+        names = [f"x{at}" for at in range(len(names))]
     leaving = frozenset(pair.exit.leaf for pair in pairs if pair.exit is not None)
     out_tree = ends.program.out_tree.without(leaving)
     plan = Plan(
@@ -86,7 +91,7 @@ def _plan(
         in_tree=Tree(tuple, tuple(str(at) for at in range(len(arguments))), tuple(left for _, left in arguments)),
         # where all that is returned is state, its first part is the output too
         out_tree=out_tree if out_tree is not None else Tree(None, leaf=min(leaving)),
-        names=tuple(name for name, _ in arguments),
+        names=tuple(names),
         leaves=ends.leaves,
         results=ends.results,
         held={**{i.name: i.target for i in inputs if i.kind not in ("user", "value")}, **paths},
@@ -98,9 +103,29 @@ def _plan(
     return plan, {paths[p.entry.value]: torch.zeros(ends.shape(p.entry.value, 1)) for p in pairs}
 
 
+def _apart(ends: Ends, name: str, argument: Tree) -> list[tuple[str, Tree]]:
+    """An argument as one for each of its tensors, called as in the program."""
+    if argument.kind is None:
+        return [(name, argument)]
+    return [(ends.leaves[leaf].name, Tree(None, leaf=leaf)) for leaf, _ in argument.leaves()]
+
+
+def _takes_back(ends: Ends, arguments: Sequence[Tree]) -> bool:
+    """Whether all that follows the first argument is given back, nested alike, behind a first result.
+
+    Only then does the nesting matter: such arguments are states. Otherwise each tensor is an argument of its own.
+    """
+    tree = ends.program.out_tree
+    given = {port.leaf: port.shape for port in ends.entries()}
+    left = {port.leaf: port.shape for port in ends.exits()}
+    passed = [[given.get(leaf) for leaf, _ in argument.leaves()] for argument in arguments[1:]]
+    returned = [[left.get(leaf) for leaf, _ in child.leaves()] for child in tree.children[1:]]
+    return bool(arguments) and arguments[0].kind is None and tree.kind is not dict and passed == returned
+
+
 def _state_paths(pairs: list[Pair], tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """A free attribute for each input that is a state, called like the input."""
-    taken = {path.split(".")[0] for path in tensors} | set(dir(Exported())) | {"plan"}
+    taken = {path.split(".")[0] for path in tensors} | set(dir(Exported())) | {"pt2_plan"}
     paths: dict[str, str] = {}
     for pair in pairs:
         name = pair.entry.value

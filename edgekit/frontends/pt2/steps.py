@@ -117,6 +117,8 @@ class _Compiler:
         if unknown or missing or len(values) != len(given):
             cause = f"node {node.name} does not give {node.target} its arguments"
             raise ModelError(self.thing, cause, "export it again", [*unknown, *missing][:10])
+        if "device" in declared and not any("Tensor" in str(a.type) for a in declared.values()):
+            values["device"] = Device()  # where it is not told, it would take memory even in a dry run
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for name, argument in declared.items():
