@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 HOST = "host"
+EXPORTS = frozenset({"onnx", "tflite"})  # formats that a target may want beside its library
 ALIASES = {"jetson": "jetson-orin-nano", "smartwatch": "smartwatch-m33"}
 
 # Values that describe the device rather than how to build for it; each needs an entry in [sources].
@@ -70,7 +71,8 @@ class Target:
     `triple` and `cpu` are spelled as zig wants them (`aarch64-linux-gnu.2.31`, `cortex_a72`); sizes are in bytes,
     clocks in Hz. `memory_bytes_per_s` is the peak of all cores together; `l1d_bytes`, `l2_bytes` and `l3_bytes` are
     what one core has or shares. A figure that nobody has sourced is None: gaps stay gaps. `sources` maps each figure
-    to its source.
+    to its source. `ldflags` are of the link alone. `also` are further machines that a program is built for beside the
+    first, by a name that goes into the artifact; `exports` further formats. `grade` says how far a target was tried.
     """
 
     name: str
@@ -82,7 +84,10 @@ class Target:
     alignment: int
     features: tuple[str, ...] = ()
     cflags: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
     emulated_core: str | None = None
+    exports: tuple[str, ...] = ()
+    grade: str | None = None
     cores: int | None = None
     clock_hz: int | None = None
     ram_bytes: int | None = None
@@ -92,6 +97,7 @@ class Target:
     l3_bytes: int | None = None
     memory_bytes_per_s: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Target] = field(default_factory=dict)
 
     @property
     def is_host(self) -> bool:
@@ -105,6 +111,7 @@ class Target:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values, lists for tuples."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["also"] = {name: target.to_dict() for name, target in self.also.items()}
         return {k: list(v) if isinstance(v, tuple) else dict(v) if k == "sources" else v for k, v in values.items()}
 
 
@@ -155,7 +162,13 @@ def target_from_table(table: Mapping[str, Any], *, where: str, name: str) -> Tar
     if faults:
         raise TargetError(where, "does not describe a target", "mend the file", faults)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return Target(**values)
+    also = {key: _beside(key, part, where, name) for key, part in table.get("also", {}).items()}
+    return Target(**(values | {"also": also}))
+
+
+def _beside(key: str, table: Mapping[str, Any], where: str, name: str) -> Target:
+    """A further machine of a target: a target of its own in all but its name, which joins the two."""
+    return target_from_table({**table, "name": f"{name}-{key}"}, where=f"{where}: also.{key}", name=f"{name}-{key}")
 
 
 def _is_text(value: object) -> bool:
@@ -170,6 +183,10 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(_is_text(item) for item in value)
 
 
+def _are_tables(value: object) -> bool:
+    return isinstance(value, dict) and all(k in SIMDS and isinstance(v, dict) for k, v in value.items())
+
+
 # key -> (check, what the message says, required)
 _RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
     "name": (lambda v: _is_text(v) and re.fullmatch(r"[a-z0-9-]+", v) is not None, "lower case, digits and -", True),
@@ -181,6 +198,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
     "alignment": (lambda v: _is_count(v) and v & (v - 1) == 0, "a power of two, bytes", True),
     "features": (_is_texts, "a list of texts", False),
     "cflags": (_is_texts, "a list of texts", False),
+    "ldflags": (_is_texts, "a list of texts", False),
+    "exports": (lambda v: _is_texts(v) and set(v) <= EXPORTS, f"a list of {', '.join(sorted(EXPORTS))}", False),
+    "grade": (_is_text, "a text", False),
+    "also": (_are_tables, "a table of targets, each named like an architecture", False),
     "emulated_core": (_is_text, "a core name", False),
     "cores": (_is_count, "a positive integer", False),
     "clock_hz": (_is_count, "a positive integer, Hz", False),

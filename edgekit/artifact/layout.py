@@ -38,6 +38,7 @@ KINDS = (
     MemberKind(re.escape(WEIGHTS), 256 * MIB, required=True),
     MemberKind(re.escape(SELFTEST), 64 * MIB, required=True),
     MemberKind(rf"native/(lib)?{_FILE}\.(so|elf|bin|a|h)", 256 * MIB),
+    MemberKind(rf"native/{_FILE}/{_FILE}\.so", 256 * MIB),
     MemberKind(rf"c/{_FILE}\.[ch]", 256 * MIB),
     MemberKind(rf"c/ek/{_FILE}\.h", 1 * MIB),
     MemberKind(rf"c/ek/simd/{_FILE}\.h", 1 * MIB),

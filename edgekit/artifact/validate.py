@@ -58,7 +58,14 @@ IO = record(
 )
 _PROGRAM = record(
     {"arch": NAME, "cpu": NAME, "simd": NAME, "compiler": NAME},
-    {"library": optional(NAME), "flags": list_of(NAME)},
+    {
+        "library": optional(NAME),
+        "flags": list_of(NAME),
+        "grade": NAME,  # how far programs for this target were tried
+        "also": list_of(  # the same program for further machines of the target
+            record({"arch": NAME, "cpu": NAME, "simd": NAME, "library": NAME}, {"flags": list_of(NAME)}), maximum=8
+        ),
+    },
 )
 _KERNEL = record({"entry": text(IDENTIFIER), "op": NAME, "kernel": NAME})
 _ENTRY = record({"inputs": list_of(NAME), "outputs": list_of(NAME)})
@@ -168,6 +175,11 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
     library = program.get("library")
     if library is not None and library not in members:
         faults.append(f"program.library {library!r} is not a member")
+    faults += [
+        f"program.also[{i}].library {row['library']!r} is not a member"
+        for i, row in enumerate(program.get("also", []))
+        if row["library"] not in members
+    ]
     faults += [
         f"kernels[{i}].entry {row['entry']!r} is not an entry"
         for i, row in enumerate(manifest.get("kernels", []))

@@ -39,13 +39,14 @@ def _list(console: Console, found: list[Target]) -> None:
     for t in found:
         cores = t.cpu if t.cores is None else f"{t.cores} x {t.cpu}"
         clock, ram = _readable("clock_hz", t.clock_hz), _readable("ram_bytes", t.ram_bytes)
-        rows.add_row(t.name, cores, t.simd, clock, ram, t.emulated_core or "-", t.description)
+        description = f"{t.description} ({t.grade})" if t.grade else t.description
+        rows.add_row(t.name, cores, t.simd, clock, ram, t.emulated_core or "-", description)
     console.print(rows)
 
 
 def _show(console: Console, target: Target) -> None:
     fields = target.to_dict()
-    sources = fields.pop("sources")
+    sources, also = fields.pop("sources"), fields.pop("also")
     rows = table("field", "value")
     for key, value in fields.items():
         rows.add_row(key, _readable(key, value))
@@ -53,6 +54,9 @@ def _show(console: Console, target: Target) -> None:
     console.print("\nsources", style="bold")
     for key, source in sources.items():
         console.print(f"{key}: {source}")
+    for arch in also:
+        console.print(f"\nalso built for {arch}", style="bold")
+        _show(console, target.also[arch])
 
 
 def _readable(key: str, value: object) -> str:

@@ -24,16 +24,35 @@ def library_name(graph: Graph, program: Program) -> str:
     return f"native/{graph.name}.{'so' if program.archive is None else 'elf'}"
 
 
+def beside_name(graph: Graph, arch: str) -> str:
+    """The member with the library for a further machine of the target."""
+    return f"native/{arch}/{graph.name}.so"
+
+
 def members(graph: Graph, program: Program) -> dict[str, bytes]:
     """The files of a program by their name in the artifact: its C, its header, its library, its static library."""
     header = f"ek_{graph.name}.h"
     archive = {f"native/lib{graph.name}.a": program.archive} if program.archive is not None else {}
     return {
         library_name(graph, program): program.library,
+        **{beside_name(graph, arch): other.library for arch, other in program.also.items()},
         **archive,
         f"native/{header}": program.files[header].encode(),
         **{f"c/{path}": text.encode() for path, text in program.files.items()},
     }
+
+
+def _beside(graph: Graph, program: Program) -> list[dict[str, Any]]:
+    return [
+        {
+            "arch": arch,
+            "cpu": other.target.cpu,
+            "simd": other.target.simd,
+            "flags": list(other.flags),
+            "library": beside_name(graph, arch),
+        }
+        for arch, other in program.also.items()
+    ]
 
 
 def manifest_of(
@@ -76,6 +95,8 @@ def manifest_of(
             "compiler": program.compiler,
             "flags": list(program.flags),
             "library": library_name(graph, program),
+            **({"grade": target.grade} if target.grade else {}),
+            **({"also": _beside(graph, program)} if program.also else {}),
         },
         "kernels": [
             {"entry": k.entry, "op": k.symbol.removeprefix(f"ek_{graph.name}_{k.entry}_"), "kernel": k.kernel}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgekit.backends.c import KernelUse, emit
@@ -29,6 +29,15 @@ DOT_INPUTS_AVX2 = 64  # it multiplies int16 by pairs; making fewer inputs into i
 
 
 @dataclass(frozen=True)
+class Library:
+    """A program for one machine: the library, and the flags that decided its code."""
+
+    library: bytes
+    target: Target
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Program:
     """A built program: C sources by their path below c/, the library, and how both came about.
 
@@ -37,6 +46,8 @@ class Program:
 
     `struct_bytes` is the memory that the caller owns, `constant_bytes` the weights as the C stores them: padded, of
     sparse ones the non-zero weights and their indices, and the tables of kernels. A compiler may fold a few into code.
+
+    `also` holds, by architecture, the libraries for further machines of the target.
     """
 
     files: Mapping[str, str]
@@ -47,6 +58,7 @@ class Program:
     constant_bytes: int
     compiler: str
     flags: tuple[str, ...]
+    also: Mapping[str, Library] = field(default_factory=dict)
     object: bytes | None = None
     archive: bytes | None = None
     sizes: Sizes | None = None
@@ -72,9 +84,16 @@ def build_program(graph: Graph, target: Target, *, compiler: str | None = None) 
         struct_bytes=emitted.struct_bytes,
         constant_bytes=emitted.const_bytes,
         compiler=str(found),
-        flags=build_flags(target, found),
+        flags=(*build_flags(target, found), *target.ldflags),
+        also={arch: _beside(graph, other, compiler) for arch, other in target.also.items()},
         **parts,
     )
+
+
+def _beside(graph: Graph, target: Target, compiler: str | None) -> Library:
+    emitted, _ = _emitted(graph, target)
+    flags = (*build_flags(target, find_compiler(target, compiler)), *target.ldflags)
+    return Library(_shared(emitted, target, compiler), target, flags)
 
 
 def _emitted(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
@@ -89,7 +108,7 @@ def _emitted(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
 
 
 def _shared(emitted: CProgram, target: Target, compiler: str | None) -> bytes:
-    return build_shared(emitted.files, emitted.main, target, compiler=compiler)
+    return build_shared(emitted.files, emitted.main, target, compiler=compiler, extra_flags=target.ldflags)
 
 
 def _firmware(emitted: CProgram, target: Target, compiler: str | None) -> tuple[bytes, dict[str, Any]]:

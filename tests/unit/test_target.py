@@ -218,3 +218,30 @@ def test_all_faults_are_listed_at_once():
 def test_a_figure_with_its_source_is_taken():
     table = {**GOOD, "clock_hz": 10, "sources": {"clock_hz": "a book"}}
     assert target_from_table(table, where="board.toml", name="board").clock_hz == 10
+
+
+def test_wear_os_is_two_machines_of_android():
+    target = load_target("wear-os")
+    assert (target.arch, target.triple, target.grade) == ("aarch64", "aarch64-linux-android", "untested on device")
+    assert target.exports == ("tflite",)
+    (other,) = target.also.values()
+    assert (other.name, other.arch, other.triple) == ("wear-os-armv7", "armv7", "arm-linux-musleabihf")
+    assert target.ldflags == other.ldflags == ("-Wl,-z,max-page-size=16384",)
+    assert target.to_dict()["also"]["armv7"]["cpu"] == "cortex_a7"
+    assert not load_target("raspberrypi4").also
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"also": {"vax": {}}}, "also must be a table of targets"),
+        ({"also": {"armv7": {"arch": "armv7"}}}, r"board.toml: also.armv7"),
+        ({"also": {"armv7": {**GOOD, "arch": "armv7"}}}, "simd on armv7 must be one of"),
+        ({"exports": ["pickle"]}, "exports must be a list of onnx, tflite"),
+        ({"ldflags": "-s"}, "ldflags must be a list of texts"),
+        ({"grade": ""}, "grade must be a text"),
+    ],
+)
+def test_faults_of_further_machines_are_named(change, message):
+    with pytest.raises(TargetError, match=message):
+        target_from_table({**GOOD, **change}, where="board.toml", name="board")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph_samples import busy_graph
-from tflite_cases import CASES
+from tflite_cases import CASES, ports
 
 from edgekit.artifact.exported import KEY
 from edgekit.backends.tflite import TfliteStep, export_tflite, read_tflite
@@ -53,7 +53,7 @@ def plain() -> bytes:
 
 @pytest.fixture(scope="module")
 def inside() -> bytes:
-    return export_tflite(busy_graph(), io={}, states="resource")
+    return export_tflite(ports(), io={}, states="resource")
 
 
 def test_a_model_written_again_is_still_sound(plain: bytes, inside: bytes) -> None:
@@ -138,6 +138,13 @@ def test_a_change_is_refused(name: str, plain: bytes) -> None:
         TfliteStep(changed(plain, change))
 
 
+def other_state(graph: Any) -> None:
+    """Assign the first value of one state to another."""
+    first, second = [op for op in graph.operators if len(op.inputs) == 2][1:3]
+    values = int(second.inputs[1]), int(first.inputs[1])
+    first.inputs, second.inputs = [first.inputs[0], values[0]], [second.inputs[0], values[1]]
+
+
 CALL_ONCE, HANDLE, READ, ASSIGN = 129, 142, 143, 144
 INSIDE: dict[str, tuple[Change, str]] = {
     "init is the step": (lambda m: setattr(operator(m, CALL_ONCE).builtinOptions, "initSubgraphIndex", 0), "init"),
@@ -145,7 +152,8 @@ INSIDE: dict[str, tuple[Change, str]] = {
     "no init": (lambda m: m.subgraphs[0].operators.pop(0), "init"),
     "unknown variable": (lambda m: setattr(operator(m, HANDLE).builtinOptions, "sharedName", "z"), "of no state"),
     "container": (lambda m: setattr(operator(m, HANDLE).builtinOptions, "container", "z"), "of no state"),
-    "other shape": (lambda m: setattr(m.subgraphs[1].tensors[1], "shape", [5]), "does not fit its state|bytes, not"),
+    "other shape": (lambda m: setattr(m.subgraphs[1].tensors[0], "shape", [1, 9]), "bytes, not"),
+    "other state": (lambda m: other_state(m.subgraphs[1]), "does not fit its state"),
     "call in init": (lambda m: m.subgraphs[1].operators.insert(0, m.subgraphs[0].operators[0]), "CALL_ONCE"),
     "init of one": (lambda m: m.subgraphs[1].operators.pop(), "every state"),
 }
