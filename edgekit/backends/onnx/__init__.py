@@ -2,7 +2,7 @@
 
 from edgekit.backends.onnx.check import Checked, check_onnx
 from edgekit.backends.onnx.export import FORM_KEY, FORMS, export_onnx
-from edgekit.backends.onnx.program import PRECISIONS, Program, make_program
+from edgekit.backends.onnx.program import PRECISIONS, Program, calibrate_onnx, make_program
 from edgekit.backends.onnx.rows import SUPPORTED
 from edgekit.backends.onnx.session import OnnxRuntime
 
@@ -14,6 +14,7 @@ __all__ = [
     "Checked",
     "OnnxRuntime",
     "Program",
+    "calibrate_onnx",
     "check_onnx",
     "export_onnx",
     "make_program",

@@ -113,6 +113,21 @@ class Body:
         """Say that a value of the graph is there, in one of its forms."""
         self._forms[name, form] = value
 
+    def take(self, name: str, port: str) -> None:
+        """Say that an input or state comes through a port, a state held in int8 as its integers."""
+        scale = self.quantisation.states.get(name)
+        if scale is not None:
+            port = self.node("DequantizeLinear", port, *self.scale(name, scale), out=self.fresh(f"{name}/real"))
+        self.define(name, port)
+
+    def give(self, name: str, port: str, scale: float | None) -> None:
+        """Let a value out through a port, as integers at a scale where there is one."""
+        value = self.streams(name)
+        if scale is not None:
+            self.node("QuantizeLinear", value, *self.scale(name, scale), out=port)
+        elif value != port:
+            self.node("Identity", value, out=port)
+
     def result(self, op: Op, kind: str, *inputs: str, form: str = NUMBER, **attrs: Any) -> None:
         """Add the node that makes the result of an op."""
         name = op.outputs[0]
@@ -182,7 +197,7 @@ class Body:
     def read(self, name: str, weights: str) -> str:
         """What a contraction reads: a value as it is, or on the int8 grid where it and the weights are quantised."""
         value = self.value(name)
-        if not self.is_quantised(name, weights):
+        if not self.is_quantised(name, weights) or name in self.quantisation.states:  # such a state is on the grid
             return value
         ends = self.scale(name, self.quantisation.operands[name])
         stored = self.made("QuantizeLinear", value, *ends, stem=f"{name}/int8")

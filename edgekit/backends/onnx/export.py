@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.artifact.exported import KEY, dump_step_document, state_output, step_document
+import numpy as np
+
+from edgekit.artifact.exported import KEY, Quantised, dump_step_document, state_output, step_document
 from edgekit.backends.onnx.body import Body, Node
 from edgekit.backends.onnx.program import Program, make_program
 from edgekit.backends.onnx.proto import PortType, graph_proto, model_bytes
 from edgekit.backends.onnx.rows import ROWS
 from edgekit.compress.calibrate import Calibration
 from edgekit.errors import UsageError
-from edgekit.ir import Graph
+from edgekit.ir import INT8, Graph
 
 FORMS = ("step", "sequence")
 FORM_KEY = "edgekit.form"
@@ -40,7 +42,14 @@ def export_onnx(
     if form not in FORMS:
         raise UsageError(f"ONNX form {form!r}", "is not known", f"known are {', '.join(FORMS)}")
     program = make_program(graph, precision, calibration)
-    document = step_document(program.graph, meta=meta or {}, precision=precision)
+    held = program.quantisation.states
+    document = step_document(
+        program.graph,
+        meta=meta or {},
+        precision=precision,
+        dtypes=dict.fromkeys(held, INT8),
+        quant={name: Quantised(scale) for name, scale in held.items()},
+    )
     document["graph_sha256"] = graph.hash()  # of what was given, whatever was rewritten for the file
     proto = _step(program) if form == "step" else _sequence(program)
     properties = {KEY: dump_step_document(document).decode(), FORM_KEY: form}
@@ -67,19 +76,24 @@ def _written(program: Program, prefix: str = "") -> _Written:
     states = [s.tensor for s in graph.states]
     ends = [(step.updates.get(s, s), prefix + state_output(s)) for s in states]
     ends += [(name, prefix + name) for name in step.outputs]
-    body = Body(graph, program.quantisation, prefix, frozenset(map(state_output, states)), dict(ends))
+    held = program.quantisation.states
+    direct = {
+        value: port for (value, port), state in zip(ends, [*states, *step.outputs], strict=True) if state not in held
+    }
+    body = Body(graph, program.quantisation, prefix, frozenset(map(state_output, states)), direct)
     for name in (*states, *step.inputs):
-        body.define(name, prefix + name)
+        body.take(name, prefix + name)
     body.run(ROWS)
-    for value, port in ends:
-        if (made := body.streams(value)) != port:
-            body.node("Identity", made, out=port)
-    inputs = [_port(graph, name, prefix + name) for name in (*states, *step.inputs)]
-    return _Written(body, inputs, [_port(graph, value, port) for value, port in ends])
+    for (value, port), state in zip(ends, [*states, *[""] * len(step.outputs)], strict=True):
+        body.give(value, port, held.get(state))
+    inputs = [_port(program, name, prefix + name) for name in (*states, *step.inputs)]
+    outputs = [_port(program, state, prefix + state_output(state)) for state in states]
+    return _Written(body, inputs, outputs + [_port(program, name, prefix + name) for name in step.outputs])
 
 
-def _port(graph: Graph, value: str, name: str) -> PortType:
-    return PortType(name, (STREAMS, *graph.tensors[value].shape))
+def _port(program: Program, value: str, name: str) -> PortType:
+    dtype = np.int8 if value in program.quantisation.states else np.float32
+    return PortType(name, (STREAMS, *program.graph.tensors[value].shape), dtype)
 
 
 def _step(program: Program) -> Any:

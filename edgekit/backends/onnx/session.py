@@ -39,12 +39,18 @@ class OnnxRuntime:
             raise ArtifactError("ONNX file", "has no edgekit properties", "write it with edgekit convert --format onnx")
         self.document: StepDocument = read_step_document(properties[KEY], "ONNX property edgekit")
         self.form: str = properties[FORM_KEY]
+        self._quant = {s.output: s.quant for s in self.document.states}
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name of inputs by name, states among both."""
         feeds = {name: np.ascontiguousarray(value) for name, value in values.items()}
         return dict(zip(self._names, self._session.run(None, feeds), strict=True))
+
+    def real(self, name: str, value: Array) -> Array:
+        """The reals of an output; integers of a state held in int8 stand for (stored - zero point) · scale."""
+        quant = self._quant.get(name)
+        return value if quant is None else ((value - np.float32(quant.zero_point)) * np.float32(quant.scale))
 
     def initial_state(self, streams: int) -> dict[str, Array]:
         """First values of all states [N, *shape], by the name of the input that takes them."""
