@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgekit.compress.feedback import Correlation
 from edgekit.compress.terms import Sums
 from edgekit.errors import DataError, UsageError
-from edgekit.ir import Graph
+from edgekit.ir import OPS, Graph
 from edgekit.reference import Interpreter
 
 Array = npt.NDArray[Any]
@@ -119,6 +119,7 @@ def calibrate(
     _check_spread(given)
     names = _observed(graph)
     observers = {n: Observer(graph.tensors[n].shape, method != "min-max") for n in names}
+    bordered = _bordered(graph)
     moments = {n: np.zeros((w, w)) for n, w in _multiplied(graph).items()}
     for start in range(0, count, BATCH):
         stop = min(start + BATCH, count)
@@ -126,7 +127,8 @@ def calibrate(
         for t in range(steps):
             values = engine.trace({n: a[start:stop, t] for n, a in given.items()}, state)
             for name in names:
-                observers[name].see(values[name])
+                array = values[name]
+                observers[name].see(np.where(np.abs(array) > LARGEST, 0, array) if name in bordered else array)
             for name, total in moments.items():
                 x = np.asarray(values[name], np.float32).reshape(-1, len(total))
                 np.add(total, x.T @ x, out=total)
@@ -161,6 +163,16 @@ def _observed(graph: Graph) -> list[str]:
     made = [n for op in step.ops for n in op.outputs]
     names = dict.fromkeys([*step.inputs, *(s.tensor for s in graph.states), *made])
     return [n for n in names if graph.tensors[n].dtype.is_float]
+
+
+def _bordered(graph: Graph) -> set[str]:
+    """Values with a border that is no number of the model: as low as a float can be, for the largest of windows."""
+    found: set[str] = set()
+    for op in graph.entries["step"].ops:
+        endless = op.kind == "pad" and abs(op.attrs.get("value", 0.0)) > LARGEST
+        if endless or (OPS[op.kind].group == "movement" and found.intersection(op.inputs)):
+            found.update(op.outputs)
+    return found
 
 
 def _multiplied(graph: Graph) -> dict[str, int]:

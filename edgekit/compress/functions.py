@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from edgekit.compress.stored import Array, largest_of
-from edgekit.ir import INT16
+from edgekit.ir import FLOAT32, INT16, OPS, Tensor
 
 SEGMENTS = 512
 EVERY = np.arange(-(2**15), 2**15, dtype=np.int64)  # all that an int16 can be
@@ -18,6 +18,16 @@ EVERY = np.arange(-(2**15), 2**15, dtype=np.int64)  # all that an int16 can be
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _of_table(kind: str) -> Callable[[Array], Array]:
+    """The function of the op table; of one number, which is its own batch."""
+
+    def function(x: Array) -> Array:
+        x = np.asarray(x, np.float64)
+        return np.asarray(OPS[kind].evaluate([x[None]], {}, [Tensor("x", x.shape, FLOAT32)])[0][0])
+
+    return function
 
 
 FUNCTIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
@@ -30,17 +40,21 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
         "log": np.log,
         "sqrt": np.sqrt,
         "reciprocal": np.reciprocal,
+        "erf": _of_table("erf"),
+        "sin": np.sin,
+        "cos": np.cos,
     }
 )
 # beyond these arguments the function is at its limit to within half of 2^-15
-_DOMAINS = {"tanh": 5.9, "sigmoid": 11.1}
+_DOMAINS = {"tanh": 5.9, "sigmoid": 11.1, "erf": 3.1}
+_WITHIN_ONE = (*_DOMAINS, "sin", "cos")
 # f(x) · x of a function that has a row of its own
 TIMES_ITSELF = {"sigmoid": "silu", "tanh": "self-tanh"}
 
 
 def range_of(kind: str) -> float | None:
     """The largest magnitude of a bounded function; None for any other function."""
-    return 1.0 if kind in _DOMAINS else None
+    return 1.0 if kind in _WITHIN_ONE else None
 
 
 def domain_of(kind: str) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.compress.functions import FUNCTIONS, TIMES_ITSELF, domain_of, make_table
 from edgekit.compress.lower_sums import SumLowering
-from edgekit.compress.plan import MOVES, Plan
+from edgekit.compress.plan import MOVES, STEPS, Plan
 from edgekit.compress.stored import Array, Spec, Stored, largest_of, tidy, whole
 from edgekit.compress.terms import Sums
 from edgekit.compress.writer import Writer, multiplier
@@ -26,7 +26,8 @@ ROUNDED: dict[str, Callable[[Array], Array]] = {
     "ne": np.rint,
 }
 REDUCTIONS = ("sum", "amax", "cumsum")
-BY_HAND = ("relu", "abs", "mul", "where", "minimum", "maximum", "concat", "cast", "flush")
+BY_HAND = ("relu", "abs", "mul", "where", "minimum", "maximum", "concat", "cast", "flush", "pad", *STEPS)
+STEP_BITS = 15  # by which an int16 is finer where it is rounded to a whole number
 SPIKE_AS_REAL = 2**14  # of an int16
 HALF_SIDED = 0.25  # a value that reaches this little to one side gets a zero point as an int8 operand
 
@@ -228,6 +229,29 @@ class ValueLowering:
         tensor = self.sums.tensor(op.inputs[0])
         full = np.broadcast_to(x.scale, tensor.shape)[None]
         return Stored(name, x.dtype, tidy(OPS[op.kind].evaluate([full], op.attrs, [tensor])[0][0]), x.zero)
+
+    def _pad(self, op: Op, spec: Spec) -> Stored:
+        x = self.writer.convert(self.value(op.inputs[0]), spec, self.writer.fresh(op.outputs[0], "inside"))
+        value = np.clip(np.floor(op.attrs.get("value", 0.0) / spec.scale + 0.5) + spec.zero, *spec.dtype.limits)
+        name = self.writer.op("pad", x.name, out=op.outputs[0], **{**op.attrs, "value": int(value)})
+        return Stored(name, spec.dtype, spec.scale, spec.zero)
+
+    def _floor(self, op: Op, spec: Spec) -> Stored:
+        return self._stepped(op, spec, 0.5)
+
+    def _round(self, op: Op, spec: Spec) -> Stored:
+        return self._stepped(op, spec, 0.0)
+
+    def _stepped(self, op: Op, spec: Spec, down: float) -> Stored:
+        """floor(x - down + 1/2), whole numbers on a scale of one: halves are rounded up."""
+        x, name = self._uniform(op.inputs[0], INT16), op.outputs[0]
+        fine = Spec(INT32, x.scale * 2.0**-STEP_BITS)
+        wide = self.writer.convert(x, fine, self.writer.fresh(name, "fine")).name
+        if down:
+            offset = self.writer.number(name, "down", np.asarray(down), INT32, fine.scale)
+            wide = self.writer.op("sub", wide, offset, out=self.writer.fresh(name, "lower"), saturate=True)
+        whole = self.writer.rescale(wide, fine.scale, INT16, self.writer.fresh(name, "whole"))
+        return self.writer.convert(Stored(whole, INT16, np.ones(())), spec, name)
 
     def _concat(self, op: Op, spec: Spec) -> Stored:
         parts = [self._constant(op.outputs[0], n) or self.value(n) for n in op.inputs]

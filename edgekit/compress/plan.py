@@ -8,14 +8,16 @@ from math import ceil, floor, log2
 import numpy as np
 
 from edgekit.compress.bounds import WASTE, Bounds
+from edgekit.compress.calibrate import LARGEST as ENDLESS
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
 from edgekit.compress.terms import Constant, Dot, Memory, Scaled, Sums, Switch, Term, spiking
-from edgekit.ir import INT8, INT16, INT32, DType
+from edgekit.ir import INT8, INT16, INT32, DType, Op
 from edgekit.ir.ops import OPS
 
-MOVES = ("reshape", "transpose", "expand", "slice", "gather")
+MOVES = ("reshape", "transpose", "expand", "slice", "gather", "windows")
+STEPS = ("floor", "round")
 TOP32 = 2**30  # what an int32 state is scaled to: one bit is left for sums on their way
 SPIKE_ROUNDING = 0.025  # share of a threshold that the rounding of a membrane may add up to
 MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane gets
@@ -72,8 +74,10 @@ class Plan:
             return Spec(INT8, np.ones(()), bound=1.0, reason="spike")
         if sums.is_sum(name):
             return self._sum(name)
-        if op.kind in MOVES:
+        if op.kind in MOVES or (op.kind == "pad" and self._pads_within(op)):
             return self._moved(name)
+        if op.kind in STEPS and self.bounds.of(name, 1.0)[0] <= largest_of(INT16):
+            return Spec(INT16, np.ones(()), bound=self.bounds.of(name, 1.0)[0], reason="whole numbers")
         if self._is_hidden(name):
             return self._hidden(name)
         if op.kind in FUNCTIONS:
@@ -140,6 +144,14 @@ class Plan:
         full = np.broadcast_to(inner.scale, shape)[None]
         moved = OPS[op.kind].evaluate([full], op.attrs, [self.sums.tensor(op.inputs[0])])[0][0]
         return Spec(inner.dtype, tidy(moved), inner.zero, bound=inner.bound, reason=inner.reason)
+
+    def _pads_within(self, op: Op) -> bool:
+        """Whether a border fits the integers of what it surrounds: zero, or what no value of those is below or above.
+
+        Where the largest of windows is taken, a border is as low as a float can be; it then is the lowest integer.
+        """
+        inner, value = self.spec(op.inputs[0]), float(op.attrs.get("value", 0.0))
+        return inner.uniform and (abs(value) <= float(inner.scale) * largest_of(inner.dtype) or abs(value) > ENDLESS)
 
     def _feeds_linears_only(self, name: str) -> bool:
         leaves = name in self.sums.step.outputs or name in self.sums.step.updates.values()

@@ -19,7 +19,7 @@ from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
 from edgekit.errors import AgreementError, DataError
 from edgekit.ir import Graph
-from edgekit.passes.pipelines import OPTIMISE, run_passes
+from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
 
 POOR = 0.9  # of decisions equal: below, a program is said to be hardly the model
@@ -41,7 +41,7 @@ class IntegerStage:
         cls, graph: Graph, meta: Mapping[str, Any], options: Options, raw: Inputs, progress: Progress
     ) -> IntegerStage:
         """Calibrate an imported graph on raw windows and quantise it; `auto` widens it until decisions agree."""
-        optimised, known = run_passes(graph, OPTIMISE), normalisation_of(graph, meta)
+        optimised, known = run_passes(graph, (*OPTIMISE, *FOR_INTEGERS)), normalisation_of(graph, meta)
         bits = with_bits(recipe(options.precision), optimised, options.widen)
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")

@@ -11,10 +11,13 @@ from edgekit.passes.fold import fold_constants
 from edgekit.passes.fold_affine import fold_affine
 from edgekit.passes.fuse import fuse_elementwise
 from edgekit.passes.gathered_sums import sums_as_linear
+from edgekit.passes.legalize import convolutions_as_linears
 from edgekit.passes.memory_update import share_memory_update
 from edgekit.passes.merge_filters import merge_filters
+from edgekit.passes.pool_spikes import pool_spikes
 from edgekit.passes.running_sums import linear_as_running_sums
 from edgekit.passes.simplify import simplify
+from edgekit.passes.sink_transposes import sink_transposes
 from edgekit.passes.spike_states import narrow_spike_states
 from edgekit.passes.split_concat import split_concat
 from edgekit.passes.state_cleanup import clean_states
@@ -38,8 +41,16 @@ OPTIMISE: Sequence[Pass] = (
     share_memory_update,  # after addends are joined: it looks for a linear whose addend is a linear
 )
 
+# What an integer program is made of: sums are linears there, so that there is one way to round them.
+FOR_INTEGERS: Sequence[Pass] = (
+    pool_spikes,  # before windows and linears hide which spikes a convolution reads
+    convolutions_as_linears,
+    sink_transposes,  # one convolution hands the next its places with channels last, as both want them
+)
+
 # Backend-level rewrites: what an engine without broadcasting and with one elementwise kernel needs.
 LOWER: Sequence[Pass] = (
+    pool_spikes,  # before fusion: the comparison behind a pool of floats would be part of a loop
     copy_moved_states,  # before the plan decides what is updated in place
     flush_states,  # before fusion, so that the flush is part of the loop that writes the state
     materialise_broadcasts,  # before fusion: a fused op reads values of its own shape

@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid, erf, sin, cos against double precision: worst error in ulp, special values, and denormal results."""
+"""exp, log, tanh, sigmoid, erf, sin, cos against double precision: worst error in ulp, and special values."""
 
 from __future__ import annotations
 

@@ -92,6 +92,7 @@ CASES = {
     ],
     "amax": [
         ([whole(INT16, 2, 3)], {"axis": 1}),
+        ([spikes(2, 3)], {"axis": 0, "keepdims": True}),
         ([real(2, 3)], {"axis": 1}),
         ([real(1)], {"axis": 0, "keepdims": False}),
     ],

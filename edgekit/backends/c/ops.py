@@ -100,7 +100,7 @@ def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
     sizes = f"{prod(shape[:axis])}u, {shape[axis]}u, {prod(shape[axis + 1 :])}u"
     order = [f"{int(OPS['cumsum'].attr(op.attrs, n))}" for n in ("reverse", "exclusive")] if op.kind == "cumsum" else []
     args = [ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0]), sizes, *order]
-    return [f"ek_{op.kind}_f32({', '.join(args)});"]
+    return [*_cleared(ctx, op, args[0]), f"ek_{kernel_of(ctx.graph, op)}({', '.join(args)});"]
 
 
 def _gather(ctx: Context, entry: Entry, op: Op) -> list[str]:

@@ -82,7 +82,7 @@ def kernel_of(graph: Graph, op: Op) -> str:
         spikes = any(graph.tensors[n].dtype is SPIKE for n in (*op.inputs, *op.outputs))
         return "map_spike" if spikes else "map_f32"
     if op.kind in ("sum", "amax", "cumsum"):
-        return f"{op.kind}_f32"
+        return f"{op.kind}_{'spike' if spike else 'f32'}"
     if op.kind == "reshape":
         return ""
     return ("gather" if op.kind == "gather" else "walk") + ("_spike" if spike else "_f32")

@@ -159,7 +159,8 @@ def _decompose_memory(op: Op, to: Decomposer) -> None:
 def _infer_reduce(kind: str) -> Callable[[Sequence[Tensor], Attrs], Sequence[Typed]]:
     def infer(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
         x = inputs[0]
-        need(kind, x.dtype in (FLOAT32, *WHOLE), f"wants float32 or integers, got {x.dtype}")
+        known = x.dtype in (FLOAT32, *WHOLE) or (kind == "amax" and x.dtype is SPIKE)
+        need(kind, known, f"wants float32 or integers, got {x.dtype}")
         axis = axis_of(kind, attrs, len(x.shape))
         need(kind, x.shape[axis] > 0, "cannot reduce an empty axis")
         kept = (1,) if attrs.get("keepdims", False) else ()
@@ -226,7 +227,7 @@ CONTRACT: dict[str, OpSpec] = {
         decompose=_decompose_memory,
     ),
     "sum": _reduce("sum", np.sum, "sum over one axis; of integers in int32"),
-    "amax": _reduce("amax", np.max, "largest over one axis; NaN if any is NaN"),
+    "amax": _reduce("amax", np.max, "largest over one axis; NaN if any is NaN; of spikes, whether any fired"),
     "cumsum": OpSpec(
         "cumsum",
         "contract",

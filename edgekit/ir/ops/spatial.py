@@ -84,26 +84,26 @@ def _cost_conv(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrs: Attrs
 
 
 def _decompose_conv(op: Op, to: Decomposer) -> None:
-    """Windows as the rows of a matrix [places, channels · taps], and one `linear` for each group."""
+    """Channels last: windows over places and all channels are the rows of a matrix, one `linear` for each group."""
     x, w = to.tensor(op.inputs[0]), to.tensor(op.inputs[1])
     groups, stride, dilation = op.attrs.get("groups", 1), op.attrs["stride"], op.attrs["dilation"]
-    out = placements("conv", x.shape[1:], w.shape[2:], stride, dilation)
-    places, axes = prod(out), tuple(range(1, len(out) + 1))
-    seen = to.emit("windows", x.name, size=w.shape[2:], stride=stride, dilation=dilation)
-    seen = to.emit("transpose", seen, perm=(*axes, 0, len(out) + 1))
-    seen = to.emit("reshape", seen, shape=(places, x.shape[0] * prod(w.shape[2:])))
+    rank, size, inner = len(x.shape) - 1, w.shape[2:], w.shape[1]
+    out = placements("conv", x.shape[1:], size, stride, dilation)
+    last = to.emit("transpose", x.name, perm=(*range(1, rank + 1), 0))
     results: list[str] = []
-    for weights, bias in _group_constants(op, to, groups):
-        fan_in, at = to.tensor(weights).shape[1], len(results)
-        part = to.emit("slice", seen, axis=1, start=at * fan_in, stop=(at + 1) * fan_in) if groups > 1 else seen
-        results.append(to.emit("linear", part, weights, *bias))
+    for at, (weights, bias) in enumerate(_group_constants(op, to, groups)):
+        rows = to.emit("slice", last, axis=rank, start=at * inner, stop=(at + 1) * inner) if groups > 1 else last
+        if size != (1,) * rank or stride != (1,) * rank:
+            rows = to.emit("windows", rows, size=(*size, inner), stride=(*stride, 1), dilation=(*dilation, 1))
+        rows = to.emit("reshape", rows, shape=(prod(out), prod(size) * inner))
+        results.append(to.emit("linear", rows, weights, *bias))
     y = to.emit("concat", *results, axis=1) if groups > 1 else results[0]
-    y = to.emit("transpose", y, perm=(1, 0))
-    to.emit("reshape", y, shape=(w.shape[0], *out))
+    y = to.emit("reshape", y, shape=(*out, w.shape[0]))
+    to.emit("transpose", y, perm=(rank, *range(rank)))
 
 
 def _group_constants(op: Op, to: Decomposer, groups: int) -> list[tuple[str, tuple[str, ...]]]:
-    """For each group the names of its weights [out, in · taps] and of its bias, if there is one."""
+    """For each group the names of its weights [out, taps · in] and of its bias, if there is one."""
     w, bias = to.tensor(op.inputs[1]), [to.tensor(n) for n in op.inputs[2:]]
     found, rows = [], w.shape[0] // groups
     for at in range(groups):
@@ -112,7 +112,8 @@ def _group_constants(op: Op, to: Decomposer, groups: int) -> list[tuple[str, tup
         if quant is not None and quant.axis == 0:
             quant = type(quant)(quant.scale[mine], quant.zero_point[mine], 0, quant.qmin, quant.qmax)
         kernel = [t.data[mine] for t in (w, *bias) if t.data is not None]
-        weights = to.const(f"{w.name}.rows", kernel[0].reshape(rows, -1), w.dtype, quant)
+        last = np.moveaxis(kernel[0], 1, -1).reshape(rows, -1)
+        weights = to.const(f"{w.name}.rows", last, w.dtype, quant)
         found.append((weights, tuple(to.const(f"{t.name}.part", kernel[1]) for t in bias)))
     return found
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgekit.ir import FLOAT32, OPS, Tensor
-from edgekit.ir.ops.movement import MOVEMENT
-from edgekit.passes.ranges.nodes import Node, Step
+from edgekit.passes.ranges.nodes import Node, Step, moves
 from edgekit.passes.ranges.values import Array, Interval
 
 MOST_NUMBERS = 2**25  # of one value's responses: 256 MiB
@@ -38,7 +37,7 @@ def respond(step: Step, node: Node, values: Mapping[str, Array]) -> Array | None
         return None
     shape = step.tensors[node.output].shape
     tensors = [Tensor(n, step.tensors[n].shape, FLOAT32) for n in node.inputs]
-    if node.kind in MOVEMENT or node.kind in ("sum", "cumsum"):
+    if moves(node.kind) or node.kind in ("sum", "cumsum"):
         filled = [np.zeros((len(known[0]), *t.shape)) if a is None else a for a, t in zip(args, tensors, strict=True)]
         return np.asarray(OPS[node.kind].evaluate(filled, node.attrs, tensors)[0])
     if node.kind in ("linear", "memory_update"):

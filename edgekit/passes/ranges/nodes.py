@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from edgekit.ir import SCALAR_OPS, Graph, Tensor
+from edgekit.ir import OPS, SCALAR_OPS, Graph, Tensor
 from edgekit.ir.ops.elementwise import body_lines, fused_types
 from edgekit.passes.ranges.values import Array
 
@@ -27,9 +27,16 @@ LINEAR: Mapping[str, tuple[int, ...]] = {
     "expand": (0,),
     "slice": (0,),
     "gather": (0,),
+    "windows": (0,),
+    "pad": (0,),
 }
 # Ops whose result is bounded whatever goes in: no state grows through them.
 BOUNDED = frozenset(("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not"))
+
+
+def moves(kind: str) -> bool:
+    """Whether an op moves values without computing."""
+    return OPS[kind].group == "movement"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +99,8 @@ class Step:
         places = LINEAR.get(node.kind, ())
         if node.kind == "concat":
             return node.inputs
+        if node.kind == "pad" and node.attrs.get("value", 0.0) != 0:  # its border is no response to anything
+            return ()
         if node.kind == "rescale" and all(self.const(n) is None for n in node.inputs):
             return ()
         return tuple(node.inputs[i] for i in places if i < len(node.inputs) and self.const(node.inputs[i]) is None)

@@ -12,14 +12,13 @@ from edgekit.passes.ranges.gain import Gains
 from edgekit.passes.ranges.invariant import Recurrence
 from edgekit.passes.ranges.leak import Leak, leak_of
 from edgekit.passes.ranges.linear import is_linear, system_of
-from edgekit.passes.ranges.nodes import BOUNDED, Node, Step
+from edgekit.passes.ranges.nodes import BOUNDED, Node, Step, moves
 from edgekit.passes.ranges.paths import Group, between, elementwise_way
 from edgekit.passes.ranges.transfer import SATURATING
 from edgekit.passes.ranges.values import Array, Interval, Method, Overflow, StateProof, limits, outside, whole_range
 from edgekit.passes.ranges.widen import widened
 
 Proofs = dict[str, StateProof]
-MOVES = ("reshape", "transpose", "expand", "slice", "gather", "concat")
 NAMED = 3  # values that a note lists
 
 
@@ -86,7 +85,7 @@ class Prover:
         name = self.step.entry.updates.get(state, state)
         via: Method = "interval"
         node = self.step.made.get(name)
-        while node is not None and node.kind in MOVES and len(node.inputs) == 1:
+        while node is not None and moves(node.kind) and len(node.inputs) == 1:
             name, node = node.inputs[0], self.step.made.get(node.inputs[0])
         if node is not None and node.kind in BOUNDED:
             via = "bounded function"
@@ -197,7 +196,7 @@ class Prover:
         step = self.step
         ends = {step.entry.updates[s] for s in group.states}
         for node in reversed(group.nodes):  # what only moves a saturated value into the state is no cut
-            if node.output in ends and node.kind in MOVES:
+            if node.output in ends and moves(node.kind):
                 ends.update(node.inputs)
         whole = {s: whole_range(step.tensors[s]) for s in group.states}
         faults = [f.tensor for f in self._faults(group.nodes, whole, {})]

@@ -9,8 +9,7 @@ import numpy as np
 
 from edgekit.errors import UnsupportedError
 from edgekit.ir import INT8, INT32, OPS, DType, Tensor
-from edgekit.ir.ops.movement import MOVEMENT
-from edgekit.passes.ranges.nodes import Node
+from edgekit.passes.ranges.nodes import Node, moves
 from edgekit.passes.ranges.tables import lookup_bounds
 from edgekit.passes.ranges.values import Array, Interval, limits, outside
 
@@ -29,8 +28,10 @@ class Result:
 
 def bounds_of(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor], out: Tensor) -> Result:
     """The interval of a node's result; `tensors` are the operands'."""
-    if node.kind in MOVEMENT:
+    if moves(node.kind):
         return Result(_moved(node, args, tensors))
+    if node.kind == "amax" and out.dtype.numpy.kind == "b":
+        return Result(_along(node, args[0], np.max))
     if node.kind in COMPARES or out.dtype.numpy.kind == "b":
         return Result(_spikes(node, args).broadcast(out.shape))
     if node.kind == "where":

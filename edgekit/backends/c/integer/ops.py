@@ -16,7 +16,7 @@ from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.walk import gather_sizes, walk_lines
 from edgekit.ir import INT8, OPS, SPIKE, Entry, Op
 
-MOVES = ("transpose", "expand", "slice", "concat", "gather")
+MOVES = ("transpose", "expand", "slice", "concat", "gather", "pad", "windows")
 SUPPORTED = frozenset({"fused", "linear", "memory_update", "sum", "amax", "cumsum", "reshape", *MOVES})
 BORDER = frozenset({"quantize", "dequantize", "lookup"})
 
@@ -69,7 +69,9 @@ def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
         [f"{int(OPS['cumsum'].attr(op.attrs, n))}u" for n in ("reverse", "exclusive")] if op.kind == "cumsum" else []
     )
     args = [ctx.pointer(entry, op.outputs[0]), ctx.pointer(entry, op.inputs[0]), sizes, *order]
-    return [f"ek_{op.kind}_{ctx.tensor(op.inputs[0]).dtype.bits}({', '.join(args)});"]
+    dtype = ctx.tensor(op.inputs[0]).dtype
+    kernel = f"ek_{op.kind}_{'spike' if dtype is SPIKE else dtype.bits}"
+    return [*_cleared(ctx, op, args[0]), f"{kernel}({', '.join(args)});"]
 
 
 def _border(ctx: Context, entry: Entry, op: Op) -> list[str]:
@@ -106,7 +108,15 @@ def _gather(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:
 
 def _walk(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:
     y, xs = ctx.pointer(entry, op.outputs[0]), [ctx.pointer(entry, name) for name in op.inputs]
-    return [*_cleared(ctx, op, y), *walk_lines(ctx.graph, op, kernel, y, xs)]
+    return [*_cleared(ctx, op, y), *_filled(ctx, op, y), *walk_lines(ctx.graph, op, kernel, y, xs)]
+
+
+def _filled(ctx: Context, op: Op, y: str) -> list[str]:
+    """The border of a padded value, and what the value itself then goes over."""
+    tensor = ctx.tensor(op.outputs[0])
+    if op.kind != "pad" or tensor.dtype is SPIKE:
+        return []
+    return [f"ek_fill_{SUFFIXES[tensor.dtype]}({y}, {int(OPS['pad'].attr(op.attrs, 'value'))}, {tensor.size}u);"]
 
 
 def _cleared(ctx: Context, op: Op, y: str) -> list[str]:

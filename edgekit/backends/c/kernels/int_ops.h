@@ -28,6 +28,17 @@ EK_INT_REDUCE(8, ek_i8)
 EK_INT_REDUCE(16, ek_i16)
 EK_INT_REDUCE(32, ek_i32)
 
+/* y is zero before; whether any of the n fired */
+EK_INLINE void ek_amax_spike(ek_word *y, const ek_word *x, uint32_t outer, uint32_t n, uint32_t inner) {
+    uint32_t o, i, j;
+    for (o = 0; o < outer; ++o)
+        for (j = 0; j < inner; ++j) {
+            uint32_t any = 0;
+            for (i = 0; i < n; ++i) any |= ek_spike(x, (o * n + i) * inner + j);
+            if (any) ek_put_spike(y, o * inner + j, 1u);
+        }
+}
+
 EK_INLINE void ek_cumsum_32(ek_i32 *y, const ek_i32 *x, uint32_t outer, uint32_t n, uint32_t inner, uint32_t reverse,
                             uint32_t exclusive) {
     uint32_t o, i, j;
@@ -62,6 +73,15 @@ EK_INLINE void ek_lookup_16_16(ek_i16 *y, const ek_i16 *x, const ek_i16 *table, 
         y[i] = (int16_t)(table[at] + ((rise + (1 << (fraction - 1u))) >> fraction));
     }
 }
+
+#define EK_INT_FILL(B, T) \
+    EK_INLINE void ek_fill_i##B(T *y, int32_t value, uint32_t n) { \
+        uint32_t i; \
+        for (i = 0; i < n; ++i) y[i] = (T)value; \
+    }
+EK_INT_FILL(8, ek_i8)
+EK_INT_FILL(16, ek_i16)
+EK_INT_FILL(32, ek_i32)
 
 #define EK_MOVE_INT(y, to, x, from) (y)[to] = (x)[from]
 #define EK_MOVE_BIT(y, to, x, from) ek_put_spike(y, to, ek_spike(x, from))

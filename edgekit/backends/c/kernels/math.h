@@ -104,12 +104,12 @@ EK_INLINE ekf ek_erf(ekf x) {
  * do not matter; the product of m with the next 96 has n mod 4 in its two upper bits. NaN and Inf give NaN.
  */
 static EK_RARE float ek_far_turn(float x, float *n) {
-    static const uint32_t digits[9] = {0u,          0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u,
-                                       0xdb629599u, 0x3c439041u, 0xfe5163abu, 0xdebbc561u};
+    static const uint32_t digits[8] = {0u,          0xa2f9836eu, 0x4e441529u, 0xfc2757d1u,
+                                       0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu};
     union { float f; uint32_t u; } pun;
-    uint32_t m, at, shift, word[3], k, high, turns;
+    uint32_t m, at, shift, word[3], k, turns, high, head;
     uint64_t product;
-    float r;
+    float tail, r;
     pun.f = x;
     *n = 0.0f;
     if (!ek_is_finite(x)) return x - x;
@@ -121,12 +121,19 @@ static EK_RARE float ek_far_turn(float x, float *n) {
         word[k] = shift ? from[0] << shift | from[1] >> (32u - shift) : from[0];
     }
     product = ((uint64_t)(m * word[0]) << 32) + (uint64_t)m * word[1] + ((uint64_t)m * word[2] >> 32);
+    turns = ((uint32_t)(product >> 32) + 0x20000000u) >> 30; /* the nearest whole n; what is left may be below 0 */
+    product -= (uint64_t)(turns << 30) << 32;
+    pun.u &= 0x80000000u;
+    *n = pun.u ? -(float)turns : (float)turns;
+    if (product >> 63) {
+        product = 0u - product;
+        pun.u ^= 0x80000000u;
+    }
     high = (uint32_t)(product >> 32);
-    turns = (high + 0x20000000u) >> 30;
-    r = (float)(int32_t)(high - (turns << 30)) + (float)(uint32_t)product * 2.32830644e-10f;
-    r *= 1.46291812e-9f; /* pi/2 · 2^-30 */
-    *n = pun.u >> 31 ? -(float)turns : (float)turns;
-    return pun.u >> 31 ? -r : r;
+    head = high & ~0x3ffffu; /* 12 bits: their product with the first part of pi/2 · 2^-30 is exact */
+    tail = (float)(high - head) + (float)(uint32_t)product * 2.32830644e-10f;
+    r = (float)head * 1.46246748e-09f + ((float)head * 4.50598816e-13f + tail * 1.46291812e-9f);
+    return pun.u ? -r : r;
 }
 
 EK_INLINE ekf ek_turn(ekf x, ekf *n) {
