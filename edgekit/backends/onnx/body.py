@@ -65,6 +65,7 @@ class Body:
         self._targets = {name: port for name, port in targets.items() if name in made}
         self._taken = {prefix + name for name in (*graph.tensors, *reserved)}
         self._forms: dict[tuple[str, str], str] = {}
+        self._stored: dict[str, str] = {}  # int8 forms of values
         self._same: dict[str, str] = {}  # values that are another one under a second name
         self._known: dict[tuple[str, ...], str] = {}
         self._source = ""
@@ -115,10 +116,10 @@ class Body:
 
     def take(self, name: str, port: str) -> None:
         """Say that an input or state comes through a port, a state held in int8 as its integers."""
-        scale = self.quantisation.states.get(name)
-        if scale is not None:
-            port = self.node("DequantizeLinear", port, *self.scale(name, scale), out=self.fresh(f"{name}/real"))
-        self.define(name, port)
+        if name in self.quantisation.states:
+            self._stored[name] = port
+        else:
+            self.define(name, port)
 
     def give(self, name: str, port: str, scale: float | None) -> None:
         """Let a value out through a port, as integers at a scale where there is one."""
@@ -148,6 +149,9 @@ class Body:
         tensor = self.tensor(name)
         if tensor.data is not None:
             made = self.constant(f"{name}/{form}", _stored(tensor.data, form)[None])
+        elif name in self.quantisation.states:
+            scale = self.scale(name, self.quantisation.states[name])
+            made = self.made("DequantizeLinear", self._stored[name], *scale, stem=f"{name}/rounded")
         elif form == NUMBER:
             fired = self._forms[name, BOOLEAN]
             made = self.node("Cast", fired, out=self._wanted(name, name, NUMBER), to=np.float32)
@@ -186,9 +190,8 @@ class Body:
 
     def scale(self, name: str, scale: float) -> tuple[str, str]:
         """Scale and zero point, which TensorRT wants as an input and as zero."""
-        return self.constant(f"{name}/scale", np.asarray(scale, np.float32)), self.constant(
-            "zero", np.zeros((), np.int8)
-        )
+        zero = self.constant("zero", np.zeros((), np.int8))
+        return self.constant(f"{name}/scale", np.asarray(scale, np.float32)), zero
 
     def is_quantised(self, name: str, weights: str) -> bool:
         """Whether a contraction takes both a value and its weights as int8."""
@@ -196,12 +199,12 @@ class Body:
 
     def read(self, name: str, weights: str) -> str:
         """What a contraction reads: a value as it is, or on the int8 grid where it and the weights are quantised."""
-        value = self.value(name)
-        if not self.is_quantised(name, weights) or name in self.quantisation.states:  # such a state is on the grid
-            return value
+        if not self.is_quantised(name, weights):
+            return self.value(name)
         ends = self.scale(name, self.quantisation.operands[name])
-        stored = self.made("QuantizeLinear", value, *ends, stem=f"{name}/int8")
-        return self.made("DequantizeLinear", stored, *ends, stem=f"{name}/rounded")
+        if name not in self._stored:
+            self._stored[name] = self.made("QuantizeLinear", self.value(name), *ends, stem=f"{name}/int8")
+        return self.made("DequantizeLinear", self._stored[name], *ends, stem=f"{name}/rounded")
 
     def streams(self, name: str) -> str:
         """A value with N in front, also of a constant."""
@@ -213,7 +216,7 @@ class Body:
     def shape_of_streams(self, shape: tuple[int, ...]) -> str:
         """The shape [N, *shape] at run time."""
         some = next(n for n in (*self.graph.entries["step"].inputs, *(s.tensor for s in self.graph.states)))
-        whole = self.made("Shape", self._forms[some, NUMBER], stem="shape")
+        whole = self.made("Shape", self.value(some), stem="shape")
         batch = self.made("Slice", whole, self.integers(0), self.integers(1), self.integers(0), stem="batch")
         return self.made("Concat", batch, self.integers(*shape), stem="streams", axis=0) if shape else batch
 

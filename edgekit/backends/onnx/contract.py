@@ -19,17 +19,17 @@ Array = npt.NDArray[Any]
 def _linear(body: Body, op: Op) -> None:
     x, w = op.inputs[:2]
     form = _live if not body.tensor(w).is_const else _exact_int8 if _rounds_weights_alone(body, x, w) else _dense
-    product = form(body, x, w)
+    kind, *operands = (product := form(body, x, w))[0]
     if len(op.inputs) == 2:
-        body.result(op, *product[0], **product[1])
+        body.result(op, kind, *operands, **product[1])
         return
-    total = body.made(*product[0], stem=f"{op.outputs[0]}/product", **product[1])
-    addend, rank = body.tensor(op.inputs[2]), len(body.tensor(op.outputs[0]).shape)
-    if addend.data is not None and body.is_quantised(x, w):
-        # the same number as adding; ONNX Runtime would make one float Gemm of a MatMul and an Add behind it
-        body.result(op, "Sub", total, body.constant(f"{addend.name}/negative", -addend.data))
-    else:
-        body.result(op, "Add", total, body.beside(op.inputs[2], rank))
+    addend = body.beside(op.inputs[2], len(body.tensor(op.outputs[0]).shape))
+    if kind == "Gemm":
+        body.result(op, kind, *operands, addend, **product[1])
+        return
+    total = body.made(kind, *operands, stem=f"{op.outputs[0]}/product", **product[1])
+    # of a MatMul and an Add behind it ONNX Runtime makes one float Gemm, of a Sum it does not
+    body.result(op, "Sum" if body.is_quantised(x, w) else "Add", total, addend)
 
 
 _Product = tuple[tuple[str, ...], dict[str, Any]]

@@ -32,8 +32,10 @@ MOVES = ("reshape", "transpose", "expand", "slice", "concat", "gather")
 
 def quantisation_of(graph: Graph, calibration: Calibration) -> Quantisation:
     """Scales of a step whose weights are int8 already; a value that was zero throughout stays float32."""
-    scales = {op.inputs[0]: _scale(graph, calibration, op) for op in _quantised(graph)}
-    operands = {name: scale for name, scale in scales.items() if scale is not None}
+    scales: dict[str, set[float | None]] = {}
+    for op in _quantised(graph):
+        scales.setdefault(op.inputs[0], set()).add(_scale(graph, calibration, op))
+    operands = {name: scale for name, (scale, *others) in scales.items() if scale is not None and not others}
     return Quantisation(operands, _held(graph, operands))
 
 
