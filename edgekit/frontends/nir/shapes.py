@@ -80,6 +80,9 @@ class _Inference:
             shape = known[0] if known else self._stated(node)
             self.taken[name] = shape
             node = self._fitted(node, shape)
+            if node.kind == "Input" and node.stated not in (None, shape):
+                self.notes.append(f"{node}: states shape {node.stated}; its readers take {shape}, which counts")
+                node = replace(node, stated=None)
             given = result_shape(node, shape)
             if max(prod(given), prod(shape)) > MAX_ELEMENTS:
                 raise Fault(f"gives values of {prod(given):,} elements; up to {MAX_ELEMENTS:,} are possible")
@@ -88,11 +91,10 @@ class _Inference:
             self.wrong[name] = str(fault)
 
     def _stated(self, node: Node) -> Shape:
-        if node.stated is not None:
-            return node.stated
         wants = demanded(node)
-        for reader in self.flat.readers[node.name] if wants is None else ():
-            wants = wants or demanded(self.flat.nodes[reader])
+        if wants is None or (node.kind == "Input" and vague(wants)):
+            demands = (demanded(self.flat.nodes[reader]) for reader in self.flat.readers[node.name])
+            wants = next((d for d in demands if d is not None), wants)
         if wants is None:
             raise Fault("has no shape; state it when writing the graph")
         return wants
@@ -129,6 +131,11 @@ class _Inference:
                 self.wrong[name] = f"takes {self.taken[name]} and {source} gives {shape}; what meets at a node adds up"
 
 
+def vague(shape: Shape) -> bool:
+    """Whether a stated shape is that of one number: exporters write it where one parameter serves all neurons."""
+    return prod(shape) == 1
+
+
 def demanded(node: Node) -> Shape | None:
     """The one shape that a node can take by its parameters, None where several fit."""
     if node.kind in ("Linear", "Affine"):
@@ -145,7 +152,8 @@ def demanded(node: Node) -> Shape | None:
 def result_shape(node: Node, shape: Shape) -> Shape:
     """The shape that a node gives for the one it takes; Fault where it cannot take that."""
     kind = node.kind
-    if kind in ("Input", "Output", PASS, "Flatten") and node.stated is not None and node.stated != shape:
+    states = node.stated is not None and not (kind in ("Output", PASS) and vague(node.stated))
+    if kind in ("Input", "Output", PASS, "Flatten") and states and node.stated != shape:
         raise Fault(f"states shape {node.stated} where {shape} comes in")
     if kind in ("Linear", "Affine"):
         return _linear(node, shape)
