@@ -888,9 +888,29 @@ def test_changed_documents_never_crash(saved: Callable[..., Path], drawn_seed: i
             if draw.random() < 0.2:
                 del container[key]
             else:
-                container[key] = draw.choice(WEIRD)
+                container[key] = copy.deepcopy(draw.choice(WEIRD))
         try:
             open_pt2(packed(path, {**content, name: json.dumps(document).encode()}))
         except EdgekitError:
             refused += 1
     assert refused > 60
+
+
+def test_graphs_in_graphs_end_somewhere(saved: Callable[..., Path]) -> None:
+    class Without(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                return (x * 2).sum(1, keepdim=True) - x
+
+    path = saved(Without(), (torch.randn(1, 4),))
+
+    def nest(program: dict[str, Any]) -> None:
+        nodes = graph_of(program)["nodes"]
+        outer = next(n for n in nodes if n["target"].startswith("torch.ops.higher_order"))
+        for _ in range(40):
+            inner = copy.deepcopy(outer["inputs"][1]["arg"]["as_graph"]["graph"])
+            inner["nodes"] = [{**outer, "inputs": [dict(i) for i in outer["inputs"]]}]
+            inner["outputs"] = copy.deepcopy(outer["outputs"])
+            outer["inputs"][1] = {"name": "g", "arg": {"as_graph": {"name": "g", "graph": inner}}, "kind": 1}
+
+    assert "too de" in refusal(edited(path, nest))

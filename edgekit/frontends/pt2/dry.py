@@ -14,8 +14,8 @@ from torch import Tensor
 
 from edgekit.errors import ModelError, UnsupportedError
 from edgekit.frontends.pt2.ends import Ends
-from edgekit.frontends.pt2.schema import MAX_ELEMENTS, Meta, Name
 from edgekit.frontends.pt2.steps import FLOATS, Step, Values, carry_out, operands, results, with_batch
+from edgekit.frontends.pt2.values import MAX_ELEMENTS, Meta, Name
 from edgekit.frontends.slots import line
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from edgekit.errors import ModelError, UnsupportedError
-from edgekit.frontends.pt2.schema import Input, Meta, Name, Program, Symbol
+from edgekit.frontends.pt2.schema import Input, Program
+from edgekit.frontends.pt2.values import Meta, Name, Symbol
 
 Shape = tuple[int, ...]
 

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError
-from edgekit.frontends.pt2.schema import Input, Name
+from edgekit.frontends.pt2.schema import Input
 from edgekit.frontends.pt2.steps import Step, Values, carry_out
 from edgekit.frontends.pt2.trees import Tree
+from edgekit.frontends.pt2.values import Name
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch._ops import OpOverload
 
 from edgekit.errors import ModelError, UnsupportedError
 from edgekit.frontends.pt2.operators import ASSERTS, IN_LINE, Refused, resolve
-from edgekit.frontends.pt2.schema import MAX_NODES, Device, Graph, Name, Node
+from edgekit.frontends.pt2.schema import MAX_NODES, Graph, Node
+from edgekit.frontends.pt2.values import Device, Name
 
 FLOATS = (torch.float64, torch.float16, torch.bfloat16)
 """Floating dtypes that become float32."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from edgekit.errors import ModelError
 from edgekit.frontends.pt2.archive import FAULTS, MAX_BYTES, MAX_JSON_BYTES, Archive
 from edgekit.frontends.pt2.document import Doc, parse
-from edgekit.frontends.pt2.schema import MAX_ELEMENTS, Meta, Symbol, read_meta
+from edgekit.frontends.pt2.values import MAX_ELEMENTS, Meta, Symbol, read_meta
 
 ZIP_MAGIC = b"PK\x03\x04"
 
