@@ -15,7 +15,7 @@ from edgekit.frontends import formulas
 from edgekit.frontends.emitter import Array, Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import apply
 from edgekit.frontends.lower import WHOLE, Call, Lost, Lowering, Row
-from edgekit.frontends.trace import OVERWRITE, key_of
+from edgekit.frontends.record import OVERWRITE, key_of
 
 ROWS: dict[str, Row] = {}
 
@@ -68,16 +68,6 @@ def _convert(low: Lowering, call: Call) -> Any:
         size = low.emit("floor", low.emit("abs", value))
         return low.emit("mul", low.emit("sign", value), size)
     return value
-
-
-@row("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
-def _filled(_: Lowering, call: Call) -> Known:
-    """A tensor in the shape of another one: it reads the shape and no value."""
-    fill = call.args.get("fill_value", 1.0 if "ones" in call.name else 0.0)
-    if not isinstance(fill, (int, float)):
-        raise Refuse("fills with a tensor", "use a number")
-    dtype = np.bool_ if call.dtype is torch.bool else np.float32
-    return Known(np.full(call.shape, fill, dtype), f"const.{np.float32(fill)!s}")
 
 
 @row("copy", "fill", "zero")

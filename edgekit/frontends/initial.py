@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgekit.errors import ModelError
 from edgekit.frontends.batch import Axis, Probe, sample
 from edgekit.frontends.calls import running, shapes
+from edgekit.frontends.created import created_states
 from edgekit.frontends.slots import Slot, clone, leaves
 from edgekit.frontends.step import Tensors
 
@@ -19,7 +20,8 @@ from edgekit.frontends.step import Tensors
 def first_values(probe: Probe, axes: Sequence[Axis]) -> Tensors:
     """First values without the batch axis: those with which the step repeats what the fresh module does by itself.
 
-    Tried in this order: what the module holds and was given; zero; what a lazily starting module assigns first.
+    Tried in this order: what the module holds and was given; zero; what a lazily starting module assigns first; what
+    it makes for itself when it is given no state.
     `axes` are the batch axes of the states. ModelError when none of these is right.
     """
     found, step, names, templates = probe.subject, probe.step, probe.states, probe.templates
@@ -35,15 +37,12 @@ def first_values(probe: Probe, axes: Sequence[Axis]) -> Tensors:
         after = (*(slot.read(fresh) for slot in step.slots), *(t for _, t in leaves(state)))
         expected.append((inputs, (*(t for _, t in leaves(outputs)), *after)))
 
-    untouched, count = clone(found.module), len(step.slots)
+    count = len(step.slots)
     given = [t for _, t in leaves(found.given)]
     _check_rows(found.thing, [name for name, _ in shapes(found.given)], given, axes[count:] if given else ())
     zeros = [torch.zeros_like(t) for t in templates]
-    passed = [t for _, t in leaves(found.given)] or zeros[count:]
-    held = [slot.read(untouched) for slot in step.slots]
-    lazy = [assigned.get(slot) for slot in step.slots]
-    for slot_values in (held, [None] * count, lazy):
-        start = [_fitting(v, z) for v, z in zip([*slot_values, *passed], zeros, strict=True)]
+    for values in _candidates(probe, given or zeros[count:], [assigned.get(slot) for slot in step.slots]):
+        start = [_fitting(v, z) for v, z in zip(values, zeros, strict=True)]
         with running(found.thing):
             reproduced = all(_same(step(inputs, tuple(start)), values) for inputs, values in expected)
         if reproduced:
@@ -57,6 +56,18 @@ def first_values(probe: Probe, axes: Sequence[Axis]) -> Tensors:
         )
     _check_rows(found.thing, names, start, axes)
     return tuple(sample(value, axis).clone() for value, axis in zip(start, axes, strict=True))
+
+
+def _candidates(
+    probe: Probe, passed: Sequence[Tensor], lazy: Sequence[Tensor | None]
+) -> Iterator[Sequence[Tensor | None]]:
+    """What the states may start from, the likeliest first; `passed` for those that are arguments, `lazy` for others."""
+    untouched = clone(probe.subject.module)
+    held = [slot.read(untouched) for slot in probe.step.slots]
+    for values in (held, [None] * len(held), lazy):
+        yield [*values, *passed]
+    for values in (held, lazy):
+        yield [*values, *created_states(probe)]
 
 
 def _check_rows(thing: str, names: Sequence[str], values: Sequence[Tensor], axes: Sequence[Axis]) -> None:

@@ -17,7 +17,8 @@ import torch
 from edgekit.errors import GraphError, UnsupportedError
 from edgekit.frontends.discover import Discovered
 from edgekit.frontends.emitter import Emitter, Known, Live, Refuse
-from edgekit.frontends.trace import Record, Ref, Shape, Traced, Value
+from edgekit.frontends.record import Record, Ref, Shape, Value
+from edgekit.frontends.trace import Traced
 from edgekit.ir import FLOAT32, SPIKE, DType, Entry, Graph, verify
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -72,8 +72,17 @@ def leaf_names(tree: Any, stem: str) -> tuple[str, ...]:
     found = list(leaves(tree))
     if len(found) == 1 and not isinstance(tree, Mapping):
         return (stem,)
-    names = (".".join(map(str, keys)) for keys, _ in found)
-    return tuple(printable(n) if isinstance(tree, Mapping) else f"{stem}{n}" for n in names)
+    names = (".".join(_labels(tree, keys)) for keys, _ in found)
+    bare = isinstance(tree, Mapping) or hasattr(tree, "_fields")
+    return tuple(printable(n) if bare else f"{stem}{n}" for n in names)
+
+
+def _labels(tree: Any, keys: Sequence[int | str]) -> Iterator[str]:
+    """The keys that lead to a tensor, those of a named tuple by name."""
+    for key in keys:
+        fields = getattr(tree, "_fields", None)
+        yield str(key) if fields is None else str(fields[int(key)])
+        tree = tree[key]
 
 
 @contextmanager

@@ -1,72 +1,19 @@
-"""A step as the list of ATen calls that torch makes for it, with every tensor numbered.
-
-The step runs on ordinary tensors, one stream, while a dispatch mode writes down each call. In-place calls are written
-down as the calls that make a new value; what else shares the written memory gets a new value too.
-"""
+"""A step as the list of ATen calls that torch makes for it, one stream at a time."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.calls import running
 from edgekit.frontends.discover import Discovered
-from edgekit.frontends.slots import slots
+from edgekit.frontends.record import Decomposed, Record, Recorder, Ref, Value, paths, plain_kernels, refs_in
 
 MAX_CALLS = 20_000
 """A step has a few hundred calls; more is a sequence that Python has unrolled."""
-
-OVERWRITE = "edgekit::overwrite"
-"""The call that gives a tensor its new value where another one was written that shares memory with it.
-
-`index` tells for each element of `base`, row-major, which element of `values` it is now, or -1 where it stays.
-"""
-
-Shape = tuple[int, ...]
-Decomposed = Callable[[OpOverload], "Callable[..., Any] | None"]
-
-
-@dataclass(frozen=True)
-class Ref:
-    """One value of a trace, by number."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Value:
-    """What is known of a value: its shape and dtype, the tensor if it is constant, and what to call it."""
-
-    shape: Shape
-    dtype: torch.dtype
-    constant: Tensor | None
-    hint: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """One ATen call: name, arguments by name with Ref for tensors, results, path of the submodule.
-
-    `fault` says why it cannot be part of a graph; `part_of` names the operator that torch decomposed into this one.
-    """
-
-    name: str
-    args: Mapping[str, Any]
-    results: tuple[Ref, ...]
-    source: str
-    fault: str = ""
-    part_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,9 +36,9 @@ def trace(found: Discovered, decomposed: Decomposed) -> Traced:
     thing = found.subject.thing
     step = copy.deepcopy(found.step)
     inputs, states = tuple(x.clone() for x in found.inputs_for(1)), found.initial_states(1)
-    recorder = _Recorder(step.module, decomposed)
+    recorder = Recorder(step.module, decomposed)
     entered = tuple(recorder.enter(x) for x in inputs), tuple(recorder.enter(s) for s in states)
-    with torch.no_grad(), _plain_kernels(), running(thing), _paths(step.module, recorder.path), recorder:
+    with torch.no_grad(), plain_kernels(), running(thing), paths(step.module, recorder.path), recorder:
         outputs, next_states = step(inputs, states)
     left = tuple(recorder.value_of(y) for y in outputs), tuple(recorder.value_of(s) for s in next_states)
     if len(recorder.calls) > MAX_CALLS:
@@ -101,204 +48,11 @@ def trace(found: Discovered, decomposed: Decomposed) -> Traced:
     return Traced(recorder.values, _needed(recorder.calls, {*left[0], *left[1]}), *entered, *left)
 
 
-@contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """Without the fused CPU kernels of whole layers, which hide what a recurrent layer computes."""
-    enabled = torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.flags also sets TF32, and warns of it
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(enabled)
-
-
-def key_of(target: OpOverload) -> str:
-    """`aten::add` of an operator overload, and of its in-place form: the trace has made values of what that writes."""
-    name: str = target._schema.name
-    return name.removesuffix("_") if target._schema.is_mutable else name
-
-
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down every call. A value that no input or state entered is constant, and kept as it was then."""
-
-    def __init__(self, module: nn.Module, decomposed: Decomposed) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.values: dict[Ref, Value] = {}
-        self.calls: list[Record] = []
-        self.path: list[str] = []
-        self._decomposed = decomposed
-        self._within: list[str] = []
-        self._numbers = count()
-        self._current: dict[int, Ref] = {}
-        self._tensors: dict[int, list[Tensor]] = {}  # by memory; kept alive, so that identities stay unique
-        self._names = {id(tensor): slot.path for slot, tensor in slots(module).items()}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch.compile is not part of this, and preparing for it would import all of it (two seconds)
-
-    def enter(self, tensor: Tensor) -> Ref:
-        """Declare an input or state."""
-        return self._bind(tensor, constant=False)
-
-    def value_of(self, tensor: Tensor) -> Ref:
-        """The current value of a tensor; one that is seen for the first time is a constant."""
-        ref = self._current.get(id(tensor))
-        return self._bind(tensor, constant=True) if ref is None else ref
-
-    def _bind(self, tensor: Tensor, *, constant: bool, hint: str = "") -> Ref:
-        ref = Ref(next(self._numbers))
-        if id(tensor) not in self._current:
-            self._tensors.setdefault(_memory(tensor), []).append(tensor)
-        self._current[id(tensor)] = ref
-        kept = tensor.detach().clone() if constant else None
-        self.values[ref] = Value(tuple(tensor.shape), tensor.dtype, kept, self._names.get(id(tensor), hint))
-        return ref
-
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        refs, named = self._referred(args), self._referred(kwargs)
-        constant = all(self.values[ref].constant is not None for ref in _leaves((refs, named), Ref))
-        if not constant and (simpler := self._decomposed(func)) is not None:
-            self._within.append(func._schema.name)
-            try:
-                with self:
-                    return simpler(*args, **kwargs)
-            finally:
-                self._within.pop()
-        result = func(*args, **kwargs)
-        written = _written(func, args, kwargs)
-        hint = next((h for ref in _leaves((refs, named), Ref) if (h := self.values[ref].hint)), "")
-        results = tuple(self._bind(t, constant=constant, hint=hint) for t in (written or _leaves(result, Tensor)))
-        self._record(func, refs, named, results, _fault(func, result, constant=constant))
-        for tensor, ref in zip(written, results, strict=False):
-            self._follow(tensor, ref)
-        return result
-
-    def _record(
-        self, func: OpOverload, args: Any, kwargs: dict[str, Any], results: tuple[Ref, ...], fault: str
-    ) -> None:
-        self._note(key_of(func), _named(func, args, kwargs), results, fault)
-
-    def _note(self, name: str, args: Mapping[str, Any], results: tuple[Ref, ...], fault: str = "") -> None:
-        source, part_of = (stack[-1] if stack else "" for stack in (self.path, self._within[:1]))
-        self.calls.append(Record(name, args, results, source, fault, part_of))
-
-    def _referred(self, tree: Any) -> Any:
-        if isinstance(tree, Tensor):
-            return self.value_of(tree)
-        if isinstance(tree, (tuple, list)):
-            return tuple(self._referred(item) for item in tree)
-        if isinstance(tree, dict):
-            return {key: self._referred(item) for key, item in tree.items()}
-        return tree
-
-    def _follow(self, written: Tensor, new: Ref) -> None:
-        """Tensors that share memory with one that was written in place hold its elements now."""
-        where: Array | None = None
-        for tensor in [*self._tensors.get(_memory(written), ())]:
-            if tensor is written or not tensor.numel():
-                continue
-            if _layout(tensor) == _layout(written):
-                self._current[id(tensor)] = new
-                continue
-            if where is None:
-                where = np.full(written.untyped_storage().nbytes(), -1, np.int64)
-                where[_places(written)] = np.arange(written.numel())
-            index = where[_places(tensor)]
-            if (index >= 0).any():
-                base = self.value_of(tensor)
-                constant = all(self.values[ref].constant is not None for ref in (base, new))
-                if constant:
-                    self._bind(tensor, constant=True, hint=self.values[base].hint)
-                    continue
-                fault = "" if tensor.dtype is written.dtype else "writes memory that another dtype reads"
-                merged = self._bind(tensor, constant=False, hint=self.values[base].hint)
-                self._note(OVERWRITE, {"base": base, "values": new, "index": index}, (merged,), fault)
-
-
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _layout(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
-
-
-def _places(tensor: Tensor) -> Array:
-    """The first byte of each element in its memory, row-major."""
-    places = np.full(tuple(tensor.shape), tensor.storage_offset(), np.int64)
-    for axis, (n, step) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
-        places += (np.arange(n) * step).reshape(-1, *(1,) * (tensor.ndim - 1 - axis))
-    return places.reshape(-1) * tensor.element_size()
-
-
-def _named(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, defaults filled in."""
-    named = {}
-    for at, argument in enumerate(func._schema.arguments):
-        default = argument.default_value if argument.has_default_value() else None
-        default = tuple(default) if isinstance(default, list) else default
-        named[argument.name] = args[at] if at < len(args) else kwargs.get(argument.name, default)
-    return named
-
-
-def _fault(func: OpOverload, result: Any, *, constant: bool) -> str:
-    """Why a call cannot be part of a graph whatever its row, empty if it can."""
-    if torch.Tag.nondeterministic_seeded in func.tags:
-        return "draws random numbers; remove the noise for inference"
-    if not constant and result is not None and not isinstance(result, (Tensor, tuple, list)):
-        return "takes the value of a tensor into Python, to branch on it or to compute; use torch.where"
-    return ""
-
-
-def _written(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors that a call writes in place."""
-    schema = func._schema
-    if not schema.is_mutable:
-        return []
-    given = {argument.name: value for argument, value in zip(schema.arguments, args, strict=False)} | kwargs
-    return [given[a.name] for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-
-
-def _leaves(tree: Any, kind: type) -> list[Any]:
-    """Every item of a kind in nested tuples, lists and dicts, in order."""
-    if isinstance(tree, (tuple, list)):
-        return [leaf for item in tree for leaf in _leaves(item, kind)]
-    if isinstance(tree, dict):
-        return [leaf for item in tree.values() for leaf in _leaves(item, kind)]
-    return [tree] if isinstance(tree, kind) else []
-
-
-@contextmanager
-def _paths(module: nn.Module, path: list[str]) -> Iterator[None]:
-    """Keep the path of the submodule that is running on top of a stack."""
-    hooks = []
-    for name, submodule in module.named_modules():
-        if name:
-            hooks.append(submodule.register_forward_pre_hook(lambda *_, name=name: path.append(name)))
-            hooks.append(submodule.register_forward_hook(lambda *_: _drop(path), always_call=True))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _drop(path: list[str]) -> None:
-    path.pop()
-
-
 def _needed(calls: list[Record], wanted: set[Ref]) -> tuple[Record, ...]:
     """The calls that lead to the wanted values, and those that read a value into Python."""
     kept: list[Record] = []
     for call in reversed(calls):
         if wanted.intersection(call.results) or (call.fault and not call.results):
             kept.append(call)
-            wanted.update(_leaves(dict(call.args), Ref))
+            wanted.update(refs_in(dict(call.args), Ref))
     return tuple(reversed(kept))

@@ -206,6 +206,86 @@ def test_the_module_is_left_as_it_was() -> None:
     assert broken.mem is None
 
 
+class Resting(nn.Module):
+    """Makes its state itself, at a rest above zero and with a threshold that starts elsewhere."""
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> Any:
+        v, b = state or (torch.full_like(x, 0.25), torch.ones_like(x) * torch.arange(5.0))
+        v = v + 0.1 * (0.25 - v + x)
+        return (v > b).float(), (v, 0.9 * b)
+
+
+def test_a_state_that_the_step_makes_for_itself_starts_there() -> None:
+    imported = import_module(Resting(), X, name="m")
+    first = {s.tensor: s.init for s in imported.graph.states}
+    np.testing.assert_array_equal(first["state0"], np.full(5, 0.25, np.float32))
+    np.testing.assert_array_equal(first["state1"], np.arange(5, dtype=np.float32))
+
+
+class LayersFirst(nn.Module):
+    """A recurrent layer inside: its states have the batch behind the layers, its input may have the time in front."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(5, 4, num_layers=2, batch_first=batch_first)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, (h, c) = self.rnn(x, (h, c))
+        return y, h, c
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_states_whose_batch_axis_is_not_the_first(batch_first: bool) -> None:
+    zeros = torch.zeros(2, 1, 4)
+    imported = import_module(LayersFirst(batch_first), (torch.randn(1, 1, 5), zeros, zeros), name="m")
+    assert {s.tensor: s.init.shape for s in imported.graph.states} == {"h": (2, 4), "c": (2, 4)}
+    assert imported.graph.tensor("x").shape == (1, 5)
+    assert imported.report.batch == 4
+
+
+def test_a_whole_recurrent_layer_is_its_step() -> None:
+    imported = import_module(nn.GRU(5, 3, num_layers=2), X, name="gru")
+    assert states_of(imported) == ["h"]
+    assert imported.graph.states[0].init.shape == (2, 3)
+    with pytest.raises(UsageError, match="is a sequence of 7 steps; give the input of one time step"):
+        import_module(nn.GRU(5, 3, batch_first=True), torch.zeros(2, 7, 5), name="gru")
+
+
+class OneStream(nn.Module):
+    """Keeps state without a batch axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.zeros(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + x[0]
+        return x - self.mean
+
+
+def test_a_module_for_a_single_stream_is_taken_as_it_is() -> None:
+    imported = import_module(OneStream(), X[:1], name="m")
+    assert states_of(imported) == ["mean"]
+    assert imported.report.batch == 1
+    assert "the module works for one stream at a time, and is replayed so" in imported.notes
+
+
+def test_whole_numbers_are_states_too() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: Any = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen = torch.zeros(len(x), 5, dtype=torch.int64) if self.seen is None else self.seen
+            self.seen = (seen + (x > 0)) % 7
+            return self.seen / 2
+
+    imported = import_module(Counting(), X, name="m")
+    assert states_of(imported) == ["seen"]
+    assert imported.report.worst_error == 0.0
+
+
 class Refused:
     """Modules that cannot become a step, each with what its error says."""
 

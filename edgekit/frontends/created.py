@@ -1,0 +1,60 @@
+"""The states that a step makes for itself when it is given none: read off its calls, beside those with states given."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgekit.frontends.batch import Probe
+from edgekit.frontends.calls import running
+from edgekit.frontends.record import Recorder, Ref, plain_kernels
+from edgekit.frontends.slots import clone, refilled
+
+
+def created_states(probe: Probe) -> list[Tensor | None]:
+    """For each passed state the constant that stands in its place when the step is called without states.
+
+    The calls of both runs are aligned by name; a run without states has some more, which make them. None where the
+    first use of a state tells nothing.
+    """
+    found, passed = probe.subject, probe.templates[len(probe.step.slots) :]
+    tensors = tuple(t.clone() for t in passed)
+    with_states, refs = _recorded(probe, refilled(probe.step.template, tensors), tensors)
+    without, _ = _recorded(probe, found.given, ())
+    alignment = SequenceMatcher(None, [c.name for c in with_states.calls], [c.name for c in without.calls], False)
+    first: dict[Ref, Tensor] = {}
+    for a, b, size in alignment.get_matching_blocks():
+        for at in range(size):
+            left, right = (list(_items(run.calls[k + at].args)) for run, k in ((with_states, a), (without, b)))
+            for given, made in zip(left, right, strict=False):
+                if given in refs and isinstance(made, Ref):
+                    constant = without.values[made].constant
+                    if constant is not None:
+                        first.setdefault(given, constant)
+    return [first.get(ref) for ref in refs]
+
+
+def _recorded(probe: Probe, state: Any, entering: tuple[Tensor, ...]) -> tuple[Recorder, list[Ref]]:
+    module = clone(probe.subject.module)
+    recorder = Recorder(module, lambda _: None)
+    for x in probe.subject.examples:
+        recorder.enter(x)
+    refs = [recorder.enter(t) for t in entering]
+    with torch.no_grad(), plain_kernels(), running(probe.subject.thing), recorder:
+        probe.subject.form.call(module, probe.subject.examples, state)
+    return recorder, refs
+
+
+def _items(tree: Any) -> Any:
+    """Every leaf of the arguments of a call, in order."""
+    if isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from _items(item)
+    elif hasattr(tree, "values"):
+        for item in tree.values():
+            yield from _items(item)
+    else:
+        yield tree
