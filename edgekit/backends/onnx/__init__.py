@@ -5,6 +5,7 @@ from edgekit.backends.onnx.export import FORM_KEY, FORMS, export_onnx
 from edgekit.backends.onnx.program import PRECISIONS, Program, calibrate_onnx, make_program
 from edgekit.backends.onnx.rows import SUPPORTED
 from edgekit.backends.onnx.session import OnnxRuntime
+from edgekit.backends.onnx.tensorrt import tensorrt_faults
 
 __all__ = [
     "FORMS",
@@ -18,4 +19,5 @@ __all__ = [
     "check_onnx",
     "export_onnx",
     "make_program",
+    "tensorrt_faults",
 ]
