@@ -12,12 +12,14 @@ import pytest
 nir = pytest.importorskip("nir")
 h5py = pytest.importorskip("h5py")
 
+from nir_graphs import neuron, random_graph  # noqa: E402
+
 from edgekit.errors import EdgekitError, ModelError  # noqa: E402
-from edgekit.frontends.nir import hdf5, import_nir, raw, read  # noqa: E402
-from edgekit.frontends.nir.hdf5 import read_file  # noqa: E402
-from edgekit.frontends.nir.memory import from_memory  # noqa: E402
-from edgekit.frontends.nir.program import make_program  # noqa: E402
-from tests.nir_graphs import neuron, random_graph  # noqa: E402
+from edgekit.frontends.nir import import_nir  # noqa: E402
+from edgekit.nir import hdf5, raw, read  # noqa: E402
+from edgekit.nir.hdf5 import read_file  # noqa: E402
+from edgekit.nir.memory import from_memory  # noqa: E402
+from edgekit.nir.program import make_program  # noqa: E402
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 nir = pytest.importorskip("nir")
 
 import torch  # noqa: E402
+from nir_graphs import chain, neuron, random_graph, run  # noqa: E402
 
 from edgekit.errors import EdgekitError, ModelError, ReplayError, UnsupportedError, UsageError  # noqa: E402
 from edgekit.frontends.nir import import_nir  # noqa: E402
 from edgekit.frontends.nir import importing as importing_module  # noqa: E402
 from edgekit.frontends.nir.lower import lower  # noqa: E402
 from edgekit.ir import Graph  # noqa: E402
-from tests.nir_graphs import chain, neuron, random_graph, run  # noqa: E402
 
 Array = npt.NDArray[Any]
 DT = 1e-3

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from edgekit.frontends.imported import Imported, identifier
-from edgekit.frontends.nir.conventions import MEANING
 from edgekit.frontends.nir.lower import lower
-from edgekit.frontends.nir.memory import from_memory
 from edgekit.frontends.nir.original import NirOriginal
-from edgekit.frontends.nir.program import make_program
-from edgekit.frontends.nir.read import read_nir
 from edgekit.frontends.replay import replay
+from edgekit.nir.conventions import MEANING
+from edgekit.nir.memory import from_memory
+from edgekit.nir.program import make_program
+from edgekit.nir.read import read_nir
 from edgekit.passes.rewrite import sweep
 from edgekit.passes.state_cleanup import clean_states
 

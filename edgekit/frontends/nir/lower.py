@@ -11,13 +11,13 @@ import numpy as np
 
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse, printable
-from edgekit.frontends.nir.flatten import PASS
-from edgekit.frontends.nir.nodes import SPIKING, STATEFUL, Node, Real
-from edgekit.frontends.nir.program import Program
-from edgekit.frontends.nir.shapes import conv_padding
-from edgekit.frontends.nir.simulate import Simulation
 from edgekit.frontends.spatial import average_pool, padded, sum_pool
 from edgekit.ir import Entry, Graph, verify
+from edgekit.nir.flatten import PASS
+from edgekit.nir.nodes import SPIKING, STATEFUL, Node, Real
+from edgekit.nir.program import Program
+from edgekit.nir.shapes import conv_padding
+from edgekit.nir.simulate import Simulation
 
 ONE = 2**-22
 """A factor this close to one is one: what tau and r in float32 leave of dt/tau · r when r is tau/dt."""

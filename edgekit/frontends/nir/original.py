@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.frontends.emitter import printable
-from edgekit.frontends.nir.nodes import SPIKING
-from edgekit.frontends.nir.program import Program
-from edgekit.frontends.nir.simulate import Simulation
 from edgekit.frontends.original import CHUNK, Streams
+from edgekit.nir.nodes import SPIKING
+from edgekit.nir.program import Program
+from edgekit.nir.simulate import Simulation
 
 Array = npt.NDArray[Any]
 

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from edgekit.frontends.nir.flatten import Flat
-from edgekit.frontends.nir.nodes import STATEFUL
+from edgekit.nir.flatten import Flat
+from edgekit.nir.nodes import STATEFUL
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgekit.frontends.nir.nodes import PARAMETERS, Fault, Node, check_node
-from edgekit.frontends.nir.raw import GRAPH, RawNode
+from edgekit.nir.nodes import PARAMETERS, Fault, Node, check_node
+from edgekit.nir.raw import GRAPH, RawNode
 
 PASS = "Pass"
 """The kind of what was an Input or Output of an inner graph: a value goes through it as it is."""

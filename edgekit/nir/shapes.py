@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from edgekit.frontends.nir.flatten import PASS, Flat
-from edgekit.frontends.nir.nodes import STATEFUL, Fault, Node, parameter
+from edgekit.nir.flatten import PASS, Flat
+from edgekit.nir.nodes import STATEFUL, Fault, Node, parameter
 
 Shape = tuple[int, ...]
 MAX_ELEMENTS = 2**24

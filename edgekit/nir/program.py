@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.errors import UnsupportedError
-from edgekit.frontends.nir.conventions import Conventions, choose
-from edgekit.frontends.nir.flatten import Flat, flatten
-from edgekit.frontends.nir.nodes import Fault, Node, Real, parameter
-from edgekit.frontends.nir.order import Order, step_order
-from edgekit.frontends.nir.raw import RawNode
-from edgekit.frontends.nir.shapes import Shape, infer_shapes
+from edgekit.nir.conventions import Conventions, choose
+from edgekit.nir.flatten import Flat, flatten
+from edgekit.nir.nodes import Fault, Node, Real, parameter
+from edgekit.nir.order import Order, step_order
+from edgekit.nir.raw import RawNode
+from edgekit.nir.shapes import Shape, infer_shapes
 
 MAX_DELAYED = 2**22
 """Values that the Delay nodes of a graph may hold."""

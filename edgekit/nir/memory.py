@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import ModelError
-from edgekit.frontends.nir.raw import GRAPH, Budget, RawNode, name_of, plain, small
+from edgekit.nir.raw import GRAPH, Budget, RawNode, name_of, plain, small
 
 THING = "the NIR graph"
 # Fields that say what other fields say too; those of Input, Output and Flatten are read below.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.frontends.nir.raw import RawNode
+from edgekit.nir.raw import RawNode
 
 Real = npt.NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from edgekit.errors import ModelError, UsageError
-from edgekit.frontends.nir.flatten import Flat
-from edgekit.frontends.nir.nodes import SPIKING, STATEFUL, Node, Real
+from edgekit.nir.flatten import Flat
+from edgekit.nir.nodes import SPIKING, STATEFUL, Node, Real
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "reset": ("v_reset", "zero", "subtract"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgekitError, ModelError
-from edgekit.frontends.nir.raw import GRAPH, Budget, RawNode, name_of, plain, small
+from edgekit.nir.raw import GRAPH, Budget, RawNode, name_of, plain, small
 
 NUMBERS = "fiub"
 # What h5py raises for damaged files, by its own words and by those of what it calls.
@@ -19,7 +19,6 @@ FAULTS = (
     AttributeError,
     LookupError,
     MemoryError,
-    NotImplementedError,
     OSError,
     RuntimeError,
     TypeError,

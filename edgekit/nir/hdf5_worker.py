@@ -1,4 +1,4 @@
-"""The process that reads HDF5: `python -m edgekit.frontends.nir.hdf5_worker FILE SECONDS`.
+"""The process that reads HDF5: `python -m edgekit.nir.hdf5_worker FILE SECONDS`.
 
 It is a process of its own because the HDF5 library may loop, take all memory or end the process on a damaged file.
 The answer on standard output: a line of JSON, then the bytes of all arrays. The JSON is a node, or `fault` and `items`.
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgekitError, ModelError
-from edgekit.frontends.nir.hdf5 import read_file
-from edgekit.frontends.nir.raw import RawNode
+from edgekit.nir.hdf5 import read_file
+from edgekit.nir.raw import RawNode
 
 MEMORY_BYTES = 2**31
 

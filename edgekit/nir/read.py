@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import ModelError
-from edgekit.frontends.nir.raw import RawNode
+from edgekit.nir.raw import RawNode
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_FILE_BYTES = 2**29
@@ -50,8 +50,8 @@ def _checked_size(path: Path) -> int:
 
 def _answer(path: Path, seconds: int) -> tuple[dict[str, Any], memoryview]:
     """What the reading process says: the document, and the bytes of the arrays."""
-    command = [sys.executable, "-m", "edgekit.frontends.nir.hdf5_worker", str(path.resolve()), str(seconds)]
-    package = str(Path(__file__).resolve().parents[3])
+    command = [sys.executable, "-m", "edgekit.nir.hdf5_worker", str(path.resolve()), str(seconds)]
+    package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
     try:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.frontends.nir.nodes import SPIKING, STATEFUL, Node, Real
-from edgekit.frontends.nir.program import Program
-from edgekit.frontends.nir.shapes import conv_padding
+from edgekit.nir.nodes import SPIKING, STATEFUL, Node, Real
+from edgekit.nir.program import Program
+from edgekit.nir.shapes import conv_padding
 
 Array = npt.NDArray[Any]
 
