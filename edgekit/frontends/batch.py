@@ -189,6 +189,8 @@ def _differing(joint: Tensor, single: Tensor) -> Axis:
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:
+    if a.is_complex() and b.is_complex():
+        a, b = torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj())
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 
@@ -204,7 +206,7 @@ def _refuse_varying(found: Subject, names: Sequence[str], once: Tensors, again: 
 
 def _disturbed(state: Tensor, random: torch.Generator) -> Tensor:
     noise = torch.randn(state.shape, generator=random)
-    return state + 0.5 * noise if state.is_floating_point() else state
+    return state + 0.5 * noise if state.is_floating_point() or state.is_complex() else state
 
 
 def axes_between(small: Sequence[Sequence[int]], large: Sequence[Sequence[int]]) -> Iterator[Axis]:

@@ -16,10 +16,18 @@ import torch
 
 from edgekit.errors import GraphError, UnsupportedError
 from edgekit.frontends.discover import Discovered
-from edgekit.frontends.emitter import Emitter, Known, Live, Refuse
+from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.record import Record, Ref, Shape, Value
 from edgekit.frontends.trace import Traced
 from edgekit.ir import FLOAT32, SPIKE, DType, Entry, Graph, verify
+
+
+@dataclass(frozen=True)
+class Complex:
+    """A complex value: two real ones of the same shape."""
+
+    re: Operand
+    im: Operand
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,23 @@ WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 DTYPES: dict[torch.dtype, DType] = {torch.bool: SPIKE, **dict.fromkeys((torch.float32, torch.float64, *WHOLE), FLOAT32)}
 
 
+State = Live | tuple[Live, ...] | None
+"""A state of the graph, both parts of a complex one, or None where the graph cannot hold it."""
+
+
+def complex_parts(name: str, value: torch.Tensor) -> tuple[tuple[str, torch.Tensor], tuple[str, torch.Tensor]]:
+    """The parts of a complex state under their names in the graph."""
+    return (f"{name}.real", value.real.contiguous()), (f"{name}.imag", value.imag.contiguous())
+
+
 class Lowering(Emitter):
     """The graph of a traced step under construction."""
 
-    def __init__(self, name: str, dt: float | None, rows: Mapping[str, Row]) -> None:
+    def __init__(
+        self, name: str, dt: float | None, rows: Mapping[str, Row], complex_rows: Mapping[str, Row] | None = None
+    ) -> None:
         super().__init__(name, dt)
-        self.rows = rows
+        self.rows, self.complex_rows = rows, complex_rows or {}
         self.faults: list[str] = []
         self._values: dict[Ref, Any] = {}
         self._whole: set[str] = set()
@@ -105,9 +124,19 @@ class Lowering(Emitter):
         value = values[item]
         if value.constant is None:
             return Lost("", reported=True)
-        return Known(value.constant.numpy(), value.hint or "const")
+        hint, constant = value.hint or "const", value.constant.resolve_conj().resolve_neg()
+        if constant.is_complex():
+            parts = (
+                (part.contiguous().numpy(), name) for part, name in ((constant.real, "real"), (constant.imag, "imag"))
+            )
+            return Complex(*(Known(array, f"{hint}.{name}") for array, name in parts))
+        return Known(constant.numpy(), hint)
 
-    def _enter_state(self, ref: Ref, name: str, init: torch.Tensor, values: Mapping[Ref, Value]) -> Live | None:
+    def _enter_state(self, ref: Ref, name: str, init: torch.Tensor, values: Mapping[Ref, Value]) -> State:
+        if init.is_complex():
+            pair = tuple(self.state(n, part.numpy()) for n, part in complex_parts(name, init))
+            self._values[ref] = Complex(*(self.reshape(state, values[ref].shape) for state in pair))
+            return pair
         if init.dtype not in DTYPES:
             kind = str(init.dtype).removeprefix("torch.")
             self._values[ref] = Lost(f"state {name} is {kind}; a state that matters must be a real number")
@@ -118,7 +147,12 @@ class Lowering(Emitter):
         self._values[ref] = self.reshape(state, values[ref].shape)
         return state
 
-    def _leave_state(self, state: Live | None, value: Any) -> None:
+    def _leave_state(self, state: State, value: Any) -> None:
+        if isinstance(state, tuple):
+            parts = (value.re, value.im) if isinstance(value, Complex) else (value, 0.0)
+            for own, part in zip(state, (value, value) if isinstance(value, Lost) else parts, strict=True):
+                self._leave_state(own, part)
+            return
         if state is None:
             return  # nothing that matters has read it: readers of a lost value are lost, and reported where they leave
         if isinstance(value, Lost):
@@ -133,6 +167,9 @@ class Lowering(Emitter):
         if isinstance(value, Lost):
             if not value.reported:
                 self.faults.append(f"output {name}: {value.reason}")
+            return
+        if isinstance(value, Complex):
+            self.faults.append(f"output {name}: is complex; return torch.view_as_real of it")
             return
         self.source = ""
         kind, inputs = self.producer(value)
@@ -168,14 +205,18 @@ class Lowering(Emitter):
         """The values that the row of a call gives, checked against what torch gave."""
         if record.fault:
             raise Refuse(record.fault)
-        if record.name not in self.rows:
-            raise Refuse("has no row in the lowering table")
-        given = self.rows[record.name](self, Call(record.name, args, expected[0].shape, expected[0].dtype))
+        with_complex = expected[0].dtype.is_complex or any(isinstance(v, Complex) for v in _flat(args))
+        rows = self.complex_rows if with_complex else self.rows
+        if record.name not in rows:
+            raise Refuse(f"has no row in the lowering table{' for complex values' if with_complex else ''}")
+        given = rows[record.name](self, Call(record.name, args, expected[0].shape, expected[0].dtype))
         results = list(given) if isinstance(given, (tuple, list)) else [given]
         return [self._checked(value, like) for value, like in zip(results, expected, strict=True)]
 
     def _checked(self, result: Any, like: Value) -> Any:
         """A row's result, if shape and dtype are those that torch gives."""
+        if isinstance(result, Complex) and isinstance(result.re, Live) and self.shape(result.re) != like.shape:
+            raise Refuse(f"gives {self.shape(result.re)} where torch gives {like.shape}")
         if not isinstance(result, Live):
             return result
         if like.dtype not in DTYPES:

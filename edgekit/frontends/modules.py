@@ -11,6 +11,7 @@ from torch import nn
 
 from edgekit.errors import UsageError
 from edgekit.frontends.aten import decomposed
+from edgekit.frontends.aten_complex import complex_rows
 from edgekit.frontends.aten_spatial import ROWS
 from edgekit.frontends.discover import discover
 from edgekit.frontends.imported import Imported, finished, identifier
@@ -35,7 +36,7 @@ def import_module(
     example = _example(module) if example_input is None else example_input
     with _one_thread():
         found = discover(module, example, method)
-        graph = Lowering(identifier(name), dt, ROWS).run(trace(found, decomposed), found)
+        graph = Lowering(identifier(name), dt, ROWS, complex_rows(ROWS)).run(trace(found, decomposed), found)
         original = TorchOriginal(found)
         graph, report = finished(graph, original, [x.numpy() for x in found.examples()])
     return Imported(

@@ -122,10 +122,16 @@ def clone(module: nn.Module) -> nn.Module:
     except Exception as error:  # whatever the attributes of a foreign class raise
         raise ModelError(thing, f"cannot be copied ({line(error)})", "remove what cannot be deep-copied") from error
     for slot, tensor in slots(fresh).items():
-        if tensor.is_complex() or tensor.is_quantized or tensor.layout is not torch.strided:
+        if tensor.is_quantized or tensor.layout is not torch.strided:
+            kind = tensor.dtype if tensor.is_quantized else tensor.layout
             raise ModelError(
-                f"{thing}, {slot.path}", f"holds {tensor.dtype}", "only plain real tensors can be converted"
+                f"{thing}, {slot.path}",
+                f"holds {kind}".replace("torch.", ""),
+                "only plain dense tensors can be converted",
             )
+        if tensor.is_complex() and tensor.dtype is not torch.complex64:
+            narrow = tensor.detach().to(torch.complex64)
+            slot.write(fresh, nn.Parameter(narrow, requires_grad=False) if slot.table == "_parameters" else narrow)
         if slot.table == "__dict__" and tensor.is_floating_point() and tensor.dtype is not torch.float32:
             slot.write(fresh, tensor.float())
     return fresh.float().cpu().eval()
@@ -133,7 +139,9 @@ def clone(module: nn.Module) -> nn.Module:
 
 def narrowed(module: nn.Module) -> list[str]:
     """Floating dtypes other than float32 in a module, by name: what `clone` changes."""
-    kinds = {t.dtype for t in slots(module).values() if t.is_floating_point() and t.dtype is not torch.float32}
+    kept = (torch.float32, torch.complex64)
+    tensors = slots(module).values()
+    kinds = {t.dtype for t in tensors if (t.is_floating_point() or t.is_complex()) and t.dtype not in kept}
     return sorted(str(k).removeprefix("torch.") for k in kinds)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edgekit.frontends.batch import in_front, placed
 from edgekit.frontends.discover import Discovered
+from edgekit.frontends.lower import complex_parts
 from edgekit.frontends.original import CHUNK, Streams
 from edgekit.frontends.slots import clone, leaves
 
@@ -49,7 +50,9 @@ class _Torch:
 
     def states(self) -> Mapping[str, Array]:
         rows = zip(self.found.states, self._states, self.found.axes.states, strict=True)
-        return {name: in_front(state, axis).numpy().copy() for name, state, axis in rows}
+        named = [(name, in_front(state, axis)) for name, state, axis in rows]
+        parts = [part for n, t in named for part in (complex_parts(n, t) if t.is_complex() else ((n, t),))]
+        return {name: tensor.numpy().copy() for name, tensor in parts}
 
     def step(self, inputs: Sequence[Array]) -> list[Array]:
         given = [placed(torch.from_numpy(np.array(x, np.float32)), self.found.axes.inputs) for x in inputs]
