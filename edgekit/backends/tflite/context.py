@@ -33,6 +33,7 @@ class Context:
         self._flag: dict[str, int] = {}
         self._shapes: dict[int, Shape] = {}
         self._types: dict[int, str] = {}
+        self._quants: dict[int, Quant | None] = {}
         self._consts: dict[tuple[str, Shape, bytes], int] = {}
         self._ends: set[int] = set()  # tensors that cannot be an output (again)
         self._stem = "step"
@@ -76,7 +77,7 @@ class Context:
         self._flag[name] = tensor
 
     def output(self, name: str) -> int:
-        """A value as a float32 tensor that is neither an input, a constant, nor another output."""
+        """A value as a tensor that is neither an input, a constant, nor another output."""
         value = self.real(name)
         if value in self._ends:
             value = self.copy(value, self.shape(name))
@@ -90,7 +91,7 @@ class Context:
         key = (type_of(data) + repr(quant), data.shape, data.tobytes())
         if key not in self._consts:
             made = self.to.tensor(stem, data.shape, type_of(data), data=data, quant=quant)
-            self._consts[key] = self._known(made, data.shape, type_of(data))
+            self._consts[key] = self._known(made, data.shape, type_of(data), quant)
             self._ends.add(made)
         return self._consts[key]
 
@@ -102,21 +103,32 @@ class Context:
         """An int32 constant: axes, sizes, indices."""
         return self.const(np.array(values, np.int32), "ints")
 
-    def port(self, name: str, shape: Shape) -> int:
-        """Add a float32 tensor that comes from outside."""
-        made = self._known(self.to.tensor(name, shape, REAL), shape, REAL)
+    def port(self, name: str, shape: Shape, dtype: str = REAL, quant: Quant | None = None) -> int:
+        """Add a tensor that comes from outside."""
+        made = self._known(self.to.tensor(name, shape, dtype, quant=quant), shape, dtype, quant)
         self._ends.add(made)
         return made
 
-    def _known(self, tensor: int, shape: Sequence[int], dtype: str) -> int:
-        self._shapes[tensor], self._types[tensor] = tuple(shape), dtype
+    def _known(self, tensor: int, shape: Sequence[int], dtype: str, quant: Quant | None = None) -> int:
+        self._shapes[tensor], self._types[tensor], self._quants[tensor] = tuple(shape), dtype, quant
         return tensor
 
+    def like(self, x: int) -> dict[str, Any]:
+        """Type and scales of a tensor, for a result that has the same."""
+        return {"dtype": self._types[x], "quant": self._quants[x]}
+
     def op(
-        self, builtin: str, inputs: Sequence[int], shape: Sequence[int], *, dtype: str = REAL, **options: Any
+        self,
+        builtin: str,
+        inputs: Sequence[int],
+        shape: Sequence[int],
+        *,
+        dtype: str = REAL,
+        quant: Quant | None = None,
+        **options: Any,
     ) -> int:
         """Add an operator with one result and return that."""
-        made = self._known(self.to.tensor(self._stem, shape, dtype), shape, dtype)
+        made = self._known(self.to.tensor(self._stem, shape, dtype, quant=quant), shape, dtype, quant)
         self.to.operator(builtin, inputs, [made], **options)
         return made
 
@@ -143,7 +155,7 @@ class Context:
 
     def copy(self, x: int, shape: Sequence[int]) -> int:
         """The same elements in a tensor of its own."""
-        return self.op("RESHAPE", [x, self.ints(shape)], shape, dtype=self._types[x], newShape=list(shape))
+        return self.op("RESHAPE", [x, self.ints(shape)], shape, **self.like(x), newShape=list(shape))
 
     def transpose(self, x: int, perm: Sequence[int]) -> int:
         """Axes in another order; axes of length one cost nothing, and neighbours that stay so move as one."""
@@ -161,7 +173,7 @@ class Context:
             order = sorted(range(len(runs)), key=lambda i: runs[i][0])
             x = self.reshape(x, [prod(shape[p] for p in runs[i]) for i in order])
             perm = [order.index(i) for i in range(len(runs))]
-        turned = self.op("TRANSPOSE", [x, self.ints(perm)], [self._shapes[x][p] for p in perm])
+        turned = self.op("TRANSPOSE", [x, self.ints(perm)], [self._shapes[x][p] for p in perm], **self.like(x))
         return self.reshape(turned, out)
 
     def around(self, x: int, axis: int) -> tuple[int, int]:
@@ -182,7 +194,7 @@ class Context:
         begin, end, strides = [0] * len(inner), list(inner), [1] * len(inner)
         begin[at], end[at], strides[at] = start, stop, step
         cut = [*inner[:at], length, *inner[at + 1 :]]
-        y = self.op("STRIDED_SLICE", [y, self.ints(begin), self.ints(end), self.ints(strides)], cut)
+        y = self.op("STRIDED_SLICE", [y, self.ints(begin), self.ints(end), self.ints(strides)], cut, **self.like(x))
         return self.reshape(y, (*shape[:axis], length, *shape[axis + 1 :]))
 
     def concat(self, parts: Sequence[int], axis: int) -> int:
@@ -196,7 +208,9 @@ class Context:
     def _joined(self, parts: Sequence[int], axis: int) -> int:
         first = self._shapes[parts[0]]
         length = sum(self._shapes[p][axis] for p in parts)
-        return self.op("CONCATENATION", parts, (*first[:axis], length, *first[axis + 1 :]), axis=axis)
+        return self.op(
+            "CONCATENATION", parts, (*first[:axis], length, *first[axis + 1 :]), **self.like(parts[0]), axis=axis
+        )
 
     def expand(self, x: int, shape: Shape) -> int:
         """Axes of length one repeated; neighbours that are alike in that count as one where there are many."""
@@ -219,14 +233,21 @@ class Context:
         return self.reshape(self._repeated(x, tuple(n for _, n in runs)), shape)
 
     def _repeated(self, x: int, shape: Shape) -> int:
-        return self.op("BROADCAST_TO", [x, self.ints(shape)], shape, dtype=self._types[x])
+        return self.op("BROADCAST_TO", [x, self.ints(shape)], shape, **self.like(x))
 
     def elementwise(
-        self, builtin: str, operands: Sequence[int], shape: Shape, *, dtype: str = REAL, **options: Any
+        self,
+        builtin: str,
+        operands: Sequence[int],
+        shape: Shape,
+        *,
+        dtype: str = REAL,
+        quant: Quant | None = None,
+        **options: Any,
     ) -> int:
         """An operator on operands that broadcast to `shape`, of few enough axes that every kernel takes them."""
         if len(shape) <= MOST_AXES:
-            return self.op(builtin, operands, shape, dtype=dtype, **options)
+            return self.op(builtin, operands, shape, dtype=dtype, quant=quant, **options)
         flat = (1, prod(shape))
         alike = [t if self._shapes[t] == (1,) else self.reshape(self.expand(t, shape), flat) for t in operands]
-        return self.reshape(self.op(builtin, alike, flat, dtype=dtype, **options), shape)
+        return self.reshape(self.op(builtin, alike, flat, dtype=dtype, quant=quant, **options), shape)

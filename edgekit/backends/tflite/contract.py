@@ -61,19 +61,31 @@ def _linear(context: Context, op: Op) -> None:
     context.set_real(op.outputs[0], y)
 
 
-def _conv(context: Context, op: Op) -> None:
-    """Channels last, one spatial axis as two with height 1; groups apart, or depthwise where each has one channel."""
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution as TFLite has it: channels last, one spatial axis as two with height 1.
+
+    `x` is its input, `kernel` [out, in/groups, height, width] in the numbers that are stored, `shape` that of its
+    result; `depthwise` where each group has one channel.
+    """
+
+    x: int
+    kernel: Array
+    bias: Array
+    shape: tuple[int, ...]
+    groups: int
+    depthwise: bool
+    options: dict[str, Any]
+
+
+def convolution(context: Context, op: Op, x: int) -> Convolution:
+    """The parts of a convolution of the tensor `x`."""
     w, groups = context.graph.tensors[op.inputs[1]], op.attrs.get("groups", 1)
-    kernel, bias = np.asarray(w.data), _bias(context, op)
-    flat = len(w.shape) == 3
-    ones = (1,) if flat else ()
+    ones = (1,) if len(w.shape) == 3 else ()
     stride, dilation = (*ones, *op.attrs["stride"]), (*ones, *op.attrs["dilation"])
     channels, *places = context.shape(op.inputs[0])[1:]
-    x = context.reshape(context.real(op.inputs[0]), (1, channels, *ones, *places))
-    x = context.transpose(x, (0, 2, 3, 1))
-    kernel = kernel.reshape(*kernel.shape[:2], *ones, *kernel.shape[2:])
-    outputs = context.shape(op.outputs[0])
-    shape = (1, *ones, *outputs[2:], w.shape[0])
+    x = context.transpose(context.reshape(x, (1, channels, *ones, *places)), (0, 2, 3, 1))
+    kernel = np.asarray(w.data).reshape(*w.shape[:2], *ones, *w.shape[2:])
     options = {
         "padding": schema().Padding.VALID,
         "strideH": stride[0],
@@ -81,26 +93,39 @@ def _conv(context: Context, op: Op) -> None:
         "dilationHFactor": dilation[0],
         "dilationWFactor": dilation[1],
     }
-    joined = np.zeros_like(bias) if w.quant is not None else bias
-    if groups == channels and kernel.shape[1] == 1:
-        weights = _weights(context, w, kernel[:, 0].transpose(1, 2, 0)[None])
-        operands = [x, weights.tensor, context.const(joined, "bias")]
-        options["depthMultiplier"] = w.shape[0] // channels
-        y = context.op("DEPTHWISE_CONV_2D", operands, shape, **options)
+    shape = (1, *ones, *context.shape(op.outputs[0])[2:], w.shape[0])
+    depthwise = groups == channels and kernel.shape[1] == 1
+    return Convolution(x, kernel, _bias(context, op), shape, groups, depthwise, options)
+
+
+def channels_first(context: Context, op: Op, y: int) -> int:
+    """The result of a convolution as the graph has it."""
+    return context.reshape(context.transpose(y, (0, 3, 1, 2)), context.shape(op.outputs[0]))
+
+
+def _conv(context: Context, op: Op) -> None:
+    """Groups apart, or depthwise where each has one channel."""
+    w, found = context.graph.tensors[op.inputs[1]], convolution(context, op, context.real(op.inputs[0]))
+    joined = np.zeros_like(found.bias) if w.quant is not None else found.bias
+    if found.depthwise:
+        weights = _weights(context, w, found.kernel[:, 0].transpose(1, 2, 0)[None])
+        operands = [found.x, weights.tensor, context.const(joined, "bias")]
+        options = found.options | {"depthMultiplier": w.shape[0] // found.groups}
+        y = context.op("DEPTHWISE_CONV_2D", operands, found.shape, **options)
     else:
-        parts, fan_in, rows = [], channels // groups, w.shape[0] // groups
-        for at in range(groups):
+        parts, fan_in, rows = [], found.kernel.shape[1], w.shape[0] // found.groups
+        for at in range(found.groups):
             mine = slice(at * rows, (at + 1) * rows)
-            part = context.slice(x, 3, at * fan_in, (at + 1) * fan_in)
-            weights = _weights(context, w, kernel[mine].transpose(0, 2, 3, 1))
+            part = context.slice(found.x, 3, at * fan_in, (at + 1) * fan_in)
+            weights = _weights(context, w, found.kernel[mine].transpose(0, 2, 3, 1))
             operands = [part, weights.tensor, context.const(joined[mine], "bias")]
-            parts.append(context.op("CONV_2D", operands, (*shape[:3], rows), **options))
+            parts.append(context.op("CONV_2D", operands, (*found.shape[:3], rows), **found.options))
         y = context.concat(parts, 3)
     if w.quant is not None:
         y = _scaled(context, y, w.quant.scale)
-        if bias.any():
-            y = context.elementwise("ADD", [y, context.const(bias, "bias")], shape)
-    context.set_real(op.outputs[0], context.reshape(context.transpose(y, (0, 3, 1, 2)), outputs))
+        if found.bias.any():
+            y = context.elementwise("ADD", [y, context.const(found.bias, "bias")], found.shape)
+    context.set_real(op.outputs[0], channels_first(context, op, y))
 
 
 def _bias(context: Context, op: Op) -> Array:

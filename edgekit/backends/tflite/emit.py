@@ -38,13 +38,15 @@ def emit_float(graph: Graph, *, meta: Mapping[str, Any], precision: str, resourc
     to = model.subgraph(STEP)
     context = Context(legal, to)
     inputs = {name: context.port(name, context.shape(name)) for name in step.inputs}
-    variables = Variables(model, context) if resource and states else None
+    document = step_document(graph, meta=meta, precision=precision)
+    variables = Variables(model, context, document) if resource and states else None
     if variables:
         variables.read()
-    else:
-        for state in states:
-            inputs[state.tensor] = context.port(state.tensor, context.shape(state.tensor))
-            context.set_real(state.tensor, inputs[state.tensor])
+    for state in states:
+        name = state.tensor
+        if variables is None:
+            inputs[name] = context.port(name, context.shape(name))
+        context.set_real(name, variables.values[name] if variables else inputs[name])
     for name in step.inputs:
         if legal.tensors[name].dtype is SPIKE:  # any number but zero is a spike
             context.set_flag(name, context.spike(inputs[name]))
@@ -56,14 +58,14 @@ def emit_float(graph: Graph, *, meta: Mapping[str, Any], precision: str, resourc
     names = zip(graph.entries[STEP].outputs, step.outputs, strict=True)
     outputs = {port: context.output(value) for port, value in names}
     following = {s.tensor: step.updates.get(s.tensor, s.tensor) for s in states}
+    ends = {s: context.output(v) for s, v in following.items() if not variables or s != v}
     if variables:
-        variables.write(following)
+        variables.write(ends)
     else:
-        outputs |= {state_output(s): context.output(value) for s, value in following.items()}
+        outputs |= {state_output(s): value for s, value in ends.items()}
     to.inputs, to.outputs = list(inputs.values()), list(outputs.values())
     model.signature(STEP, to, inputs, outputs)
     if variables:
         variables.signatures()
-    document = step_document(graph, meta=meta, precision=precision)
     model.metadata(KEY, dump_step_document(document))
     return model.finish()

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgekit.backends.tflite.emit import emit_float
+from edgekit.backends.tflite.integer import emit_integer
+from edgekit.compress.plan import Plan
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
 
 FLOAT_PRECISIONS = ("fp32", "w8")
+INTEGER = "int8"
 STATES = ("io", "resource")
 
 
@@ -19,15 +22,24 @@ def export_tflite(
     io: Mapping[str, Any],
     precision: str = "fp32",
     states: str = "io",
+    plan: Plan | None = None,
 ) -> bytes:
     """The step of a graph as a TFLite model with the batch axis of length 1 in front of every port.
 
     `graph` is optimised and not lowered; with precision `w8` its weights are int8 already (`quantize_weights_int8`).
     `io` is what `check_meta` gives. With states `io` each state is an input of its name and an output `<state>.next`;
     with `resource` the model keeps them, and has signatures `init` and `reset` beside `step`.
+
+    Precision `int8` is integers throughout: `plan` (`Plan(sums, Bounds(calibration, sums), recipe)` with
+    `sums = Sums(graph)`) gives the scales, and `graph` takes normalised inputs: an integer port stands for
+    (stored - zero_point) · scale, normalised where `io` has offset and scale, as those of integer programs do.
     """
     if states not in STATES:
         raise UsageError(f"states {states!r}", "is not known", f"known are {', '.join(STATES)}")
     if precision in FLOAT_PRECISIONS:
         return emit_float(graph, meta=io, precision=precision, resource=states == "resource")
+    if precision == INTEGER:
+        if plan is None:
+            raise UsageError(f"precision {precision!r}", "needs a plan: integer scales come from calibration windows")
+        return emit_integer(graph, meta=io, precision=precision, resource=states == "resource", plan=plan)
     raise UsageError(f"precision {precision!r}", "is not one that TFLite can be written in", "fp32, w8 or int8")

@@ -43,26 +43,36 @@ def _gather(context: Context, op: Op) -> None:
     y, at = context.around(x, axis)
     inner = list(context.shape_of(y))
     inner[at] = len(op.attrs["indices"])
-    context.set_real(op.outputs[0], context.reshape(context.op("GATHER", [y, indices], inner, axis=at), shape))
+    context.set_real(
+        op.outputs[0], context.reshape(context.op("GATHER", [y, indices], inner, **context.like(y), axis=at), shape)
+    )
 
 
-def _pad(context: Context, op: Op) -> None:
-    x, shape = context.real(op.inputs[0]), context.shape(op.outputs[0])
+def padded(context: Context, op: Op, x: int, fill: Callable[[float, tuple[int, ...]], int]) -> None:
+    """A border of a constant around `x`; `fill` makes a constant of a shape, (1,) where one number will do."""
+    shape = context.shape(op.outputs[0])
     widths = [(0, 0), *zip(op.attrs["before"], op.attrs["after"], strict=True)]
     value = float(op.attrs.get("value", 0.0))
     if len(shape) <= MOST_AXES:
         table = context.ints(np.array(widths))
-        operands = [x, table] if value == 0 else [x, table, context.number(value)]
-        context.set_real(op.outputs[0], context.op("PAD" if value == 0 else "PADV2", operands, shape))
+        operands = [x, table] if value == 0 else [x, table, fill(value, (1,))]
+        made = context.op("PAD" if value == 0 else "PADV2", operands, shape, **context.like(x))
+        context.set_real(op.outputs[0], made)
         return
     for axis, pair in enumerate(widths):
         have = context.shape_of(x)
-        before, after = (
-            [context.const(np.full((*have[:axis], n, *have[axis + 1 :]), value, np.float32), "pad")] if n else []
-            for n in pair
-        )
+        before, after = ([fill(value, (*have[:axis], n, *have[axis + 1 :]))] if n else [] for n in pair)
         x = context.concat([*before, x, *after], axis)
     context.set_real(op.outputs[0], x)
+
+
+def _pad(context: Context, op: Op) -> None:
+    padded(
+        context,
+        op,
+        context.real(op.inputs[0]),
+        lambda value, shape: context.const(np.full(shape, value, np.float32), "pad"),
+    )
 
 
 ROWS: Mapping[str, Row] = {

@@ -18,7 +18,7 @@ VALID = 1  # the padding that is none
 MAX_STRIDE = 2**15
 BIASES = {"FLOAT32": ("FLOAT32",), "INT8": ("INT32",), "INT16": ("INT64", "INT32")}
 CONVERSIONS = {
-    "CAST": {("BOOL", to) for to in NUMBERS},
+    "CAST": {*(("BOOL", to) for to in NUMBERS), ("INT8", "INT32"), ("INT16", "INT32")},
     "DEQUANTIZE": {("INT8", "FLOAT32"), ("INT16", "FLOAT32")},
     "QUANTIZE": {(source, to) for source in NUMBERS for to in ("INT8", "INT16")},
 }
@@ -86,7 +86,7 @@ def _binary(case: Case) -> None:
 
 
 def _compare(case: Case) -> None:
-    case.alike(case.x)
+    case.alike(case.x, (*NUMBERS, "INT32"))
     case.fit(case.y[0].type == "BOOL")
     case.broadcasts(case.x)
 

@@ -6,12 +6,12 @@ Three signatures: `step` (no state among its ports), `reset` (first values for s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-
+from edgekit.artifact.exported import StatePort, dump_step_document, read_step_document
 from edgekit.backends.tflite.context import Context
-from edgekit.backends.tflite.writer import RESOURCE, ModelWriter, SubgraphWriter
+from edgekit.backends.tflite.writer import RESOURCE, ModelWriter, Quant, SubgraphWriter, type_of
 
 INIT, RESET = "init", "reset"
 
@@ -19,26 +19,26 @@ INIT, RESET = "init", "reset"
 class Variables:
     """The states of a graph as variables of a model whose step is written to `context`."""
 
-    def __init__(self, model: ModelWriter, context: Context) -> None:
-        self.model, self.context, self.states = model, context, context.graph.states
+    def __init__(self, model: ModelWriter, context: Context, document: Mapping[str, Any]) -> None:
+        self.model, self.context = model, context
+        self.states = read_step_document(dump_step_document(document)).states
+        self.values: dict[str, int] = {}
         self._handles: dict[str, int] = {}
-        self.init = self._assigning(INIT, [s.tensor for s in self.states])
-        self.reset = self._assigning(RESET, [s.tensor for s in self.states if s.reset == "reset"])
+        self.init = self._assigning(INIT, self.states)
+        self.reset = self._assigning(RESET, [s for s in self.states if s.reset == "reset"])
 
     def read(self) -> None:
         """Begin the step: each state is the value of its variable."""
         context = self.context
         context.to.operator("CALL_ONCE", [], [], initSubgraphIndex=self.init.index)
         for state in self.states:
-            name = state.tensor
-            self._handles[name] = _handle(context.to, name)
-            value = context.port(name, context.shape(name))
-            context.to.operator("READ_VARIABLE", [self._handles[name]], [value])
-            context.set_real(name, value)
+            self._handles[state.name] = _handle(context.to, state.name)
+            shape, held = (1, *state.shape), state.dtype.name.upper()
+            value = self.values[state.name] = context.port(state.name, shape, held, _quant(state))
+            context.to.operator("READ_VARIABLE", [self._handles[state.name]], [value])
 
-    def write(self, following: Mapping[str, str]) -> None:
-        """End the step: each state gets its next value, after all were read."""
-        values = {state: self.context.output(value) for state, value in following.items() if state != value}
+    def write(self, values: Mapping[str, int]) -> None:
+        """End the step: states get their next values, after all were read."""
         for state, value in values.items():
             self.context.to.operator("ASSIGN_VARIABLE", [self._handles[state], value], [])
 
@@ -47,14 +47,17 @@ class Variables:
         for subgraph in (self.init, self.reset):
             self.model.signature(subgraph.name, subgraph, {}, {})
 
-    def _assigning(self, name: str, states: list[str]) -> SubgraphWriter:
+    def _assigning(self, name: str, states: Sequence[StatePort]) -> SubgraphWriter:
         made = self.model.subgraph(name)
-        first = {s.tensor: s.init for s in self.states}
         for state in states:
-            data = np.asarray(first[state])[None].astype(np.float32)
-            value = made.tensor(f"{state}.init", data.shape, "FLOAT32", data=data)
-            made.operator("ASSIGN_VARIABLE", [_handle(made, state), value], [])
+            data = state.init[None]
+            value = made.tensor(f"{state.name}.init", data.shape, type_of(data), data=data, quant=_quant(state))
+            made.operator("ASSIGN_VARIABLE", [_handle(made, state.name), value], [])
         return made
+
+
+def _quant(state: StatePort) -> Quant | None:
+    return None if state.quant is None else Quant((state.quant.scale,), (state.quant.zero_point,))
 
 
 def _handle(to: SubgraphWriter, state: str) -> int:
