@@ -48,9 +48,8 @@ def fold(proto: Any, opset: int, arrays: Mapping[str, Array]) -> list[Array]:
     from onnx.reference import ReferenceEvaluator
 
     try:
-        with np.errstate(all="ignore"):
-            run = ReferenceEvaluator(proto, opsets={"": opset, "ai.onnx": opset})
-            results = run.run(None, dict(arrays))
+        run = ReferenceEvaluator(proto, opsets={"": opset, "ai.onnx": opset})
+        results = run.run(None, dict(arrays))
     except (NotImplementedError, RuntimeError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
         raise Refuse(f"cannot be evaluated on constants ({type(error).__name__}: {str(error)[:120]})") from error
     if not all(isinstance(r, (np.ndarray, np.generic)) for r in results):

@@ -45,24 +45,27 @@ def import_onnx(
     """
     model, thing = load_model(source)
     stem = Path(source).stem if isinstance(source, (str, os.PathLike)) else model.graph.name or "model"
-    return _Import(model, thing, states, shapes, constants or {}).run(identifier(name or stem), dt)
+    return Import(model, thing, states=states, shapes=shapes, constants=constants).run(identifier(name or stem), dt)
 
 
-class _Import:
+class Import:
+    """One import: the checked model, what the caller and the file say of its ports, and notes."""
+
     def __init__(
         self,
         model: Any,
         thing: str,
-        states: Sequence[str] | None,
-        shapes: Mapping[str, Sequence[int]] | None,
-        constants: Mapping[str, npt.ArrayLike],
+        *,
+        states: Sequence[str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        constants: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
         self.model, self.thing, self.states = model, thing, states
         self.onnx = onnx_module()
         self.kinds = self.onnx.TensorProto
         self.document = _document(model)
         self.notes: list[str] = []
-        self.constants = self._constants(constants)
+        self.constants = self._constants(constants or {})
         stored = {t.name for t in model.graph.initializer}
         said = {text.split(":", 1)[0] for text in states or ()}
         told = {s.input for s in self.document.states} if self.document else set()
@@ -71,6 +74,7 @@ class _Import:
         self.free = [v for v in model.graph.input if v.name not in self.constants]
         self.ports = input_ports(self.free, shapes, thing)
         self.batches = batch_symbols(dims(v) for v in self.free)
+        self.model_at_one = self._at_one()
 
     def _constants(self, given: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         inputs = {v.name: v for v in self.model.graph.input}
@@ -81,8 +85,8 @@ class _Import:
 
     # --- the parts ----------------------------------------------------------------------------------------------------
 
-    def run(self, name: str, dt: float | None) -> Imported:
-        self.model_at_one = self._at_one()
+    def lowered(self, name: str, dt: float | None = None) -> tuple[Graph, OnnxOriginal]:
+        """The graph as it was lowered, batch axis and all, and the model that it must equal."""
         emitter = Emitter(name, dt if dt is not None else self.document.dt if self.document else None)
         lowering = Lowering(emitter, ROWS, opset_of(self.model), self._types())
         outputs = self._outputs()
@@ -90,12 +94,19 @@ class _Import:
         read = self._read()
         self._check_inputs(read, pairs)
         states = self._lower(lowering, pairs, read)
-        graph, ports = self._close(lowering, pairs, outputs, states)
-        runner = Runner(self.thing, self.model)
-        original = OnnxOriginal(runner, *ports, self._fixed(read))
+        graph, ports = self._close(lowering, outputs, {p.output: p.input for p in pairs}, states)
+        self.notes += lowering.notes
+        return graph, OnnxOriginal(Runner(self.thing, self.model), *ports, self._fixed(read))
+
+    def run(self, name: str, dt: float | None) -> Imported:
+        """The whole import."""
+        graph, original = self.lowered(name, dt)
+        for side, ports in (("input", original.inputs), ("output", original.outputs)):
+            if not ports:
+                raise UnsupportedError(self.thing, f"has no {side} that is not a state", f"a step has an {side}")
         original.check_independence()
         graph, report = finished(graph, original)
-        self.notes += [*lowering.notes, *((runner.note,) if runner.note else ())]
+        self.notes += [original.runner.note] if original.runner.note else []
         return Imported(
             graph=graph,
             report=report,
@@ -258,14 +269,13 @@ class _Import:
     def _close(
         self,
         lowering: Lowering,
-        pairs: Sequence[Pair],
         declared: Sequence[Port],
+        next_of: Mapping[str, str],
         states: Mapping[str, tuple[Live, Array]],
     ) -> tuple[Graph, tuple[list[Port], list[Port], list[StatePort]]]:
         """Outputs and state updates; UnsupportedError with everything that could not be lowered."""
         e = lowering.e
         by_name = {v.name: v for v in self.model.graph.output}
-        next_of = {p.output: p.input for p in pairs}
         outputs, state_ports, faults = [], [], list(lowering.faults)
         for port in declared:
             value = lowering.result(port.name)
@@ -292,11 +302,7 @@ class _Import:
             raise UnsupportedError(
                 self.thing, f"{count} node{'s' if count > 1 else ''} cannot be lowered", items=faults
             )
-        if not outputs:
-            raise UnsupportedError(self.thing, "has no output that is not a state", "leave one output for the result")
         inputs = [p for n, p in self.ports.items() if n not in states and isinstance(lowering.values.get(n), Live)]
-        if not inputs:
-            raise UnsupportedError(self.thing, "has no input that is not a state", "a step takes an input")
         return e.builder.build(), (inputs, outputs, state_ports)
 
     def _output(self, e: Emitter, value: Operand, port: Port) -> None:

@@ -8,7 +8,7 @@ A node that has no row, or whose row refuses it, is noted; all are reported at o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,14 @@ class Lowering:
 
     def __init__(self, emitter: Emitter, rows: Mapping[str, Row], opset: int, types: Mapping[str, int]) -> None:
         self.e, self.rows, self.opset, self.types = emitter, rows, opset, dict(types)
+        self.leaving: frozenset[str] = frozenset()
         self.values: dict[str, Operand | Lost] = {}
         self.faults: list[str] = []
         self.notes: dict[str, None] = {}
         self._onnx = onnx_module()
         self.integers = frozenset(
             getattr(self._onnx.TensorProto, n)
-            for n in ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "INT4", "UINT4")
+            for n in ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64")
         )
 
     # --- for the rows -------------------------------------------------------------------------------------------------
@@ -81,6 +82,11 @@ class Lowering:
         """An input, or None where it is left out."""
         name = node.inputs[at] if at < len(node.inputs) else ""
         value = self.values[name] if name else None
+        if isinstance(value, Known) and value.array.dtype.kind == "f" and np.isinf(value.array).any():
+            # masks hold them; a program holds finite numbers only, and the replay tells whether that matters
+            self.note(f"{name}: an infinite constant is taken as the largest finite number")
+            most = np.finfo(np.float32).max
+            return Known(np.clip(value.array.astype(np.float32), -most, most), value.hint)
         return None if isinstance(value, Lost) else value
 
     def operands(self, node: Node) -> list[Operand]:
@@ -144,10 +150,12 @@ class Lowering:
         """The array of a stored tensor."""
         return Known(np.asarray(self._onnx.numpy_helper.to_array(tensor)), name)
 
-    def walk(self, nodes: Iterable[Any], wanted: Iterable[str]) -> None:
+    def walk(self, nodes: Iterable[Any], wanted: Collection[str]) -> None:
         """Lower the nodes on which the wanted values depend; what cannot be lowered is noted in `faults`."""
-        for proto in needed(list(nodes), wanted):
-            self._node(proto)
+        self.leaving = self.leaving or frozenset(wanted)
+        with np.errstate(all="ignore"):  # NaN and Inf among constants are defined results
+            for proto in needed(list(nodes), wanted):
+                self._node(proto)
 
     def result(self, name: str) -> Operand | Lost:
         """A value by its name in the model."""
@@ -202,6 +210,8 @@ class Lowering:
             return value
         if math.prod(self.shape(value)) > MAX_ELEMENTS:
             raise Refuse(f"gives {math.prod(self.shape(value)):,} elements, more than {MAX_ELEMENTS:,}")
+        if isinstance(value, Known) and name in self.leaving:
+            return Known(value.array, f"{name}.value")  # the name itself is that of the output
         if isinstance(value, Live) and (elem := self.type_of(name)):
             return self.e.spike(value) if elem == self._onnx.TensorProto.BOOL else self.e.real(value)
         return value

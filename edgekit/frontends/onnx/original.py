@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,15 @@ class StatePort:
 
 
 class Runner:
-    """One model, from names to arrays."""
+    """One model, from names to arrays; `note` says what runs it where that is not ONNX Runtime."""
 
     def __init__(self, thing: str, model: Any) -> None:
         self.thing, self.note = thing, ""
-        self._run = self._runtime(model)
+        self._model = model
 
-    def _runtime(self, model: Any) -> Any:
+    @cached_property
+    def _run(self) -> Any:
+        model = self._model
         try:
             import onnxruntime
         except ImportError:

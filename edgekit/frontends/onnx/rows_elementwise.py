@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgekit.frontends import formulas as f
-from edgekit.frontends.emitter import Emitter, Live, Operand, Refuse
+from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.onnx.lowering import Lowering, Node, Row
 from edgekit.frontends.onnx.reading import onnx_module
 
@@ -186,6 +186,8 @@ def cast_to(lowering: Lowering, node: Node, to: int) -> Operand:
     """An operand as another element type; float16 and float64 are computed in float32."""
     kinds, e = onnx_module().TensorProto, lowering.e
     value, source = lowering.operand(node, 0), lowering.type_of(node.inputs[0])
+    if isinstance(value, Known):
+        return Known(value.array.astype(onnx_module().helper.tensor_dtype_to_np_dtype(to)), value.hint)
     if to == kinds.BOOL:
         return e.live(e.spike(value))
     if to in (kinds.FLOAT, kinds.DOUBLE, kinds.FLOAT16, kinds.BFLOAT16):
@@ -194,11 +196,10 @@ def cast_to(lowering: Lowering, node: Node, to: int) -> Operand:
         return e.live(e.real(value))
     if to in lowering.integers:
         whole = source in lowering.integers or lowering.is_bool(value)
-        narrow = kinds.INT32, kinds.INT64
-        if to not in narrow and not (source == kinds.BOOL or lowering.is_bool(value)) and source != to:
-            raise Refuse(
-                f"casts to {kinds.DataType.Name(to).lower()} at run time",
-                "use QuantizeLinear, which says what happens out of range",
+        if to not in (kinds.INT32, kinds.INT64) and not lowering.is_bool(value) and source != to:
+            # ONNX leaves open what becomes of a value out of range
+            lowering.note(
+                f"{node.outputs[0]}: what does not fit into {kinds.DataType.Name(to).lower()} is kept as it is"
             )
         return e.live(e.real(value)) if whole else truncated(e, e.real(value))
     raise Refuse(f"casts to {kinds.DataType.Name(to).lower()}", "compute in float32, with comparisons as bool")

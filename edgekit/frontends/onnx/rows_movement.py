@@ -16,11 +16,14 @@ from edgekit.frontends.onnx.lowering import CONSTANT_REMEDY, Lowering, Node, Row
 def take(e: Emitter, value: Operand, axis: int, indices: Sequence[int]) -> Operand:
     """Elements at indices along an axis: a slice where they are evenly spaced upwards, else a gather."""
     indices = [int(i) for i in indices]
+    if not indices:  # a value without elements is known
+        shape = e.shape(value)
+        return Known(np.zeros((*shape[:axis], 0, *shape[axis + 1 :]), np.float32), "const.empty")
     if indices == list(range(e.shape(value)[axis])):
         return value
     steps = {b - a for a, b in pairwise(indices)} or {1}
     step = min(steps)
-    if indices and len(steps) == 1 and step >= 1:
+    if len(steps) == 1 and step >= 1:
         return e.emit("slice", e.live(value), axis=axis, start=indices[0], stop=indices[-1] + 1, step=step)
     return e.emit("gather", e.live(value), axis=axis, indices=tuple(indices))
 
@@ -85,11 +88,14 @@ def _expand(lowering: Lowering, node: Node) -> Operand:
 
 def _tile(lowering: Lowering, node: Node) -> Operand:
     x, repeats = lowering.operand(node, 0), lowering.ints(node, 1, "repeats") or ()
-    shape = lowering.shape(x)
-    pairs = [n for pair in zip((1,) * len(shape), shape, strict=True) for n in pair]
-    wide = [n for pair in zip(repeats, shape, strict=True) for n in pair]
-    y = lowering.e.expand(lowering.e.reshape(x, pairs), wide)
-    return lowering.e.reshape(y, [r * n for r, n in zip(repeats, shape, strict=True)])
+    e, shape = lowering.e, lowering.shape(x)
+    for axis, count in enumerate(repeats):
+        if count != 1:
+            ahead, behind = math.prod(shape[:axis]), math.prod(shape[axis:])
+            wide = e.expand(e.reshape(x, (ahead, 1, behind)), (ahead, count, behind))
+            shape = (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])
+            x = e.reshape(wide, shape)
+    return x
 
 
 def _alike(lowering: Lowering, values: Sequence[Operand]) -> list[Operand]:
@@ -162,9 +168,12 @@ def _gather_elements(lowering: Lowering, node: Node) -> Operand:
 
 def _gather_nd(lowering: Lowering, node: Node) -> Operand:
     x, indices = lowering.operand(node, 0), lowering.array(node, 1, "indices")
-    if indices is None or node.attr("batch_dims", 0):
-        raise Refuse("gathers by batch", "use Gather with constant indices")
-    return _flat_gather(lowering, x, _numbers(lowering, x)[tuple(np.moveaxis(indices, -1, 0))])
+    if indices is None:
+        raise Refuse("has no indices", CONSTANT_REMEDY)
+    lead = indices.shape[: int(node.attr("batch_dims", 0))]
+    numbers = _numbers(lowering, x)
+    places = np.stack([numbers[at][tuple(np.moveaxis(indices[at], -1, 0))] for at in np.ndindex(*lead)])
+    return _flat_gather(lowering, x, places.reshape(*lead, *places.shape[1:]))
 
 
 def _pad(lowering: Lowering, node: Node) -> Operand:
@@ -239,8 +248,8 @@ def _reverse_sequence(lowering: Lowering, node: Node) -> Operand:
 
 def _resize(lowering: Lowering, node: Node) -> Operand:
     mode = node.attr("mode", "nearest")
-    if mode not in ("nearest", "linear"):
-        raise Refuse(f"interpolates with {mode}", "use mode='nearest' or 'linear'")
+    if mode not in ("nearest", "linear", "cubic"):
+        raise Refuse(f"interpolates with {mode}", "use mode='nearest', 'linear' or 'cubic'")
     if node.attr("antialias", 0):
         raise Refuse("resizes with antialias", "use antialias=0")
     x = lowering.operand(node, 0)
@@ -263,7 +272,7 @@ def _resize(lowering: Lowering, node: Node) -> Operand:
         if mode == "nearest":
             x = take(lowering.e, x, axis, np.clip(_nearest(node, places), 0, shape[axis] - 1).astype(int).tolist())
         else:
-            x = _interpolated(lowering.e, x, axis, places)
+            x = _interpolated(lowering.e, x, axis, _weights(node, places, shape[axis]))
     return x
 
 
@@ -282,7 +291,8 @@ def _coordinates(node: Node, size: int, length: int, factor: float) -> Array:
     mode = node.attr("coordinate_transformation_mode", "half_pixel")
     at = np.arange(size, dtype=np.float64)
     if mode == "align_corners":
-        return at * ((length - 1) / (size - 1)) if size > 1 else at * 0
+        # by the length before it is rounded down, as the operator's own tests have it
+        return at * ((length - 1) / (factor * length - 1)) if size > 1 else at * 0
     if mode == "asymmetric":
         return at / factor
     if mode == "pytorch_half_pixel":
@@ -308,16 +318,30 @@ def _nearest(node: Node, places: Array) -> Array:
     return np.asarray(rules[mode](places))
 
 
-def _interpolated(e: Emitter, x: Operand, axis: int, places: Array) -> Live:
-    """Linear interpolation along an axis: a constant matrix from old to new places."""
-    n, rank = e.shape(x)[axis], len(e.shape(x))
-    matrix = np.zeros((len(places), n), np.float32)
-    low = np.floor(places)
-    for row, (start, share) in enumerate(zip(low.astype(int), places - low, strict=True)):
-        matrix[row, min(max(start, 0), n - 1)] += 1 - share
-        matrix[row, min(max(start + 1, 0), n - 1)] += share
+def _weights(node: Node, places: Array, length: int) -> Array:
+    """The matrix [places, length] of an interpolation: neighbours beyond the ends count as the ends."""
+    a = float(node.attr("cubic_coeff_a", -0.75))
+
+    def cubic(d: float) -> float:
+        if d <= 1:
+            return ((a + 2) * d - (a + 3)) * d * d + 1
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a if d < 2 else 0.0
+
+    curve, reach = (cubic, 2) if node.attr("mode") == "cubic" else (lambda d: max(1 - d, 0.0), 1)
+    matrix = np.zeros((len(places), length), np.float64)
+    for row, place in enumerate(places):
+        first = math.floor(place) - reach + 1
+        for at in range(first, first + 2 * reach):
+            if 0 <= at < length or not node.attr("exclude_outside", 0):
+                matrix[row, min(max(at, 0), length - 1)] += curve(abs(place - at))
+    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
+
+
+def _interpolated(e: Emitter, x: Operand, axis: int, matrix: Array) -> Live:
+    """A constant matrix from old to new places along an axis."""
+    rank = len(e.shape(x))
     last = [*(a for a in range(rank) if a != axis), axis]
-    y = e.emit("linear", e.live(e.transpose(e.real(x), last)), Known(matrix, "const.resize"))
+    y = e.emit("linear", e.live(e.transpose(e.real(x), last)), Known(matrix.astype(np.float32), "const.resize"))
     return e.live(e.transpose(y, [last.index(a) for a in range(rank)]))
 
 

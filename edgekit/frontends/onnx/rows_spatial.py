@@ -137,11 +137,13 @@ def _lp_pool(lowering: Lowering, node: Node) -> Operand:
     lowering.floats_only(node)
     x, size, stride, dilation, before, _, after = _pool_geometry(lowering, node)
     order, e = int(node.attr("p", 2)), lowering.e
-    if order not in (1, 2):
-        raise Refuse(f"takes the {order}-norm", "use p=1 or p=2")
-    powers = e.emit("abs", e.live(e.real(x))) if order == 1 else f.apply(e, "mul", x, x)
+    if order < 1:
+        raise Refuse(f"takes the {order}-norm", "use p=1 or more")
+    powers = f.power(e, f.apply(e, "abs", x), float(order))
     total = spatial.sum_pool(e, powers, size=size, stride=stride, before=before, after=after, dilation=dilation)
-    return total if order == 1 else e.emit("sqrt", total)
+    if order <= 2:
+        return total if order == 1 else e.emit("sqrt", total)
+    return e.emit("exp", e.emit("mul", e.emit("log", total), 1 / order))
 
 
 def _global_average(lowering: Lowering, node: Node) -> Operand:
