@@ -1,33 +1,59 @@
-"""`edgekit convert`: a model file in, one verified artifact out."""
+"""`edgekit convert`: a model file in, verified files out: an artifact, C, ONNX, TFLite, NIR."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from edgekit.cli.arrays import check_output, read_data
+from edgekit.cli.imports import (
+    MODEL_HELP,
+    ConfigOption,
+    ConstantOption,
+    ConventionOption,
+    DtOption,
+    FactoryOption,
+    ResetOption,
+    RoundDelaysOption,
+    ShapeOption,
+    StateOption,
+    WeightsOption,
+    import_options,
+)
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
 from edgekit.cli.quantisation import quantisation_lines
 from edgekit.cli.sizes import size_rows
 from edgekit.errors import UsageError
 
+if TYPE_CHECKING:
+    from edgekit.convert.exports import Exports
+    from edgekit.convert.pipeline import Conversion
+
 
 def convert(
-    model: Annotated[
-        Path, typer.Argument(help="A file of edgekit.save, or a state_dict: .pt .pth .ckpt .safetensors .npz")
-    ],
+    model: Annotated[Path | None, typer.Argument(help=MODEL_HELP)] = None,
     target: Annotated[str, typer.Option(help="Device to build for; see `edgekit targets`.")] = "host",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help="Comma-separated: edge; onnx (a step, states as ports); tflite; nir; c (a folder of sources).",
+        ),
+    ] = "edge",
     precision: Annotated[
         str,
         typer.Option(
             help="fp32; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 (int8 states), "
-            "int4 (int4 weights), auto (int8, wider where --min-agreement asks for it)."
+            "int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite have fp32, w8 "
+            "and int8, nir has fp32."
         ),
     ] = "fp32",
     calib: Annotated[
@@ -53,28 +79,67 @@ def convert(
             metavar="NAME=BITS", help="Bits of one weight, state or operand, as verify names them; repeatable."
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="JSON with what the weights do not tell.")] = None,
-    factory: Annotated[
-        str | None, typer.Option(help="package.module:function that returns (module, example): RUNS that code.")
-    ] = None,
+    config: ConfigOption = None,
+    factory: FactoryOption = None,
+    weights: WeightsOption = None,
+    dt: DtOption = None,
+    state: StateOption = None,
+    shape: ShapeOption = None,
+    constant: ConstantOption = None,
+    reset: ResetOption = None,
+    convention: ConventionOption = None,
+    round_delays: RoundDelaysOption = False,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="onnx: also write STEM.seq.onnx, which takes whole windows [N, T, …].")
+    ] = False,
+    tflite_states: Annotated[
+        str, typer.Option(help="tflite: io, each state is an input and an output; resource, the model keeps them.")
+    ] = "io",
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="nir: write what NIR cannot express as well as it can; says how far.")
+    ] = False,
     learn: Annotated[str | None, typer.Option(help="Add an entry that learns on the device: delta.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Step size of the learning rule; 0.01.")] = None,
     compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: MODEL.TARGET.edge, here.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file (for c: the folder) to write; of several formats the common stem. Default: MODEL.TARGET.…",
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Turn a model into a verified artifact: import, optimise, quantise, compile, prove, pack.
+    """Turn a model into verified files: import, optimise, quantise, compile, prove, pack.
 
-    The original is replayed against the imported graph, and the compiled program against the reference, before
+    The original is replayed against the imported graph, and everything that was made against the reference, before
     anything is written.
     """
-    from edgekit.convert import Options, convert_file
+    from edgekit.convert import Options
+    from edgekit.convert.exports import C, Wanted, convert_to, parse_formats
     from edgekit.convert.options import AUTO, FLOAT_PRECISIONS, SYNTHETIC
+    from edgekit.convert.writing import check_folder
 
-    path = output or Path(f"{model.stem}.{target}.edge")
-    check_output(path)
+    importing = import_options(
+        config=config,
+        factory=factory,
+        weights=weights,
+        dt=dt,
+        state=state,
+        shape=shape,
+        constant=constant,
+        reset=reset,
+        convention=convention,
+        round_delays=round_delays,
+    )
+    wanted = Wanted(parse_formats(format_), sequence, tflite_states, approximate)
+    name = _name(model, weights, factory)
+    paths = wanted.paths(output, f"{name}.{target}")
+    for what, path in paths.items():
+        (check_folder if what == C else check_output)(path)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
     if learning_rate is not None and learn is None:
@@ -95,58 +160,114 @@ def convert(
         compiler=compiler,
     )
     with out.stages() as progress:
-        done = convert_file(model, options, config=config, factory=factory, progress=progress)
-        done.artifact.save(path)
+        done = convert_to(model, wanted, options, importing, name=name, progress=progress)
+        done.write(paths)
     seconds = time.perf_counter() - started
-    manifest, report = done.artifact.manifest, done.imported.report
-    sizes = {"artifact_bytes": path.stat().st_size, **manifest["sizes"]}
 
     def human(console: Console) -> None:
-        console.print(f"{path}: {manifest['name']} for {manifest['target']}, {precision}", style="bold")
-        rows = table("", "", right=(1,))
-        rows.show_header = False
-        for what, count in size_rows(sizes):
-            rows.add_row(what, kilobytes(count))
-        console.print(rows)
-        spikes = f", {report.spikes_differing} of {report.spikes_compared} spikes differ" * bool(report.spikes_compared)
-        console.print(
-            f"replay of the original: {report.steps} steps x {report.batch} streams, worst error "
-            f"{report.worst_error:.2g}{spikes}"
-        )
-        console.print(
-            f"self-test on {done.selftest.engine}: {done.selftest.steps} steps, "
-            f"worst error {done.selftest.worst_error:.2g}"
-        )
-        for line in quantisation_lines(manifest):
-            console.print(line)
-        for key, value in done.imported.assumed.items():
-            console.print(f"assumed: {key} = {value}")
-        for note in done.notes:
-            console.print(f"note: {note}")
-        if verbose:
-            console.print(op_table(manifest["kernels"], done.artifact.graph))
-            for name, rate in done.activity.items():
-                console.print(f"activity of {name}: {rate:.1%}")
-        else:
-            kernels = Counter(k["kernel"] for k in manifest["kernels"])
-            console.print("kernels: " + ", ".join(f"{n} x {k}" for k, n in kernels.most_common()))
+        _print(console, done, paths, target, precision, verbose=verbose)
         console.print(f"done in {seconds:.1f} s")
 
-    document = {
-        "artifact": str(path),
-        "sha256": done.artifact.sha256,
-        "seconds": round(seconds, 3),
-        "sizes": sizes,
+    out.answer({**_document(done, paths, target, precision), "seconds": round(seconds, 3)}, human)
+
+
+def _name(model: Path | None, weights: Path | None, factory: str | None) -> str:
+    """What a model is called: after its file, or its weights, or the function that makes it."""
+    source = model or weights
+    if source is not None:
+        return source.stem
+    return (factory or "model").rpartition(":")[2] or "model"
+
+
+def _document(done: Exports, paths: Mapping[str, Path], target: str, precision: str) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "files": [
+            {
+                "format": made.format,
+                "path": str(paths[made.format]),
+                "bytes": made.size,
+                "checked": made.checked,
+                "check": made.check,
+                "worst_error": made.worst,
+            }
+            for made in done.made
+        ],
         "precision": precision,
+        "target": target,
+        "replay": {
+            "steps": done.prepared.imported.report.steps,
+            "worst_error": done.prepared.imported.report.worst_error,
+        },
+        "assumed": {key: str(value) for key, value in done.prepared.imported.assumed.items()},
+        "notes": list(done.notes),
+    }
+    if done.conversion is None:
+        return document
+    artifact, manifest = done.conversion.artifact, done.conversion.artifact.manifest
+    packed = {"artifact": str(paths["edge"]), "sha256": artifact.sha256} if "edge" in paths else {}
+    return {
+        **document,
+        **packed,
+        "sizes": _sizes(done.conversion),
         "target": manifest["target"],
         "kernels": manifest["kernels"],
         "verification": manifest["verification"],
         "quantisation": manifest.get("quantisation"),
         "assumed": manifest.get("assumed", {}),
-        "notes": list(done.notes),
-        "activity": dict(done.activity),
+        "activity": dict(done.conversion.activity),
     }
-    out.answer(document, human)
+
+
+def _sizes(conversion: Conversion) -> dict[str, int]:
+    return {"artifact_bytes": len(conversion.artifact.packed), **conversion.artifact.manifest["sizes"]}
+
+
+def _print(
+    console: Console, done: Exports, paths: Mapping[str, Path], target: str, precision: str, *, verbose: bool
+) -> None:
+    imported, conversion = done.prepared.imported, done.conversion
+    report = imported.report
+    console.print(f"{imported.graph.name} for {target}, {precision}", style="bold")
+    rows = table("file", "size", "worst error", "checked", right=(1, 2))
+    for made in done.made:
+        worst = "" if made.worst is None else f"{made.worst:.2g}"
+        rows.add_row(f"{paths[made.format]}{'/' * (made.format == 'c')}", kilobytes(made.size), worst, made.check)
+    console.print(rows)
+    if conversion is not None:
+        rows = table("", "", right=(1,))
+        rows.show_header = False
+        for what, count in size_rows(_sizes(conversion)):
+            rows.add_row(what, kilobytes(count))
+        console.print(rows)
+    spikes = f", {report.spikes_differing} of {report.spikes_compared} spikes differ" * bool(report.spikes_compared)
+    console.print(
+        f"replay of the original: {report.steps} steps x {report.batch} streams, worst error "
+        f"{report.worst_error:.2g}{spikes}"
+    )
+    if conversion is not None:
+        console.print(
+            f"self-test on {conversion.selftest.engine}: {conversion.selftest.steps} steps, "
+            f"worst error {conversion.selftest.worst_error:.2g}"
+        )
+        for line in quantisation_lines(conversion.artifact.manifest):
+            console.print(line)
+    for key, value in imported.assumed.items():
+        console.print(f"assumed: {key} = {value}")
+    for note in done.notes:
+        console.print(f"note: {note}")
+    if conversion is not None:
+        _print_kernels(console, conversion, verbose=verbose)
+
+
+def _print_kernels(console: Console, conversion: Conversion, *, verbose: bool) -> None:
+    manifest = conversion.artifact.manifest
+    if verbose:
+        console.print(op_table(manifest["kernels"], conversion.artifact.graph))
+        for name, rate in conversion.activity.items():
+            console.print(f"activity of {name}: {rate:.1%}")
+    else:
+        kernels = Counter(k["kernel"] for k in manifest["kernels"])
+        console.print("kernels: " + ", ".join(f"{n} x {k}" for k, n in kernels.most_common()))
 
 
 def _bits(text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
 from edgekit.convert.capacity import check_capacity, stack_bytes
-from edgekit.convert.inputs import few, normalised, raw_inputs, some
+from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
@@ -47,8 +47,21 @@ class Conversion:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An imported model ready for every way out: `exact` is its optimised step in floats, which takes raw units.
+
+    `meta` is the io section as `check_meta` gives it, `raw` inputs [N, T, *shape] to measure and to prove with.
+    """
+
+    imported: Imported
+    meta: Mapping[str, Any]
+    raw: Inputs
+    exact: Graph
+
+
 def convert_file(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | None,
     options: Options,
     *,
     config: Mapping[str, Any] | str | PathLike[str] | None = None,
@@ -63,6 +76,18 @@ def convert_file(
     return convert_imported(import_file(path, config=config, factory=factory), options, progress=progress)
 
 
+def prepare(
+    imported: Imported, options: Options, *, io: Mapping[str, Any] | None = None, progress: Progress = silent
+) -> Prepared:
+    """What every way out begins with; ModelError for an `io` that does not fit the model, before any work."""
+    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
+    meta = check_meta(io if io is not None else imported.io or {})
+    check_io(imported.graph, meta)
+    progress("optimise")
+    raw = raw_inputs(imported.graph, meta, options.windows)
+    return Prepared(imported, meta, raw, run_passes(normalised(imported.graph, meta), OPTIMISE))
+
+
 def convert_imported(
     imported: Imported,
     options: Options,
@@ -71,13 +96,13 @@ def convert_imported(
     progress: Progress = silent,
 ) -> Conversion:
     """The rest of the way, for a graph that a front end has imported and replayed."""
+    return convert_prepared(prepare(imported, options, io=io, progress=progress), options, progress=progress)
+
+
+def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress = silent) -> Conversion:
+    """The artifact of a prepared model: quantised, lowered, compiled, proven, packed."""
     target = load_target(options.target)
-    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
-    meta = check_meta(io if io is not None else imported.io or {})
-    check_io(imported.graph, meta)  # before the work
-    progress("optimise")
-    raw = raw_inputs(imported.graph, meta, options.windows)
-    exact = run_passes(normalised(imported.graph, meta), OPTIMISE)
+    imported, meta, raw, exact = prepared.imported, prepared.meta, prepared.raw, prepared.exact
     integer: IntegerStage | None = None
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)

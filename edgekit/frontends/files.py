@@ -1,35 +1,19 @@
-"""Model files: what `edgekit.save` wrote, state dicts of known families, or weights for a module from a factory."""
+"""Model files by their suffix: weights, torch.export programs, ONNX and NIR; each becomes a replayed graph."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import json
+import math
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import numpy.typing as npt
 
-from edgekit.artifact import check_meta
-from edgekit.errors import DataError, ModelError, UnsupportedError, UsageError
+from edgekit.errors import UsageError
 from edgekit.frontends.imported import Imported
-from edgekit.frontends.modules import import_module
-from edgekit.models import open_model, read_state_dict
-
-LATER = {
-    ".onnx": UnsupportedError("ONNX files", "cannot be read by this version", "convert the PyTorch module"),
-    ".nir": UnsupportedError("NIR files", "cannot be read by this version", "convert the PyTorch module"),
-    # torch.export.load (2.13) falls back to pickle.loads and torch.load(weights_only=False) for parts of the archive
-    ".pt2": UnsupportedError(
-        ".pt2 files",
-        "cannot be read without running pickles in them",
-        "load one that you trust in a factory of your own: --factory package.module:function",
-    ),
-}
-MAX_CONFIG_BYTES = 2**20
+from edgekit.frontends.options import CHECKPOINT, FACTORY, NIR, ONNX, ImportOptions, kind_of
 
 
 def import_file(
@@ -37,90 +21,112 @@ def import_file(
     *,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     factory: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    dt: float | None = None,
+    states: Sequence[str] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, npt.ArrayLike] | None = None,
+    reset: str | None = None,
+    conventions: Mapping[str, str] | None = None,
+    round_delays: bool = False,
     name: str | None = None,
 ) -> Imported:
-    """The graph of a model file, through its PyTorch module and the same replay check as any module.
+    """The graph of a model file, replayed against the model itself.
 
-    The file is one of `edgekit.save`, or a state dict (.pt .pth .ckpt .safetensors .npz) of a known family, completed
-    by `config` (a dict or a JSON file). With `factory` ("package.module:function", user code that returns (module,
-    example input)) the file is a state dict for that module, and may be None. The name defaults to the file's stem.
+    `.pt .pth .ckpt .safetensors .npz` hold weights: a file of `edgekit.save`, or a state dict of a known family that
+    `config` (a dict or a JSON file) completes. With `factory` ("package.module:function", user code that returns
+    (module, example input)) they hold the state dict for that module; `weights` names it where `path` is None, and
+    both may be left out. `.pt2` is a program of torch.export, `.onnx` one step of ONNX, `.nir` a NIR graph.
 
-    Raises ModelError for a file that cannot be read or recognised (a pickle with code in it never runs), UsageError for
-    options that do not fit, and what `import_module` raises.
+    `dt` is the seconds of a step; `states` (.pt2, .onnx) pairs `input:output`; `shapes` and `constants` (.onnx) full
+    shapes and values of inputs; `reset`, `conventions` (integrator, initial, synapse, charge) and `round_delays` what
+    NIR leaves open. The name defaults to the file's stem. No file is ever unpickled into code.
+
+    Raises ModelError for a file that cannot be read, recognised or completed, UsageError for options that do not fit
+    it, and what `import_module` raises.
     """
-    path = None if path is None else Path(path)
-    if path is not None and path.suffix in LATER:
-        raise LATER[path.suffix]
-    settings = _settings(config)
-    assumed: Mapping[str, object] = {}
-    example: object = None
-    if factory is not None:
-        if settings is not None:
-            raise UsageError("config", "is not used beside a factory", "let the factory configure its module")
-        module, example = _made(factory)
-        if path is not None:
-            _fill(module, read_state_dict(path), path)
-    elif path is not None:
-        module, assumed = open_model(path, settings)
-    else:
+    options = ImportOptions(
+        config=config,
+        factory=factory,
+        weights=weights,
+        dt=dt,
+        states=states,
+        shapes=shapes or {},
+        constants=constants or {},
+        reset=reset,
+        conventions=conventions or {},
+        round_delays=round_delays,
+    )
+    return import_with(None if path is None else Path(path), options, name)
+
+
+def import_with(path: Path | None, options: ImportOptions, name: str | None = None) -> Imported:
+    """The graph of a model file; see `import_file`."""
+    kind = kind_of(path, options)
+    if options.dt is not None and not (math.isfinite(options.dt) and options.dt > 0):
+        raise UsageError(f"--dt {options.dt:g}", "is no time step", "give the seconds of a step, such as 1e-3")
+    if kind == FACTORY:
+        from edgekit.frontends.checkpoints import import_factory
+
+        source = path if path is not None else None if options.weights is None else Path(options.weights)
+        imported = import_factory(source, options, name or (source.stem if source else None))
+        return _named(imported, source)
+    if path is None:
         raise UsageError("model", "there is no file and no factory", "give one of them")
-    io = check_meta(getattr(module, "io", None) or {})
-    stem = name or (path.stem if path is not None else type(module).__name__.lower())
-    imported = import_module(module, example, name=stem, dt=_dt(io))
+    stem = name or path.stem
+    if kind == CHECKPOINT:
+        from edgekit.frontends.checkpoints import import_checkpoint
+
+        imported, assumed = import_checkpoint(path, options, stem)
+        return _named(dataclasses.replace(imported, assumed=assumed), path)
+    if kind == ONNX:
+        return _named(_onnx(path, options, stem), path)
+    if kind == NIR:
+        return _named(_nir(path, options, stem), path)
+    return _named(_pt2(path, options, stem), path)
+
+
+def _named(imported: Imported, path: Path | None) -> Imported:
     file = {} if path is None else {"file": path.name}
-    return dataclasses.replace(imported, assumed=assumed, provenance={**imported.provenance, **file})
+    return dataclasses.replace(imported, provenance={**imported.provenance, **file})
 
 
-def _settings(config: Mapping[str, Any] | str | os.PathLike[str] | None) -> dict[str, Any] | None:
-    """The configuration as a dict, read from JSON when it is a path."""
-    if config is None or isinstance(config, Mapping):
-        return None if config is None else dict(config)
-    path = Path(config)
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise DataError(
-                str(path), f"is larger than {MAX_CONFIG_BYTES:,} bytes", "a configuration is a small JSON file"
-            )
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(str(path), f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(str(path), f"is not JSON ({error})") from error
-    if not isinstance(settings, dict):
-        raise DataError(str(path), "is not a JSON object", 'write {"key": value, …}')
-    return settings
+def _onnx(path: Path, options: ImportOptions, name: str) -> Imported:
+    from edgekit.frontends.onnx import import_onnx
+
+    return import_onnx(
+        path,
+        states=options.states,
+        shapes=options.shapes or None,
+        constants=options.constants or None,
+        name=name,
+        dt=options.dt,
+    )
 
 
-def _made(factory: str) -> tuple[nn.Module, object]:
-    """(module, example input) of a factory, the only user code that is ever run, because the user named it."""
-    thing = f"factory {factory!r}"
-    place, _, function = factory.partition(":")
-    if not place or not function:
-        raise UsageError(thing, "is not of the form package.module:function")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        make = getattr(importlib.import_module(place), function)
-        made = make()
-    except (Exception, SystemExit) as error:  # user code may raise anything
-        raise UsageError(thing, f"failed ({type(error).__name__}: {str(error)[:200]})") from error
-    if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], nn.Module):
-        raise UsageError(thing, f"returned {type(made).__name__}", "return (module, example_input)")
-    return made
+def _nir(path: Path, options: ImportOptions, name: str) -> Imported:
+    from edgekit.frontends.nir import import_nir
+    from edgekit.frontends.nir.conventions import CHOICES
+
+    known = [key for key in CHOICES if key != "reset"]  # that one has an option of its own
+    if unknown := sorted(set(options.conventions) - set(known)):
+        raise UsageError("--convention", f"{', '.join(unknown)} is not known", f"known are {', '.join(known)}")
+    return import_nir(
+        path,
+        dt=options.dt,
+        reset=options.reset,
+        round_delays=options.round_delays,
+        name=name,
+        **dict(options.conventions),
+    )
 
 
-def _fill(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights into the module of a factory."""
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:  # torch lists what is missing, unused or misshapen, one a line
-        faults = [line.strip() for line in str(error).splitlines()[1:]]
-        raise ModelError(str(path), "does not fit the module of the factory", items=faults[:20]) from error
+def _pt2(path: Path, options: ImportOptions, name: str) -> Imported:
+    from edgekit.frontends.modules import import_module
+    from edgekit.frontends.pt2 import open_pt2
 
-
-def _dt(io: Mapping[str, Any]) -> float | None:
-    """Seconds of one step where the io section tells: one over the rate of a model that eats samples."""
-    spec = io.get("input") or {}
-    if spec.get("rate_hz") and spec.get("layout", "sequence") == "sequence":
-        return 1.0 / float(spec["rate_hz"])
-    return None
+    module, example = open_pt2(path, states=options.states)
+    imported = import_module(module, example, name=name, dt=options.dt)
+    told: tuple[str, ...] = getattr(module, "import_notes", ())
+    provenance = {**imported.provenance, "format": "torch.export (.pt2)"}
+    return dataclasses.replace(imported, notes=(*told, *imported.notes), provenance=provenance)
