@@ -365,11 +365,46 @@ def test_pairs_name_states(saved: Callable[..., Path]) -> None:
         open_pt2(path, states=["h:y0", "h:y0"])
 
 
-def test_a_bare_cell_gives_its_state_back(saved: Callable[..., Path]) -> None:
-    module, example = open_pt2(saved(nn.LSTMCell(4, 3), (torch.zeros(1, 4), (torch.zeros(1, 3), torch.zeros(1, 3)))))
-    graph = import_module(module, example, name="m").graph
-    assert [s.tensor for s in graph.states] == ["hx_0", "hx_1"]
+@pytest.mark.parametrize(
+    ("cell", "example", "states"),
+    [
+        pytest.param(nn.LSTMCell(4, 3), (torch.zeros(1, 3), torch.zeros(1, 3)), ["hx_0", "hx_1"], id="nested"),
+        pytest.param(nn.GRUCell(4, 3), torch.zeros(1, 3), ["hx"], id="flat"),
+    ],
+)
+def test_all_that_a_cell_returns_is_its_state(
+    cell: nn.Module, example: Any, states: list[str], saved: Callable[..., Path]
+) -> None:
+    module, inputs = open_pt2(saved(cell, (torch.zeros(1, 4), example)))
+    graph = import_module(module, inputs, name="m").graph
+    assert [s.tensor for s in graph.states] == states
     assert graph.entries["step"].inputs == ("x",)
+    stream = torch.randn(1, STEPS, 4)
+    found, _ = Interpreter(graph).run({"x": stream.numpy()})
+    for t in range(STEPS):
+        with torch.no_grad():
+            example = cell(stream[:, t], example)
+        expected = next(leaf for _, leaf in leaves(example))
+        np.testing.assert_allclose(found["y"][:, t], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_recurrent_neuron_gives_spikes_back_as_state(saved: Callable[..., Path]) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron = snn.RLeaky(beta=0.9, linear_features=4, threshold=0.2)
+
+        def forward(self, x: Tensor, spk: Tensor, mem: Tensor) -> Any:
+            return self.neuron(x, spk, mem)
+
+    example = tuple(torch.zeros(1, 4) for _ in range(3))
+    module, example = open_pt2(saved(Wrapped(), example))
+    graph = import_module(module, example, name="m").graph
+    assert {s.tensor for s in graph.states} == {"spk", "mem"}
+    assert graph.entries["step"].inputs == ("x",)
+    # exported bare, it assigns to a buffer that starts empty, and torch cannot run the file either
+    text = refusal(saved(Wrapped().neuron, tuple(torch.zeros(1, 4) for _ in range(3))))
+    assert "let the buffer start with its final shape" in text
 
 
 def test_an_input_that_is_written_is_a_state(saved: Callable[..., Path], tmp_path: Path) -> None:
@@ -399,8 +434,14 @@ def test_lost_states_are_pointed_out(saved: Callable[..., Path]) -> None:
     assert "lif.mem" in note
     assert "snntorch._neurons.leaky.Leaky" in note
     assert "pass the state as an argument" in note
-    module, _ = open_pt2(saved(nn.GRUCell(4, 3), (torch.zeros(1, 4), torch.zeros(1, 3))))
-    assert "name the pair hx:y" in module.import_notes[0]
+
+    class Gate(nn.Module):
+        def forward(self, x: Tensor, h: Tensor) -> Tensor:
+            return torch.sigmoid(x) * h
+
+    module, example = open_pt2(saved(Gate(), (torch.zeros(1, 4), torch.zeros(1, 4))))
+    assert "if it is state, name the pairs h:y" in module.import_notes[0]
+    assert import_module(module, example, name="m").graph.entries["step"].inputs == ("x", "h")
     for plain in (Mlp(), Conv()):
         example = (torch.zeros(1, 5),) if isinstance(plain, Mlp) else (torch.zeros(1, 2, 9),)
         assert open_pt2(saved(plain, example))[0].import_notes == ()

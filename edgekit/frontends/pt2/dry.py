@@ -89,7 +89,9 @@ def _dry(thing: str, step: Step, values: Values, batch: int) -> None:
     # an operator raises what it likes: RuntimeError, IndexError, NotImplementedError for what depends on values
     except Exception as error:
         cause = f"needs {error}, which nothing computes" if isinstance(error, KeyError) else f"fails ({line(error)})"
-        raise ModelError(thing, f"{step.origin} {cause}", "export the module again, at batch 1") from error
+        filled = step.target.startswith("torch.ops.aten.copy_.")  # what an assignment to a buffer is exported as
+        remedy = "let the buffer start with its final shape" if filled else "export the module again, at batch 1"
+        raise ModelError(thing, f"{step.origin} {cause}", remedy) from error
     for name in results(step):
         value = values[name]
         if isinstance(value, Tensor) and value.numel() > MAX_ELEMENTS:

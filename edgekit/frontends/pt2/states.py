@@ -15,6 +15,8 @@ STATEFUL = re.compile(r"(mem|syn|state|hidden|membrane|spk|spike|volt|cell|h|c|v
 NEURONS = ("snntorch.", "norse.", "sinabs.", "spikingjelly.", "lava.")
 """Packages whose modules nearly always have a state."""
 
+RECURRENT = (*NEURONS, "torch.nn.modules.rnn.")
+
 REMEDY = "pass the state as an argument, (x, state) -> (y, state), or update a registered buffer in place"
 
 
@@ -68,15 +70,17 @@ def _named(ends: Ends, named: Sequence[str]) -> list[Pair]:
 
 
 def _whole(ends: Ends) -> list[Pair]:
-    """The pairs of a cell `(x, (h, c)) -> (h, c)`: all that it returns is the next state, nested as the state is."""
-    positional, keywords = ends.program.in_tree.children
-    if len(positional.children) != 2 or keywords.children:
-        return []
-    state, exits = positional.children[1], ends.exits()
-    taken = {leaf for leaf, _ in state.leaves()}
-    inside = [port for port in ends.entries() if port.leaf in taken]
-    alike = state.kind is not None and [p.shape for p in inside] == [p.shape for p in exits]
-    if not alike or len(inside) != len(taken) or len(ends.program.out_tree.children) != len(state.children):
+    """The pairs of a cell `(x, (h, c)) -> (h, c)` or `(x, h, c) -> (h, c)`: all that it returns is the next state.
+
+    Flat ones are only taken for states where a recurrent module computes them: a gate may look like that, too.
+    """
+    first, *others = [child for side in ends.program.in_tree.children for child in side.children]
+    taken = [leaf for child in others for leaf, _ in child.leaves()]
+    inside, exits = [port for port in ends.entries() if port.leaf in taken], ends.exits()
+    nested = len(others) == 1 and len(ends.program.out_tree.children) == len(others[0].children) > 0
+    recurrent = any(node.kind.startswith(RECURRENT) for node in ends.program.graph.nodes)
+    alike = [port.shape for port in inside] == [port.shape for port in exits]
+    if not inside or first.kind is not None or not alike or not (nested or recurrent):
         return []
     return [Pair(entry, leaving.value, leaving) for entry, leaving in zip(inside, exits, strict=True)]
 
@@ -99,9 +103,11 @@ def loss_notes(ends: Ends) -> list[str]:
             f"no state is updated, though there is {', '.join(looks[:8])}: torch.export silently loses attributes that "
             f"a step rebinds; if this module has a state, {REMEDY}"
         ]
-    alike = [entry.names[0] for entry in entries[1:] if len(exits) == 1 and entry.shape == exits[0].shape]
+    others = entries[1:]
+    if [entry.shape for entry in others] != [port.shape for port in exits]:
+        return []
+    pairs = " ".join(f"{entry.names[0]}:{port.names[0]}" for entry, port in zip(others, exits, strict=True))
     return [
-        f"{name} has the shape of the output and is taken as an input; if it is the state, name the pair "
-        f"{name}:{exits[0].names[0]}"
-        for name in alike[:1]
+        f"what follows {entries[0].names[0]} has the shapes of what is returned, and is taken as inputs; if it is "
+        f"state, name the pairs {pairs}"
     ]
