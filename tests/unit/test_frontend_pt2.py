@@ -8,6 +8,7 @@ import json
 import operator
 import pickle
 import random
+import re
 import struct
 import warnings
 import zipfile
@@ -597,6 +598,21 @@ def without_newer_fields(program: dict[str, Any]) -> None:
         del node["name"], node["is_hop_single_tensor_return"]
         for argument in node["inputs"]:
             del argument["kind"]
+
+
+def test_older_spellings(saved: Callable[..., Path]) -> None:
+    """Schema 7 wrote None as an empty list and a symbol as its bare name."""
+
+    def change(program: dict[str, Any]) -> None:
+        text = json.dumps(program).replace('"as_none": true', '"as_none": []')
+        text = re.sub(r"Symbol\('(\w+)'[^()]*\)", r"\1", text)
+        program.clear()
+        program.update(json.loads(text), schema_version={"major": 7, "minor": 4})
+
+    module = Mlp()
+    compare(edited(saved(module, (torch.randn(3, 5),), dynamic_shapes=({0: BATCH},)), change), module)
+    path = saved(Dicts(), ({"accel": torch.randn(1, 3), "gyro": torch.randn(1, 4)}, 2))
+    assert "none" in open_pt2(edited(path, change))[0](torch.ones(1, 3), torch.ones(1, 4))
 
 
 def test_files_of_older_versions(saved: Callable[..., Path]) -> None:
