@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import StateError
-from edgekit.ir.dtypes import SPIKE
+from edgekit.ir.dtypes import SPIKE, DType
 from edgekit.ir.graph import Graph
 
 MAGIC = b"EKS1"
@@ -22,47 +24,90 @@ BLOB_VERSION = 1
 HEADER = struct.Struct("<4sI32s")
 
 
-def _stored(graph: Graph, name: str) -> np.dtype[Any]:
-    dtype = graph.tensors[name].dtype
-    return np.dtype(np.uint8) if dtype is SPIKE else dtype.numpy.newbyteorder("<")
+@dataclass(frozen=True, eq=False)
+class StateRow:
+    """One state in a blob, and where it starts."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    init: npt.NDArray[Any]
+    reset: str
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8) if self.dtype is SPIKE else self.dtype.numpy.newbyteorder("<")
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.stored.itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class BlobLayout:
+    """What a blob holds: the states in order, and the SHA-256 of the graph that they belong to, in hex."""
+
+    digest: str
+    rows: tuple[StateRow, ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> BlobLayout:
+        """The layout of a graph's blobs."""
+        tensors = graph.tensors
+        rows = (
+            StateRow(s.tensor, tensors[s.tensor].shape, tensors[s.tensor].dtype, s.init, s.reset) for s in graph.states
+        )
+        return cls(graph.hash(), tuple(rows))
+
+    def pack(self, state: Mapping[str, npt.NDArray[Any]]) -> bytes:
+        """The blob of one stream's states, each of its shape."""
+        body = [np.asarray(state[row.name]).astype(row.stored).tobytes() for row in self.rows]
+        return HEADER.pack(MAGIC, BLOB_VERSION, bytes.fromhex(self.digest)) + b"".join(body)
+
+    def with_first_values(self, blob: bytes) -> bytes:
+        """The blob with every state of the policy `reset` at its first value; `keep` states stay as they are in it."""
+        parts, offset = [blob[: HEADER.size]], HEADER.size
+        for row in self.rows:
+            kept = blob[offset : offset + row.nbytes]
+            parts.append(kept if row.reset == "keep" else np.asarray(row.init).astype(row.stored).tobytes())
+            offset += row.nbytes
+        return b"".join(parts)
+
+    def unpack(self, blob: bytes) -> dict[str, npt.NDArray[Any]]:
+        """The states in a blob; StateError when it is damaged or belongs to another program."""
+        need = HEADER.size + sum(row.nbytes for row in self.rows)
+        if len(blob) != need:
+            raise StateError("state blob", f"has {len(blob)} bytes, this program's has {need}")
+        magic, version, digest = HEADER.unpack_from(blob)
+        if magic != MAGIC or version != BLOB_VERSION:
+            cause = f"starts with {magic!r} version {version}, not {MAGIC!r} version {BLOB_VERSION}"
+            raise StateError("state blob", cause)
+        if digest.hex() != self.digest:
+            remedy = "save and restore must use the same artifact"
+            raise StateError("state blob", "belongs to another program", remedy)
+        states: dict[str, npt.NDArray[Any]] = {}
+        offset = HEADER.size
+        for row in self.rows:
+            raw = np.frombuffer(blob, row.stored, prod(row.shape), offset).reshape(row.shape)
+            offset += raw.nbytes
+            if row.dtype is SPIKE and raw.max(initial=0) > 1:
+                raise StateError("state blob", f"state {row.name!r} holds a spike that is neither 0 nor 1")
+            if row.dtype.is_float and not np.isfinite(raw).all():
+                raise StateError("state blob", f"state {row.name!r} holds NaN or Inf")
+            states[row.name] = raw.astype(row.dtype.numpy)
+        return states
 
 
 def pack_states(graph: Graph, state: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """The blob of one stream's states, each of its tensor's shape."""
-    body = [np.asarray(state[s.tensor]).astype(_stored(graph, s.tensor)).tobytes() for s in graph.states]
-    return HEADER.pack(MAGIC, BLOB_VERSION, bytes.fromhex(graph.hash())) + b"".join(body)
+    return BlobLayout.of(graph).pack(state)
 
 
 def with_first_values(graph: Graph, blob: bytes) -> bytes:
     """The blob with every state of the policy `reset` at its first value; `keep` states stay as they are in it."""
-    parts, offset = [blob[: HEADER.size]], HEADER.size
-    for s in graph.states:
-        stored = _stored(graph, s.tensor)
-        size = graph.tensors[s.tensor].size * stored.itemsize
-        parts.append(blob[offset : offset + size] if s.reset == "keep" else s.init.astype(stored).tobytes())
-        offset += size
-    return b"".join(parts)
+    return BlobLayout.of(graph).with_first_values(blob)
 
 
 def unpack_states(graph: Graph, blob: bytes) -> dict[str, npt.NDArray[Any]]:
     """The states in a blob; StateError when it is damaged or belongs to another program."""
-    need = HEADER.size + sum(graph.tensors[s.tensor].size * _stored(graph, s.tensor).itemsize for s in graph.states)
-    if len(blob) != need:
-        raise StateError("state blob", f"has {len(blob)} bytes, this program's has {need}")
-    magic, version, digest = HEADER.unpack_from(blob)
-    if magic != MAGIC or version != BLOB_VERSION:
-        raise StateError("state blob", f"starts with {magic!r} version {version}, not {MAGIC!r} version {BLOB_VERSION}")
-    if digest.hex() != graph.hash():
-        raise StateError("state blob", "belongs to another program", "save and restore must use the same artifact")
-    states: dict[str, npt.NDArray[Any]] = {}
-    offset = HEADER.size
-    for s in graph.states:
-        tensor, stored = graph.tensors[s.tensor], _stored(graph, s.tensor)
-        raw = np.frombuffer(blob, stored, tensor.size, offset).reshape(tensor.shape)
-        offset += raw.nbytes
-        if tensor.dtype is SPIKE and raw.max(initial=0) > 1:
-            raise StateError("state blob", f"state {s.tensor!r} holds a spike that is neither 0 nor 1")
-        if tensor.dtype.is_float and not np.isfinite(raw).all():
-            raise StateError("state blob", f"state {s.tensor!r} holds NaN or Inf")
-        states[s.tensor] = raw.astype(tensor.dtype.numpy)
-    return states
+    return BlobLayout.of(graph).unpack(blob)

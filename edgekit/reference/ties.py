@@ -67,12 +67,22 @@ def _jump(graph: Graph, op: Op, values: Values) -> tuple[Array, Array] | None:
         return np.broadcast_to(np.where(silent, np.inf, distance), y.shape), ~y
     if op.kind not in JUMPS:
         return None
-    size = np.maximum(1.0, np.abs(x))
     if op.kind == "sign":
         return np.where(x == 0, np.inf, np.abs(x)), -y
     edge = np.rint(x) if op.kind == "floor" else np.floor(x) + 0.5
     above = edge if op.kind == "floor" else edge + 0.5
-    return np.where(x == np.rint(x), np.inf, np.abs(x - edge) / size), np.where(y == above, above - 1, above)
+    scale = _divisor(graph, op.inputs[0])  # a quotient is as far from a jump as what was divided
+    distance = np.abs(x - edge) * scale / np.maximum(1.0, np.abs(x) * scale)
+    return np.where(x == np.rint(x), np.inf, distance), np.where(y == above, above - 1, above)
+
+
+def _divisor(graph: Graph, name: str) -> float:
+    """The number that made a value by division, 1 where none did."""
+    for op in graph.entries["step"].ops:
+        if name in op.outputs and op.kind == "div":
+            by = graph.tensors[op.inputs[1]].data
+            return float(np.abs(by).max()) if by is not None else 1.0
+    return 1.0
 
 
 def outcomes(graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array]) -> tuple[Values, Values] | None:

@@ -1,0 +1,180 @@
+"""Steps that hang on a rounding: what counts as close, and which outcomes a step may then have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekit.backends.onnx import check as checks
+from edgekit.backends.onnx import check_onnx, export_onnx
+from edgekit.errors import ReplayError
+from edgekit.ir import Graph, GraphBuilder
+from edgekit.reference import Interpreter, near_ties, outcomes
+
+UP = np.float32(1) + np.finfo(np.float32).eps
+
+
+def neuron(size: int = 3) -> Graph:
+    """A membrane that spikes above one and then loses one; each spike is counted."""
+    b = GraphBuilder("neuron")
+    x, u, n = b.input("x", (size,)), b.state("u", np.zeros(size)), b.state("n", np.zeros(size))
+    one = b.const("one", 1.0)
+    raised = b.op("add", u, x)
+    spikes = b.op("gt", raised, one)
+    fired = b.op("cast", spikes, to="float32")
+    b.update(u, b.op("sub", raised, fired))
+    b.update(n, b.op("add", n, fired))
+    b.output(spikes)
+    return b.build()
+
+
+def step(graph: Graph, *x: float) -> tuple[dict, dict]:
+    return {"x": np.array([x], np.float32)}, Interpreter(graph).initial_state()
+
+
+def test_a_step_far_from_any_tie_has_one_outcome():
+    graph = neuron()
+    assert near_ties(graph, *step(graph, 0.5, 2.0, 0.0)) == []
+    assert outcomes(graph, *step(graph, 0.5, 2.0, 0.0)) is None
+
+
+def test_a_membrane_next_to_its_threshold_may_spike_or_not():
+    graph = neuron()
+    (tie,) = near_ties(graph, *step(graph, 0.5, UP, 0.0))
+    assert (tie.op, tie.at, tie.other) == (1, 1, 0.0)
+    outputs, states = outcomes(graph, *step(graph, 0.5, UP, 0.0))
+    (name,) = outputs
+    assert outputs[name][:, 1].tolist() == [True, False]
+    np.testing.assert_allclose(states["u"][:, 1], [0.0, 1.0], atol=1e-6)
+    assert states["n"].tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_two_ties_have_four_outcomes_and_many_are_tried_one_by_one_and_together():
+    graph = neuron(12)
+    outputs, _ = outcomes(graph, *step(graph, UP, UP, *[0.0] * 10))
+    assert next(iter(outputs.values()))[:, :2].tolist() == [[True, True], [True, False], [False, True], [False, False]]
+    outputs, _ = outcomes(graph, *step(graph, *[UP] * 12))
+    assert next(iter(outputs.values())).sum(axis=1).tolist() == [12, *[11] * 12, 0]
+
+
+@pytest.mark.parametrize(("far", "ties"), [(0.9e-5, 1), (1.1e-5, 0)])
+def test_the_margin_is_one_in_a_hundred_thousand(far, ties):
+    graph = neuron(1)
+    assert len(near_ties(graph, *step(graph, 1 - far))) == ties
+
+
+def test_silence_against_a_threshold_of_zero_is_no_tie():
+    b = GraphBuilder("zero")
+    x = b.input("x", (3,))
+    b.output(b.op("gt", x, b.const("c", 0.0)))
+    graph = b.build()
+    assert len(near_ties(graph, {"x": np.array([[0.0, 1e-7, 1.0]], np.float32)}, {})) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "x", "both"),
+    [
+        ("floor", 2 - 1e-6, {1.0, 2.0}),
+        ("floor", 2 + 1e-6, {1.0, 2.0}),
+        ("round", 1.5 - 1e-6, {1.0, 2.0}),
+        ("round", -0.5 + 1e-6, {0.0, -1.0}),
+        ("sign", -1e-7, {-1.0, 1.0}),
+    ],
+)
+def test_jumps_may_fall_either_way(kind, x, both):
+    b = GraphBuilder("jump")
+    b.output(b.op(kind, b.input("x", (1,))))
+    graph = b.build()
+    outputs, _ = outcomes(graph, {"x": np.array([[x]], np.float32)}, {})
+    assert set(next(iter(outputs.values())).ravel().tolist()) == both
+    for far in (0.3, 4.0, 7.25):
+        assert near_ties(graph, {"x": np.array([[far]], np.float32)}, {}) == []
+
+
+def test_a_quotient_is_as_close_as_what_was_divided():
+    """x / s next to a half: what counts is how far x is from where it would be rounded otherwise."""
+    b = GraphBuilder("grid")
+    b.output(b.op("round", b.op("div", b.input("x", (1,)), b.const("s", 0.01))))
+    graph = b.build()
+    assert len(near_ties(graph, {"x": np.array([[0.015 + 5e-6]], np.float32)}, {})) == 1
+    assert near_ties(graph, {"x": np.array([[0.015 + 2e-5]], np.float32)}, {}) == []
+
+
+# --- how a check uses them ---
+
+
+class Otherwise:
+    """ONNX Runtime whose first stream spikes otherwise at one step."""
+
+    def __init__(self, engine, element: int, at: int) -> None:
+        self.engine, self.element, self.at, self.steps = engine, element, at, 0
+        self.document, self.form, self.initial_state, self.real = (
+            engine.document,
+            "step",
+            engine.initial_state,
+            engine.real,
+        )
+
+    def run(self, values):
+        got = {name: value.copy() for name, value in self.engine.run(values).items()}
+        if self.steps == self.at:
+            fired = next(name for name in got if not name.endswith(".next"))
+            change = 1 - 2 * got[fired][0, self.element]
+            got[fired][0, self.element] += change
+            got["u.next"][0, self.element] -= change
+            got["n.next"][0, self.element] += change
+        self.steps += 1
+        return got
+
+
+def checked(monkeypatch, x: np.ndarray, element: int, at: int):
+    graph = neuron()
+    made = []
+
+    def engine(data: bytes) -> Otherwise:
+        made.append(Otherwise(original(data), element, at))
+        return made[-1]
+
+    original = checks.OnnxRuntime
+    monkeypatch.setattr(checks, "OnnxRuntime", engine)
+    return check_onnx(export_onnx(graph), graph, inputs={"x": x})
+
+
+def test_a_spike_next_to_its_threshold_is_excused_and_counted_and_what_follows_is_still_compared(monkeypatch):
+    x = np.full((2, 6, 3), 0.26, np.float32)
+    x[0, 0] = [0.1, UP, 0.1]
+    assert checked(monkeypatch, x, element=1, at=0).excused == 1
+
+
+def test_a_spike_beside_the_one_that_is_close_is_not_excused(monkeypatch):
+    x = np.full((2, 6, 3), 0.26, np.float32)
+    x[0, 0] = [0.1, UP, 0.1]
+    with pytest.raises(ReplayError, match="at step 0"):
+        checked(monkeypatch, x, element=2, at=0)
+
+
+def test_the_same_spike_a_step_later_is_not_excused(monkeypatch):
+    x = np.full((2, 6, 3), 0.26, np.float32)
+    x[0, 0] = [0.1, UP, 0.1]
+    with pytest.raises(ReplayError, match="at step 1"):
+        checked(monkeypatch, x, element=1, at=1)
+
+
+def test_a_sequence_follows_both_ways_of_a_hidden_tie():
+    """The membrane is seen at the end alone: outputs that a tie changed later on lead back to it."""
+    graph = neuron()
+    x = np.zeros((1, 8, 3), np.float32)
+    x[0, 0] = [UP, 0.3, 0.2]
+    x[0, 4] = [0.6, 0.3, 0.2]
+    data = export_onnx(graph, form="sequence")
+    assert check_onnx(data, graph, inputs={"x": x}).excused == 0
+    seen = checks._observed(checks.OnnxRuntime(data), {"x": x})
+    seen = [{name: value[0].copy() for name, value in at.items()} for at in seen]
+    (fired,) = (name for name in seen[0])
+    seen[0][fired][0], seen[4][fired][0] = 0.0, 1.0  # it did not fire at once but with the next push
+    seen[-1]["u.next"][0] = np.float32(0.6) + (UP - 1)
+    path = checks._followed(graph, {"x": x}, seen)
+    assert path.turns == 4  # it stayed quiet at four steps where the reference does not
+    seen[4][fired][0] = 0.0
+    with pytest.raises(ReplayError, match="at step 4"):
+        checks._followed(graph, {"x": x}, seen)
