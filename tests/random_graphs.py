@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.ir import FLOAT32, INT8, SPIKE, DType, Graph, GraphBuilder, QuantParams, to_document
 
-UNARY = ("neg", "abs", "tanh", "sigmoid", "relu")
+UNARY = ("neg", "abs", "tanh", "sigmoid", "relu", "erf", "sin", "cos", "floor", "round")
 BINARY = ("add", "sub", "mul", "minimum", "maximum")
 COMPARE = ("gt", "ge", "lt", "le")
 
@@ -27,11 +27,11 @@ class _Maker:
     def const(self, *shape: int) -> str:
         return self.b.const(self.b.fresh("c"), self.numbers.normal(size=shape))
 
-    def weights(self, out: int, features: int) -> str:
-        name, data = self.b.fresh("w"), self.numbers.normal(size=(out, features)) / np.sqrt(features)
+    def weights(self, out: int, *features: int) -> str:
+        name, data = self.b.fresh("w"), self.numbers.normal(size=(out, *features)) / np.sqrt(np.prod(features))
         if not (self.quantised and self.rng.random() < 0.3):
             return self.b.const(name, data)
-        scale = (np.abs(data).max(axis=1) / 127).astype(np.float32)
+        scale = (np.abs(data.reshape(out, -1)).max(axis=1) / 127).astype(np.float32)
         quant = QuantParams(scale, np.zeros(out, np.int32), 0, -127, 127)
         return self.b.const(name, quant.quantize(data.astype(np.float32)), INT8, quant)
 
@@ -58,6 +58,7 @@ class _Maker:
     KINDS = (
         *("elementwise", "elementwise", "compare", "logic", "where", "cast", "cast"),
         *("linear", "linear", "linear", "memory", "reduce", "reshape", "reshape", "move", "join"),
+        *("conv", "conv", "windows", "pad"),
     )
 
     def _elementwise(self) -> str | None:
@@ -151,6 +152,45 @@ class _Maker:
             indices = tuple(self.rng.randrange(shape[axis]) for _ in range(self.rng.randint(1, 4)))
             return self.b.op("gather", x, axis=axis, indices=indices)
         return self.b.op("expand", x, shape=(2, *shape))
+
+    def _slide(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Sizes, strides and dilations of windows that fit."""
+        dilation = tuple(self.rng.choice([1, 1, 2]) for _ in shape)
+        size = tuple(self.rng.randint(1, min(3, (n - 1) // d + 1)) for n, d in zip(shape, dilation, strict=True))
+        return {"size": size, "stride": tuple(self.rng.randint(1, 2) for _ in shape), "dilation": dilation}
+
+    def _conv(self) -> str | None:
+        x = self.pick(lambda shape, _: 2 <= len(shape) <= 4)
+        if x is None:
+            return None
+        channels, *axes = self.b.tensor(x).shape
+        groups = self.rng.choice([n for n in range(1, channels + 1) if channels % n == 0])
+        slide = self._slide(tuple(axes))
+        out = groups * self.rng.choice([1, 2, 5])
+        kernel = self.weights(out, channels // groups, *slide.pop("size"))
+        bias = [self.const(out)] if self.rng.random() < 0.5 else []
+        y = self.b.op("conv", x, kernel, *bias, groups=groups, **slide)
+        scale = self.const(out, *(1,) * len(axes))
+        return self.b.op(self.rng.choice(["add", "mul"]), y, scale) if self.rng.random() < 0.3 else y
+
+    def _windows(self) -> str | None:
+        x = self.pick(lambda shape, _: 1 <= len(shape) <= 3)
+        if x is None:
+            return None
+        shape = self.b.tensor(x).shape
+        seen = self.b.op("windows", x, **self._slide(shape[self.rng.randrange(len(shape)) :]))
+        real = self.b.tensor(seen).dtype is FLOAT32
+        number = seen if real else self.b.op("cast", seen, to="float32")
+        axis = len(self.b.tensor(seen).shape) - 1
+        return self.b.op("amax", number, axis=axis) if self.rng.random() < 0.5 else seen
+
+    def _pad(self) -> str | None:
+        x = self.pick(lambda shape, _: len(shape) >= 1)
+        if x is None:
+            return None
+        sides = [tuple(self.rng.randint(0, 2) for _ in self.b.tensor(x).shape) for _ in range(2)]
+        value = self.rng.choice([0.0, -1.5]) if self.b.tensor(x).dtype is FLOAT32 else 0.0
+        return self.b.op("pad", x, before=sides[0], after=sides[1], value=value)
 
     def _join(self) -> str | None:
         x = self.pick(lambda shape, _: len(shape) >= 1)

@@ -17,19 +17,19 @@ from edgekit.compress.named import OPERANDS, STATES, WEIGHTS, with_bits
 from edgekit.compress.recipes import RECIPES, Recipe, recipe
 from edgekit.errors import UnsupportedError, UsageError
 from edgekit.ir import SPIKE, Graph, GraphBuilder, to_document
-from edgekit.passes.pipelines import OPTIMISE, run_passes
+from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.runtime.codec import real_outputs
 from edgekit.verify import output_error
 
 SEEDS = range(24)
-DECIDES = ("gt", "ge", "lt", "le")  # what a threshold does to rounding is no matter of the quantiser
+DECIDES = ("gt", "ge", "lt", "le", "floor", "round")  # what a threshold does to rounding is no matter of the quantiser
 NEAR = {"int8": 0.04, "int4": 0.5, "int8s8": 0.5}
 
 
 @lru_cache
 def original(seed: int) -> tuple[Graph, dict[str, np.ndarray], Calibration]:
     """A random float graph with states, inputs and what was seen of it."""
-    graph = run_passes(random_graph(seed, 12, quantised=False), OPTIMISE)
+    graph = run_passes(random_graph(seed, 12, quantised=False), (*OPTIMISE, *FOR_INTEGERS))
     x = random_inputs(graph, seed, 16, 20)
     return graph, x, calibrate(graph, x)
 
