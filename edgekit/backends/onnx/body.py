@@ -93,9 +93,10 @@ class Body:
             self._known[key] = self.node(kind, *inputs, out=self.fresh(stem), **attrs)
         return self._known[key]
 
-    def constant(self, stem: str, array: Array) -> str:
-        """An initialiser; equal arrays are one."""
-        key = ("constant", array.dtype.str, repr(array.shape), hashlib.sha256(array.tobytes()).hexdigest())
+    def constant(self, stem: str, array: Array, *, own: bool = False) -> str:
+        """An initialiser; equal arrays are one, unless it has to be its `own`: then those of one stem alone."""
+        content = hashlib.sha256(array.tobytes()).hexdigest()
+        key = ("constant", array.dtype.str, repr(array.shape), content, stem if own else "")
         if key not in self._known:
             self._known[key] = self.fresh(stem)
             self.constants[self._known[key]] = np.array(array, order="C")
@@ -189,8 +190,8 @@ class Body:
             self.result(op, "Cast", self._forms[source, BOOLEAN], to=np.float32)
 
     def scale(self, name: str, scale: float) -> tuple[str, str]:
-        """Scale and zero point, which TensorRT wants as an input and as zero."""
-        zero = self.constant("zero", np.zeros((), np.int8))
+        """Scale and zero point; TensorRT wants one, ONNX Runtime rewrites them and stumbles over one that is shared."""
+        zero = self.constant(f"{name}/zero", np.zeros((), np.int8), own=True)
         return self.constant(f"{name}/scale", np.asarray(scale, np.float32)), zero
 
     def is_quantised(self, name: str, weights: str) -> bool:

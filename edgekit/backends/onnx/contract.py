@@ -80,7 +80,7 @@ def weights(body: Body, name: str, view: Any, axis: int) -> str:
     per_tensor = tensor.quant.axis is None
     ends = (
         body.constant(f"{name}/scale", scale.reshape(()) if per_tensor else scale),
-        body.constant(f"{name}/zero", zero.reshape(()) if per_tensor else zero),
+        body.constant(f"{name}/zero{data.ndim}", zero.reshape(()) if per_tensor else zero, own=True),
     )
     attrs = {} if per_tensor else {"axis": axis}
     return body.made("DequantizeLinear", stored, *ends, stem=f"{name}/weights", **attrs)
