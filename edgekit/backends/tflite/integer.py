@@ -73,14 +73,13 @@ def _take(context: Integers, name: str, port: int) -> None:
 
 def _check(graph: Graph) -> None:
     """UnsupportedError that lists every op that has no integer form."""
-    step = graph.entries[STEP]
-    items = [
-        f"{op.kind}{'' if op.kind not in ROWS else ' by a value'} (from {op.source or 'the graph'})"
-        for op in step.ops
-        if op.kind not in ROWS
-        or (op.kind == "div" and not graph.tensors[op.inputs[1]].is_const)
-        or (op.kind == "linear" and not graph.tensors[op.inputs[1]].is_const)
-    ]
+    step, items = graph.entries[STEP], []
+    for op in step.ops:
+        live = op.kind in ("div", "linear") and not graph.tensors[op.inputs[1]].is_const
+        volume = op.kind == "conv" and len(op.attrs["stride"]) == 3
+        if op.kind not in ROWS or live or volume:
+            what = " by a value that is computed" if live else " over three axes" if volume else ""
+            items.append(f"{op.kind}{what} (from {op.source or 'the graph'})")
     if items:
         raise UnsupportedError(
             f"graph {graph.name!r}", f"TFLite has no int8 form for {len(items)} ops", "use fp32 or w8", items

@@ -5,6 +5,7 @@ What TFLite kernels do not have is put together from what they have:
   first left over;
 - comparisons of int16 (TFLite-Micro has none): in int32, of stored integers on one scale, constants rounded so that
   the comparison is exact;
+- sums over an axis, and the choice of few elements: products with ones, exact to their one rounding;
 - relu of 8 bits: its zero is the lowest int8, where every kernel saturates.
 """
 
@@ -27,6 +28,7 @@ from edgekit.ir import Op
 from edgekit.ir.ops.spatial import window_indices
 
 Array = npt.NDArray[Any]
+MOST_PICKED = 2**14  # zeros and ones that stand for a gather
 Row = Callable[[Any, Op], None]
 
 
@@ -81,7 +83,8 @@ def _convolve(
 
 def _conv(context: Integers, op: Op) -> None:
     found, held = convolution(context, op, context.wide(op.inputs[0])), context.result(op)
-    kernel, bias = found.kernel, np.asarray(found.bias, np.float64)
+    kernel: Array = _weights(context, op.inputs[1]).reshape(found.kernel.shape)
+    bias = np.asarray(found.bias, np.float64)
     if found.depthwise:
         options = found.options | {"depthMultiplier": len(kernel) // found.groups}
         flat = kernel[:, 0].transpose(1, 2, 0)[None]
@@ -185,6 +188,18 @@ def _neg(context: Integers, op: Op) -> None:
     context.set(op, _add(context, zero, x, context.result(op), "SUB"))
 
 
+def _abs(context: Integers, op: Op) -> None:
+    held = context.result(op)
+    x = context.at(op.inputs[0], held)
+    zero = context.fixed(np.zeros(()), held, "zero")
+    _elementwise(context, op, "MAXIMUM", [x, _add(context, zero, x, held, "SUB")], held)
+
+
+def _same(context: Integers, op: Op) -> None:
+    """Integers have no denormals to flush."""
+    context.set(op, context.at(op.inputs[0], context.result(op)))
+
+
 def _relu(context: Integers, op: Op) -> None:
     held, x = context.result(op), context.real(op.inputs[0])
     if held.zero == held.limits[0]:
@@ -246,13 +261,51 @@ def _cast(context: Integers, op: Op) -> None:
 # --- the rest ---
 
 
-def _reduce(builtin: str, context: Integers, op: Op) -> None:
-    x, axis = context.around(context.wide(op.inputs[0]), op.attrs["axis"] + 1)
-    kept = list(context.shape_of(x))
-    kept[axis] = 1
-    held = context.result(op) if builtin == "SUM" else context.held_by(x)
-    y = context.op(builtin, [x, context.ints([axis])], kept, dtype=held.dtype, quant=held.quant, keepDims=True)
+def _along(context: Integers, x: int, axis: int, matrix: Array, held: Held) -> int:
+    """A matrix applied to one axis of a tensor."""
+    shape = context.shape_of(x)
+    y, at = context.around(x, axis)
+    last = [*(a for a in range(len(context.shape_of(y))) if a != at), at]
+    y = _product(context, context.transpose(y, last), matrix, None, held)
+    y = context.transpose(y, [last.index(a) for a in range(len(last))])
+    return context.reshape(y, (*shape[:axis], len(matrix), *shape[axis + 1 :]))
+
+
+def _total(context: Integers, op: Op) -> None:
+    """A product with ones: SUM of int16 wraps in LiteRT 2.3, and older runtimes refuse another scale for its result."""
+    x, axis = context.wide(op.inputs[0]), op.attrs["axis"] + 1
+    y = _along(context, x, axis, np.ones((1, context.shape_of(x)[axis])), context.result(op))
     context.set(op, context.reshape(y, context.shape(op.outputs[0])))
+
+
+def _gather(context: Integers, op: Op) -> None:
+    x, axis = context.real(op.inputs[0]), op.attrs["axis"] + 1
+    context.set(op, _picked(context, x, axis, np.array(op.attrs["indices"], np.int32)))
+
+
+def _picked(context: Integers, x: int, axis: int, indices: Array) -> int:
+    """Elements along one axis; of few int16 by a product with zeros and ones: TFLite-Micro gathers no int16."""
+    shape, held = context.shape_of(x), context.held_by(x)
+    if held.bits == 16 and shape[axis] * indices.size <= MOST_PICKED:
+        return _along(context, x, axis, np.eye(shape[axis])[indices], held)
+    y, at = context.around(x, axis)
+    inner = list(context.shape_of(y))
+    inner[at] = indices.size
+    y = context.op("GATHER", [y, context.ints(indices)], inner, **context.like(y), axis=at)
+    return context.reshape(y, (*shape[:axis], indices.size, *shape[axis + 1 :]))
+
+
+def _amax(context: Integers, op: Op) -> None:
+    """Halves against each other: TFLite-Micro has no REDUCE_MAX of int16."""
+    held = context.result(op)
+    x, axis = context.around(context.at(op.inputs[0], held), op.attrs["axis"] + 1)
+    while (length := context.shape_of(x)[axis]) > 1:
+        half = length // 2
+        parts = [context.slice(x, axis, at, at + half) for at in (0, half)]
+        best = context.op("MAXIMUM", parts, context.shape_of(parts[0]), **context.like(x), version=2)
+        rest = [context.slice(x, axis, length - 1, length)] if length % 2 else []
+        x = context.concat([best, *rest], axis)
+    context.set(op, context.reshape(x, context.shape(op.outputs[0])))
 
 
 def _concat(context: Integers, op: Op) -> None:
@@ -275,22 +328,21 @@ def _windows(context: Integers, op: Op) -> None:
     lead = len(shape) - len(op.attrs["size"])
     indices = window_indices(shape[lead:], op.attrs)
     flat = context.reshape(x, (*shape[:lead], int(np.prod(shape[lead:]))))
-    flat, at = context.around(flat, lead)
-    inner = list(context.shape_of(flat))
-    inner[at] = indices.size
-    y = context.op("GATHER", [flat, context.ints(indices.reshape(-1))], inner, **context.like(flat), axis=at)
-    context.set(op, context.reshape(y, context.shape(op.outputs[0])))
+    found = _picked(context, flat, lead, indices.reshape(-1).astype(np.int32))
+    context.set(op, context.reshape(found, context.shape(op.outputs[0])))
 
 
 ROWS: Mapping[str, Row] = {
     **{kind: partial(_compare, builtin) for kind, builtin in elementwise.COMPARE.items()},
     **{kind: elementwise.ROWS[kind] for kind in elementwise.LOGIC},
-    **{kind: movement.ROWS[kind] for kind in ("reshape", "transpose", "expand", "slice", "gather")},
+    **{kind: movement.ROWS[kind] for kind in ("reshape", "transpose", "expand", "slice")},
     "add": partial(_sum, "ADD"),
     "sub": partial(_sum, "SUB"),
     "mul": _mul,
     "div": _div,
     "neg": _neg,
+    "abs": _abs,
+    "flush": _same,
     "relu": _relu,
     "tanh": partial(_bounded, "TANH"),
     "sigmoid": partial(_bounded, "LOGISTIC"),
@@ -301,8 +353,9 @@ ROWS: Mapping[str, Row] = {
     "linear": _linear,
     "memory_update": _memory,
     "conv": _conv,
-    "sum": partial(_reduce, "SUM"),
-    "amax": partial(_reduce, "REDUCE_MAX"),
+    "gather": _gather,
+    "sum": _total,
+    "amax": _amax,
     "concat": _concat,
     "pad": _pad,
     "windows": _windows,
