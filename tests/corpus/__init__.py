@@ -1,1 +1,1 @@
-"""Modules of many families with seeded random weights: each is converted to every format and compared over 100 steps."""
+"""Modules of many families with seeded random weights, each converted to every format and compared over 100 steps."""

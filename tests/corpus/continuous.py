@@ -217,7 +217,7 @@ class ComplexDiagonal(nn.Module):
 
 
 class Selective(nn.Module):
-    """One step of a selective scan: step size, input and output maps depend on the input; a short convolution before."""
+    """One step of a selective scan: step size and both maps depend on the input; a short convolution goes before."""
 
     def __init__(self, width: int = 6, order: int = 4) -> None:
         super().__init__()
@@ -273,6 +273,17 @@ class Echo(nn.Module):
         return self.out(self.h)
 
 
+def _speech() -> tuple[Tensor, ...]:
+    return torch.randn(1, 1, 6), torch.zeros(2, 1, 8), torch.zeros(2, 1, 8)
+
+
+EXAMPLES: dict[str, Callable[[], Any]] = {
+    "streaming speech": _speech,
+    "streaming speech, time first": _speech,
+    "ring buffer in place": lambda: torch.randn(1, 6),
+}
+"""Examples of cases whose state has to be given, or whose batch is fixed."""
+
 CASES: dict[str, Case] = {
     "torch rnn": (lambda: nn.RNN(6, 8, num_layers=2), (6,)),
     "torch rnn relu": (lambda: nn.RNN(6, 8, nonlinearity="relu"), (6,)),
@@ -282,7 +293,8 @@ CASES: dict[str, Case] = {
     "torch lstm cell": (lambda: CellNet(nn.LSTMCell(6, 8)), (6,)),
     "torch gru cell": (lambda: CellNet(nn.GRUCell(6, 8)), (6,)),
     "torch rnn cell": (lambda: CellNet(nn.RNNCell(6, 8)), (6,)),
-    "streaming speech, batch first": (lambda: Speech(True), (1, 6)),
+    "streaming speech": (lambda: Speech(True), (1, 6)),
+    "streaming speech, time first": (lambda: Speech(False), (1, 6)),
     "ring buffer by cat": (lambda: RingBuffer("cat"), (6,)),
     "ring buffer by roll": (lambda: RingBuffer("roll"), (6,)),
     "ring buffer in place": (lambda: RingBuffer("in place"), (6,)),
