@@ -116,7 +116,6 @@ def test_what_snntorch_exports_steps_as_its_module() -> None:
             "threshold": torch.full((N,), 0.3),
             "reset_mechanism": "zero",
             "reset_delay": False,
-            "init_hidden": True,
         }
         layers = [
             torch.nn.Linear(3, N),

@@ -16,6 +16,7 @@ from edgekit.ir import Entry, Graph, verify
 from edgekit.nir.flatten import PASS
 from edgekit.nir.nodes import SPIKING, STATEFUL, Node, Real
 from edgekit.nir.program import Program
+from edgekit.nir.retime import kept_edges
 from edgekit.nir.shapes import conv_padding
 from edgekit.nir.simulate import Simulation
 
@@ -28,40 +29,10 @@ def lower(program: Program, name: str) -> Graph:
     return _Lowering(program, name).run()
 
 
-def late_edges(program: Program) -> frozenset[tuple[str, str]]:
-    """The edges along which the graph keeps a value for a step.
-
-    They are the recurrent edges; where a stateless node would be kept for its readers and only reads neurons, the
-    spikes of those are kept instead, and the node computes from them: the same values, in fewer bits.
-    """
-    flat, kept = program.flat, set(program.order.recurrent)
-    while True:
-        movable = [
-            name
-            for name, node in flat.nodes.items()
-            if node.kind not in (*STATEFUL, "Input", "Output", "Delay")
-            and flat.readers[name]
-            and all((name, reader) in kept for reader in flat.readers[name])
-            and not any((source, name) in kept for source in flat.sources[name])
-            and all(_may_keep(program, source, name) for source in flat.sources[name])
-        ]
-        if not movable:
-            return frozenset(kept)
-        for reader in flat.readers[movable[0]]:
-            kept.discard((movable[0], reader))
-        kept.update((source, movable[0]) for source in flat.sources[movable[0]])
-
-
-def _may_keep(program: Program, source: str, reader: str) -> bool:
-    """Whether a value may be kept before a node instead of behind it: a neuron's, or one that nothing else reads."""
-    kind = program.node(source).kind
-    return kind in STATEFUL or (kind not in ("Input", "Delay") and program.flat.readers[source] == (reader,))
-
-
 class _Lowering:
     def __init__(self, program: Program, name: str) -> None:
         self.p, self.e = program, Emitter(name, program.conventions.dt)
-        self.late = late_edges(program)
+        self.late = kept_edges(program.flat, program.order)
         self.values: dict[str, Operand] = {}
         self.states: dict[str, Live] = {}
         self.kept: dict[str, Live] = {}

@@ -1,0 +1,145 @@
+"""The export as a whole: recognise, connect, choose the conventions, check against the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgekit.backends.nir.build import Builder, Network
+from edgekit.backends.nir.check import Difference, compare
+from edgekit.backends.nir.cuba import joined
+from edgekit.backends.nir.objects import raw_of, to_bytes, to_nir
+from edgekit.errors import UnsupportedError, UsageError
+from edgekit.ir import OPS, Graph
+from edgekit.nir.conventions import Conventions
+from edgekit.nir.nodes import SPIKING
+from edgekit.nir.program import Program, make_program
+from edgekit.nir.raw import GRAPH, RawNode
+from edgekit.nir.retime import kept_edges, retimed
+from edgekit.passes.fold import fold_constants
+from edgekit.passes.legalize import legalize
+from edgekit.passes.state_cleanup import clean_states
+
+SUBTRACT = (
+    "its neurons subtract the threshold, which no field of NIR says: name it where the file is read "
+    "(edgekit: --reset subtract, or the metadata of this file; Norse: reset_method=reset_subtract)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NirExport:
+    """A graph as NIR: the `nir.NIRGraph`, how its equations are meant to be stepped, and what a reader should know.
+
+    `difference` is what noise shows of an approximation (None: there is none), `inexact` in what it is one.
+    """
+
+    graph: Any
+    conventions: Conventions
+    notes: tuple[str, ...] = ()
+    inexact: tuple[str, ...] = ()
+    difference: Difference | None = field(default=None)
+
+    def to_bytes(self) -> bytes:
+        """The `.nir` file."""
+        return to_bytes(self.graph)
+
+
+def export_nir(
+    graph: Graph, *, dt: float | None = None, approximate: bool = False, program: Program | None = None
+) -> NirExport:
+    """The NIR graph of a step: neurons, matrices, convolutions and pools as NIR nodes, checked against the graph.
+
+    `dt` is the seconds of a step that time constants are given for (default: the graph's). `program` is what an
+    imported NIR graph came as (`imported.original.program`): its own parameters leave again. What NIR cannot say
+    exactly, such as a reset a step after the spike, is refused, or with `approximate` said as nearly as possible.
+
+    Raises UnsupportedError with everything that NIR cannot say, UsageError without a time step or the nir package.
+    """
+    seconds = dt if dt is not None else graph.dt
+    if program is not None:
+        return _returned(graph, program, seconds)
+    stateful = bool(graph.states)
+    if stateful and (seconds is None or not np.isfinite(seconds) or seconds <= 0):
+        raise UsageError("NIR export", "needs the seconds of a step", "give dt: NIR states time constants in seconds")
+    plain = legalize(fold_constants(clean_states(graph)), OPS.keys() - {"memory_update"}, "NIR")
+    network = Builder(plain, seconds or 1.0).run()
+    _refuse(graph, network, approximate)
+    conventions = _conventions(network, seconds if stateful else None)
+    raw, made = _settled(graph, network, conventions)
+    difference = compare(graph, made, exact=not network.inexact)
+    if not network.inexact and not difference.equal:
+        raise UnsupportedError(
+            f"graph {graph.name!r}", "is not what its NIR form computes", "report it", [str(difference)]
+        )
+    notes = (SUBTRACT,) if conventions.reset == "subtract" else ()
+    return NirExport(
+        to_nir(raw, made), conventions, notes, tuple(network.inexact), difference if network.inexact else None
+    )
+
+
+def _returned(graph: Graph, program: Program, seconds: float | None) -> NirExport:
+    """What an imported NIR graph came as."""
+    if seconds is not None and program.conventions.dt not in (None, seconds):
+        raise UsageError(
+            f"dt = {seconds:g} s", f"is not that of the graph, {program.conventions.dt:g} s", "leave it out"
+        )
+    difference = compare(graph, program, exact=True)
+    if not difference.equal:
+        raise UsageError("program", "is not what the graph was imported from", "export without it", [str(difference)])
+    notes = (SUBTRACT,) if program.conventions.reset == "subtract" else ()
+    return NirExport(to_nir(raw_of(program), program), program.conventions, notes)
+
+
+def _refuse(graph: Graph, network: Network, approximate: bool) -> None:
+    thing, items = f"graph {graph.name!r}", list(network.faults)
+    if network.subtracts == {True, False}:
+        items.append("neurons: some subtract their threshold and some are reset to a value; readers step all alike")
+    if len(network.starts) > 1:
+        items.append("neurons: some start at their leak and some at 0; readers start all alike")
+    if items:
+        raise UnsupportedError(thing, "holds what NIR cannot say", items=[*items, *network.inexact])
+    if network.inexact and not approximate:
+        raise UnsupportedError(
+            thing, "holds what NIR cannot say exactly", "ask for an approximation", items=network.inexact
+        )
+
+
+def _conventions(network: Network, dt: float | None) -> Conventions:
+    return Conventions(
+        dt=dt,
+        reset="subtract" if network.subtracts == {True} else "v_reset",
+        initial="zero" if network.starts == {"zero"} else "leak",
+        charge="impulse",  # as importers read it, all of them
+    )
+
+
+def _settled(graph: Graph, network: Network, conventions: Conventions) -> tuple[RawNode, Program]:
+    """The raw graph in which every late edge is late for its readers too.
+
+    A reader enters a cycle at an edge of its own choice. Where that is another one than meant, a Delay of one step
+    says it.
+    """
+    nodes, edges, late = joined(network)
+    while True:
+        raw = RawNode(GRAPH, nodes=dict(nodes), edges=tuple(edges), metadata=conventions.to_metadata())
+        program, _, _ = make_program(f"graph {graph.name!r}", raw, {})
+        meant, chosen = retimed(program.flat, frozenset(late)), kept_edges(program.flat, program.order)
+        if meant == chosen:
+            return raw, program
+        missed = [edge for edge in late if edge in meant - chosen] or late
+        edge = min(missed, key=lambda e: (nodes[e[0]].kind in SPIKING, e))
+        _delay(nodes, edges, edge, program.given[edge[0]], conventions.seconds)
+        late.discard(edge)
+
+
+def _delay(
+    nodes: dict[str, RawNode], edges: list[tuple[str, str]], edge: tuple[str, str], shape: tuple[int, ...], dt: float
+) -> None:
+    """Put a Delay of one step into an edge."""
+    name = f"{edge[0]}_before"
+    nodes.setdefault(name, RawNode("Delay", {"delay": np.full(shape, dt)}))
+    edges[edges.index(edge)] = (name, edge[1])
+    if (edge[0], name) not in edges:
+        edges.append((edge[0], name))
