@@ -1,4 +1,4 @@
-"""`edgekit run`: data through an artifact, here or in the emulator."""
+"""`edgekit run`: data through an artifact, here or in the emulator, or through an exported file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from edgekit.cli.arrays import check_labels, check_output, read_data, write_arra
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import DataError, UsageError
 
+PROGRAM_HELP = "The .edge file; or an .onnx or .tflite file that edgekit wrote."
 PLACES = {"host": "auto", "emulator": "emulator"}
 
 
@@ -28,7 +29,7 @@ def engine_of(on: str, engine: str | None) -> str:
 
 
 def run(
-    artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
+    artifact: Annotated[Path, typer.Argument(help=PROGRAM_HELP)],
     input_file: Annotated[
         Path, typer.Option("--input", "-i", help=".npy or .npz (array x) in raw units: [T, …] or [N, T, …].")
     ],
@@ -45,7 +46,7 @@ def run(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run data through an artifact. Every sample of [N, T, …] starts from a reset."""
+    """Run data through a program. Every sample of [N, T, …] starts from a reset."""
     from edgekit.runtime import load
     from edgekit.runtime.streams import MachineStream
 
@@ -53,10 +54,9 @@ def run(
         check_output(output)
     session = load(artifact, engine=engine_of(on, engine))
     if raw and session.codec is None:
-        raise UsageError("--raw", f"{artifact} is a float program: it has no stored integers", "leave --raw out")
+        raise UsageError("--raw", f"{artifact} takes raw values alone, it has no stored integers", "leave --raw out")
     data = read_data(input_file)
-    step = session.artifact.graph.entries["step"]
-    if len(step.inputs) != 1 or len(step.outputs) != 1:
+    if len(session.facts.inputs) != 1 or len(session.facts.outputs) != 1:
         raise UsageError(str(artifact), "has several inputs or outputs", "use Session.run in Python")
     check_labels(input_file, data.y, session.output_shapes[0][-1])
     counted: MachineStream | None = None
@@ -94,7 +94,7 @@ def run(
         if instructions is not None:
             console.print(f"instructions: {instructions:,}, {instructions / steps:,.0f} per step (emulated, exact)")
         if decide and output is None and classes is not None:
-            names = session.artifact.manifest["io"].get("classes")
+            names = session.facts.io.get("classes")
             shown = [names[c] if names else str(c) for c in np.atleast_1d(classes)[:20]]
             console.print("decisions: " + " ".join(shown) + (" …" if np.size(classes) > 20 else ""))
         if correct is not None:

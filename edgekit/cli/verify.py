@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -13,8 +13,23 @@ from rich.table import Table
 
 from edgekit.cli.arrays import check_labels, read_data
 from edgekit.cli.exits import ANSWER_IS_NO
+from edgekit.cli.imports import (
+    MODEL_HELP,
+    ConfigOption,
+    ConstantOption,
+    ConventionOption,
+    DtOption,
+    FactoryOption,
+    ResetOption,
+    RoundDelaysOption,
+    ShapeOption,
+    StateOption,
+    WeightsOption,
+    import_options,
+)
 from edgekit.cli.output import JsonOption, Output, QuietOption, table
-from edgekit.cli.run import engine_of
+from edgekit.cli.run import PROGRAM_HELP, engine_of
+from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.verify import LayerReport
@@ -24,35 +39,59 @@ NOISE_WINDOWS, NOISE_STEPS = 32, 50
 
 
 def verify(
-    artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
-    reference: Annotated[Path, typer.Option(help="The model file that the artifact was made from.")],
+    artifact: Annotated[Path, typer.Argument(help=PROGRAM_HELP)],
+    reference: Annotated[Path | None, typer.Option(help=f"What it was made from. {MODEL_HELP}")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Windows in raw units (.npy, .npz with x, y); default: noise.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="JSON with what the weights do not tell.")] = None,
-    factory: Annotated[str | None, typer.Option(help="package.module:function: RUNS that code.")] = None,
+    config: ConfigOption = None,
+    factory: FactoryOption = None,
+    weights: WeightsOption = None,
+    dt: DtOption = None,
+    state: StateOption = None,
+    shape: ShapeOption = None,
+    constant: ConstantOption = None,
+    reset: ResetOption = None,
+    convention: ConventionOption = None,
+    round_delays: RoundDelaysOption = False,
     on: Annotated[str, typer.Option(help="host, or emulator: the target's own machine code.")] = "host",
     engine: Annotated[str | None, typer.Option(help="On the host: native, rebuilt, reference or qemu.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N windows.")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compare an artifact with its original: per layer and time step the first divergence and the worst error, and on
+    """Compare a program with its original: per layer and time step the first divergence and the worst error, and on
     labelled data the accuracy before and after. Exit code 1 when it does not pass.
     """
     from edgekit.convert import original_of
-    from edgekit.frontends import import_file
+    from edgekit.frontends.files import import_with
     from edgekit.runtime import load
+    from edgekit.runtime.noise import noise
     from edgekit.verify import verify_artifact
 
+    importing = import_options(
+        config=config,
+        factory=factory,
+        weights=weights,
+        dt=dt,
+        state=state,
+        shape=shape,
+        constant=constant,
+        reset=reset,
+        convention=convention,
+        round_delays=round_delays,
+    )
+    if reference is None and factory is None:
+        raise UsageError("--reference", "is missing", "give the model file that the program was made from")
     out = Output(as_json=json, quiet=quiet)
     session = load(artifact, engine=engine_of(on, engine))
     found = None if data is None else read_data(data)
     with out.stages() as progress:
         progress("import the original")
-        imported = import_file(reference, config=config, factory=factory)
+        imported = import_with(reference, importing, session.facts.name)
         original = original_of(imported)
-        x = _noise(session) if found is None else found.x
+        axes = (NOISE_WINDOWS, *((NOISE_STEPS,) if session.stateful else ()))
+        x = noise(session.facts, *axes)[0] if found is None else found.x
         y = None if found is None else found.y
         if data is not None:
             check_labels(data, y, session.output_shapes[0][-1])
@@ -65,7 +104,10 @@ def verify(
         console.print(
             f"{report.windows} {what} x {report.steps} steps, {report.precision}, on {report.engine}", markup=False
         )
-        console.print(_layer_table(report.layers))
+        if report.layers:
+            console.print(_layer_table(report.layers))
+        else:
+            console.print("layers are not compared: the file holds no graph of edgekit's")
         if report.unmatched_states:
             names = ", ".join(report.unmatched_states)
             console.print(f"isolated errors are not available: the original has no state like {names}")
@@ -113,14 +155,3 @@ def sparkline(errors: Sequence[float], width: int = 16) -> str:
     for worst in (float(c.max()) for c in chunks):
         bars += "·" if worst == 0 else "▁▂▃▄▅▆▇█"[int(np.clip(8 + np.log10(worst), 0, 7))]
     return bars
-
-
-def _noise(session: Any) -> np.ndarray:
-    """Windows of noise with the spread that the artifact's normalisation expects."""
-    port = session.artifact.manifest["io"]["inputs"][0]
-    steps = (NOISE_STEPS,) if session.stateful else ()
-    x = np.random.default_rng(0).normal(size=(NOISE_WINDOWS, *steps, *port["shape"]))
-    if port.get("scale"):
-        repeats = port["shape"][-1] // len(port["scale"])
-        x = x / np.tile(port["scale"], repeats) + np.tile(port["offset"], repeats)
-    return x.astype(np.float32)

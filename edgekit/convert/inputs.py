@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import DataError
-from edgekit.ir import Graph
+from edgekit.ir import SPIKE, Graph
 from edgekit.passes.normalise import prepend_normalisation
 
 Array = npt.NDArray[Any]
@@ -18,6 +18,7 @@ Inputs = dict[str, Array]
 SELFTEST_STEPS = 32
 ACTIVITY_WINDOWS = 64
 NOISE_WINDOWS = 64
+ACTIVITY = 0.3  # share of spikes among inputs that are spikes, in noise
 
 
 def normalised(graph: Graph, meta: Mapping[str, Any]) -> Graph:
@@ -67,6 +68,8 @@ def _noise(graph: Graph, meta: Mapping[str, Any]) -> Inputs:
     known = normalisation_of(graph, meta)
     for name in graph.entries["step"].inputs:
         noise = rng.normal(size=(NOISE_WINDOWS, SELFTEST_STEPS, *graph.tensors[name].shape))
+        if graph.tensors[name].dtype is SPIKE:
+            noise = np.asarray(rng.random(noise.shape) < ACTIVITY)
         offset, scale = known.get(name, (0.0, 1.0))
         inputs[name] = (noise / scale + offset).astype(np.float32)
     return inputs

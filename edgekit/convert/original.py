@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgekit.convert.inputs import normalised
 from edgekit.convert.options import FLOAT_PRECISIONS
 from edgekit.ir import Graph
+from edgekit.passes.own_outputs import own_outputs
 from edgekit.passes.pipelines import OPTIMISE, run_passes
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Original:
     def quantised(self, precision: str) -> Graph:
         """The optimised graph with the weights of a precision, as a conversion makes them."""
         return FLOAT_PRECISIONS[precision](run_passes(self.graph, OPTIMISE))
+
+    def sources(self) -> tuple[Graph, ...]:
+        """Graphs beside those of `quantised` that an exported file may have been made of: without normalisation."""
+        return (own_outputs(run_passes(self.imported.graph, OPTIMISE)),)
 
     def digest(self) -> str:
         """SHA-256 of its weights, in the order of the graph."""

@@ -106,7 +106,7 @@ def _onnx(path: Path, options: ImportOptions, name: str) -> Imported:
 
 def _nir(path: Path, options: ImportOptions, name: str) -> Imported:
     from edgekit.frontends.nir import import_nir
-    from edgekit.frontends.nir.conventions import CHOICES
+    from edgekit.nir import CHOICES
 
     known = [key for key in CHOICES if key != "reset"]  # that one has an option of its own
     if unknown := sorted(set(options.conventions) - set(known)):

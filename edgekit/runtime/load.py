@@ -9,6 +9,7 @@ from edgekit.artifact import Artifact
 from edgekit.errors import TargetError, ToolchainError, UsageError
 from edgekit.ir import Graph
 from edgekit.runtime.build import Program, build_program
+from edgekit.runtime.exported import exported_stream, is_exported
 from edgekit.runtime.session import Session
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
 from edgekit.target import SIMDS, Target, load_target
@@ -18,16 +19,22 @@ ENGINES = ("auto", "native", "rebuilt", "reference", "emulator", "qemu")
 
 
 def load(source: str | PathLike[str] | Artifact, *, engine: str = "auto") -> Session:
-    """Open an `.edge` file and return a session; `session.engine` says what executes.
+    """Open an `.edge`, `.onnx` or `.tflite` file and return a session; `session.engine` says what executes.
 
     `auto` takes the artifact's own native code if the file is trusted and made for this computer, else code rebuilt
     from its graph with edgekit's kernels if a compiler is here, else the numpy reference. Any other engine is taken or
     refused, never replaced: `native`, `rebuilt`, `reference`, `emulator` (instructions counted), `qemu`.
 
+    An `.onnx` or `.tflite` that edgekit wrote runs in ONNX Runtime or LiteRT, and only there.
+
     Raises ArtifactError for a damaged or hostile file, UsageError or ToolchainError for an engine that cannot run it.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r}", "is not known", f"known are {', '.join(ENGINES)}")
+    if not isinstance(source, Artifact) and is_exported(source):
+        if engine != "auto":
+            raise UsageError(f"engine {engine!r}", f"{source} runs in the runtime it was exported for", "leave it out")
+        return Session(None, exported_stream(source))
     artifact = source if isinstance(source, Artifact) else Artifact.open(source)
     return Session(artifact, _CHOICES[engine](artifact))
 

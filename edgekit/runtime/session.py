@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
-from edgekit.reference import with_first_values
 from edgekit.runtime.codec import Codec
-from edgekit.runtime.streams import Array, NativeStream, Stream, output_shapes
+from edgekit.runtime.exported import ExportedStream
+from edgekit.runtime.facts import artifact_facts, exported_facts
+from edgekit.runtime.streams import Array, NativeStream, Stream
 
 FLOAT32 = np.dtype(np.float32)
 DECISIONS = {
@@ -23,30 +24,44 @@ DECISIONS = {
 
 
 class Session:
-    """Runs an artifact step by step; the state is inside. Inputs are in raw units, outputs are float32.
+    """Runs a program step by step; the state is inside. Inputs are in raw units, outputs are float32.
 
     `engine` says what executes: the artifact's own native code (trusted), code rebuilt from its graph, the target's
-    machine code in an emulator, or the numpy reference.
+    machine code in an emulator, the numpy reference, or for an exported file ONNX Runtime or LiteRT. `facts` are the
+    names, shapes and io section of the program.
 
     An integer program takes raw values too: they pass through its entry `quantize`, where NaN becomes 0 and ±Inf
     the end of the range (`nonfinite` counts both), and its outputs through `dequantize`. With `stored=True` a call
     takes and gives the stored integers themselves.
     """
 
-    def __init__(self, artifact: Artifact, stream: Stream) -> None:
-        self.artifact = artifact
+    def __init__(self, artifact: Artifact | None, stream: Stream) -> None:
+        if artifact is not None:
+            self.facts = artifact_facts(artifact)
+        elif isinstance(stream, ExportedStream):
+            self.facts = exported_facts(stream.document)
+        else:
+            raise UsageError("session", "has no artifact", "give the one that the stream runs")
+        self._artifact = artifact
         self._stream = stream
-        graph = artifact.graph
-        step = graph.entries["step"]
-        self._entry = step
-        self._shapes = [graph.tensors[n].shape for n in step.inputs]
+        self._names = list(self.facts.inputs)
+        self._shapes = list(self.facts.inputs.values())
         self._shape = self._shapes[0]
         self._scratch: Stream | None = None
-        self.codec = Codec(graph) if graph.is_integer else None
+        graph = self.facts.graph
+        self.codec = Codec(graph) if graph is not None and graph.is_integer else None
         self._nonfinite = 0
         self._bound: Callable[[Array], Array] | None = None
-        if len(step.inputs) == 1 and len(step.outputs) == 1 and isinstance(stream, NativeStream):
+        if len(self._shapes) == 1 and len(self.facts.outputs) == 1 and isinstance(stream, NativeStream):
             self._bound = stream.bind_step() if self.codec is None else stream.bind_raw_step()
+
+    @property
+    def artifact(self) -> Artifact:
+        """The artifact that is run; UsageError for an exported file, which is none."""
+        if self._artifact is None:
+            cause = "was exported: it holds no graph, no manifest and no code of edgekit's"
+            raise UsageError(f"program {self.facts.name!r}", cause, "use the .edge file")
+        return self._artifact
 
     @property
     def engine(self) -> str:
@@ -61,12 +76,12 @@ class Session:
     @property
     def output_shapes(self) -> list[tuple[int, ...]]:
         """The shape of each output of one step."""
-        return output_shapes(self.artifact.graph, self._entry)
+        return list(self.facts.outputs.values())
 
     @property
     def stateful(self) -> bool:
         """Whether a step depends on the ones before it since the last reset."""
-        return any(s.reset == "reset" for s in self.artifact.graph.states)
+        return self.facts.stateful
 
     @property
     def nonfinite(self) -> int:
@@ -95,10 +110,10 @@ class Session:
         """What the step of an integer program takes: raw values quantised, stored ones checked."""
         if self.codec is None:
             if stored:
-                raise UsageError("stored=True", f"artifact {self.artifact.name!r} is a float program", "leave it out")
+                raise UsageError("stored=True", f"program {self.facts.name!r} takes raw values alone", "leave it out")
             return arrays
         if stored:
-            return [self.codec.check_stored(n, a) for n, a in zip(self._entry.inputs, arrays, strict=True)]
+            return [self.codec.check_stored(n, a) for n, a in zip(self._names, arrays, strict=True)]
         self._nonfinite += sum(int(a.size - np.count_nonzero(np.isfinite(a))) for a in arrays)
         return self.codec.quantize(arrays)
 
@@ -118,15 +133,15 @@ class Session:
         bound = None if stored else self._bound
         if bound is not None and x.__class__ is np.ndarray and x.dtype is FLOAT32 and x.shape == self._shape:
             return bound(x)
-        arrays = [self._checked(n, a, s) for n, a, s in zip(self._entry.inputs, inputs, self._shapes, strict=True)]
+        arrays = [self._checked(n, a, s) for n, a, s in zip(self._names, inputs, self._shapes, strict=True)]
         return self._results(self._stream.call("step", self._stored(arrays, stored)), stored)
 
     def arrange(self, x: npt.ArrayLike) -> Array:
         """The first input in the program's layout: windows [N, length, channels] of a program that eats flattened
         windows become [N, length · channels]; everything else stays as it is.
         """
-        array = self._numbers(self._entry.inputs[0], x)
-        window = self.artifact.manifest["io"].get("window")
+        array = self._numbers(self._names[0], x)
+        window = self.facts.io.get("window")
         if window and window["layout"] == "flattened" and len(self._shape) == 1:
             channels = self._shape[0] // window["length"]
             if array.ndim >= 2 and array.shape[-2:] == (window["length"], channels):
@@ -142,7 +157,7 @@ class Session:
         """
         if len(inputs) != len(self._shapes):
             raise DataError("run", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
-        arrays = [self.arrange(inputs[0]), *map(self._numbers, self._entry.inputs[1:], inputs[1:])]
+        arrays = [self.arrange(inputs[0]), *map(self._numbers, self._names[1:], inputs[1:])]
         leading = {a.shape[: a.ndim - len(s)] for a, s in zip(arrays, self._shapes, strict=True)}
         fits = all(a.shape[a.ndim - len(s) :] == s for a, s in zip(arrays, self._shapes, strict=True))
         if len(leading) != 1 or not fits or len(axes := leading.pop()) not in (1, 2):
@@ -155,8 +170,8 @@ class Session:
 
     def _run_samples(self, arrays: list[Array]) -> list[Array]:
         scratch = self._scratch = self._scratch or self._stream.fork()
-        if any(s.reset == "keep" for s in self.artifact.graph.states):  # learned weights count for every sample
-            scratch.restore(with_first_values(self.artifact.graph, self._stream.save()))
+        if self.facts.learned:  # learned weights count for every sample
+            scratch.restore(self.facts.layout.with_first_values(self._stream.save()))
         collected = []
         for sample in zip(*arrays, strict=True):
             scratch.reset()
@@ -174,10 +189,10 @@ class Session:
             raise DataError("decide", f"got {y.dtype}{y.shape}, wants the outputs of run, each step {shape}")
         if y.size == 0 or not np.isfinite(y).all():
             raise DataError("decide", "the outputs are empty, or hold NaN or Inf")
-        decision = self.artifact.manifest["io"].get("decision")
+        decision = self.facts.io.get("decision")
         if self.stateful:
             if decision is None:
-                raise UsageError("decide", f"artifact {self.artifact.name!r} declares no decision over a window")
+                raise UsageError("decide", f"program {self.facts.name!r} declares no decision over a window")
             y = DECISIONS[decision](y)
         return np.asarray(np.argmax(y, axis=-1), dtype=np.int64)
 
@@ -187,10 +202,10 @@ class Session:
         Returns the outputs of the step, computed before the weights changed. UsageError when the artifact has no
         learning rule.
         """
-        graph = self.artifact.graph
-        if "learn" not in graph.entries:
+        graph = self.facts.graph
+        if graph is None or "learn" not in graph.entries:
             raise UsageError(
-                "learn", f"artifact {self.artifact.name!r} has no learning rule", "convert it with --learn delta"
+                "learn", f"program {self.facts.name!r} has no learning rule", "convert it with --learn delta"
             )
         names = graph.entries["learn"].inputs
         if len(inputs) != len(names):
@@ -222,4 +237,4 @@ class Session:
 
     def stream(self) -> Session:
         """Another, independent stream of the program in its initial state; what was learned stays with this one."""
-        return Session(self.artifact, self._stream.fork())
+        return Session(self._artifact, self._stream.fork())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ import numpy.typing as npt
 
 from edgekit.errors import DataError
 from edgekit.ir import Graph
+from edgekit.passes.own_outputs import own_outputs
+from edgekit.reference import Interpreter
 from edgekit.runtime import Session
 from edgekit.runtime.selftest import relative_error
 from edgekit.verify.layers import LayerReport, compare_layers, unmatched_states, window_errors
@@ -26,6 +29,8 @@ MAX_POINTS_LOST = 0.5  # of accuracy, for precisions below fp32
 GROSS = 0.9  # of decisions equal, or of the outputs' standard deviation kept: less is no rounding, labels or not
 LIKE = 0.985  # of decisions equal, or 1 less the error of the outputs: below, an integer program says what to widen
 LAYER_WINDOWS = 256
+EXACT = ("fp32", "w8")  # precisions in which an exported file computes what a graph of ours does
+SAME = "is it the model that the program was made from?"
 FEWEST_FOR_ONE = 16  # windows, of which one may differ between an engine and the reference by rounding
 
 
@@ -37,6 +42,9 @@ class Original(Protocol):
 
     def quantised(self, precision: str) -> Graph:
         """The graph with the weights of a precision."""
+
+    def sources(self) -> Sequence[Graph]:
+        """Graphs beside those of `quantised` that an exported file may have been made of."""
 
     def digest(self) -> str:
         """SHA-256 of its weights."""
@@ -107,34 +115,33 @@ def verify_artifact(
     the original's, or its outputs are off by at most a tenth of their standard deviation.
     Outputs of the artifact that are not finite never pass; DataError when those of the original are not.
     """
-    step = session.artifact.graph.entries["step"]
-    shape = session.artifact.graph.tensors[step.inputs[0]].shape
-    _check_same_model(session, original)
+    shape = next(iter(session.facts.inputs.values()))
+    program = program_of(session, original)
     x = session.arrange(x)
     axes = 2 if session.stateful else 1
     if x.ndim != len(shape) + axes or x.shape[axes:] != shape:
         wants = f"[N, T, {', '.join(map(str, shape))}]" if session.stateful else f"[N, {', '.join(map(str, shape))}]"
-        raise DataError("data", f"has shape {x.shape}, the artifact takes {wants}")
+        raise DataError("data", f"has shape {x.shape}, the program takes {wants}")
     if not np.isfinite(x).all():
         raise DataError("data", "holds NaN or Inf")
     before = np.asarray(original.run(x), np.float32)
     after = np.asarray(session.run(x), np.float32)
     if before.shape != after.shape:
         raise DataError(
-            "reference", f"gives outputs {before.shape}, the artifact {after.shape}", "is it the same model?"
+            "reference", f"gives outputs {before.shape}, the program {after.shape}", "is it the same model?"
         )
     _check_finite(before, session.stateful)
     finite = bool(np.isfinite(after).all())
     windows = x if session.stateful else x[:, None]
-    program = session.artifact.graph
-    # an integer program is made of the optimised graph, and has its states
-    exact = original.quantised("fp32") if program.is_integer else original.graph
-    layers = compare_layers(exact, program, windows[:layer_windows])
+    # integer and exported programs are made of the optimised graph, and have its states
+    optimised = session.facts.graph is None or session.facts.graph.is_integer
+    exact = original.quantised("fp32") if optimised else original.graph
+    layers = compare_layers(exact, program, windows[:layer_windows]) if program else []
     errors = window_errors(before, after)
     differing = np.nonzero(errors > FLOAT_TOLERANCE)[0]
-    decides = not session.stateful or session.artifact.manifest["io"].get("decision") is not None
+    decides = not session.stateful or session.facts.io.get("decision") is not None
     if y is not None and (not decides or len(y) != len(x)):
-        raise DataError("labels", "cannot be compared", "the artifact declares no decision, or the counts differ")
+        raise DataError("labels", "cannot be compared", "the program declares no decision, or the counts differ")
     classes_before = session.decide(before) if decides and finite else None
     classes_after = session.decide(after) if decides and finite else None
     agreement = None if classes_before is None else float(np.mean(classes_before == classes_after))
@@ -142,7 +149,7 @@ def verify_artifact(
     if y is not None and agreement is not None:
         accuracy_before, accuracy_after = float(np.mean(classes_before == y)), float(np.mean(classes_after == y))
     like = agreement if agreement is not None else 1 - output_error(before, after) if finite else 0.0
-    precision = str(session.artifact.manifest["precision"])
+    precision = session.facts.precision
     divergences: list[Divergence] = []
     if precision == "fp32":
         passed, rule = True, f"every output within {FLOAT_TOLERANCE:g}, every decision equal"
@@ -166,7 +173,9 @@ def verify_artifact(
     else:
         what = "decisions equal" if agreement is not None else "the outputs' standard deviation kept"
         passed, rule = like >= GROSS, f"{GROSS:.0%} of {what}; accuracy is not judged without labelled data"
-    passed = passed and finite and _matches_reference(session, windows[:layer_windows])
+    if program is not None:
+        passed = passed and _matches_reference(session, program, windows[:layer_windows])
+    passed = passed and finite
     return VerifyReport(
         engine=session.engine,
         precision=precision,
@@ -176,14 +185,14 @@ def verify_artifact(
         windows_differing=len(differing),
         divergences=tuple(divergences),
         layers=tuple(layers),
-        unmatched_states=tuple(unmatched_states(exact, program)),
+        unmatched_states=tuple(unmatched_states(exact, program)) if program else (),
         agreement=agreement,
         accuracy_before=accuracy_before,
         accuracy_after=accuracy_after,
         passed=passed,
         rule=rule,
         widen=tuple(noisiest(layers, exact.entries["step"].outputs))
-        if program.is_integer and (not passed or like < LIKE)
+        if program is not None and program.is_integer and (not passed or like < LIKE)
         else (),
     )
 
@@ -198,27 +207,50 @@ def _check_finite(outputs: Array, stateful: bool) -> None:
         )
 
 
-def _check_same_model(session: Session, original: Original) -> None:
-    """DataError unless the original has the artifact's inputs and outputs and, below fp32, exactly its weights.
+def program_of(session: Session, original: Original) -> Graph | None:
+    """The graph that the session's program computes, after a check that it is the original's.
 
-    A lower precision cannot be told from another model by its outputs, so its weights are made again from the original.
+    An exported file holds none: it is made again from the original; None where that is not possible (QDQ and TFLite
+    int8 compute with numbers that no graph of ours has; another version of edgekit may have written the file).
+    DataError unless the original has the program's inputs and outputs and, below fp32, exactly its weights. A lower
+    precision cannot be told from another model by its outputs.
     """
-    program, same = session.artifact.graph, "is it the model that the artifact was made from?"
-    ours, theirs = program.entries["step"], original.graph.entries["step"]
-    if len(ours.inputs) != 1 or len(ours.outputs) != 1:
+    facts = session.facts
+    theirs = original.graph.entries["step"]
+    if len(facts.inputs) != 1 or len(facts.outputs) != 1:
         raise DataError(
-            "artifact", f"has {len(ours.inputs)} inputs and {len(ours.outputs)} outputs, verify takes one each"
+            "program", f"has {len(facts.inputs)} inputs and {len(facts.outputs)} outputs, verify takes one each"
         )
-    for side, a, b in (("inputs", ours.inputs, theirs.inputs), ("outputs", ours.outputs, theirs.outputs)):
-        shapes = [program.tensors[n].shape for n in a], [original.graph.tensors[n].shape for n in b]
+    for side, ours, names in (("inputs", facts.inputs, theirs.inputs), ("outputs", facts.outputs, theirs.outputs)):
+        shapes = list(ours.values()), [original.graph.tensors[n].shape for n in names]
         if shapes[0] != shapes[1]:
-            raise DataError("reference", f"has {side} {shapes[1]}, the artifact {shapes[0]}", same)
-    precision = str(session.artifact.manifest["precision"])
+            raise DataError("reference", f"has {side} {shapes[1]}, the program {shapes[0]}", SAME)
+    if facts.graph is None:
+        return _exported_graph(session, original)
+    _check_weights(session, facts.graph, original)
+    return facts.graph
+
+
+def _exported_graph(session: Session, original: Original) -> Graph | None:
+    facts = session.facts
+    precision = facts.precision if facts.precision in EXACT else "fp32"
+    exact, rounded = (own_outputs(original.quantised(p)) for p in ("fp32", precision))
+    sources = {graph.hash() for graph in (exact, rounded, *original.sources())}
+    if facts.layout.digest not in sources:
+        if facts.precision == "fp32":
+            return None  # what it computes is compared, value by value
+        raise DataError("reference", f"its graph is not the one that the {facts.precision} file was made of", SAME)
+    return rounded if facts.precision in EXACT else None
+
+
+def _check_weights(session: Session, program: Graph, original: Original) -> None:
+    """DataError unless an artifact below fp32 holds the weights that the original gives."""
+    precision = session.facts.precision
     if precision == "fp32":
         return
     if program.is_integer:  # weights depend on the calibration too: the manifest says what they came from
         if session.artifact.manifest["quantisation"]["original_sha256"] != original.digest():
-            raise DataError("reference", "its weights are not those that the artifact was made from", same)
+            raise DataError("reference", "its weights are not those that the artifact was made from", SAME)
         return
     held = {t.data.tobytes() for t in program.consts.values() if t.data is not None}
     plastic = [s.init for s in program.states if s.reset == "keep"]  # learned weights stay float32, as states
@@ -227,14 +259,11 @@ def _check_same_model(session: Session, original: Original) -> None:
             continue
         same_shape = [init for init in plastic if init.shape == tensor.shape]
         if not any(np.array_equal(tensor.quant.quantize(init), tensor.data) for init in same_shape):
-            raise DataError("reference", f"its weights {tensor.name!r} at {precision} are not in the artifact", same)
+            raise DataError("reference", f"its weights {tensor.name!r} at {precision} are not in the artifact", SAME)
 
 
-def _matches_reference(session: Session, windows: Array) -> bool:
-    """Whether the engine gives what the reference interpreter gives for the artifact's own graph."""
-    from edgekit.reference import Interpreter
-
-    graph = session.artifact.graph
+def _matches_reference(session: Session, graph: Graph, windows: Array) -> bool:
+    """Whether the engine gives what the reference interpreter gives for the program's own graph."""
     step = graph.entries["step"]
     if session.codec is not None:
         windows = session.codec.quantize([windows])[0]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.ir import OPS, SPIKE, Graph, Op
-from edgekit.reference import Interpreter, Values, unpack_states
+from edgekit.reference import Interpreter, Values
 from edgekit.runtime import Session
 
 Array = npt.NDArray[Any]
@@ -23,11 +23,11 @@ def is_spiking(graph: Graph) -> bool:
 
 def states_of(session: Session, window: Array) -> list[Values]:
     """States of a program after each step of one window [T, *shape], read from its state blobs."""
-    stream, graph = session.stream(), session.artifact.graph
+    stream, layout = session.stream(), session.facts.layout
     states = []
     for x in window:
         stream.step(x)
-        states.append(unpack_states(graph, stream.save_state()))
+        states.append(layout.unpack(stream.save_state()))
     return states
 
 
