@@ -12,8 +12,9 @@ from rich.table import Table
 
 from edgekit.cli.arrays import read_data
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, table
+from edgekit.cli.run import PROGRAM_HELP
 from edgekit.errors import UsageError
-from edgekit.profile.grades import DERIVED, EMULATED, UNAVAILABLE
+from edgekit.profile.grades import DERIVED, EMULATED, MEASURED, UNAVAILABLE
 
 if TYPE_CHECKING:
     from edgekit.profile.counts import StepCounts
@@ -24,13 +25,15 @@ WIDTH = 100  # of what is printed
 
 
 def profile(
-    artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
+    artifact: Annotated[Path, typer.Argument(help=PROGRAM_HELP)],
     on: Annotated[
         str, typer.Option(help="host: wall time here; emulator: exact instructions of the target's own machine code.")
     ] = "host",
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", "-i", help="Raw units, .npy or .npz: [T, …] or [N, T, …]. Default: its self-test."),
+        typer.Option(
+            "--input", "-i", help="Raw units, .npy or .npz: [T, …] or [N, T, …]. Default: its self-test, or noise."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Take at most so many steps of the input.")] = None,
     json: JsonOption = False,
@@ -39,20 +42,26 @@ def profile(
 ) -> None:
     """Say what a step costs: instructions or time, flash, RAM, energy. Every figure says how it came about."""
     from edgekit.artifact import Artifact
-    from edgekit.profile.report import Given, profile_emulated, profile_host
+    from edgekit.profile.report import Given, profile_emulated, profile_exported, profile_host
+    from edgekit.runtime.exported import is_exported
 
     if on not in PLACES:
         cause = "is not in this version yet" if on.startswith("ssh://") else "is not known"
         raise UsageError(f"--on {on}", cause, f"known are {', '.join(PLACES)}")
-    opened = Artifact.open(artifact)
+    exported = is_exported(artifact)
+    if exported and on != "host":
+        raise UsageError(f"--on {on}", f"{artifact} is no machine code", "profile it on the host, or the .edge file")
     given = None if input_file is None else Given(str(input_file), read_data(input_file).x)
     out = Output(as_json=json, quiet=quiet)
     with out.stages() as progress:
-        if on == "emulator":
-            found = profile_emulated(opened, given, steps=steps, progress=progress)
+        if exported:
+            progress("time steps")
+            found = profile_exported(artifact, given, steps=steps)
+        elif on == "emulator":
+            found = profile_emulated(Artifact.open(artifact), given, steps=steps, progress=progress)
         else:
             progress("time steps")
-            found = profile_host(opened, given, steps=steps)
+            found = profile_host(Artifact.open(artifact), given, steps=steps)
     out.answer({**found.to_dict(), "artifact": str(artifact)}, lambda console: _print(console, found, verbose=verbose))
 
 
@@ -111,6 +120,12 @@ def _timing_table(found: Profile) -> Table:
 
 def _memory_table(found: Profile) -> Table:
     memory = found.memory
+    if memory is None:
+        rows = table("memory", "bytes", "grade", "what", right=(1,))
+        rows.add_row("file", f"{found.file_bytes or 0:,}", MEASURED, "weights and graph, as they are on disk")
+        rows.add_row("RAM", "", UNAVAILABLE, "what the runtime takes")
+        rows.add_row("instructions", "", UNAVAILABLE, "counted for artifacts alone, in the emulator")
+        return rows
     stack, ram = (UNAVAILABLE, "measured in the emulator only"), (DERIVED, "struct")
     if memory.stack is not None:
         stack, ram = (EMULATED, "most that a step used, by the bytes it changed"), (EMULATED, "struct and stack")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from edgekit.artifact import Artifact
@@ -12,7 +14,7 @@ from edgekit.profile.counts import Progress, StepCounts, count_steps, counting_s
 from edgekit.profile.estimate import Estimate, estimates
 from edgekit.profile.host import Host, describe_host
 from edgekit.profile.memory import Memory, program_memory
-from edgekit.profile.stimulus import Array, given_stimulus, selftest_stimulus
+from edgekit.profile.stimulus import Array, given_stimulus, noise_stimulus, selftest_stimulus
 from edgekit.profile.timing import Timing, time_steps
 from edgekit.runtime import Session, load
 from edgekit.target import load_target
@@ -30,7 +32,10 @@ class Given:
 
 @dataclass(frozen=True)
 class Profile:
-    """What was found out about a program; `counts` where it was emulated, `timings` and `host` where it ran here."""
+    """What was found out about a program; `counts` where it was emulated, `timings` and `host` where it ran here.
+
+    `memory` is None of an exported file: what its runtime takes is not known; `file_bytes` is the size of such a file.
+    """
 
     artifact: str
     target: str
@@ -39,7 +44,8 @@ class Profile:
     stimulus: str
     steps: int
     available: int
-    memory: Memory
+    memory: Memory | None = None
+    file_bytes: int | None = None
     estimates: tuple[Estimate, ...] = ()
     timings: tuple[Timing, ...] = ()
     counts: StepCounts | None = None
@@ -48,7 +54,8 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         counts = self.counts.to_dict() if self.counts else None
-        return {**asdict(self), "memory": self.memory.to_dict(), "counts": counts}
+        memory = self.memory.to_dict() if self.memory else None
+        return {**asdict(self), "memory": memory, "counts": counts}
 
 
 def profile_emulated(
@@ -104,6 +111,25 @@ def profile_host(artifact: Artifact, given: Given | None = None, *, steps: int |
         steps=stimulus.steps,
         available=stimulus.available,
         memory=program_memory(artifact),
+        timings=time_steps(session, stimulus),
+        host=describe_host(),
+    )
+
+
+def profile_exported(path: str | PathLike[str], given: Given | None = None, *, steps: int | None = None) -> Profile:
+    """Time an exported .onnx or .tflite file on this computer, in the runtime it was exported for."""
+    session = load(path)
+    stimulus = given_stimulus(session, given.x, given.name) if given else noise_stimulus(session)
+    stimulus = stimulus.first(steps) if steps is not None else stimulus
+    return Profile(
+        artifact=session.facts.name,
+        target="host",
+        precision=session.facts.precision,
+        engine=session.engine,
+        stimulus=stimulus.name,
+        steps=stimulus.steps,
+        available=stimulus.available,
+        file_bytes=Path(path).stat().st_size,
         timings=time_steps(session, stimulus),
         host=describe_host(),
     )

@@ -11,8 +11,10 @@ import numpy.typing as npt
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, UsageError
 from edgekit.runtime import Session
+from edgekit.runtime.noise import noise
 
 Array = npt.NDArray[Any]
+NOISE_STEPS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +54,21 @@ def selftest_stimulus(artifact: Artifact) -> Stimulus:
     return Stimulus("the self-test stream of the artifact", (stream,), len(stream[0]))
 
 
+def noise_stimulus(session: Session) -> Stimulus:
+    """Noise, for an exported file, which carries no self-test."""
+    return Stimulus("noise", (tuple(noise(session.facts, NOISE_STEPS)),), NOISE_STEPS)
+
+
 def given_stimulus(session: Session, x: Array, name: str) -> Stimulus:
     """Raw input [T, *shape], or windows [N, T, *shape] that each start from a reset; `name` is what messages call it.
 
     A program without states takes [N, *shape], one that eats flattened windows also [N, length, channels]. DataError
     for another shape, and for NaN or Inf in a float program, which would refuse it.
     """
-    graph = session.artifact.graph
-    inputs = graph.entries["step"].inputs
+    inputs = session.facts.inputs
     if len(inputs) != 1:
-        raise UsageError(name, f"the program takes {len(inputs)} inputs", "leave --input out: the self-test has all")
-    shape = graph.tensors[inputs[0]].shape
+        raise UsageError(name, f"the program takes {len(inputs)} inputs", "leave --input out: the default has all")
+    (shape,) = inputs.values()
     raw = session.arrange(x)
     axes = raw.ndim - len(shape)
     if axes not in (1, 2) or raw.shape[axes:] != shape or not raw.size:
