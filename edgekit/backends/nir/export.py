@@ -129,6 +129,9 @@ def _settled(graph: Graph, network: Network, conventions: Conventions) -> tuple[
         if meant == chosen:
             return raw, program
         missed = [edge for edge in late if edge in meant - chosen] or late
+        if not missed:
+            items = [f"{source} -> {reader}" for source, reader in sorted(chosen)]
+            raise UnsupportedError(f"graph {graph.name!r}", "needs what a neuron gives in the same step", items=items)
         edge = min(missed, key=lambda e: (nodes[e[0]].kind in SPIKING, e))
         _delay(nodes, edges, edge, program.given[edge[0]], conventions.seconds)
         late.discard(edge)

@@ -145,7 +145,7 @@ class _Cases:
         return x.minus(y).scaled(np.asarray(float(sign)))
 
     def form(self, value: str, fired: Mapping[str, bool]) -> Form:
-        """The form of a float value; NotAffine where it has none."""
+        """The form of a float value: of itself, where it is no sum of others."""
         data = self.forms.data(value)
         if data is not None:
             return Form({}, data)
@@ -153,14 +153,10 @@ class _Cases:
         other = value == self.state or (value in self.forms.kept and value not in self.reached)
         row = _ROWS.get(op.kind) if op is not None and not other else None
         if op is None or row is None:
-            if value in self.reached and value != self.state:
-                raise NotAffine(f"goes through {op.kind if op else 'a state'}")
             return Form({value: np.ones(())}, np.zeros(()))
-        if value in self.reached:
-            return row(self, op, fired)
         try:
             return row(self, op, fired)
-        except NotAffine:  # nothing of the state is in it: it is an input, as it is
+        except NotAffine:  # it drives the sum as the value that it is
             return Form({value: np.ones(())}, np.zeros(()))
 
     def decided(self, spike: str, fired: Mapping[str, bool]) -> bool | None:

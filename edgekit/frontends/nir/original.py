@@ -35,6 +35,9 @@ class NirOriginal:
     def most(self) -> int:
         return CHUNK
 
+    def draw(self, batch: int, random: np.random.Generator) -> list[Array] | None:  # noqa: ARG002  (any number will do)
+        return None
+
     def start(self, batch: int, *, native: bool = False) -> Streams:  # noqa: ARG002  (one form serves both)
         return _Streams(self.program, batch)
 
