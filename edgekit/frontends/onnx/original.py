@@ -36,11 +36,14 @@ class StatePort:
 
 
 class Runner:
-    """One model, from names to arrays; `note` says what runs it where that is not ONNX Runtime."""
+    """One model, from names to arrays; `note` says what runs it where that is not ONNX Runtime.
 
-    def __init__(self, thing: str, model: Any) -> None:
+    `time` names the axes of time in the ports of a sequence model, which is run step by step.
+    """
+
+    def __init__(self, thing: str, model: Any, time: Mapping[str, int] | None = None) -> None:
         self.thing, self.note = thing, ""
-        self._model = model
+        self._model, self._time = model, dict(time or {})
 
     @cached_property
     def _run(self) -> Any:
@@ -52,6 +55,8 @@ class Runner:
             return self._reference(model)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # every node as the model has it: fused integer kernels round elsewhere
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
             session = onnxruntime.InferenceSession(
@@ -68,10 +73,13 @@ class Runner:
         return ReferenceEvaluator(model).run
 
     def __call__(self, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
-        """The outputs of those names; ModelError when the model cannot run."""
+        """The outputs of those names; ModelError when the model cannot run. A sequence model runs over one step."""
         try:
             with np.errstate(all="ignore"):
-                return [np.asarray(y) for y in self._run(list(names), dict(feed))]
+                given = {n: np.expand_dims(x, self._time[n]) if n in self._time else x for n, x in feed.items()}
+                results = [np.asarray(y) for y in self._run(list(names), given)]
+                pairs = zip(names, results, strict=True)
+                return [np.take(y, 0, self._time[n]) if n in self._time else y for n, y in pairs]
         except Exception as error:  # whatever a runtime raises on a model that is valid but cannot run
             raise ModelError(self.thing, f"cannot run ({_line(error)})", "check it with ONNX Runtime") from error
 
@@ -89,8 +97,9 @@ class OnnxOriginal:
     ) -> None:
         self.runner, self.inputs, self.outputs = runner, tuple(inputs), tuple(outputs)
         self.state_ports, self.fixed = tuple(states), dict(fixed)
-        ports = [*inputs, *outputs, *(p for s in states for p in (s.input, s.output))]
-        self.joint = all(p.symbolic and p.batch is not None for p in ports)
+        taken = [*inputs, *(s.input for s in states)]
+        given = [*outputs, *(s.output for s in states)]
+        self.joint = all(p.symbolic for p in taken) and all(p.batch is not None for p in (*taken, *given))
 
     @property
     def thing(self) -> str:
@@ -103,6 +112,9 @@ class OnnxOriginal:
     @property
     def most(self) -> int:
         return CHUNK
+
+    def draw(self, batch: int, random: np.random.Generator) -> None:
+        """Any number will do as an input."""
 
     def start(self, batch: int, *, native: bool = False) -> Streams:
         """Fresh streams from the first values; streams of a model with a fixed batch run one after another.
@@ -129,6 +141,7 @@ class OnnxOriginal:
             self.call([x[i : i + 1] for x in given], {n: v[i : i + 1] for n, v in states.items()}) for i in range(BATCH)
         ]
         alone = [np.concatenate(parts) for parts in zip(*single, strict=True)]
+        # a result that has not one row for each sample does not match either
         mixed = [n for n, a, b in zip(names, joint, alone, strict=True) if not _close(a, b)]
         if mixed:
             raise UnsupportedError(self.thing, "mixes the samples of a batch", REMEDY, mixed)
@@ -181,11 +194,8 @@ def _narrowed(array: Array, port: Port) -> Array:
 
 
 def _noisy(value: Array, random: np.random.Generator) -> Array:
-    return (
-        value
-        if value.dtype == np.bool_
-        else value + np.float32(0.5) * random.standard_normal(value.shape).astype(np.float32)
-    )
+    noise = random.standard_normal(value.shape).astype(np.float32)
+    return value if value.dtype == np.bool_ else value + np.float32(0.5) * noise
 
 
 def _close(a: Array, b: Array) -> bool:
