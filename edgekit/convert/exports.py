@@ -232,4 +232,17 @@ def _tflite(prepared: Prepared, wanted: Wanted, options: Options, _notes: list[s
     return [Made(TFLITE, data, check, True, found.worst)]
 
 
-_WAYS = {ONNX: _onnx, TFLITE: _tflite}
+def _nir(prepared: Prepared, wanted: Wanted, _options: Options, notes: list[str]) -> list[Made]:
+    from edgekit.backends.nir import export_nir
+
+    program = getattr(prepared.imported.original, "program", None)  # of a NIR graph: its own parameters leave again
+    found = export_nir(prepared.exact, approximate=wanted.approximate, program=program)
+    notes += [f"nir: {note}" for note in found.notes]
+    notes += [f"nir is not exactly the model: {text}" for text in found.inexact]
+    check = "simulation of its equations: equal on noise"
+    if found.difference is not None:
+        check = f"APPROXIMATE, {found.difference}"
+    return [Made(NIR, found.to_bytes(), check, True, None)]
+
+
+_WAYS = {ONNX: _onnx, TFLITE: _tflite, NIR: _nir}
