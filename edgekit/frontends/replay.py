@@ -30,6 +30,8 @@ MAX_EXCUSED = 0.05
 
 REMEDY = "a step must depend on its inputs and tensor states alone (no counters, no randomness)"
 COMPARISONS = ("gt", "ge", "lt", "le")
+STEPS_OF = {"round": 0.5, "floor": 0.0}
+"""Ops that jump from one whole number to the next, and where between them."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +78,26 @@ def replay(original: Original, graph: Graph, examples: Sequence[Array] | None = 
     """Run the original model and the graph beside each other for STEPS steps on inputs of several scales, and silence.
 
     `examples` are inputs of one sample, zeros if None. Floats must agree within FLOAT_TOLERANCE, spikes exactly. A
-    sample whose spikes differ is excused at a step where a comparison of it has a float64 margin below SPIKE_MARGIN;
-    the graph then goes on from the model's state.
+    sample that differs is excused at a step where a comparison, or a rounding, of it has a float64 margin below
+    SPIKE_MARGIN; the graph then goes on from the model's state.
     Raises ReplayError that names the first output or state, step and error that is not so excused.
     """
     run = _Run(original, graph)
     shapes = [graph.tensor(n).shape for n in graph.entries["step"].inputs]
     given = examples if examples is not None else [np.zeros(shape, np.float32) for shape in shapes]
-    for step, inputs in enumerate(_streams(given, run.batch)):
+    for step, inputs in enumerate(_streams(original, given)):
         run.compare(step, inputs)
     return run.report()
 
 
-def _streams(examples: Sequence[Array], batch: int) -> list[list[Array]]:
-    """Inputs of every step: the example, noise of three scales, 0/1 events, and silence."""
-    random = np.random.default_rng(SEED)
+def _streams(original: Original, examples: Sequence[Array]) -> list[list[Array]]:
+    """Inputs of every step: the example, noise of three scales, 0/1 events, and silence; or what the model draws."""
+    random, batch = np.random.default_rng(SEED), original.batch
     streams: list[list[Array]] = []
     for step in range(STEPS):
+        if (drawn := original.draw(batch, random)) is not None:
+            streams.append(drawn)
+            continue
         row: list[Array] = []
         for example in examples:
             noise = random.standard_normal((batch, *example.shape)).astype(np.float32)
@@ -175,8 +180,8 @@ class _Run:
         values = self._exact.trace(inputs, {**self._state, **state})
         least = np.full(self.batch, np.inf)
         for op in self._entry.ops:
-            if op.kind in COMPARISONS:
-                gap = np.abs(values[op.inputs[0]] - values[op.inputs[1]])
+            if op.kind in COMPARISONS or op.kind in STEPS_OF:
+                gap = _gap(op.kind, [values[n] for n in op.inputs])
                 least = np.minimum(least, gap.reshape(gap.shape[0], -1).min(axis=1, initial=np.inf))
         return least
 
@@ -212,6 +217,14 @@ class _Run:
             kind = "spike" if self._is_spike(name) else "float"
             rows.append(ValueReport(name, kind, worst, at, compared, fired, differing))
         return ReplayReport(STEPS, self.batch, tuple(rows), self._excused)
+
+
+def _gap(kind: str, operands: Sequence[Array]) -> Array:
+    """How close each element of a comparison, or of a rounding, came to where its result changes."""
+    if kind in COMPARISONS:
+        return np.asarray(np.abs(operands[0] - operands[1]))
+    x = operands[0] + STEPS_OF[kind]  # whole numbers are where it jumps; rounding errors grow with x
+    return np.asarray(np.abs(x - np.rint(x)) / np.maximum(1.0, np.abs(x)))
 
 
 def _column(flags: Array, like: Array) -> Array:

@@ -15,6 +15,9 @@ from edgekit.ir.ops import OPS
 from edgekit.ir.quant import QuantParams
 from edgekit.ir.verify import verify
 
+MAX_STEM = 80
+"""How much of an input's name its result takes over: names of long chains stay within the length of a name."""
+
 # A rule returns the names that stand for the op's outputs from here on, or None to keep the op as it is.
 Rule = Callable[["Rewriter", Op], "tuple[str, ...] | None"]
 
@@ -76,7 +79,7 @@ class Rewriter:
     def emit(self, kind: str, *inputs: str, out: str = "", **attrs: Any) -> str:
         """Add an op with one result; the result is called `out`, or gets a fresh name."""
         ((shape, dtype),) = OPS[kind].check([self.tensors[n] for n in inputs], attrs)
-        name = out or self.fresh(f"{inputs[0]}.{kind}")
+        name = out or self.fresh(f"{inputs[0][:MAX_STEM].rstrip('.')}.{kind}")
         self.tensors[name] = Tensor(name, shape, dtype)
         self.append(Op(kind, inputs, (name,), attrs, self._source))
         return name

@@ -49,9 +49,9 @@ def test_nothing_is_left_out_silently() -> None:
 
 
 def test_every_claimed_operator_has_a_test() -> None:
-    assert {op for case in running() for op in {n.op_type for n in case.model.graph.node}} >= ROWS.keys() - {
-        "GroupNormalization"
-    }
+    tested = {node.op_type for case in running() for node in case.model.graph.node}
+    without = {"GroupNormalization", "If", "MatMulInteger"}  # newer form, sequences, integer inputs: in the unit tests
+    assert tested == ROWS.keys() - without
 
 
 def test_the_table_counts_them_all() -> None:

@@ -19,7 +19,9 @@ from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort
 from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
 from edgekit.frontends.onnx.ports import Port, batch_symbols, dims, input_ports, output_port
 from edgekit.frontends.onnx.reading import STANDARD, all_nodes, load_model, onnx_module, opset_of
+from edgekit.frontends.onnx.sequence import as_step
 from edgekit.frontends.onnx.table import ROWS
+from edgekit.frontends.onnx.widen import narrow_types, widened
 from edgekit.ir import FLOAT32, SPIKE, Graph
 
 Array = npt.NDArray[Any]
@@ -60,21 +62,46 @@ class Import:
         shapes: Mapping[str, Sequence[int]] | None = None,
         constants: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
-        self.model, self.thing, self.states = model, thing, states
+        self.thing, self.states = thing, states
         self.onnx = onnx_module()
         self.kinds = self.onnx.TensorProto
         self.document = _document(model)
         self.notes: list[str] = []
+        if narrow := narrow_types(model):
+            self.notes.append(f"{' and '.join(narrow)} is computed in float32, here and in the replay")
+            model = widened(model)
+        self.sequence = as_step(model, thing)
+        self.whole, self.model = model, self.sequence.step if self.sequence else model
+        if self.sequence:
+            self.notes.append("a sequence model: imported is the step inside of its Scan")
+            model = self.sequence.step
         self.constants = self._constants(constants or {})
         stored = {t.name for t in model.graph.initializer}
         said = {text.split(":", 1)[0] for text in states or ()}
-        told = {s.input for s in self.document.states} if self.document else set()
+        self.told = self._told()
+        told = {p.input for p in self.told or ()}
         # an input with a stored value is a parameter, unless it is a state that starts with it
         self.defaults = {v.name for v in model.graph.input if v.name in stored} - said - told
         self.free = [v for v in model.graph.input if v.name not in self.constants]
         self.ports = input_ports(self.free, shapes, thing)
         self.batches = batch_symbols(dims(v) for v in self.free)
         self.model_at_one = self._at_one()
+
+    def _told(self) -> list[Pair] | None:
+        """The states that the file itself tells."""
+        if self.sequence:
+            return [Pair(a, b, "by the Scan") for a, b in self.sequence.states.items()]
+        if self.document:
+            return [Pair(s.input, s.output, "the file says so") for s in self.document.states]
+        return None
+
+    def _runner(self) -> Runner:
+        """The model as it is; a sequence over one step where its time is free, else the step inside of it."""
+        if self.sequence is None:
+            return Runner(self.thing, self.model)
+        ports = {v.name: dims(v) or [] for v in (*self.whole.graph.input, *self.whole.graph.output)}
+        free = all(not isinstance(ports[n][axis], int) or ports[n][axis] == 1 for n, axis in self.sequence.time.items())
+        return Runner(self.thing, self.whole, self.sequence.time) if free else Runner(self.thing, self.model)
 
     def _constants(self, given: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         inputs = {v.name: v for v in self.model.graph.input}
@@ -96,7 +123,7 @@ class Import:
         states = self._lower(lowering, pairs, read)
         graph, ports = self._close(lowering, outputs, {p.output: p.input for p in pairs}, states)
         self.notes += lowering.notes
-        return graph, OnnxOriginal(Runner(self.thing, self.model), *ports, self._fixed(read))
+        return graph, OnnxOriginal(self._runner(), *ports, self._fixed(read))
 
     def run(self, name: str, dt: float | None) -> Imported:
         """The whole import."""
@@ -104,7 +131,10 @@ class Import:
         for side, ports in (("input", original.inputs), ("output", original.outputs)):
             if not ports:
                 raise UnsupportedError(self.thing, f"has no {side} that is not a state", f"a step has an {side}")
-        original.check_independence()
+        if any(n.op_type == "DynamicQuantizeLinear" for n in all_nodes(self.model.graph)):
+            self.notes.append("its dynamic quantisation takes one scale for a whole batch: here it is that of one stream")
+        else:
+            original.check_independence()
         graph, report = finished(graph, original)
         self.notes += [original.runner.note] if original.runner.note else []
         return Imported(
@@ -175,13 +205,12 @@ class Import:
         return ports
 
     def _pairs(self, outputs: Sequence[Port]) -> list[Pair]:
-        told = {s.input: s.output for s in self.document.states} if self.document else None
         inputs = [p for n, p in self.ports.items() if n not in self.defaults or self._paired_default(n)]
         integers = (self.kinds.INT64, self.kinds.INT32)
         inputs = [p for p in inputs if p.elem not in integers]
-        pairs = find_pairs(inputs, outputs, self.states, told)
+        pairs = find_pairs(inputs, outputs, self.states, self.told)
         self.notes += [f"state {p.input} → {p.output}: {p.how}" for p in pairs if p.how != "said"]
-        if self.states is None and told is None and not pairs:
+        if self.states is None and self.told is None and not pairs:
             alike = lookalikes(inputs, outputs, pairs)
             self.notes += [f"if {pair} is a state, say so: --state {pair}" for pair in alike]
         return pairs

@@ -157,6 +157,14 @@ class Lowering:
             for proto in needed(list(nodes), wanted):
                 self._node(proto)
 
+    def inside(self, graph: Any) -> list[Operand | Lost]:
+        """The outputs of a graph inside a node, which sees the values outside."""
+        self.types.update((v.name, int(v.type.tensor_type.elem_type)) for v in (*graph.value_info, *graph.output))
+        for tensor in graph.initializer:
+            self.initializer(tensor)
+        self.walk(graph.node, [o.name for o in graph.output])
+        return [self.values[o.name] for o in graph.output]
+
     def result(self, name: str) -> Operand | Lost:
         """A value by its name in the model."""
         return self.values[name]
@@ -275,7 +283,6 @@ REMEDIES = {
     "QLinearConv": "quantise with QuantFormat.QDQ",
     "QLinearMatMul": "quantise with QuantFormat.QDQ",
     "ConvInteger": "quantise statically with QuantFormat.QDQ",
-    "MatMulInteger": "quantise statically with QuantFormat.QDQ",
     "DynamicQuantizeLinear": "quantise statically with QuantFormat.QDQ",
     "STFT": "feed the spectrum, or write it as a Conv with constant kernels",
     "DFT": "feed the spectrum, or write it as a MatMul with a constant matrix",

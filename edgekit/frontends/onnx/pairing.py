@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit.errors import UnsupportedError, UsageError
@@ -41,7 +41,7 @@ class Pair:
 
 
 def find_pairs(
-    inputs: Sequence[Port], outputs: Sequence[Port], said: Sequence[str] | None, told: Mapping[str, str] | None
+    inputs: Sequence[Port], outputs: Sequence[Port], said: Sequence[str] | None, told: Sequence[Pair] | None
 ) -> list[Pair]:
     """The states of a model; `said` are the caller's `in:out`, `told` what the file itself says.
 
@@ -50,7 +50,7 @@ def find_pairs(
     if said is not None:
         return _said(inputs, outputs, said)
     if told is not None:
-        return _checked([Pair(a, b, "the file says so") for a, b in told.items()], inputs, outputs)
+        return _checked(list(told), inputs, outputs)
     pairs = _by_name(inputs, outputs)
     taken = {p.input for p in pairs} | {p.output for p in pairs}
     rest_in = [p for p in inputs if p.name not in taken]

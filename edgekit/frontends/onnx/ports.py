@@ -95,6 +95,7 @@ def output_port(value: Any, elem: int, shape: tuple[int, ...], inputs: Sequence[
     """An output whose full shape at batch one is known; its batch axis is the one of that symbol, else axis 0."""
     lengths = dims(value) or []
     axes = [axis for axis, d in enumerate(lengths) if isinstance(d, str) and d in batches]
+    axes = axes or [axis for axis, d in enumerate(lengths) if not isinstance(d, int)]
     if len(axes) == 1 and len(lengths) == len(shape) and shape[axes[0]] == 1:
         return Port(value.name, elem, shape, axes[0], symbolic=True)
     symbolic = any(port.symbolic for port in inputs)

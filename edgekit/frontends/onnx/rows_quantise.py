@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgekit.frontends import formulas as f
 from edgekit.frontends.emitter import Known, Operand, Refuse
 from edgekit.frontends.onnx.lowering import Lowering, Node, Row, within
@@ -64,4 +66,25 @@ def _dequantize(lowering: Lowering, node: Node) -> Operand:
     return f.apply(e, "mul", x, scale)
 
 
-ROWS: dict[str, Row] = {"QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}
+def _centred(lowering: Lowering, node: Node, at: int, zero: int) -> Operand:
+    """An integer operand without its zero point; one of rank 1 belongs to the rows of a left and columns of a right."""
+    e, value, offset = lowering.e, lowering.operand(node, at), lowering.optional(node, zero)
+    known = e.known(value)
+    x: Operand = e.real(value) if known is None else Known(known.array.astype(np.float32), known.hint)
+    if offset is None or _is_zero(offset):
+        return x
+    shape = lowering.shape(offset)
+    if at == 0 and len(shape) == 1 and shape != (1,):
+        offset = e.reshape(offset, (*shape, 1))
+    fixed = e.known(offset)
+    if isinstance(x, Known) and fixed is not None:
+        return Known(x.array - fixed.array.astype(np.float32), x.hint)
+    return f.apply(e, "sub", x, e.real(offset))
+
+
+def _matmul_integer(lowering: Lowering, node: Node) -> Operand:
+    """The product of integers in float32: exact while no sum reaches 2^24."""
+    return f.matmul(lowering.e, _centred(lowering, node, 0, 2), _centred(lowering, node, 1, 3))
+
+
+ROWS: dict[str, Row] = {"MatMulInteger": _matmul_integer, "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgekit.frontends.onnx import (
+    rows_control,
     rows_elementwise,
     rows_movement,
     rows_quantise,
@@ -13,6 +14,7 @@ from edgekit.frontends.onnx import (
 from edgekit.frontends.onnx.lowering import Row
 
 ROWS: dict[str, Row] = {
+    **rows_control.ROWS,
     **rows_elementwise.ROWS,
     **rows_movement.ROWS,
     **rows_quantise.ROWS,
