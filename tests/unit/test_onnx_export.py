@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -17,11 +18,14 @@ from edgekit.backends.onnx import (
     FORMS,
     SUPPORTED,
     OnnxRuntime,
+    calibrate_onnx,
     check_onnx,
     export_onnx,
     make_program,
     packages,
+    read_file,
 )
+from edgekit.backends.onnx.rows import WRITTEN
 from edgekit.errors import ArtifactError, DataError, ReplayError, ToolchainError, UnsupportedError, UsageError
 from edgekit.ir import INT8, INT16, OPS, SPIKE, Graph, GraphBuilder, QuantParams
 from edgekit.passes.pipelines import OPTIMISE, run_passes
@@ -371,26 +375,137 @@ def test_a_file_of_another_graph_is_refused():
         check_onnx(export_onnx(busy_graph()), busy_graph("other"))
 
 
-@pytest.mark.parametrize("data", [b"", b"not onnx", export_onnx(busy_graph())[:400]])
+@pytest.mark.parametrize("data", [b"", b"not onnx", b"\xff" * 50, export_onnx(busy_graph())[:400]])
 def test_damaged_files_are_refused(data):
     with pytest.raises(ArtifactError, match="ONNX file"):
         OnnxRuntime(data)
 
 
-def test_a_file_of_someone_else_is_refused():
-    model = onnx.load_from_string(export_onnx(busy_graph()))
-    del model.metadata_props[:]
-    with pytest.raises(ArtifactError, match="no edgekit properties"):
-        OnnxRuntime(model.SerializeToString())
+def test_a_file_cut_or_changed_anywhere_never_reaches_an_answer_that_differs_in_form():
+    """Cut files are refused; one with a changed byte is refused, or is a file with the same ports."""
+    data, rng = export_onnx(busy_graph()), np.random.default_rng(0)
+    for end in range(0, len(data) - 1, 97):
+        with pytest.raises(ArtifactError):
+            read_file(data[:end])
+    for at in rng.integers(0, len(data), 300):
+        changed = bytearray(data)
+        changed[at] ^= 1 << int(rng.integers(8))
+        try:
+            document, form = read_file(bytes(changed))
+        except ArtifactError:
+            continue
+        assert form == "step"
+        assert [p.shape for p in document.inputs] == [(3,)]
 
 
-def test_a_hostile_document_is_refused():
-    model = onnx.load_from_string(export_onnx(busy_graph()))
+def with_external_data(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../secret")
+
+
+def with_another_operator(model: onnx.ModelProto) -> None:
+    model.graph.node.append(onnx.helper.make_node("Loop", ["", "", "u"], ["more"], body=model.graph))
+
+
+def with_an_enormous_value(model: onnx.ModelProto) -> None:
+    (node,) = (n for n in model.graph.node if n.op_type == "Expand")
+    shape = next(t for t in model.graph.initializer if t.name == node.input[1])
+    shape.CopyFrom(onnx.numpy_helper.from_array(np.array([1, 2**20, 2**20, 4], np.int64), shape.name))
+
+
+def with_an_enormous_constant(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [2**20, 2**20]
+
+
+def with_a_function(model: onnx.ModelProto) -> None:
+    model.functions.add(name="f", domain="mine")
+
+
+def with_another_opset(model: onnx.ModelProto) -> None:
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+
+
+def with_another_output(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "u.next"
+
+
+def with_another_shape(model: onnx.ModelProto) -> None:
+    (prop,) = (p for p in model.metadata_props if p.key == KEY)
+    document = json.loads(prop.value)
+    document["inputs"][0]["shape"] = [4]
+    prop.value = json.dumps(document)
+
+
+def with_two_states_on_one_output(model: onnx.ModelProto) -> None:
     for prop in model.metadata_props:
-        if prop.key == KEY:
-            prop.value = prop.value.replace('"total.next"', '"u.next"')
-    with pytest.raises(ArtifactError, match="named twice"):
+        prop.value = prop.value.replace('"total.next"', '"u.next"')
+
+
+def of_someone_else(model: onnx.ModelProto) -> None:
+    del model.metadata_props[:]
+
+
+HOSTILE = {
+    with_external_data: "keeps constant .* in another file",
+    with_another_operator: "'Loop' that edgekit does not write",
+    with_an_enormous_value: r"has a value .* elements a stream|refused by onnx.checker",
+    with_an_enormous_constant: "has a constant",
+    with_a_function: "functions of its own",
+    with_another_opset: "is not of opset 17 alone",
+    with_another_output: "its document says",
+    with_another_shape: "its document says",
+    with_two_states_on_one_output: "named twice",
+    of_someone_else: "no edgekit properties",
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE, ids=lambda change: change.__name__)
+def test_hostile_files_never_reach_a_runtime(change, monkeypatch):
+    model = onnx.load_from_string(export_onnx(busy_graph()))
+    change(model)
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: pytest.fail("reached ONNX Runtime"))
+    with pytest.raises(ArtifactError, match=HOSTILE[change]):
         OnnxRuntime(model.SerializeToString())
+
+
+def test_the_body_of_a_sequence_is_looked_into():
+    model = onnx.load_from_string(export_onnx(busy_graph(), form="sequence"))
+    (body,) = (a.g for a in model.graph.node[0].attribute if a.name == "body")
+    body.node[0].op_type = "Loop"
+    with pytest.raises(ArtifactError, match="'Loop' that edgekit does not write"):
+        read_file(model.SerializeToString())
+
+
+def test_files_beyond_a_protobuf_are_not_read(monkeypatch):
+    monkeypatch.setattr("edgekit.backends.onnx.read.LARGEST", 100)
+    with pytest.raises(ArtifactError, match="at most 100 are read"):
+        read_file(export_onnx(busy_graph()))
+
+
+def test_what_is_read_is_what_is_written():
+    """Every operator that may be read is one that some graph needs."""
+    graphs = [built(make, shape=shape) for _, make, shape in CASES.values()]
+    files = [export_onnx(graph, form=form) for graph in graphs for form in FORMS]
+    b = GraphBuilder("wide")
+    w, v = b.const("w", numbers(32, 32)), b.const("v", numbers(32, 32))
+    b.output(b.op("linear", b.input("x", (32,)), w, b.op("linear", b.input("v.x", (32,)), v)), "x")
+    wide = b.build()
+    calibration = calibrate_onnx(wide, {"x": numbers(2, 4, 32), "v.x": numbers(2, 4, 32)})
+    files.append(export_onnx(wide, precision="int8", calibration=calibration))
+    found: set[str] = set()
+
+    def collect(graph: onnx.GraphProto) -> None:
+        for node in graph.node:
+            found.add(node.op_type)
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    collect(attribute.g)
+
+    for data in files:
+        collect(onnx.load_from_string(data).graph)
+    assert found == WRITTEN
 
 
 def test_everything_without_an_onnx_form_is_listed():

@@ -35,6 +35,8 @@ _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "minimum": "M
 _COMPARE = {"gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal"}
 _LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_not": "Not"}
 
+NODES = frozenset({*_UNARY.values(), *_BINARY.values(), *_COMPARE.values(), *_LOGIC.values()})
+
 
 def _operands(body: Body, op: Op, *forms: str) -> list[str]:
     """The inputs of an op, lined up with its result; of constants alone the first keeps its batch axis."""

@@ -9,12 +9,10 @@ from edgekit.artifact.exported import KEY, Quantised, dump_step_document, step_d
 from edgekit.backends.onnx.graphs import sequence_graph, step_graph
 from edgekit.backends.onnx.program import make_program
 from edgekit.backends.onnx.proto import model_bytes
+from edgekit.backends.onnx.read import FORM_KEY, FORMS
 from edgekit.compress.calibrate import Calibration
 from edgekit.errors import UsageError
 from edgekit.ir import INT8, Graph
-
-FORMS = ("step", "sequence")
-FORM_KEY = "edgekit.form"
 
 
 def export_onnx(

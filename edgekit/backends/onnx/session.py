@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.artifact.exported import KEY, StepDocument, read_step_document
-from edgekit.backends.onnx.export import FORM_KEY, FORMS
 from edgekit.backends.onnx.packages import require
+from edgekit.backends.onnx.read import read_file
 from edgekit.errors import ArtifactError
 
 Array = npt.NDArray[Any]
@@ -19,27 +18,21 @@ Array = npt.NDArray[Any]
 class OnnxRuntime:
     """A file that `export_onnx` wrote, on one thread of the CPU; denormals are zero, as in every edgekit program.
 
-    `optimise=False` runs the nodes as they stand. ArtifactError when it is no such file.
+    ArtifactError when it is no such file: one of someone else never reaches ONNX Runtime.
     """
 
-    def __init__(self, data: bytes, *, optimise: bool = True) -> None:
+    def __init__(self, data: bytes) -> None:
         ort = require("onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.x64quantprecision", "1")  # int8 products without VNNI saturate
-        if not optimise:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self.document, self.form = read_file(data)
         try:
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception of its own for each way to fail
             raise ArtifactError("ONNX file", f"ONNX Runtime refuses it: {error}") from error
-        properties = self._session.get_modelmeta().custom_metadata_map
-        if KEY not in properties or properties.get(FORM_KEY) not in FORMS:
-            raise ArtifactError("ONNX file", "has no edgekit properties", "write it with edgekit convert --format onnx")
-        self.document: StepDocument = read_step_document(properties[KEY], "ONNX property edgekit")
-        self.form: str = properties[FORM_KEY]
         self._quant = {s.output: s.quant for s in self.document.states}
         self._names = [output.name for output in self._session.get_outputs()]
 
