@@ -1,4 +1,4 @@
-"""`edgekit inspect`: what is inside an artifact, and what a step of it costs."""
+"""`edgekit inspect`: what is inside an artifact, and what a step of it costs; or what is in a model file."""
 
 from __future__ import annotations
 
@@ -9,28 +9,81 @@ import typer
 from rich.console import Console
 
 from edgekit.cli.exits import ANSWER_IS_NO
+from edgekit.cli.imports import (
+    MODEL_HELP,
+    ConfigOption,
+    ConstantOption,
+    ConventionOption,
+    DtOption,
+    FactoryOption,
+    ResetOption,
+    RoundDelaysOption,
+    ShapeOption,
+    StateOption,
+    WeightsOption,
+    import_options,
+)
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, kilobytes
 from edgekit.cli.ranges import print_ranges
+from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
 
 
 def inspect(
-    artifact: Annotated[Path, typer.Argument(help="The .edge file.")],
+    artifact: Annotated[
+        Path, typer.Argument(help=f"The .edge file; an .onnx or .tflite that edgekit wrote; or a model. {MODEL_HELP}")
+    ],
     graph: Annotated[bool, typer.Option("--graph", help="Print the graph in text form.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Count the instructions of each op in the emulator.")] = False,
     ranges: Annotated[
         bool, typer.Option("--ranges", help="Print what is proven of an integer program, and prove it again.")
     ] = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="Replay the self-test on the engine at hand.")] = False,
+    config: ConfigOption = None,
+    factory: FactoryOption = None,
+    weights: WeightsOption = None,
+    dt: DtOption = None,
+    state: StateOption = None,
+    shape: ShapeOption = None,
+    constant: ConstantOption = None,
+    reset: ResetOption = None,
+    convention: ConventionOption = None,
+    round_delays: RoundDelaysOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what an artifact holds; its code is not run unless asked for, and then only where that is safe."""
+    """Show what an artifact, an exported file or a model holds; of an artifact no code is run unless asked for, and
+    then only where that is safe. A model is imported, and replayed against itself.
+    """
     from edgekit.artifact import Artifact, is_trusted
+    from edgekit.cli.inspect_files import inspect_exported, inspect_model
+    from edgekit.frontends.options import SUFFIXES
     from edgekit.ir import to_text
+    from edgekit.runtime.exported import is_exported
 
+    importing = import_options(
+        config=config,
+        factory=factory,
+        weights=weights,
+        dt=dt,
+        state=state,
+        shape=shape,
+        constant=constant,
+        reset=reset,
+        convention=convention,
+        round_delays=round_delays,
+    )
+    if artifact.suffix in SUFFIXES or is_exported(artifact):
+        asked = {"--cost": cost, "--ranges": ranges, "--selftest": selftest}
+        if misfits := [option for option, on in asked.items() if on]:
+            raise UsageError(", ".join(misfits), f"{artifact} is no artifact", "only an .edge file has that")
+        if not inspect_exported(artifact, importing, json=json, graph=graph):
+            inspect_model(artifact, importing, json=json, graph=graph)
+        return
+    if importing != type(importing)():
+        raise UsageError("options", "that say how a model is read are not used with an artifact", "leave them out")
     opened = Artifact.open(artifact)
     manifest = dict(opened.manifest)
     document: dict[str, Any] = {

@@ -123,8 +123,13 @@ def parse_formats(text: str) -> tuple[str, ...]:
 
 def check_wanted(wanted: Wanted, options: Options) -> None:
     """UsageError that lists everything that contradicts the formats, before any work; of missing packages as well."""
-    check_options(options)
     formats, faults = set(wanted.formats), []
+    try:
+        check_options(options)
+    except UsageError as error:
+        if formats <= COMPILED:
+            raise
+        faults.append(str(error))
     for name in wanted.formats:
         known = EXCHANGED.get(name, PRECISIONS)
         if options.precision not in known:

@@ -23,6 +23,7 @@ SUFFIXES: Mapping[str, str] = MappingProxyType(
     }
 )
 """The kind of a model file by its suffix."""
+PROGRAMS = (".edge", ".tflite")
 CALLED: Mapping[str, str] = MappingProxyType(
     {
         CHECKPOINT: "a file of weights",
@@ -81,10 +82,12 @@ def kind_of(path: Path | None, options: ImportOptions) -> str:
         if options.weights is not None:
             raise UsageError("--weights", "is not used without a factory", "add --factory package.module:function")
         raise UsageError("model", cause, "give one of them")
-    if path is not None and path.suffix.lower() not in SUFFIXES:
+    if path is not None and path.suffix not in SUFFIXES:
+        if path.suffix in PROGRAMS:
+            raise ModelError(str(path), "is a finished program, not a model", "run, verify and profile take it")
         what = f"has the suffix {path.suffix!r}" if path.suffix else "has no suffix"
         raise ModelError(str(path), f"{what}, which no front end reads", f"known are {' '.join(SUFFIXES)}")
-    kind = CHECKPOINT if path is None else SUFFIXES[path.suffix.lower()]
+    kind = CHECKPOINT if path is None else SUFFIXES[path.suffix]
     if options.factory is not None:
         if path is not None and options.weights is not None:
             cause = f"{path} beside --factory and --weights {options.weights} both name weights"
@@ -104,9 +107,9 @@ def _check_uses(kind: str, options: ImportOptions) -> None:
     for name in given:
         spelled, does, kinds = _USES[name]
         if kind not in kinds:
-            misfits.append((spelled, f"{does}: it is for {' or '.join(CALLED[k] for k in kinds)}"))
+            misfits.append((spelled, f"{does}, for {' or '.join(CALLED[k] for k in kinds)}"))
     if len(misfits) == 1:
-        raise UsageError(misfits[0][0], f"is not used with {CALLED[kind]}; it {misfits[0][1]}", "leave it out")
+        raise UsageError(misfits[0][0], f"is not used with {CALLED[kind]}", f"it {misfits[0][1]}")
     if misfits:
         items = [f"{spelled} {why}" for spelled, why in misfits]
         raise UsageError("options", f"{len(misfits)} are not used with {CALLED[kind]}", "leave them out", items)
