@@ -190,7 +190,26 @@ class ValueLowering:
         if fits and along and not (memory and scale.ndim):
             return stored
         spec = self._operand_spec(name, bits, memory, scale)
+        if scale.ndim == 0 and (way := self._way_through_windows(name)):
+            return self._moved_after(way, spec)
         return self.writer.convert(stored, spec, self.writer.fresh(name, "operand"))
+
+    def _way_through_windows(self, name: str) -> list[Op]:
+        """The moves that make a value of a smaller one, the last one first; none where no window slides over that."""
+        way: list[Op] = []
+        while (op := self.sums.made.get(name)) is not None and op.kind in MOVES:
+            way.append(op)
+            name = op.inputs[0]
+        return way if any(op.kind == "windows" for op in way) else []
+
+    def _moved_after(self, way: list[Op], spec: Spec) -> Stored:
+        """A value converted before it is moved: windows hold each of its elements several times."""
+        source = self.value(way[-1].inputs[0])
+        x = self.writer.convert(source, spec, self.writer.fresh(source.name, "operand"))
+        name = x.name
+        for op in reversed(way):
+            name = self.writer.op(op.kind, name, out=self.writer.fresh(op.outputs[0], "operand"), **op.attrs)
+        return self.writer.keep(Stored(name, x.dtype, x.scale, x.zero))
 
     def _operand_spec(self, name: str, bits: int, memory: bool, held: Array) -> Spec:
         """How a value held on some scale is converted: to a scale that its multiplier meets exactly."""

@@ -117,6 +117,10 @@ class Plan:
         if seen.whole and seen.largest <= largest_of(INT8):
             return Spec(INT8, np.ones(()), bound=seen.largest, reason="whole numbers")
         top = largest_of(whole(bits))
+        if self.slides(name):  # what windows see of each element differs
+            return Spec(
+                whole(bits), np.asarray(max(seen.clip, 1e-30) / top), bound=seen.clip, reason="calibrated, clipped"
+            )
         largest = np.minimum(np.maximum(np.abs(seen.lo), np.abs(seen.hi)), seen.clip)
         shape = self.sums.tensor(name).shape
         if one_axis(largest, shape) is None:
@@ -152,6 +156,16 @@ class Plan:
         """
         inner, value = self.spec(op.inputs[0]), float(op.attrs.get("value", 0.0))
         return inner.uniform and (abs(value) <= float(inner.scale) * largest_of(inner.dtype) or abs(value) > ENDLESS)
+
+    def slides(self, name: str) -> bool:
+        """Whether windows slide over a value, as it is or moved."""
+        found = [name]
+        for value in found:  # grows while it is walked
+            for op in self.sums.readers.get(value, []):
+                if op.kind == "windows":
+                    return True
+                found += op.outputs if op.kind in (*MOVES, "pad") else ()
+        return False
 
     def _feeds_linears_only(self, name: str) -> bool:
         leaves = name in self.sums.step.outputs or name in self.sums.step.updates.values()

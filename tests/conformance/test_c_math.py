@@ -12,6 +12,7 @@ from edgekit.backends.c.program import kernel_files
 
 # Worst error in units in the last place that kernels/math.h promises; a result below the smallest normal float is 0.
 WORST = {"exp": 1.1, "log": 1.0, "tanh": 1.4, "sigmoid": 2.5, "erf": 1.5, "sin": 2.8, "cos": 2.8}
+WORST |= {"floor": 0.0, "round": 0.0}  # to the bit, the sign of zero too
 
 # The test program is hosted C: it may use libm, as the truth in double precision.
 SOURCE = r"""
@@ -27,7 +28,22 @@ static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (
         int i; \
         for (i = 0; i < 64; i += EK_W) ek_store(y + i, ek_##F(ek_load(x + i))); \
     }
-APPLY(exp) APPLY(log) APPLY(tanh) APPLY(sigmoid) APPLY(erf) APPLY(sin) APPLY(cos)
+APPLY(exp) APPLY(log) APPLY(tanh) APPLY(sigmoid) APPLY(erf) APPLY(sin) APPLY(cos) APPLY(floor) APPLY(round)
+/* the bits of both, but any NaN equals any other */
+static int same(float a, float b) { return (isnan(a) && isnan(b)) || memcmp(&a, &b, 4) == 0; }
+static void exactly(const char *name, void (*fast)(float *, const float *), float (*exact)(float), uint64_t stride) {
+    uint64_t bits, wrong = 0;
+    float where = 0;
+    int i;
+    for (bits = 0; bits < 0x100000000ull; bits += 64 * stride) {
+        float x[64], y[64];
+        for (i = 0; i < 64; ++i) { const uint32_t b = (uint32_t)(bits + i * stride); memcpy(x + i, &b, 4); }
+        fast(y, x);
+        for (i = 0; i < 64; ++i)
+            if (!same(y[i], exact(x[i]))) ++wrong, where = x[i];
+    }
+    printf("%s 0 %.9g %llu\n", name, where, (unsigned long long)wrong);
+}
 
 int main(int argc, char **argv) {
     const char *names[] = {"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos"};
@@ -58,6 +74,8 @@ int main(int argc, char **argv) {
         }
         printf("%s %.9g %.9g %llu\n", names[f], worst, where, (unsigned long long)wrong);
     }
+    exactly("floor", run_floor, floorf, stride);
+    exactly("round", run_round, rintf, stride);
     return 0;
 }
 """

@@ -8,11 +8,11 @@ import numpy as np
 
 from edgekit.backends.c.context import Context
 from edgekit.backends.c.data import PAD_I8, Array, pack_panels, padded
+from edgekit.backends.c.select import taps_run
 from edgekit.ir import FLOAT32, OPS, SPIKE, Entry, Op
 from edgekit.ir.graph import Shape
 
 NEAR = 2**16  # taps that lie nearer than this are numbers of 16 bits
-MAX_RUN = 32  # spikes that are looked at together
 
 
 def conv_lines(ctx: Context, entry: Entry, op: Op) -> list[str]:
@@ -22,7 +22,7 @@ def conv_lines(ctx: Context, entry: Entry, op: Op) -> list[str]:
     groups, dilation = OPS["conv"].attr(op.attrs, "groups"), op.attrs["dilation"]
     taps = _taps(shape, weights, dilation)
     places, step = _places(shape, out, op.attrs["stride"])
-    run = weights[-1] if dilation[-1] == 1 and weights[-1] <= MAX_RUN else 1
+    run = taps_run(ctx.graph, op)
     sizes = [groups, taps.size, weights[0] // groups, shape[0] // groups * prod(shape[1:])]
     axes = [f"{{{', '.join(f'{n}u' for n in axis)}}}" for axis in (places, step)]
     far = int(taps.max(initial=0)) >= NEAR
@@ -32,7 +32,7 @@ def conv_lines(ctx: Context, entry: Entry, op: Op) -> list[str]:
     c = ctx.whole(entry, bias[0], weights[:1]) if bias else "0"
     scale = "0" if ctx.tensor(w).dtype is FLOAT32 else ctx.scales(w)
     args = [ctx.pointer(entry, op.outputs[0]), c, _packed(ctx, op), scale, ctx.pointer(entry, x), where]
-    args += ["m->row"] if ctx.tensor(x).dtype is SPIKE else []
+    args += ["m->seen", "m->row"] if ctx.tensor(x).dtype is SPIKE else []
     return [
         f"static const ek_conv conv = {{{', '.join([*(f'{n}u' for n in sizes), *axes, f'{run}u'])}}};",
         f"ek_{ctx.kernel(op)}{'_far' if far else ''}({', '.join([*args, '&conv'])});",

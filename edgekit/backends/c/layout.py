@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from edgekit.backends.c.select import event_inputs, listed_row
+from edgekit.backends.c.select import event_inputs, windows_listed
 from edgekit.ir import SPIKE, Entry, Graph, Plan, Tensor
 from edgekit.ir.plan import ALIGN, buffer_bytes
 
@@ -89,7 +89,7 @@ def _entry_lists(graph: Graph, entry: Entry) -> tuple[dict[str, EventList], list
     uses: list[tuple[int, str, int]] = []
     row = 0
     for at, op in enumerate(entry.ops):
-        row = max(row, listed_row(graph, op))
+        row = max(row, windows_listed(graph, op)[0])
         for x, w in event_inputs(graph, op):
             shape = graph.tensors[x].shape
             if len(shape) == 1 and graph.tensors[w].is_const:
@@ -140,11 +140,13 @@ def make_layout(graph: Graph, plan: Plan) -> Layout:
     inputs = {e.name: _input_offsets(graph, e) for e in graph.entries.values()}
     sizes: Sequence[int] = [max(column) for column in zip_longest(*(s for _, s, _ in per_entry.values()), fillvalue=0)]
     row = max((r for _, _, r in per_entry.values()), default=0)
+    seen = max((windows_listed(graph, op)[1] for _, op in graph.ops()), default=0)
     others = [
         field_of("float", "input", max(n for _, n in inputs.values()), "copies of the inputs"),
         field_of("float", "arena", plan.arena_bytes, "values of the running entry; spikes as 32-bit words"),
         *(field_of("uint16_t", f"list{s}", 2 * n, "neurons that fired") for s, n in enumerate(sizes)),
-        field_of("uint16_t", "row", 2 * row, "neurons that fired in one row of a value"),
+        field_of("uint16_t", "row", 2 * row, "neurons that fired in one row of a value, or in windows"),
+        field_of("uint32_t", "seen", 4 * seen, "spikes that neighbouring windows see"),
         field_of("uint32_t", "count", 4 * len(sizes), "how many neurons each list holds"),
     ]
     if not any(f.length for f in (*states.values(), *others)):

@@ -18,6 +18,8 @@ FLOAT_OPS = frozenset(
 MAX_EVENTS = 2**16  # an event list holds 16-bit indices
 TABLE_BITS = 8  # a memory update over this many spikes is a table of at most 256 rows
 FEW_OUTPUTS = 4  # groups of fewer outputs are convolved with neighbouring places in a vector, not with outputs
+TOGETHER = 4  # places: EK_TOGETHER in kernels/conv.h
+WORD = 32  # spikes
 SMALL_ORDER = 16  # a memory update over floats of at most this order keeps its weights in registers
 LONG_SUM = 64  # inputs: EK_LONG in kernels/linear.h; a recurrence over more is summed with compensation
 
@@ -88,9 +90,18 @@ def kernel_of(graph: Graph, op: Op) -> str:
     return ("gather" if op.kind == "gather" else "walk") + ("_spike" if spike else "_f32")
 
 
-def listed_row(graph: Graph, op: Op) -> int:
-    """How many spikes at once an op lists place by place: those that a window of a convolution sees."""
-    return prod(graph.tensors[op.inputs[1]].shape[1:]) if op.kind == "conv" and "_event_" in kernel_of(graph, op) else 0
+def taps_run(graph: Graph, op: Op) -> int:
+    """How many taps of a convolution in a row are neighbours in its input, and fit a word of spikes."""
+    taps = graph.tensors[op.inputs[1]].shape[-1]
+    return taps if op.attrs["dilation"][-1] == 1 and taps <= WORD else 1
+
+
+def windows_listed(graph: Graph, op: Op) -> tuple[int, int]:
+    """Spikes that a convolution lists at once, and runs of them that it looks at: 0 for any other op."""
+    if op.kind != "conv" or graph.tensors[op.inputs[0]].dtype is not SPIKE:
+        return 0, 0
+    seen = prod(graph.tensors[op.inputs[1]].shape[1:])
+    return TOGETHER * seen, seen // taps_run(graph, op)
 
 
 def event_inputs(graph: Graph, op: Op) -> list[tuple[str, str]]:

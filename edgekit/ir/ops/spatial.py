@@ -90,6 +90,9 @@ def _decompose_conv(op: Op, to: Decomposer) -> None:
     rank, size, inner = len(x.shape) - 1, w.shape[2:], w.shape[1]
     out = placements("conv", x.shape[1:], size, stride, dilation)
     last = to.emit("transpose", x.name, perm=(*range(1, rank + 1), 0))
+    if w.shape[0] == groups > 1 and inner == 1 and w.dtype is FLOAT32:
+        to.emit("transpose", _depthwise(op, to, last), perm=(rank, *range(rank)))
+        return
     results: list[str] = []
     for at, (weights, bias) in enumerate(_group_constants(op, to, groups)):
         rows = to.emit("slice", last, axis=rank, start=at * inner, stop=(at + 1) * inner) if groups > 1 else last
@@ -100,6 +103,19 @@ def _decompose_conv(op: Op, to: Decomposer) -> None:
     y = to.emit("concat", *results, axis=1) if groups > 1 else results[0]
     y = to.emit("reshape", y, shape=(*out, w.shape[0]))
     to.emit("transpose", y, perm=(rank, *range(rank)))
+
+
+def _depthwise(op: Op, to: Decomposer, last: str) -> str:
+    """One kernel for each channel of x with channels last: products and their sum."""
+    w, bias = to.tensor(op.inputs[1]), op.inputs[2:]
+    size, one = w.shape[2:], (1,)
+    steps = {"stride": (*op.attrs["stride"], 1), "dilation": (*op.attrs["dilation"], 1)}
+    real = last if to.tensor(last).dtype is FLOAT32 else to.emit("cast", last, to="float32")
+    seen = to.emit("windows", real, size=size + one, **steps)
+    kernel = np.zeros(0) if w.data is None else w.data.reshape(len(w.data), -1)
+    products = to.emit("mul", seen, to.const(f"{w.name}.taps", kernel))
+    y = to.emit("sum", products, axis=len(size) + 1)
+    return to.emit("add", y, bias[0]) if bias else y
 
 
 def _group_constants(op: Op, to: Decomposer, groups: int) -> list[tuple[str, tuple[str, ...]]]:

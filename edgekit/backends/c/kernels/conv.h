@@ -5,7 +5,8 @@
  *          once serves four places. Weights are packed in panels as those of a linear are (linear.h), group by group.
  *   wide   the same for groups of few outputs, down to one (depthwise): a vector holds neighbouring places. Weights are
  *          row-major [o][r].
- *   event  x is spikes: for each place a list of the inputs that fired, whose rows of the panels are added
+ *   event  x is spikes: for each place a list of the inputs that fired, whose rows of the panels are added; `list` has
+ *          room for those of four places
  * Sums over more than EK_LONG inputs are cut into runs, as those of a linear are. bias and scale may be null.
  */
 #ifndef EK_CONV_H
@@ -83,15 +84,17 @@ EK_INLINE void ek_next_place(const ek_conv *s, ek_spot *p) {
 #define EK_TILE_CASES(NAME) EK_TILE_CASE(NAME, 1)
 #endif
 
-/* y = bias + scale · sum for `count` outputs at `places` neighbouring places; outputs are `step` apart in y */
-EK_INLINE void ek_tile_finish(float *y, uint32_t step, const float *sum, const float *bias, const float *scale,
-                              uint32_t count, uint32_t places) {
+/* y = bias + scale · sum for `count` outputs at `places` neighbouring places. Outputs are `step` apart in y; the sum of
+ * output o at place p is sum[o / EK_W * by_vector + p * by_place + o % EK_W].
+ */
+EK_INLINE void ek_tile_finish(float *y, uint32_t step, const float *sum, uint32_t by_vector, uint32_t by_place,
+                              const float *bias, const float *scale, uint32_t count, uint32_t places) {
     uint32_t o, p;
-    for (o = 0; places == EK_TOGETHER && o + EK_W <= count; o += EK_W, sum += EK_TOGETHER * EK_W) {
+    for (o = 0; places == EK_TOGETHER && o + EK_W <= count; o += EK_W, sum += by_vector) {
         const ekf factor = scale ? ek_load(scale + o) : ek_set(1.0f), c = bias ? ek_load(bias + o) : ek_set(0.0f);
         ekf v[EK_TOGETHER];
         for (p = 0; p < EK_TOGETHER; ++p) {
-            v[p] = ek_load(sum + p * EK_W);
+            v[p] = ek_load(sum + p * by_place);
             if (scale) v[p] = ek_mul(v[p], factor);
             if (bias) v[p] = ek_add(v[p], c);
         }
@@ -99,8 +102,8 @@ EK_INLINE void ek_tile_finish(float *y, uint32_t step, const float *sum, const f
     }
     for (; o < count; ++o) {
         const float factor = scale ? scale[o] : 1.0f, c = bias ? bias[o] : 0.0f;
-        for (p = 0; p < places; ++p) y[o * step + p] = sum[p * EK_W + o % EK_W] * factor + c;
-        if (o % EK_W == EK_W - 1u) sum += EK_TOGETHER * EK_W;
+        for (p = 0; p < places; ++p) y[o * step + p] = sum[p * by_place + o % EK_W] * factor + c;
+        if (o % EK_W == EK_W - 1u) sum += by_vector;
     }
 }
 
@@ -132,8 +135,8 @@ EK_INLINE void ek_tile_finish(float *y, uint32_t step, const float *sum, const f
                         const uint32_t take = s->n_in - at < run ? s->n_in - at : run; \
                         switch ((count + EK_W - 1u) / EK_W) { EK_TILE_CASES(NAME) } \
                     } \
-                    ek_tile_finish(y + o * all + p, all, sum, bias ? bias + first : 0, scale ? scale + first : 0, \
-                                   count, places); \
+                    ek_tile_finish(y + o * all + p, all, sum, EK_TOGETHER * EK_W, EK_W, bias ? bias + first : 0, \
+                                   scale ? scale + first : 0, count, places); \
                 } \
             } \
             weights += (s->n_out / EK_PANEL * EK_PANEL + (s->n_out % EK_PANEL + PAD - 1u) / PAD * PAD) * s->n_in; \
@@ -210,44 +213,69 @@ EK_CONV_WIDE(i8_far, int8_t, uint32_t)
 
 /* --- event ----------------------------------------------------------------------------------------------------------- */
 
-/* The inputs of one place that fired, numbered as the rows of the weights are; `first` is the bit of the place. */
-#define EK_CONV_LIST(NAME, TAP) \
-    EK_INLINE uint32_t ek_conv_list_##NAME(uint16_t *list, const uint32_t *bits, uint32_t first, const TAP *taps, \
-                                           const ek_conv *s) { \
-        uint32_t count = 0, r; \
-        for (r = 0; r < s->n_in; r += s->run) { \
-            uint32_t word = ek_bits(bits, first + taps[r], s->run); \
-            while (word) { \
-                list[count++] = (uint16_t)(r + ek_lowest_bit(word)); \
-                word &= word - 1u; \
-            } \
+/* Neighbouring places of one row share their look at x: `seen` gets the bits that all of them see of each run of taps,
+ * from which each place then takes its own. `list` gets the inputs of a place that fired, by the rows of the weights.
+ */
+#define EK_CONV_LISTS(NAME, TAP) \
+    EK_INLINE uint32_t ek_conv_look_##NAME(uint32_t *seen, const uint32_t *bits, uint32_t first, uint32_t n, \
+                                           const TAP *taps, const ek_conv *s) { \
+        uint32_t r, any = 0; \
+        for (r = 0; r < s->n_in; r += s->run, ++seen) { \
+            *seen = ek_bits(bits, first + taps[r], n); \
+            any |= *seen; \
         } \
-        return count; \
+        return any; \
     }
-EK_CONV_LIST(near, uint16_t)
-EK_CONV_LIST(far, uint32_t)
+EK_CONV_LISTS(near, uint16_t)
+EK_CONV_LISTS(far, uint32_t)
+
+EK_INLINE uint32_t ek_conv_list(uint16_t *list, const uint32_t *seen, uint32_t shift, const ek_conv *s) {
+    const uint32_t mask = s->run < 32u ? (1u << s->run) - 1u : 0xffffffffu;
+    uint32_t count = 0, r;
+    for (r = 0; r < s->n_in; r += s->run) {
+        uint32_t word = *seen++ >> shift & mask;
+        while (word) {
+            list[count++] = (uint16_t)(r + ek_lowest_bit(word));
+            word &= word - 1u;
+        }
+    }
+    return count;
+}
 
 #define EK_CONV_EVENT(NAME, W, PAD, TAP, DISTANCE, PANEL) \
     EK_INLINE void ek_conv_event_##NAME(float *y, const float *bias, const W *weights, const float *scale, \
-                                        const uint32_t *bits, const TAP *taps, uint16_t *list, const ek_conv *s) { \
-        const uint32_t all = ek_all_places(s); \
-        uint32_t g, p, o, j; \
+                                        const uint32_t *bits, const TAP *taps, uint32_t *seen, uint16_t *list, \
+                                        const ek_conv *s) { \
+        const uint32_t all = ek_all_places(s), step = s->step[2], rows = s->places[0] * s->places[1]; \
+        const uint32_t most = step ? (32u - s->run) / step + 1u : 1u; /* places that see 32 bits together */ \
+        const uint32_t at_once = most < EK_TOGETHER ? most : EK_TOGETHER; \
+        uint32_t g, r, p, q, o; \
         for (g = 0; g < s->groups; ++g) { \
-            const uint32_t first = g * s->n_out; \
-            ek_spot place; \
-            ek_first_place(&place); \
-            for (p = 0; p < all; ++p) { \
-                const uint32_t at = g * s->group_step + place.base; \
-                const uint32_t n = ek_conv_list_##DISTANCE(list, bits, at, taps, s); \
-                for (o = 0; o < s->n_out; o += EK_PANEL) { \
-                    const uint32_t left = s->n_out - o, count = left < EK_PANEL ? left : EK_PANEL; \
-                    const uint32_t width = (count + PAD - 1u) / PAD * PAD; \
-                    float *to = y + (first + o) * all + p, room[EK_PANEL]; \
-                    PANEL(room, weights + o * s->n_in, list, n, width); \
-                    for (j = 0; j < count; ++j) \
-                        to[j * all] = room[j] * (scale ? scale[first + o + j] : 1.0f) + (bias ? bias[first + o + j] : 0.0f); \
+            const uint32_t outputs = g * s->n_out; \
+            for (r = 0; r < rows; ++r) { \
+                const uint32_t row = g * s->group_step + r / s->places[1] * s->step[0] + r % s->places[1] * s->step[1]; \
+                for (p = 0; p < s->places[2]; p += at_once) { \
+                    const uint32_t left = s->places[2] - p, places = left < at_once ? left : at_once; \
+                    const uint32_t span = (places - 1u) * step + s->run, first = row + p * step; \
+                    const uint32_t any = ek_conv_look_##DISTANCE(seen, bits, first, span, taps, s); \
+                    float room[EK_TOGETHER * EK_PANEL]; \
+                    uint32_t count[EK_TOGETHER], total = 0; \
+                    for (q = 0; q < places; ++q) { \
+                        count[q] = any ? ek_conv_list(list + total, seen, q * step, s) : 0u; \
+                        total += count[q]; \
+                    } \
+                    for (o = 0; o < s->n_out; o += EK_PANEL) { \
+                        const uint32_t rest = s->n_out - o, width_of = rest < EK_PANEL ? rest : EK_PANEL; \
+                        const uint32_t width = (width_of + PAD - 1u) / PAD * PAD, at = outputs + o; \
+                        const uint16_t *fired = list; \
+                        for (q = 0; q < places; ++q) { \
+                            PANEL(room + q * EK_PANEL, weights + o * s->n_in, fired, count[q], width); \
+                            fired += count[q]; \
+                        } \
+                        ek_tile_finish(y + at * all + r * s->places[2] + p, all, room, EK_W, EK_PANEL, \
+                                       bias ? bias + at : 0, scale ? scale + at : 0, width_of, places); \
+                    } \
                 } \
-                ek_next_place(s, &place); \
             } \
             weights += (s->n_out / EK_PANEL * EK_PANEL + (s->n_out % EK_PANEL + PAD - 1u) / PAD * PAD) * s->n_in; \
         } \
