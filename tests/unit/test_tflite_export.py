@@ -178,6 +178,18 @@ def test_a_tie_is_excused_and_counted() -> None:
     assert 0 < np.abs(close[graph.entries["step"].ops[2].inputs[0]] - np.float32(1 / 3)).max() < 1e-5
 
 
+def test_streams_start_from_first_values() -> None:
+    """[N, T, …] inputs: states that a reset keeps start anew too, inside and outside of the model."""
+    graph = ports()
+    inputs = {n: a.reshape(3, 10, *a.shape[1:]) for n, a in inputs_of(graph, 30).items()}
+    for states in ("io", "resource"):
+        found = check_tflite(export_tflite(graph, io={}, states=states), graph, inputs=inputs)
+        assert (found.steps, found.excused) == (30, 0)
+    for wrong in ({**inputs, "x": inputs["x"][0]}, {n: a[:, :0] for n, a in inputs.items()}):
+        with pytest.raises(DataError, match="are no streams"):
+            check_tflite(export_tflite(graph, io={}), graph, inputs=wrong)
+
+
 def test_what_cannot_be_exported_is_listed() -> None:
     b = GraphBuilder("bare")
     x = b.input("x", (4,), INT8)

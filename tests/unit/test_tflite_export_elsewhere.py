@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from c_nets import l2mu
 from tflite_cases import CASES, inputs_of, ports
-from tflite_int8 import plan_of, run, stored
+from tflite_int8 import random_plan, run
 
 from edgekit.backends.tflite import TfliteStep, export_tflite
 from edgekit.backends.tflite.check import TOLERANCE
+from edgekit.backends.tflite.measure import stored_values
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.ir import Graph
 from edgekit.passes.own_outputs import own_outputs
@@ -131,9 +132,9 @@ def test_int8_models_equal_litert_in_every_byte(elsewhere: tuple[str, Path], tmp
     wanted = {}
     for name in WHOLE:
         graph = FLOATS[name]
-        data = export_tflite(graph, io={}, precision="int8", plan=plan_of(graph))
+        data = export_tflite(graph, io={}, precision="int8", plan=random_plan(graph))
         model, inputs = TfliteStep(data), inputs_of(graph, STEPS)
-        given = {p.name: stored(p, inputs[p.name]) for p in model.document.inputs}
+        given = {p.name: stored_values(p, inputs[p.name]) for p in model.document.inputs}
         wanted[name] = run(model, given)
         write(tmp_path, name, data, given)
     found = results(elsewhere, tmp_path)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tflite_int8 import plan_of, real, run, stored
+from tflite_int8 import run
 
-from edgekit.backends.tflite import TfliteStep, check_tflite, export_tflite
+from edgekit.backends.tflite import TfliteStep, check_tflite, export_tflite, measure_tflite, plan_of
+from edgekit.backends.tflite.measure import real_values, stored_values
 from edgekit.convert.inputs import normalisation_of, normalised
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.options import FLOAT_PRECISIONS, Options
@@ -76,10 +77,9 @@ def test_float_models_equal_the_reference_and_decide_alike(shared: Path, name: s
     model = family(name)
     graph = FLOAT_PRECISIONS[precision](run_passes(normalised(model.imported, model.meta), OPTIMISE))
     data = export_tflite(graph, io=model.meta, precision=precision)
-    for window in model.raw[:6]:  # each from reset, as they are decided
-        found = check_tflite(data, graph, inputs={model.input: window})
-        assert found.steps == len(window)
-        assert found.excused == 0
+    found = check_tflite(data, graph, inputs={model.input: model.raw[:6]})  # each from reset, as they are decided
+    assert found.steps == 6 * model.raw.shape[1]
+    assert found.excused == 0
     step, decided = TfliteStep(data), []
     windows = model.raw[:40]
     for window in windows:
@@ -98,8 +98,11 @@ def test_int8_models_are_as_good_as_our_own(shared: Path, name: str, capsys: pyt
     data = export_tflite(graph, io=model.meta, precision="int8", plan=plan)
     step, normal = TfliteStep(data), ((model.raw - offset) * scale).astype(np.float32)
     (port,), (output,) = step.document.inputs, step.document.outputs
-    got = np.stack([real(output, run(step, {port.name: stored(port, w)})[output.name]) for w in normal])
+    got = np.stack([real_values(output, run(step, {port.name: stored_values(port, w)})[output.name]) for w in normal])
     decided = model.decide(got)
+    found = measure_tflite(data, graph, {model.input: model.raw[:20]}, normalisation=normalisation)
+    assert found.steps == 20 * model.raw.shape[1]
+    assert (found.worst if found.spikes is None else found.spikes) is not None
     exact = model.decide(next(iter(Interpreter(graph).run({model.input: normal})[0].values())).astype(np.float32))
     options = Options(precision="int8", calib=model.calibration)
     own = IntegerStage.run(model.imported, model.meta, options, {model.input: model.calibration}, silent).graph
@@ -109,6 +112,7 @@ def test_int8_models_are_as_good_as_our_own(shared: Path, name: str, capsys: pyt
     with capsys.disabled():
         shown = ", ".join(f"{kind} {100 * (d == model.labels).mean():.1f} %" for kind, d in accuracy.items())
         agreed = f"{100 * (decided == exact).mean():.1f} % (own {100 * (ours == exact).mean():.1f} %)"
-        print(f"\n{name}: {len(data):,} bytes; accuracy {shown}; decides like fp32 in {agreed} of {len(ours)} windows")
+        print(f"\n{name}: {len(data):,} bytes; accuracy {shown};")
+        print(f"  decides like fp32 in {agreed} of {len(ours)} windows; {found}")
     assert (decided == exact).mean() >= (ours == exact).mean() - 0.03
     assert (decided == model.labels).mean() >= (ours == model.labels).mean() - 0.03

@@ -56,22 +56,36 @@ def check_tflite(
     inputs: Mapping[str, Array] | None = None,
     kernels: tuple[str, ...] = ("xnnpack", "reference"),
 ) -> Checked:
-    """Compare a float model with the optimised graph it was made of, over `inputs` [T, *shape] or random ones.
+    """Compare a float model with the optimised graph it was made of, over `inputs` or random ones.
 
+    Inputs are one stream [T, *shape], or several [N, T, *shape], each from first values.
     Spikes must be equal, floats within 1e-5 · max(1, |y|), states included. ReplayError names the first value and step
     that are not, unless a comparison of that step is closer than 1e-5 to a tie in float64; such steps are counted, and
     the states of the reference taken from there on.
     """
     graph = own_outputs(graph)
-    given = dict(inputs) if inputs is not None else random_inputs(graph, steps, seed)
-    found = [_check(TfliteStep(data, kernels=name), name, graph, given) for name in kernels]
+    streams = streams_of(graph, inputs if inputs is not None else random_inputs(graph, steps, seed))
+    found = {name: [_check(TfliteStep(data, kernels=name), name, graph, s) for s in streams] for name in kernels}
+    every = [c for checked in found.values() for c in checked]
     return Checked(
-        found[0].engine,
+        every[0].engine,
         tuple(kernels),
-        min(c.steps for c in found),
-        max(c.worst for c in found),
-        sum(c.excused for c in found),
+        min(sum(c.steps for c in checked) for checked in found.values()),
+        max(c.worst for c in every),
+        sum(c.excused for c in every),
     )
+
+
+def streams_of(graph: Graph, inputs: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """Inputs [T, *shape] of each stream; DataError where there is none."""
+    step = graph.entries["step"]
+    arrays = {name: np.asarray(inputs[name]) for name in step.inputs}
+    ranks = {array.ndim - len(graph.tensors[name].shape) for name, array in arrays.items()}
+    lengths = {array.shape[: max(ranks)] for array in arrays.values()}
+    if ranks not in ({1}, {2}) or len(lengths) != 1 or 0 in next(iter(lengths)):
+        raise DataError("inputs", "are no streams [T, *shape] or [N, T, *shape] of one length")
+    count = len(next(iter(arrays.values()))) if ranks == {2} else 1
+    return [{name: a[n] if ranks == {2} else a for name, a in arrays.items()} for n in range(count)]
 
 
 def _check(model: TfliteStep, kernels: str, graph: Graph, given: Mapping[str, Array]) -> Checked:

@@ -5,15 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy.typing as npt
+
 from edgekit.backends.tflite.emit import emit_float
 from edgekit.backends.tflite.integer import emit_integer
+from edgekit.compress.bounds import Bounds
+from edgekit.compress.calibrate import calibrate
 from edgekit.compress.plan import Plan
+from edgekit.compress.recipes import recipe
+from edgekit.compress.terms import Sums
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
 
+Windows = Mapping[str, npt.NDArray[Any]]
 FLOAT_PRECISIONS = ("fp32", "w8")
 INTEGER = "int8"
 STATES = ("io", "resource")
+
+
+def plan_of(
+    graph: Graph,
+    windows: Windows,
+    *,
+    normalisation: Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] | None = None,
+    method: str = "min-max",
+) -> Plan:
+    """The plan of an int8 model: what calibration windows {input: [N, T, *shape]} make of each value of the graph.
+
+    `normalisation` holds offset and scale of inputs given in raw units, which the graph takes normalised.
+    """
+    sums = Sums(graph)
+    seen = calibrate(graph, windows, method=method, normalisation=normalisation)
+    return Plan(sums, Bounds(seen, sums), recipe(INTEGER))
 
 
 def export_tflite(
@@ -30,9 +53,9 @@ def export_tflite(
     `io` is what `check_meta` gives. With states `io` each state is an input of its name and an output `<state>.next`;
     with `resource` the model keeps them, and has signatures `init` and `reset` beside `step`.
 
-    Precision `int8` is integers throughout: `plan` (`Plan(sums, Bounds(calibration, sums), recipe)` with
-    `sums = Sums(graph)`) gives the scales, and `graph` takes normalised inputs: an integer port stands for
-    (stored - zero_point) · scale, normalised where `io` has offset and scale, as those of integer programs do.
+    Precision `int8` is integers throughout: `plan`, from `plan_of`, gives the scales, and `graph` takes normalised
+    inputs: an integer port stands for (stored - zero_point) · scale, of the normalised value where `io` has offset and
+    scale, as in integer programs.
     """
     if states not in STATES:
         raise UsageError(f"states {states!r}", "is not known", f"known are {', '.join(STATES)}")

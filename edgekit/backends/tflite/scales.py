@@ -6,6 +6,7 @@ is moved into, and the state it becomes share one scale, so that a state is read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from edgekit.ir import INT8, SPIKE, Graph
 
 ALIKE = ("reshape", "transpose", "expand", "slice", "gather", "concat", "pad", "windows", "where", "amax", "flush")
 FIXED = {"tanh": 1.0, "sigmoid": 1.0}  # the scale of their results is 2^-15 in every TFLite kernel
+# As far, in log2, a scale keeps from powers of two: near those LiteRT takes a coarser way for tanh of int16.
+POWERS = 0.01
 HEADROOM = 2.0  # of 16 bits, over what calibration saw
 
 
@@ -104,7 +107,10 @@ class Scales:
             bound = max(self.plan.bounds.of(n, 1.0)[0] for n in names)
             positive = all(spec.zero == INT8.limits[0] for spec in specs)
             return Held(8, bound / 255, -128) if positive else Held(8, bound / 127)
-        return Held(16, max(self.plan.bounds.of(n, HEADROOM)[0] for n in names) / 32767)
+        scale = max(self.plan.bounds.of(n, HEADROOM)[0] for n in names) / 32767
+        power = math.log2(scale)
+        near = abs(power - round(power)) < POWERS
+        return Held(16, scale * (1 + 2 * POWERS) if near else scale)
 
     def part(self, weights: np.ndarray, x: float, total: str, addend: str | None) -> Held:
         """How a product of weights and values up to `x` is held that is part of a sum: by what it can be."""
