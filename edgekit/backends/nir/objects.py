@@ -43,8 +43,6 @@ def _object(nir: Any, node: RawNode) -> Any:
         return getattr(nir, node.kind)(np.asarray(node.fields["shape"]))
     if node.kind == "Flatten":
         fields["input_type"] = {"input": np.asarray(fields["input_type"])}
-    if fields.get("groups", 1) != 1:
-        fields["input_shape"] = None  # nir derives a number of channels from it that leaves the groups out
     return getattr(nir, node.kind)(**fields)
 
 
