@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,22 @@ from edgekit.frontends import formulas
 from edgekit.frontends.emitter import Array, Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import apply
 from edgekit.frontends.lower import WHOLE, Call, Lost, Lowering, Row
-from edgekit.frontends.record import OVERWRITE, key_of
+from edgekit.frontends.record import OVERWRITE, Decomposed, key_of
+from edgekit.ir import SPIKE
 
 ROWS: dict[str, Row] = {}
 
 
-def decomposed(target: OpOverload) -> Callable[..., Any] | None:
+def decomposer(known: Collection[str]) -> Decomposed:
     """torch's own way to compute an operator without a row from simpler ones, None where there is no need or no way."""
-    if key_of(target) in ROWS:
-        return None
-    simpler = decomposition_table.get(target)
-    return target.decompose if simpler is None and target._can_decompose() else simpler
+
+    def decomposed(target: OpOverload) -> Callable[..., Any] | None:
+        if key_of(target) in known:
+            return None
+        simpler = decomposition_table.get(target)
+        return target.decompose if simpler is None and target._can_decompose() else simpler
+
+    return decomposed
 
 
 def row(*names: str) -> Callable[[Row], Row]:
@@ -328,7 +334,7 @@ def _threshold(low: Lowering, call: Call) -> Live:
     return low.emit("where", low.emit("gt", x, float(call["threshold"])), x, float(call["value"]))
 
 
-@row("_softmax", "_log_softmax")
+@row("_softmax", "_log_softmax", "_safe_softmax")
 def _softmax(low: Lowering, call: Call) -> Live:
     return formulas.softmax(low, call["self"], axis_of(call["dim"], call.rank), log="log" in call.name)
 
@@ -415,6 +421,20 @@ def _where(low: Lowering, call: Call) -> Live:
 @row("masked_fill")
 def _masked_fill(low: Lowering, call: Call) -> Live:
     return low.emit("where", low.spike(call["mask"]), low.real(call["value"]), low.real(call["self"]))
+
+
+@row("fake_quantize_per_tensor_affine_cachemask", "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams")
+def _fake_quantize(low: Lowering, call: Call) -> Any:
+    """(clamp(round(x / scale) + zero_point, low, high) - zero_point) · scale."""
+    scale, zero = low.real(call["scale"]), low.real(call["zero_point"])
+    inverse = low.known(scale)
+    if inverse is None:
+        raise Refuse("has a scale that changes at run time", "freeze the observers")
+    steps = Known(np.float32(1) / inverse.array.astype(np.float32), "const.inverse")  # as torch does it
+    shifted = apply(low, "add", low.emit("round", apply(low, "mul", call["self"], steps)), zero)
+    kept = formulas.clip(low, shifted, float(call["quant_min"]), float(call["quant_max"]))
+    y = apply(low, "mul", apply(low, "sub", kept, zero), scale)
+    return low.reshape(y, call.shape), Lost("the mask of a fake quantisation is not kept")
 
 
 # --- linear ----------------------------------------------------------------------------------------------------------
@@ -642,28 +662,78 @@ def _gather(low: Lowering, x: Any, axis: int, indices: Sequence[int]) -> Live:
 
 def _fixed_index(index: Any) -> Array:
     if not isinstance(index, Known):
-        raise Refuse("picks by an index that changes at run time", "mask with a comparison: (positions == index)")
+        raise Refuse("picks by several indices that change at run time", "pick along one axis after another")
     return index.array
 
 
+def _looked_up(low: Lowering, table: Any, axis: int, index: Live) -> Live:
+    """Slices of a table along an axis at indices that change at run time, in front the axes of the index.
+
+    By comparison: one neuron in n fires for each index, and a linear adds the columns of those that do.
+    """
+    rank, n = len(low.shape(table)), low.shape(table)[axis]
+    picked = low.shape(index)
+    places = Known(np.arange(n, dtype=np.float32), "const.places")
+    fired = low.emit("eq", low.live(low.reshape(index, (*picked, 1))), places)
+    last = low.transpose(table, [*(a for a in range(rank) if a != axis), axis])
+    rest = low.shape(last)[:-1]
+    matrix = low.reshape(last, (math.prod(rest), n))
+    y = low.emit("linear", fired, low.real(matrix))
+    return low.live(low.reshape(y, (*picked, *rest)))
+
+
+def _wrapped(low: Lowering, index: Live, size: int) -> Live:
+    """An index from 0 on: negative ones count from the end."""
+    return low.emit("where", low.emit("ge", index, 0.0), index, low.emit("add", index, float(size)))
+
+
+@row("embedding")
+def _embedding(low: Lowering, call: Call) -> Live:
+    return _looked_up(low, call["weight"], 0, low.live(low.real(call["indices"])))
+
+
 @row("index_select")
-def _index_select(low: Lowering, call: Call) -> Live:
+def _index_select(low: Lowering, call: Call) -> Operand:
+    if isinstance(call["index"], Live):
+        return _along(low, call, axis_of(call["dim"], call.rank), call["index"])
     return _gather(low, call["self"], axis_of(call["dim"], call.rank), _fixed_index(call["index"]).reshape(-1).tolist())
+
+
+def _along(low: Lowering, call: Call, axis: int, index: Live) -> Operand:
+    """x[…, index, …]: the axes of the index take the place of one axis."""
+    found = _looked_up(low, call["self"], axis, _wrapped(low, index, low.shape(call["self"])[axis]))
+    ahead, count = list(range(len(low.shape(index)))), len(low.shape(index))
+    rest = list(range(count, call.rank))
+    return low.transpose(found, [*rest[:axis], *ahead, *rest[axis:]])
 
 
 @row("gather")
 def _torch_gather(low: Lowering, call: Call) -> Operand:
-    """x[…, index[…, i, …], …] where the index is constant."""
-    index, axis = _fixed_index(call["index"]), axis_of(call["dim"], call.rank)
+    """x[…, index[…, i, …], …]."""
+    axis, shape = axis_of(call["dim"], call.rank), low.shape(call["self"])
+    whole = all(a == b for at, (a, b) in enumerate(zip(call.shape, shape, strict=True)) if at != axis)
+    if isinstance(call["index"], Live):
+        if not whole:
+            raise Refuse("picks from a part of a tensor by an index that changes", "slice the tensor first")
+        return _compared(low, call["self"], axis, call["index"])
+    index = _fixed_index(call["index"])
     table = np.moveaxis(index, axis, -1).reshape(-1, call.shape[axis])
-    if (table == table[0]).all() and np.delete(index.shape, axis).tolist() == np.delete(
-        low.shape(call["self"]), axis
-    ).tolist():
+    if whole and (table == table[0]).all():
         return _gather(low, call["self"], axis, table[0].tolist())
-    shape = low.shape(call["self"])
     places = np.arange(math.prod(shape)).reshape(shape)
     cut = places[tuple(slice(0, n) if at != axis else slice(None) for at, n in enumerate(index.shape))]
     return _elements(low, call["self"], np.take_along_axis(cut, index, axis), call.shape)
+
+
+def _compared(low: Lowering, x: Any, axis: int, index: Live) -> Live:
+    """Σ over an axis of x where its place equals the index, for each index on its own."""
+    rank, n = len(low.shape(x)), low.shape(x)[axis]
+    x_shape, index_shape = (list(low.shape(value)) for value in (x, index))
+    spread = low.reshape(low.real(x), (*x_shape[:axis], 1, *x_shape[axis:]))
+    wanted = low.reshape(index, (*index_shape[: axis + 1], 1, *index_shape[axis + 1 :]))
+    places = Known(np.arange(n, dtype=np.float32).reshape(n, *(1,) * (rank - 1 - axis)), "const.places")
+    hit = low.emit("where", low.emit("eq", low.live(wanted), places), spread, 0.0)
+    return low.emit("sum", hit, axis=axis + 1, keepdims=False)
 
 
 def _elements(low: Lowering, x: Any, places: Array, shape: Sequence[int]) -> Operand:
@@ -674,8 +744,13 @@ def _elements(low: Lowering, x: Any, places: Array, shape: Sequence[int]) -> Ope
 
 @row("index")
 def _index(low: Lowering, call: Call) -> Operand:
-    """x[…, i, …] with constant indices or masks."""
+    """x[…, i, …] with constant indices or masks, or one index that changes."""
     x = call["self"]
+    given = [(at, index) for at, index in enumerate(call["indices"]) if index is not None]
+    if len(given) == 1 and isinstance(given[0][1], Live):
+        if low.dtype(given[0][1]) is SPIKE:
+            raise Refuse("picks as many elements as a mask has", "multiply by the mask, or use torch.where")
+        return _along(low, call, *given[0])
     chosen = [(at, _fixed_index(index)) for at, index in enumerate(call["indices"]) if index is not None]
     if len(chosen) == 1 and chosen[0][1].ndim == 1:
         axis, index = chosen[0]
@@ -692,8 +767,17 @@ def _places(indices: Sequence[Any], shape: Sequence[int]) -> Array:
 
 @row("index_put")
 def _index_put(low: Lowering, call: Call) -> Live:
-    """x with the elements that constant indices pick replaced, or added to."""
-    places = _places(call["indices"], call.shape)
+    """x with the elements that indices pick replaced, or added to; an index that changes picks one place of an axis."""
+    given = [(at, index) for at, index in enumerate(call["indices"]) if index is not None]
+    if len(given) == 1 and isinstance(given[0][1], Live) and low.dtype(given[0][1]) is not SPIKE:
+        return _put_one(low, call, *given[0])
+    if len(given) == 1 and isinstance(given[0][1], Live) and not call.args.get("accumulate"):
+        return _put_masked(low, call, given[0][1])
+    return _written(low, call, _places(call["indices"], call.shape))
+
+
+def _written(low: Lowering, call: Call, places: Array) -> Live:
+    """`self` with `values` at row-major places."""
     if np.unique(places).size != places.size:
         raise Refuse("writes an element twice", "let the indices differ")
     values = call["values"]
@@ -703,6 +787,46 @@ def _index_put(low: Lowering, call: Call) -> Live:
     table = np.full(math.prod(call.shape), -1, np.int64)
     table[places.reshape(-1)] = np.arange(places.size)
     return overwritten(low, call["self"], low.expand(low.known(values) or values, places.shape), table, call)
+
+
+def _put_one(low: Lowering, call: Call, axis: int, index: Live) -> Live:
+    """where(place = index, values, x) along one axis."""
+    if math.prod(low.shape(index)) != 1:
+        raise Refuse("writes to several places that change at run time", "write one after another")
+    n, behind = call.shape[axis], call.rank - 1 - axis
+    places = Known(np.arange(n, dtype=np.float32).reshape(n, *(1,) * behind), "const.places")
+    own = (1,) * (behind + 1)
+    hit = low.emit("eq", low.live(low.reshape(_wrapped(low, index, n), own)), places)
+    x, values = low.real(call["self"]), low.real(call["values"])
+    shape = low.shape(values)
+    if len(low.shape(index)) == 0 and len(shape) > behind and shape:  # the axis that the index drops
+        values = low.reshape(values, (*shape[: len(shape) - behind], 1, *shape[len(shape) - behind :]))
+    if call.args.get("accumulate"):
+        values = apply(low, "add", x, values)
+    return low.emit("where", hit, low.live(low.expand(low.known(values) or values, call.shape)), x)
+
+
+def _put_masked(low: Lowering, call: Call, mask: Live) -> Live:
+    """where(mask, values, x), for a single value."""
+    if math.prod(low.shape(call["values"])) != 1:
+        raise Refuse("writes as many elements as a mask has", "use torch.where")
+    own = low.shape(mask)
+    wide = low.live(low.reshape(mask, (*own, *(1,) * (call.rank - len(own)))))
+    value = low.reshape(low.real(call["values"]), ())
+    return low.emit("where", wide, value, low.real(call["self"]))
+
+
+@row("scatter", "scatter_add")
+def _torch_scatter(low: Lowering, call: Call) -> Live:
+    """x with elements along an axis replaced at constant indices, or added to."""
+    index, axis = _fixed_index(call["index"]), axis_of(call["dim"], call.rank)
+    places = np.arange(math.prod(call.shape)).reshape(call.shape)
+    cut = places[tuple(slice(0, n) if at != axis else slice(None) for at, n in enumerate(index.shape))]
+    table = np.take_along_axis(cut, index, axis)
+    source = call.args.get("src", call.args.get("value"))
+    given = {"self": call["self"], "indices": (), "accumulate": call.name.endswith("add")}
+    source = low.expand(low.known(source) or source, index.shape)
+    return _written(low, dataclasses.replace(call, args={**given, "values": source}), table)
 
 
 @row("diagonal")

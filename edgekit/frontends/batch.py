@@ -24,7 +24,10 @@ TOLERANCE = 1e-4
 MAX_GUESSES = 32
 """Ways to place the batch axes of states that are tried."""
 
-REMEDY = "let every operation keep the batch axis to itself, and write squeeze(dim) rather than squeeze()"
+REMEDY = (
+    "let every operation keep the batch axis to itself, and write squeeze(dim) rather than squeeze(); "
+    "if the first axis of the example is time, give the input of one time step"
+)
 
 Axis = int | None
 
@@ -57,6 +60,16 @@ def spread(tensor: Tensor, batch: int, axis: Axis) -> Tensor:
 def placed(rows: Tensor, axis: Axis) -> Tensor:
     """Values [N, *shape] with the batch axis where the module has it."""
     return rows[0] if axis is None else rows.movedim(0, axis)
+
+
+def drawn(example: Tensor, batch: int, axis: Axis, random: torch.Generator) -> Tensor:
+    """Random inputs like an example: noise, or of whole numbers the example's own in another order."""
+    rows = sample(example, axis)
+    shape = (batch, *rows.shape)
+    if example.is_floating_point():
+        return placed(torch.randn(shape, generator=random), axis)
+    chosen = torch.randint(example.numel(), shape, generator=random)
+    return placed(example.reshape(-1)[chosen], axis)
 
 
 def in_front(tensor: Tensor, axis: Axis) -> Tensor:
@@ -142,8 +155,7 @@ class _Trial:
     def __init__(self, probe: Probe, input_axis: int, guess: Sequence[Axis]) -> None:
         self.probe, self.input_axis, self.guess = probe, input_axis, tuple(guess)
         random = torch.Generator().manual_seed(1)
-        rows = (sample(x, input_axis) for x in probe.subject.examples)
-        self.inputs = tuple(placed(torch.randn(BATCH, *x.shape, generator=random), input_axis) for x in rows)
+        self.inputs = tuple(drawn(x, BATCH, input_axis, random) for x in probe.subject.examples)
         self.states = tuple(
             _disturbed(spread(t, BATCH, axis), random) for t, axis in zip(probe.templates, self.guess, strict=True)
         )

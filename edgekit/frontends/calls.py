@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,9 +47,13 @@ class Subject:
         return (0, 1) if ahead else (0,)
 
 
+STATE_NAME = re.compile(r"(h|hx|c|cx|s|v|u|z)\d*|.*(state|hidden|mem|carry|cache|prev|cell|buf).*", re.IGNORECASE)
+"""Names of an argument that is taken as state when what comes back is like it; a mask may have any shape."""
+
+
 def _arguments(thing: str, example: object) -> tuple[Any, ...]:
     args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-    tensors = [t if isinstance(t, (Tensor, dict, tuple, list)) or t is None else torch.as_tensor(t) for t in args]
+    tensors = [torch.as_tensor(t) if isinstance(t, (int, float, np.ndarray)) else t for t in args]
     first = tensors[0] if tensors else None
     if not isinstance(first, Tensor) or first.ndim < 2:
         raise UsageError(
@@ -56,11 +61,17 @@ def _arguments(thing: str, example: object) -> tuple[Any, ...]:
             "must be a tensor [batch, features] for one time step",
             "add a leading batch axis",
         )
-    return tuple(_float(t) if isinstance(t, Tensor) else t for t in tensors)
+    return tuple(_plain(t) if isinstance(t, Tensor) else t for t in tensors)
 
 
-def _float(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().float()
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy that torch can run in float32: of other numbers only int64 stays, for what is looked up."""
+    tensor = tensor.detach().cpu()
+    return tensor if tensor.dtype is torch.int64 else tensor.float()
+
+
+def _floats(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(t.float() if isinstance(t, Tensor) else t for t in args)
 
 
 def subject(module: nn.Module, example: object, method: str | None) -> Subject:
@@ -69,53 +80,118 @@ def subject(module: nn.Module, example: object, method: str | None) -> Subject:
     Beside an `init_state(batch)` it is `step(x, state)`; otherwise `method` or `forward`, whose results after the first
     are states when it takes them back.
     """
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     thing = f"module {type(module).__name__}"
     args = _arguments(thing, example)
     if isinstance(module, nn.RNNBase) and method is None:
         module, args = Recurrent.of(module, args)
     if method is None and hasattr(module, "init_state") and hasattr(module, "step"):
+        args = _floats(args)
         with running(thing):
             given = args[1] if len(args) > 1 else clone(module).init_state(args[0].shape[0])  # type: ignore[operator]
         return Subject(module, Form("step", "pair"), args[:1], given)
     method = method or "forward"
     if not callable(getattr(module, method, None)):
         raise UsageError(thing, f"has no method {method!r}")
+    _check_arguments(thing, module, method, args)
+    args, result = _first_result(thing, module, method, args)
     if isinstance(module, nn.RNNCellBase) and method == "forward":
         return Subject(module, Form(method, "bare"), args[:1], args[1] if len(args) > 1 else None)
+    found = _with_state(module, method, args, result)
+    if found is not None:
+        return found
+    if not all(isinstance(a, Tensor) for a in args):
+        raise UsageError(f"{thing}, example input", f"{method} does not give back the state that it was given")
+    return Subject(module, Form(method), args, None, _unused(module, method, args, result))
 
-    stateless = Subject(module, Form(method), args, None)
-    with running(thing):
-        result, _ = stateless.form.call(clone(module), args)
-    returned = result if isinstance(result, (tuple, list)) else ()
-    parameters = _parameters(module, method)[1:]
-    passed = args[1:]
-    kind: Literal["spread", "pair"] | None = None
-    if len(parameters) >= len(returned) - 1 > 0 and all(isinstance(v, Tensor) for v in returned[1:]):
-        kind = "spread"
-    elif len(returned) == 2 and parameters:
-        kind = "pair"
-    if kind is None or (passed and shapes(passed) != shapes(tuple(returned[1:]))):
-        if not all(isinstance(a, Tensor) for a in passed):
-            raise UsageError(f"{thing}, example input", f"{method} does not give back the state that it was given")
-        return stateless
-    given = None if not passed else passed if kind == "spread" else passed[0]
-    form, probe = Form(method, kind), clone(module)
+
+def _check_arguments(thing: str, module: nn.Module, method: str, args: tuple[Any, ...]) -> None:
+    """UsageError when the example lacks an argument, or has too many."""
     try:
-        _, state = form.call(probe, args[:1], given)
-        form.call(probe, args[:1], state)
-    except Exception as error:  # only the module itself knows what it takes
-        if passed:
-            raise ModelError(thing, f"does not take back its own state ({line(error)})") from error
-        note = f"{method} returns {len(returned)} values but does not take them back: they are outputs"
-        return dataclasses.replace(stateless, notes=(note,))
-    note = f"{', '.join(parameters[: len(returned) - 1])}: passed as argument, taken as state"
-    return Subject(module, form, args[:1], given, (note,))
+        inspect.signature(getattr(module, method)).bind(*args)
+    except TypeError as error:
+        names = ", ".join(_parameters(module, method))
+        raise UsageError(
+            f"{thing}, example input",
+            f"does not fit {method}({names}): {error}",
+            "give all arguments as a tuple, states too: what comes back in their shapes is taken as state",
+        ) from error
+
+
+def _first_result(thing: str, module: nn.Module, method: str, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """What the method returns, and the arguments that it takes: whole numbers as they are, else as float32."""
+    form = Form(method)
+    if any(isinstance(a, Tensor) and not a.is_floating_point() for a in args):
+        with suppress(Exception):  # a layer that wants floats, whatever it raises
+            return args, form.call(clone(module), args)[0]
+    with running(thing):
+        return _floats(args), form.call(clone(module), _floats(args))[0]
+
+
+def _with_state(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> Subject | None:
+    """The first way to hand the results back as arguments that works twice, None if there is none."""
+    for kind, count in _ways(module, method, args, result):
+        form, inputs, rest = Form(method, kind), args[:count], args[count:]
+        if not all(isinstance(x, Tensor) for x in inputs):
+            continue
+        given = None if not rest else rest if kind == "spread" else rest[0]
+        try:
+            probe = clone(module)
+            _, first = form.call(probe, inputs, given)
+            _, second = form.call(probe, inputs, first)
+        except Exception:  # only the module itself knows what it takes
+            continue
+        if shapes(first) != shapes(second) and not rest and kind == "bare":
+            continue
+        names = _parameters(module, method)[count:] or ["the state"]
+        taken = names[: len(first)] if kind == "spread" else names[:1]
+        return Subject(module, form, inputs, given, (f"{', '.join(taken)}: passed as argument, taken as state",))
+    return None
+
+
+Kind = Literal["spread", "pair", "bare"]
+
+
+def _ways(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> Iterator[tuple[Kind, int]]:
+    """How states may be passed, and how many of the arguments are then inputs."""
+    returned = tuple(result) if isinstance(result, (tuple, list)) else ()
+    rest, open_ended = _parameters(module, method)[len(args) :], _is_open_ended(module, method)
+    states = len(returned) - 1
+    all_tensors = states > 0 and all(isinstance(v, Tensor) for v in returned[1:])
+    if all_tensors and len(args) > states and shapes(args[-states:]) == shapes(returned[1:]):
+        yield "spread", len(args) - states
+    if states == 1 and len(args) > 1 and shapes(args[-1]) == shapes(returned[1]):
+        yield "pair", len(args) - 1
+    if len(args) > 1 and shapes(args[-1]) == shapes(result):
+        names = _parameters(module, method)
+        if not isinstance(args[-1], Tensor) or (len(names) >= len(args) and STATE_NAME.fullmatch(names[len(args) - 1])):
+            yield "bare", len(args) - 1
+    if all_tensors and (len(rest) >= states or open_ended):
+        yield "spread", len(args)
+    if states == 1 and (rest or open_ended):
+        yield "pair", len(args)
+    if rest and STATE_NAME.fullmatch(rest[0]):
+        yield "bare", len(args)
+
+
+def _unused(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> tuple[str, ...]:
+    """A note where results look like states, but cannot be handed back."""
+    count = len(result) if isinstance(result, (tuple, list)) else 1
+    if count == 1 or not (_parameters(module, method)[len(args) :] or _is_open_ended(module, method)):
+        return ()
+    return (f"{method} returns {count} values but does not take them back: they are outputs",)
 
 
 def _parameters(module: nn.Module, method: str) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = inspect.signature(getattr(module, method))
     return [p.name for p in signature.parameters.values() if p.kind in kinds]
+
+
+def _is_open_ended(module: nn.Module, method: str) -> bool:
+    """Whether a method takes any number of arguments."""
+    parameters = inspect.signature(getattr(module, method)).parameters.values()
+    return any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
 
 
 def input_names(found: Subject) -> tuple[str, ...]:
@@ -126,19 +202,20 @@ def input_names(found: Subject) -> tuple[str, ...]:
 
 def state_names(found: Subject, held: Sequence[str], state: Any) -> tuple[str, ...]:
     """Names of all states; an attribute called like a passed state (snnTorch keeps both) is `self.…`."""
-    passed = _passed_names(found.module, found.form, state)
+    passed = _passed_names(found, state)
     return (*(f"self.{name}" if name in passed else printable(name) for name in held), *passed)
 
 
-def _passed_names(module: nn.Module, form: Form, state: Any) -> tuple[str, ...]:
+def _passed_names(found: Subject, state: Any) -> tuple[str, ...]:
+    form, parameters = found.form, _parameters(found.module, found.form.method)[len(found.examples) :]
     if form.kind == "none":
         return ()
-    if form.kind == "spread":
-        parameters = _parameters(module, form.method)[1:]
-        return tuple(n for p, part in zip(parameters, state, strict=False) for n in leaf_names(part, p))
-    if form.kind == "bare":
+    if isinstance(found.module, nn.RNNCellBase):
         return ("h", "c")[: len(list(leaves(state)))]
-    return leaf_names(state, "state")
+    if form.kind == "spread":
+        named = [*parameters, *(f"state{at}" for at in range(len(parameters), len(state)))]
+        return tuple(n for p, part in zip(named, state, strict=False) for n in leaf_names(part, p))
+    return leaf_names(state, parameters[0] if parameters else "state")
 
 
 @contextmanager

@@ -15,20 +15,18 @@ from edgekit.frontends.slots import clone, refilled
 
 
 def created_states(probe: Probe) -> list[Tensor | None]:
-    """For each passed state the constant that stands in its place when the step is called without states.
+    """For each state the constant that stands in its place when a fresh module makes its states itself.
 
     The calls of both runs are aligned by name; a run without states has some more, which make them. None where the
     first use of a state tells nothing.
     """
-    found, passed = probe.subject, probe.templates[len(probe.step.slots) :]
-    tensors = tuple(t.clone() for t in passed)
-    with_states, refs = _recorded(probe, refilled(probe.step.template, tensors), tensors)
-    without, _ = _recorded(probe, found.given, ())
+    with_states, refs = _recorded(probe, tuple(t.clone() for t in probe.templates))
+    without, _ = _recorded(probe, ())
     alignment = SequenceMatcher(None, [c.name for c in with_states.calls], [c.name for c in without.calls], False)
     first: dict[Ref, Tensor] = {}
     for a, b, size in alignment.get_matching_blocks():
-        for at in range(size):
-            left, right = (list(_items(run.calls[k + at].args)) for run, k in ((with_states, a), (without, b)))
+        for step in range(size):
+            left, right = (list(_items(run.calls[k + step].args)) for run, k in ((with_states, a), (without, b)))
             for given, made in zip(left, right, strict=False):
                 if given in refs and isinstance(made, Ref):
                     constant = without.values[made].constant
@@ -37,14 +35,20 @@ def created_states(probe: Probe) -> list[Tensor | None]:
     return [first.get(ref) for ref in refs]
 
 
-def _recorded(probe: Probe, state: Any, entering: tuple[Tensor, ...]) -> tuple[Recorder, list[Ref]]:
-    module = clone(probe.subject.module)
+def _recorded(probe: Probe, states: tuple[Tensor, ...]) -> tuple[Recorder, list[Ref]]:
+    """One call of a fresh module, with its states set to `states` or left as they are."""
+    found, slots = probe.subject, probe.step.slots
+    module, given = clone(found.module), found.given
     recorder = Recorder(module, lambda _: None)
-    for x in probe.subject.examples:
+    for x in found.examples:
         recorder.enter(x)
-    refs = [recorder.enter(t) for t in entering]
-    with torch.no_grad(), plain_kernels(), running(probe.subject.thing), recorder:
-        probe.subject.form.call(module, probe.subject.examples, state)
+    refs = [recorder.enter(t) for t in states]
+    if states:
+        for slot, tensor in zip(slots, states, strict=False):
+            slot.write(module, tensor)
+        given = None if probe.step.template is None else refilled(probe.step.template, states[len(slots) :])
+    with torch.no_grad(), plain_kernels(), running(found.thing), recorder:
+        found.form.call(module, found.examples, given)
     return recorder, refs
 
 

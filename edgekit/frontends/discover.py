@@ -68,14 +68,16 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         found = subject(module, example, method)
         warm = clone(found.module)
         with running(found.thing):
-            _, before_state = found.form.call(warm, found.examples, found.given)
+            # copies: a module that keeps its input must not be seen to keep the same tensor
+            _, before_state = found.form.call(warm, tuple(x.clone() for x in found.examples), found.given)
             before = {slot: (tensor, tensor._version) for slot, tensor in slots(warm).items()}
-            outputs, state = found.form.call(warm, found.examples, before_state)
+            outputs, state = found.form.call(warm, tuple(x.clone() for x in found.examples), before_state)
         if not any(True for _ in leaves(outputs)):
             raise ModelError(found.thing, f"its {found.form.method} returns no tensor")
         _check_growth(found.thing, shapes(before_state), shapes(state))
         changed = _changed(found.thing, before, slots(warm))
         held, counters = _without_counters(changed, warm)
+        held = _that_matter(found, Step(warm, found.form, held, state), state)
         step = Step(warm, found.form, held, state)
         names = state_names(found, [slot.path for slot in held], state)
         templates = (*(slot.tensor(warm) for slot in held), *(t for _, t in leaves(state)))
@@ -83,7 +85,7 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         probe = Probe(found, step, names, templates, output_names)
         axes = find_axes(probe, _native_axes(found, held, templates))
         initial = first_values(probe, axes.states)
-        native_batch = 1 if axes.single else _native_batch(found, axes, len(held))
+        native_batch = 1 if axes.single else _native_batch(found, axes, held)
         notes = [*found.notes]
         if kinds := narrowed(module):
             notes.append(f"{', '.join(kinds)} weights are converted as float32")
@@ -106,6 +108,28 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
             native_batch=native_batch,
             notes=tuple(notes),
         )
+
+
+def _that_matter(found: Subject, step: Step, state: Any) -> tuple[Slot, ...]:
+    """The slots without those that only hold what was computed: written anew in a step, and read by none.
+
+    Looked for where the first axis is not the batch: the weights that an old weight norm computes are such.
+    """
+    doubtful = [s for s in step.slots if not (t := s.tensor(step.module)).ndim or t.shape[0] != found.batch]
+    if not doubtful:
+        return step.slots
+    values = [s.tensor(step.module).clone() for s in step.slots]
+    passed = tuple(t for _, t in leaves(state))
+    usual = step(found.examples, (*values, *passed))
+    unread = set()
+    for slot in doubtful:
+        at = step.slots.index(slot)
+        other = [v + 1 if k == at and v.dtype is not torch.bool else v for k, v in enumerate(values)]
+        changed = step(found.examples, (*other, *passed))
+        pairs = zip((*usual[0], *usual[1]), (*changed[0], *changed[1]), strict=True)
+        if all(torch.equal(a, b) for a, b in pairs):
+            unread.add(slot)
+    return tuple(s for s in step.slots if s not in unread)
 
 
 def _native_axes(found: Subject, held: Sequence[Slot], templates: Tensors) -> tuple[Axis, ...]:
@@ -160,11 +184,14 @@ def _without_counters(changed: tuple[Slot, ...], module: nn.Module) -> tuple[tup
     return tuple(s for s in changed if s not in counters), [s.path for s in changed if s in counters]
 
 
-def _native_batch(found: Subject, axes: Axes, held: int) -> int:
+def _native_batch(found: Subject, axes: Axes, held: Sequence[Slot]) -> int:
     """The batch at which the untouched module can run beside the graph: any, or only that of the example."""
     inputs = tuple(spread(x, NATIVE_BATCH, axes.inputs) for x in found.examples)
+    fresh = clone(found.module)
     try:
-        found.form.call(clone(found.module), inputs, spread_tree(found.given, NATIVE_BATCH, axes.states[held:]))
+        found.form.call(fresh, inputs, spread_tree(found.given, NATIVE_BATCH, axes.states[len(held) :]))
     except RuntimeError:  # torch's shape errors: the module holds state for a fixed batch
         return found.batch
-    return NATIVE_BATCH
+    own = [(slot.read(fresh), axis) for slot, axis in zip(held, axes.states, strict=False)]
+    fits = all(t is not None and (axis is None or t.shape[axis] == NATIVE_BATCH) for t, axis in own)
+    return NATIVE_BATCH if fits else found.batch

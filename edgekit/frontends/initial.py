@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError
-from edgekit.frontends.batch import Axis, Probe, sample
+from edgekit.frontends.batch import Axis, Probe, drawn, sample
 from edgekit.frontends.calls import running, shapes
 from edgekit.frontends.created import created_states
 from edgekit.frontends.slots import Slot, clone, leaves
@@ -27,7 +27,8 @@ def first_values(probe: Probe, axes: Sequence[Axis]) -> Tensors:
     found, step, names, templates = probe.subject, probe.step, probe.states, probe.templates
     if not names:
         return ()
-    noise = tuple(torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) for x in found.examples)
+    random = torch.Generator().manual_seed(0)
+    noise = tuple(drawn(x, x.shape[0], 0, random) for x in found.examples)
     assigned: dict[Slot, Tensor] = {}
     expected = []
     for inputs in (found.examples, noise):
@@ -66,8 +67,9 @@ def _candidates(
     held = [slot.read(untouched) for slot in probe.step.slots]
     for values in (held, [None] * len(held), lazy):
         yield [*values, *passed]
-    for values in (held, lazy):
-        yield [*values, *created_states(probe)]
+    created = created_states(probe)
+    yield [*held, *created[len(held) :]]
+    yield created
 
 
 def _check_rows(thing: str, names: Sequence[str], values: Sequence[Tensor], axes: Sequence[Axis]) -> None:

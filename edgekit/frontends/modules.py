@@ -10,15 +10,18 @@ import torch
 from torch import nn
 
 from edgekit.errors import UsageError
-from edgekit.frontends.aten import decomposed
+from edgekit.frontends.aten import decomposer
 from edgekit.frontends.aten_complex import complex_rows
 from edgekit.frontends.aten_spatial import ROWS
-from edgekit.frontends.discover import discover
+from edgekit.frontends.discover import Discovered, discover
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.lower import Lowering
 from edgekit.frontends.torch_original import TorchOriginal
 from edgekit.frontends.trace import trace
+from edgekit.ir import Graph
 from edgekit.models import FAMILIES
+
+COMPLEX_ROWS = complex_rows(ROWS)
 
 
 def import_module(
@@ -36,13 +39,14 @@ def import_module(
     example = _example(module) if example_input is None else example_input
     with _one_thread():
         found = discover(module, example, method)
-        graph = Lowering(identifier(name), dt, ROWS, complex_rows(ROWS)).run(trace(found, decomposed), found)
+        traced = trace(found, decomposer(ROWS.keys() | COMPLEX_ROWS.keys()))
+        graph = Lowering(identifier(name), dt, ROWS, COMPLEX_ROWS).run(traced, found)
         original = TorchOriginal(found)
         graph, report = finished(graph, original, [x.numpy() for x in found.examples()])
     return Imported(
         graph=graph,
         report=report,
-        notes=found.notes,
+        notes=(*found.notes, *traced.notes, *_forgetful(found, graph)),
         original=original,
         io=_io(module),
         family=getattr(module, "family", None),
@@ -52,6 +56,14 @@ def import_module(
             "torch": torch.__version__,
         },
     )
+
+
+def _forgetful(found: Discovered, graph: Graph) -> tuple[str, ...]:
+    """A note where a module writes state and never reads it, so that every step is the first."""
+    if graph.states or not found.states:
+        return ()
+    names = ", ".join(found.states[:4])
+    return (f"{names}: written in every step, but no output depends on what was there: the graph has no state",)
 
 
 @contextmanager

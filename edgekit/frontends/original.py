@@ -41,6 +41,9 @@ class Original(Protocol):
     def most(self) -> int:
         """How many streams can run side by side at all."""
 
+    def draw(self, batch: int, random: np.random.Generator) -> list[Array] | None:
+        """Random inputs [N, *shape] where not any number will do; None where it will."""
+
     def start(self, batch: int, *, native: bool = False) -> Streams:
         """Fresh streams from reset; `native` asks for the untouched model, which may only know its own batch."""
 

@@ -6,6 +6,7 @@ too.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgekit.errors import UnsupportedError
 from edgekit.frontends.slots import slots
 
 OVERWRITE = "edgekit::overwrite"
@@ -31,6 +34,9 @@ SHAPED = frozenset(
     for name in ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
 )
 """Calls that read the shape of a tensor, and no value."""
+
+MAX_CALLS = 20_000
+"""A step has a few hundred calls; more is a sequence that Python has unrolled."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
@@ -69,15 +75,37 @@ class Record:
     part_of: str = ""
 
 
+class OverlongError(UnsupportedError):
+    """More calls than a step has."""
+
+
+class _Plain(TorchFunctionMode):
+    """Functions whose own implementation checks the values of a tensor, written without that."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.one_hot and _classes(*args, **(kwargs or {})) > 0:
+            index, classes = args[0], _classes(*args, **(kwargs or {}))
+            return (index.unsqueeze(-1) == torch.arange(classes)).to(torch.int64)
+        return func(*args, **(kwargs or {}))
+
+
+def _classes(_: Tensor, num_classes: int = -1) -> int:
+    return num_classes
+
+
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Without the fused CPU kernels of whole layers, which hide what a recurrent layer computes."""
+    """Without the fused CPU kernels of whole layers, which hide what a layer computes."""
     enabled = torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.flags also sets TF32, and warns of it
+    fast = torch.backends.mha.get_fastpath_enabled()
     torch._C._set_mkldnn_enabled(False)
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with _Plain(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            yield
     finally:
         torch._C._set_mkldnn_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def key_of(target: OpOverload) -> str:
@@ -89,8 +117,9 @@ def key_of(target: OpOverload) -> str:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every call. A value that no input or state entered is constant, and kept as it was then."""
 
-    def __init__(self, module: nn.Module, decomposed: Decomposed) -> None:
+    def __init__(self, module: nn.Module, decomposed: Decomposed, most: int = MAX_CALLS) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._most = most
         self.values: dict[Ref, Value] = {}
         self.calls: list[Record] = []
         self.path: list[str] = []
@@ -152,6 +181,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._note(key_of(func), _named(func, args, kwargs), results, fault)
 
     def _note(self, name: str, args: Mapping[str, Any], results: tuple[Ref, ...], fault: str = "") -> None:
+        if len(self.calls) >= self._most:
+            raise OverlongError("module", f"makes more than {self._most:,} calls in one step")
         source, part_of = (stack[-1] if stack else "" for stack in (self.path, self._within[:1]))
         self.calls.append(Record(name, args, results, source, fault, part_of))
 
@@ -242,12 +273,17 @@ def refs_in(tree: Any, kind: type) -> list[Any]:
 
 
 @contextmanager
-def paths(module: nn.Module, path: list[str]) -> Iterator[None]:
-    """Keep the path of the submodule that is running on top of a stack."""
+def paths(module: nn.Module, path: list[str], visits: Counter[str]) -> Iterator[None]:
+    """Keep the path of the submodule that is running on top of a stack, and count how often each one runs."""
+
+    def enter(name: str) -> None:
+        path.append(name)
+        visits[name] += 1
+
     hooks = []
     for name, submodule in module.named_modules():
         if name:
-            hooks.append(submodule.register_forward_pre_hook(lambda *_, name=name: path.append(name)))
+            hooks.append(submodule.register_forward_pre_hook(lambda *_, name=name: enter(name)))
             hooks.append(submodule.register_forward_hook(lambda *_: _drop(path), always_call=True))
     try:
         yield

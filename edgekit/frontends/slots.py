@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +21,29 @@ _MACHINERY = frozenset(nn.Module().__dict__)
 """Attributes that nn.Module itself uses; everything else in a module's `__dict__` is its author's."""
 
 
+def _items(tree: Any) -> list[tuple[int | str, Any]]:
+    """What a container holds, by key: sequences, mappings with names, and dataclasses."""
+    if isinstance(tree, (tuple, list, deque)):
+        return list(enumerate(tree))
+    if isinstance(tree, dict):
+        return [(key, item) for key, item in tree.items() if isinstance(key, str)]
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return [(f.name, getattr(tree, f.name)) for f in dataclasses.fields(tree)]
+    return []
+
+
+def at(tree: Any, key: int | str) -> Any:
+    """What a container holds behind a key; LookupError or AttributeError if it holds nothing there."""
+    return getattr(tree, str(key)) if dataclasses.is_dataclass(tree) else tree[key]
+
+
 def leaves(tree: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Tensor]]:
-    """Every tensor in nested tuples, lists and dicts, with the keys that lead to it, in order."""
+    """Every tensor in nested sequences, mappings and dataclasses, with the keys that lead to it, in order."""
     if isinstance(tree, Tensor):
         yield keys, tree
-    elif isinstance(tree, (tuple, list)) and len(keys) < MAX_NESTING:
-        for at, item in enumerate(tree):
-            yield from leaves(item, (*keys, at))
-    elif isinstance(tree, dict) and len(keys) < MAX_NESTING:
-        for key, item in tree.items():
-            if isinstance(key, str):
-                yield from leaves(item, (*keys, key))
+    elif len(keys) < MAX_NESTING:
+        for key, item in _items(tree):
+            yield from leaves(item, (*keys, key))
 
 
 def replaced(tree: Any, keys: Keys, tensor: Tensor) -> Any:
@@ -37,12 +51,16 @@ def replaced(tree: Any, keys: Keys, tensor: Tensor) -> Any:
     if not keys:
         return tensor
     head, rest = keys[0], keys[1:]
+    new = replaced(at(tree, head), rest, tensor)
     if isinstance(tree, tuple):
-        items = list(tree)
-        items[int(head)] = replaced(tree[int(head)], rest, tensor)
+        items = [*tree]
+        items[int(head)] = new
         return type(tree)._make(items) if hasattr(tree, "_make") else tuple(items)
     fresh = copy.copy(tree)
-    fresh[head] = replaced(tree[head], rest, tensor)
+    if dataclasses.is_dataclass(tree):
+        object.__setattr__(fresh, str(head), new)  # frozen ones too
+    else:
+        fresh[head] = new
     return fresh
 
 
@@ -76,8 +94,8 @@ class Slot:
         value = self._held(module).get(self.attribute)
         for key in self.keys:
             try:
-                value = value[key]  # type: ignore[index]
-            except (KeyError, IndexError, TypeError):
+                value = at(value, key)
+            except (LookupError, TypeError, AttributeError):
                 return None
         return value if isinstance(value, Tensor) else None
 

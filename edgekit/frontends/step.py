@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from edgekit.frontends.emitter import printable
-from edgekit.frontends.slots import Slot, leaves, refilled
+from edgekit.frontends.slots import Slot, at, leaves, refilled
 
 Tensors = tuple[Tensor, ...]
 
@@ -73,7 +74,7 @@ def leaf_names(tree: Any, stem: str) -> tuple[str, ...]:
     if len(found) == 1 and not isinstance(tree, Mapping):
         return (stem,)
     names = (".".join(_labels(tree, keys)) for keys, _ in found)
-    bare = isinstance(tree, Mapping) or hasattr(tree, "_fields")
+    bare = isinstance(tree, Mapping) or hasattr(tree, "_fields") or dataclasses.is_dataclass(tree)
     return tuple(printable(n) if bare else f"{stem}{n}" for n in names)
 
 
@@ -82,7 +83,7 @@ def _labels(tree: Any, keys: Sequence[int | str]) -> Iterator[str]:
     for key in keys:
         fields = getattr(tree, "_fields", None)
         yield str(key) if fields is None else str(fields[int(key)])
-        tree = tree[key]
+        tree = at(tree, key)
 
 
 @contextmanager

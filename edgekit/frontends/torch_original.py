@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgekit.frontends.batch import in_front, placed
+from edgekit.frontends.batch import drawn, in_front, placed
 from edgekit.frontends.discover import Discovered
 from edgekit.frontends.lower import complex_parts
 from edgekit.frontends.original import CHUNK, Streams
@@ -37,6 +37,15 @@ class TorchOriginal:
     def most(self) -> int:
         return 1 if self.found.axes.single else CHUNK
 
+    def draw(self, batch: int, random: np.random.Generator) -> list[Array] | None:
+        examples = self.found.subject.examples
+        if all(x.is_floating_point() for x in examples):
+            return None
+        seeded = torch.Generator().manual_seed(int(random.integers(2**31)))
+        axis = self.found.axes.inputs
+        rows = (in_front(drawn(x, batch, axis, seeded), axis) for x in examples)
+        return [row.numpy().astype(np.float32) for row in rows]
+
     def start(self, batch: int, *, native: bool = False) -> Streams:
         return _Native(self.found, batch) if native else _Torch(self.found, batch)
 
@@ -55,7 +64,9 @@ class _Torch:
         return {name: tensor.numpy().copy() for name, tensor in parts}
 
     def step(self, inputs: Sequence[Array]) -> list[Array]:
-        given = [placed(torch.from_numpy(np.array(x, np.float32)), self.found.axes.inputs) for x in inputs]
+        examples, axis = self.found.subject.examples, self.found.axes.inputs
+        arrays = (torch.from_numpy(np.array(x, np.float32)) for x in inputs)
+        given = [placed(x, axis).to(example.dtype) for x, example in zip(arrays, examples, strict=True)]
         with torch.no_grad():
             outputs = self._run(tuple(given))
         return [in_front(y, a).numpy().copy() for y, a in zip(outputs, self.found.axes.outputs, strict=True)]

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.calls import running
 from edgekit.frontends.discover import Discovered
-from edgekit.frontends.record import Decomposed, Record, Recorder, Ref, Value, paths, plain_kernels, refs_in
+from edgekit.frontends.record import (
+    Decomposed,
+    OverlongError,
+    Record,
+    Recorder,
+    Ref,
+    Value,
+    paths,
+    plain_kernels,
+    refs_in,
+)
 
-MAX_CALLS = 20_000
-"""A step has a few hundred calls; more is a sequence that Python has unrolled."""
+LOOP = 8
+"""Runs of one layer in a call that are taken for a loop over time."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class Traced:
     states: tuple[Ref, ...]
     outputs: tuple[Ref, ...]
     next_states: tuple[Ref, ...]
+    notes: tuple[str, ...]
 
 
 def trace(found: Discovered, decomposed: Decomposed) -> Traced:
@@ -38,14 +51,25 @@ def trace(found: Discovered, decomposed: Decomposed) -> Traced:
     inputs, states = tuple(x.clone() for x in found.inputs_for(1)), found.initial_states(1)
     recorder = Recorder(step.module, decomposed)
     entered = tuple(recorder.enter(x) for x in inputs), tuple(recorder.enter(s) for s in states)
-    with torch.no_grad(), plain_kernels(), running(thing), paths(step.module, recorder.path), recorder:
-        outputs, next_states = step(inputs, states)
+    visits: Counter[str] = Counter()
+    try:
+        with torch.no_grad(), plain_kernels(), running(thing), paths(step.module, recorder.path, visits), recorder:
+            outputs, next_states = step(inputs, states)
+    except OverlongError as error:
+        loop = _loop(step.module, visits)
+        raise UnsupportedError(thing, error.cause, "convert the step, not the sequence", loop) from error
     left = tuple(recorder.value_of(y) for y in outputs), tuple(recorder.value_of(s) for s in next_states)
-    if len(recorder.calls) > MAX_CALLS:
-        raise UnsupportedError(
-            thing, f"unrolls into {len(recorder.calls):,} operations", "convert the step, not the sequence"
-        )
-    return Traced(recorder.values, _needed(recorder.calls, {*left[0], *left[1]}), *entered, *left)
+    loop = _loop(step.module, visits)
+    return Traced(recorder.values, _needed(recorder.calls, {*left[0], *left[1]}), *entered, *left, loop)
+
+
+def _loop(module: nn.Module, visits: Counter[str]) -> tuple[str, ...]:
+    """A note where a layer runs again and again in one call: a sequence that Python has unrolled."""
+    layers = {name: n for name, n in visits.items() if n >= LOOP and [*module.get_submodule(name).parameters()]}
+    if not layers:
+        return ()
+    name, count = max(layers.items(), key=lambda item: item[1])
+    return (f"{name} runs {count} times in one call: if that is a loop over time, convert one step of it instead",)
 
 
 def _needed(calls: list[Record], wanted: set[Ref]) -> tuple[Record, ...]:
