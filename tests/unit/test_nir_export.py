@@ -22,6 +22,7 @@ from edgekit.errors import UnsupportedError, UsageError  # noqa: E402
 from edgekit.frontends import import_module  # noqa: E402
 from edgekit.frontends.nir import import_nir  # noqa: E402
 from edgekit.ir import SPIKE, Graph, GraphBuilder  # noqa: E402
+from edgekit.passes.pipelines import OPTIMISE, run_passes  # noqa: E402
 
 Array = npt.NDArray[Any]
 DT, N, T = 1e-3, 4, 80
@@ -131,12 +132,22 @@ def test_nested_graphs_leave_flat(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(first, noise(4))[0], run(second, noise(4))[0])
 
 
-def test_a_program_of_another_graph_is_refused() -> None:
+def test_a_graph_that_is_another_one_now_has_its_parameters_computed_anew(tmp_path: Path) -> None:
     a, b = (import_nir(chain(neuron("LIF", N, seed), shape=(N,)), dt=DT) for seed in (0, 1))
-    with pytest.raises(UsageError, match="is not what the graph was imported from"):
-        export_nir(a.graph, program=b.original.program)
+    export = export_nir(a.graph, program=b.original.program)
+    assert "computed anew" in export.notes[0]
+    x = noise(N)
+    np.testing.assert_array_equal(run(a, x)[0], run(read_back(export, tmp_path / "g.nir"), x)[0])
     with pytest.raises(UsageError, match="is not that of the graph"):
         export_nir(a.graph, dt=2 * DT, program=a.original.program)
+
+
+def test_the_optimised_graph_leaves_too(tmp_path: Path) -> None:
+    for seed in (1, 5, 13, 17, 19):
+        first = import_nir(random_graph(seed), dt=DT, charge="current")
+        export = export_nir(run_passes(first.graph, OPTIMISE))
+        second = read_back(export, tmp_path / "g.nir")
+        np.testing.assert_allclose(run(first, noise(4, 1))[0], run(second, noise(4, 1))[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["I", "IF", "LI", "LIF", "CubaLI", "CubaLIF"])

@@ -58,6 +58,7 @@ class Builder:
         self._sources: dict[str, tuple[Source, ...]] = {}
         self._unsayable: dict[str, str] = {}
         self._unfed: list[str] = []
+        self._biases: dict[str, Real] = {}
 
     def run(self) -> Network:
         """The network of the step; faults are collected in it."""
@@ -152,7 +153,7 @@ class Builder:
         if np.all(neuron.decay == 1) and not np.any(neuron.offset):
             kind, fields = "I", {"r": gain}
         elif np.all((neuron.decay > -1) & (neuron.decay < 1)):
-            rest = full(neuron.offset) / share
+            rest = self._rest(neuron, full(init), full(neuron.offset) / share, gain)
             kind, fields = "LI", {"tau": self.dt / share, "r": gain / share, "v_leak": rest}
         else:
             how = "integrates a constant, or keeps less than nothing or more than all of itself in a step"
@@ -170,9 +171,21 @@ class Builder:
         self._sources.update(dict.fromkeys(neuron.now, (node,)))
         self._sources.update(dict.fromkeys(neuron.before, (Source(node.node, before=True),)))
 
+    def _rest(self, neuron: Neuron, init: Real, rest: Real, gain: Real) -> Real:
+        """The leak of a membrane: where it comes to rest, or where it starts, and then a bias pulls it from there."""
+        if self._starts_at(init, rest) or np.any(gain == 0):
+            return rest
+        self._biases[neuron.state] = (1.0 - neuron.decay) * (rest - init) / gain
+        return init
+
+    @staticmethod
+    def _starts_at(init: Real, rest: Real) -> list[str]:
+        """Conventions of the first membrane under which one starts so."""
+        return [s for s, v in (("leak", rest), ("zero", np.zeros(()))) if np.allclose(init, v, 1e-5, 1e-7)]
+
     def _start(self, state: str, init: Real, rest: Real) -> None:
-        """Which convention of the first membrane a state follows."""
-        matching = [s for s, v in (("leak", rest), ("zero", np.zeros(()))) if np.allclose(init, v, 1e-5, 1e-7)]
+        """Note which convention of the first membrane a state follows."""
+        matching = self._starts_at(init, rest)
         if not matching:
             raise Unsayable(f"state {state}: starts neither at its rest nor at 0, which NIR cannot say")
         if len(matching) == 1:
@@ -189,6 +202,9 @@ class Builder:
                 raise Unsayable(f"state {neuron.state}: is driven by {value} of shape {self.shape(value)}")
             sources = self.sources(value)
             found += sources if same else (self.scale(f"{node}_drive", sources, gain, shape),)
+        bias = self._biases.get(neuron.state)
+        if bias is not None:
+            found = [self.shifted(f"{node}_bias", f"state {neuron.state}", shape, found, bias)]
         if not found:
             raise Unsayable(f"state {neuron.state}: is driven by nothing")
         self._connect(node, found)
@@ -270,15 +286,18 @@ class Builder:
             self.add(op.source or op.kind, "Linear", given, self.sources(value), {"weight": rows(np.eye(size[0]))}),
         )
 
-    def shifted(self, op: Op, sources: Sequence[Source], offset: Real) -> tuple[Source, ...]:
-        """sources + offset: an Affine node with a unit matrix; the sources where the offset is 0."""
-        shape = self.shape(op.outputs[0])
+    def shifted(self, stem: str, thing: str, shape: tuple[int, ...], sources: Sequence[Source], offset: Real) -> Source:
+        """sources + offset: an Affine node with a unit matrix."""
+        if len(shape) != 1 or shape[0] ** 2 > MAX_MATRIX:
+            raise Unsayable(f"{thing}: adds a constant, which NIR only says of short vectors")
+        fields = {"weight": np.eye(shape[0]), "bias": np.broadcast_to(offset, shape).copy()}
+        return self.add(stem, "Affine", shape, sources, fields)
+
+    def plus(self, op: Op, sources: Sequence[Source], offset: Real) -> tuple[Source, ...]:
+        """The result of an op that adds a constant; the sources where that is 0."""
         if not np.any(offset):
             return tuple(sources)
-        if len(shape) != 1 or shape[0] ** 2 > MAX_MATRIX:
-            raise Unsayable(f"{_at(op)}: adds a constant, which NIR only says of short vectors")
-        fields = {"weight": np.eye(shape[0]), "bias": np.broadcast_to(offset, shape).copy()}
-        return (self.add(op.source or op.kind, "Affine", shape, sources, fields),)
+        return (self.shifted(op.source or op.kind, _at(op), self.shape(op.outputs[0]), sources, offset),)
 
     def refuse_broadcast(self, op: Op, *values: str) -> None:
         """Unsayable where a value is smaller than the result of an op."""
@@ -316,7 +335,7 @@ def _add(b: Builder, op: Op) -> tuple[Source, ...]:
         offset = b.forms.data(op.inputs[at])
         if offset is not None:
             b.refuse_broadcast(op, op.inputs[other])
-            return b.shifted(op, b.sources(op.inputs[other]), offset)
+            return b.plus(op, b.sources(op.inputs[other]), offset)
     b.refuse_broadcast(op, *op.inputs)
     return (*b.sources(op.inputs[0]), *b.sources(op.inputs[1]))
 
@@ -326,11 +345,11 @@ def _sub(b: Builder, op: Op) -> tuple[Source, ...]:
     less, from_ = b.forms.data(y), b.forms.data(x)
     if less is not None:
         b.refuse_broadcast(op, x)
-        return b.shifted(op, b.sources(x), -less)
+        return b.plus(op, b.sources(x), -less)
     b.refuse_broadcast(op, y)
     negative = b.scale(f"{op.source or op.kind}_less", b.sources(y), np.asarray(-1.0), b.shape(y))
     if from_ is not None:
-        return b.shifted(op, (negative,), from_)
+        return b.plus(op, (negative,), from_)
     b.refuse_broadcast(op, x)
     return (*b.sources(x), negative)
 
@@ -432,6 +451,16 @@ def _cast(b: Builder, op: Op) -> tuple[Source, ...]:
     return b.sources(op.inputs[0])
 
 
+def _where(b: Builder, op: Op) -> tuple[Source, ...]:
+    """One number where a spike is, another where none is: the spike scaled, and moved."""
+    on, off = (b.forms.data(name) for name in op.inputs[1:])
+    if on is None or off is None:
+        raise Unsayable(f"{_at(op)}: chooses between values, which NIR cannot say")
+    b.refuse_broadcast(op, op.inputs[0])
+    scaled = b.scale(op.source or op.kind, b.sources(op.inputs[0]), on - off, b.shape(op.outputs[0]))
+    return b.plus(op, (scaled,), off)
+
+
 def _compare(b: Builder, op: Op) -> tuple[Source, ...]:
     x, y = op.inputs if op.kind in ("gt", "ge") else op.inputs[::-1]
     threshold = b.forms.data(y)
@@ -483,6 +512,7 @@ _ROWS: Mapping[str, Row] = {
     "sum": _sum,
     "conv": _conv,
     "cast": _cast,
+    "where": _where,
     "gt": _compare,
     "ge": _compare,
     "lt": _compare,

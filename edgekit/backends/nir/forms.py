@@ -88,7 +88,11 @@ class Forms:
         op, data = self.made.get(value), self.data(value)
         if data is not None:
             return not data.any()
-        return op is not None and op.kind == "mul" and any(self._is_zero(name) for name in op.inputs)
+        if op is None:
+            return False
+        if op.kind == "where":
+            return all(self._is_zero(name) for name in op.inputs[1:])
+        return op.kind == "mul" and any(self._is_zero(name) for name in op.inputs)
 
     def data(self, name: str) -> Real | None:
         """A constant in float64."""
@@ -224,9 +228,12 @@ def _cast(cases: _Cases, op: Op, fired: Mapping[str, bool]) -> Form:
 
 def _where(cases: _Cases, op: Op, fired: Mapping[str, bool]) -> Form:
     outcome = cases.decided(op.inputs[0], fired)
-    if outcome is None:
+    if outcome is not None:
+        return cases.form(op.inputs[1 if outcome else 2], fired)
+    on, off = (cases.forms.data(name) for name in op.inputs[1:])
+    if on is None or off is None:
         raise NotAffine("chooses by the spikes of another neuron")
-    return cases.form(op.inputs[1 if outcome else 2], fired)
+    return Form({op.inputs[0]: on - off}, off)
 
 
 def _linear(cases: _Cases, op: Op, fired: Mapping[str, bool]) -> Form:
