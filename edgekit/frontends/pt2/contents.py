@@ -11,7 +11,7 @@ from edgekit.errors import ModelError
 from edgekit.frontends.pt2.archive import MAX_JSON_BYTES, Archive
 from edgekit.frontends.pt2.document import Doc, parse
 from edgekit.frontends.pt2.schema import Program
-from edgekit.frontends.pt2.steps import FLOATS
+from edgekit.frontends.pt2.values import NARROWED
 from edgekit.frontends.pt2.weights import Payload, read_payload
 
 OLD = "serialized_exported_program.json"
@@ -62,7 +62,7 @@ def read_contents(opened: Archive) -> Contents:
 
 
 def program_tensors(program: Program, contents: Contents) -> tuple[Mapping[str, Tensor], list[str]]:
-    """Every tensor that the program takes from its file by path, floats as float32, and a note where they were not."""
+    """Every tensor that the program takes by path, floats in single precision, and notes where they were not."""
     found: dict[str, Tensor] = {}
     faults: list[str] = []
     narrowed: set[str] = set()
@@ -77,10 +77,11 @@ def program_tensors(program: Program, contents: Contents) -> tuple[Mapping[str, 
         elif declared is not None and declared != tuple(tensor.shape):
             faults.append(f"{item.target}: has shape {list(tensor.shape)}, and the program takes {list(declared)}")
         else:
-            if tensor.dtype in FLOATS:
-                narrowed.add(str(tensor.dtype).removeprefix("torch."))
-            found[item.target] = tensor.float() if tensor.is_floating_point() else tensor
+            kind = NARROWED.get(tensor.dtype, tensor.dtype)
+            if kind is not tensor.dtype:
+                narrowed.add(f"{tensor.dtype} weights are taken as {kind}".replace("torch.", ""))
+            found[item.target] = tensor.to(kind)
     if faults:
         thing = contents.document.thing
         raise ModelError(thing, "lacks tensors that its program takes", "export it again", faults[:20])
-    return found, [f"{', '.join(sorted(narrowed))} weights are taken as float32"] if narrowed else []
+    return found, sorted(narrowed)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from edgekit.errors import ModelError, UnsupportedError
 from edgekit.frontends.pt2.ends import Ends
-from edgekit.frontends.pt2.steps import FLOATS, Step, Values, carry_out, operands, results, with_batch
-from edgekit.frontends.pt2.values import MAX_ELEMENTS, Meta, Name
+from edgekit.frontends.pt2.steps import Step, Values, carry_out, operands, results, with_batch
+from edgekit.frontends.pt2.values import MAX_ELEMENTS, NARROWED, Meta, Name
 from edgekit.frontends.slots import line
 
 
@@ -29,8 +29,8 @@ def entered(
     values: Values = {}
     for item in ends.program.inputs:
         if item.kind == "user":
-            meta = ends.metas[item.name]
-            kind = meta.dtype if whole and meta.dtype not in FLOATS else torch.float32
+            given = ends.metas[item.name].dtype
+            kind = given if whole and given not in NARROWED else ends.dtype(item.name)
             values[item.name] = torch.empty(ends.shape(item.name, batch), dtype=kind, device="meta")
         elif item.kind != "value":
             held = tensors[item.target]
@@ -41,15 +41,15 @@ def entered(
     return values
 
 
-def checked(ends: Ends, steps: tuple[Step, ...], tensors: Mapping[str, Tensor], batch: int) -> frozenset[str]:
-    """Check all steps at a batch size; the inputs of the graph that they write in place.
+def checked(ends: Ends, steps: tuple[Step, ...], tensors: Mapping[str, Tensor], batch: int) -> Values:
+    """All values of the program at a batch size, without memory, after a check of every step.
 
     Raises ModelError for a step that fails, differs from what the file says of it or grows too large, UnsupportedError
     where integer inputs are used as such.
     """
     declared = ends.program.graph.tensors if batch == ends.batch[0] else {}
     values = entered(ends, tensors, batch)
-    integers = [n for n, meta in ends.metas.items() if not meta.dtype.is_floating_point]
+    integers = [n for n, meta in ends.metas.items() if not (meta.dtype.is_floating_point or meta.dtype.is_complex)]
     try:
         _dry_run(ends.thing, steps, values, batch, declared)
     except ModelError as error:
@@ -65,15 +65,22 @@ def checked(ends: Ends, steps: tuple[Step, ...], tensors: Mapping[str, Tensor], 
     wanted = [output.value.name for output in ends.program.outputs if isinstance(output.value, Name)]
     if missing := [name for name in wanted if name not in values]:
         raise ModelError(ends.thing, "returns what nothing computes", "export it again", missing[:20])
-    graph_inputs = [(i.name, values.get(i.name)) for i in ends.program.inputs]
-    return frozenset(name for name, value in graph_inputs if isinstance(value, Tensor) and value._version)
+    return values
+
+
+def written(ends: Ends, values: Values) -> frozenset[str]:
+    """The inputs of the graph that its steps have written in place, by the values after them."""
+    inputs = {item.name: values.get(item.name) for item in ends.program.inputs}
+    return frozenset(name for name, value in inputs.items() if isinstance(value, Tensor) and value._version)
 
 
 def _dry_run(thing: str, steps: tuple[Step, ...], values: Values, batch: int, declared: Mapping[str, Meta]) -> None:
+    read = {name for step in steps for name in operands(step)}
     with torch.no_grad():
         for step in steps:
             _dry(thing, step, values, batch)
-            for name in results(step):
+            # what nothing reads (statistics beside a norm) has another shape on each device
+            for name in read.intersection(results(step)):
                 value, meta = values[name], declared.get(name)
                 expected = None if meta is None else meta.shape()
                 if isinstance(value, Tensor) and expected is not None and tuple(value.shape) != expected:
@@ -99,20 +106,20 @@ def _dry(thing: str, step: Step, values: Values, batch: int) -> None:
 
 
 def any_batch(
-    steps: tuple[Step, ...], at_old: Values, at_new: Values, batches: tuple[int, int]
+    steps: tuple[Step, ...], at_old: Values, at_new: Values, batches: tuple[int, int], leaving: frozenset[str]
 ) -> tuple[Step, ...] | str:
     """The steps of a program exported at one batch size made good for any, or which of them cannot be.
 
-    The program runs at its own size, as written, beside a new one that occurs nowhere in it. There every result of a
-    value with the batch in it must have exactly one axis of the new size where the other run has the old one, and be
-    otherwise of the same shape; where it is not, the leading size in the arguments is replaced by the batch, or the
-    step refused.
+    `at_old` are all its values at its own size; it runs at a new one, that occurs nowhere in it, from the inputs
+    `at_new`. There every result of a value with the batch in it must have exactly one axis of the new size where it had
+    the old one, and be otherwise of the same shape; where it is not, the leading size in the arguments is replaced by
+    the batch, or the step refused. Results that neither a step reads nor are `leaving` do not count.
     """
     old, new = batches
+    needed = leaving.union(*(operands(step) for step in steps))
     done: list[Step] = []
     with torch.no_grad():
         for step in steps:
-            carry_out(step, at_old, old, "meta")
             follows = any(_differ(at_old[name], at_new[name]) for name in operands(step))
             led = with_batch(step, old)
             # a constant without the batch needs none at batch 1, where it is broadcast
@@ -121,7 +128,7 @@ def any_batch(
                 made = None if attempt is None else _made(attempt, at_new, new)
                 if attempt is None or made is None:
                     continue
-                if all(_carried(at_old[name], made[name], batches, must=follows) for name in results(step)):
+                if all(_carried(at_old[name], made[name], batches, must=follows) for name in needed.intersection(made)):
                     at_new.update(made)
                     done.append(attempt)
                     break

@@ -93,16 +93,20 @@ class Ends:
 
     def notes(self) -> list[str]:
         """What is taken otherwise than the file says: open axes and dtypes."""
-        kinds = {name: str(meta.dtype).removeprefix("torch.") for name, meta in self.metas.items()}
+        kinds = [(name, meta.dtype, self.dtype(name)) for name, meta in self.metas.items()]
         return [
             *(f"{name}: an axis of any length is taken as {s.hint}, that of the example" for name, s in self._inner()),
-            *(f"{name}: {kind}, taken as float32" for name, kind in kinds.items() if kind != "float32"),
+            *(f"{n}: {given}, taken as {kind}".replace("torch.", "") for n, given, kind in kinds if given is not kind),
         ]
 
     def shape(self, name: str, batch: int) -> Shape:
         """Shape of an input at a batch size."""
         shape = self.metas[name].shape() or ()
         return (batch, *shape[1:]) if shape else ()
+
+    def dtype(self, name: str) -> torch.dtype:
+        """What an input is taken as: a step gets floats, or complex numbers."""
+        return torch.complex64 if self.metas[name].dtype.is_complex else torch.float32
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -145,4 +149,5 @@ class Ends:
 
     def zeros(self, leaves: list[int], batch: int) -> dict[int, torch.Tensor]:
         """Zero inputs by leaf."""
-        return {leaf: torch.zeros(self.shape(self.leaves[leaf].name, batch)) for leaf in leaves}
+        names = {leaf: self.leaves[leaf].name for leaf in leaves}
+        return {leaf: torch.zeros(self.shape(n, batch), dtype=self.dtype(n)) for leaf, n in names.items()}

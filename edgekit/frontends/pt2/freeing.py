@@ -14,6 +14,8 @@ from edgekit.errors import UnsupportedError
 from edgekit.frontends.pt2.dry import any_batch, entered
 from edgekit.frontends.pt2.ends import BATCH_REMEDY, Ends
 from edgekit.frontends.pt2.module import Exported, Plan, built
+from edgekit.frontends.pt2.steps import Values
+from edgekit.frontends.pt2.values import Name
 from edgekit.frontends.slots import leaves, line
 
 ROW_TOLERANCE = 1e-4
@@ -31,17 +33,18 @@ class Freed:
     notes: tuple[str, ...] = ()
 
 
-def freed(ends: Ends, plan: Plan, tensors: Tensors, written: frozenset[str]) -> Freed:
+def freed(ends: Ends, plan: Plan, tensors: Tensors, changed: frozenset[str], values: Values) -> Freed:
     """A plan for any batch where that can be proven, or for batch 1 alone where that is how it was exported.
 
-    `written` are the paths of the program's buffers that it updates. UnsupportedError for a program that works at
-    another batch than 1 alone.
+    `changed` are the paths of the program's buffers that it updates, `values` all values of its dry run.
+    UnsupportedError for a program that works at another batch than 1 alone.
     """
     batch, _ = ends.batch
-    moving = frozenset(p for p in written if tensors[p].shape[:1] == (batch,))
+    moving = frozenset(p for p in changed if tensors[p].shape[:1] == (batch,))
     sizes = {s for meta in ends.program.graph.tensors.values() for s in meta.sizes if isinstance(s, int)}
     new = next(n for n in range(batch + 1, batch + len(sizes) + 2) if n not in sizes)
-    steps = any_batch(plan.steps, entered(ends, tensors, batch), entered(ends, tensors, new, moving), (batch, new))
+    leaving = frozenset(o.value.name for o in ends.program.outputs if isinstance(o.value, Name))
+    steps = any_batch(plan.steps, values, entered(ends, tensors, new, moving), (batch, new), leaving)
     if batch == 1:
         return Freed(replace(plan, batch=1) if isinstance(steps, str) else replace(plan, steps=steps), tensors)
     if isinstance(steps, str):
@@ -65,7 +68,8 @@ def _mixed(ends: Ends, whole: Exported, single: Exported) -> str:
     batch, _ = ends.batch
     random = torch.Generator().manual_seed(2)
     order = [leaf for leaf, _ in whole.pt2_plan.in_tree.leaves()]
-    drawn = {leaf: torch.randn(t.shape, generator=random) for leaf, t in ends.zeros(order, batch).items()}
+    zeros = ends.zeros(order, batch)
+    drawn = {leaf: torch.randn(t.shape, dtype=t.dtype, generator=random) for leaf, t in zeros.items()}
     rows = [{leaf: t[row : row + 1] if t.ndim else t for leaf, t in drawn.items()} for row in range(batch)]
     try:
         joint = _after(whole, drawn)
@@ -88,4 +92,4 @@ def _after(module: Exported, given: Mapping[int, Any]) -> dict[str, Tensor]:
         outputs = module(*arguments)
     left = {".".join(map(str, ("output", *keys))): tensor for keys, tensor in leaves(outputs)}
     changed = {path: module.pt2_tensor(path) for path, _ in module.pt2_plan.updates}
-    return {name: tensor.float() for name, tensor in {**left, **changed}.items()}
+    return {name: t if t.is_complex() else t.float() for name, t in {**left, **changed}.items()}

@@ -116,7 +116,7 @@ def built(thing: str, plan: Plan, tensors: Mapping[str, Tensor]) -> Exported:
         part = _part(thing, module, owner)
         if not re.fullmatch(r"\w{1,200}", attribute) or hasattr(part, attribute):
             raise ModelError(thing, f"names a tensor {path[:100]!r}, which no module can hold")
-        if path in plan.parameters and tensor.is_floating_point():
+        if path in plan.parameters and (tensor.is_floating_point() or tensor.is_complex()):
             part.register_parameter(attribute, nn.Parameter(tensor.clone(), requires_grad=False))
         else:
             part.register_buffer(attribute, tensor.clone())

@@ -6,18 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from edgekit.errors import ModelError
+from edgekit.errors import EdgekitError, ModelError
+from edgekit.frontends.calls import subject
 from edgekit.frontends.pt2.archive import archive
 from edgekit.frontends.pt2.contents import program_tensors, read_contents
-from edgekit.frontends.pt2.dry import checked
+from edgekit.frontends.pt2.dry import checked, written
 from edgekit.frontends.pt2.ends import Ends
 from edgekit.frontends.pt2.freeing import freed
 from edgekit.frontends.pt2.module import Exported, Plan, built
 from edgekit.frontends.pt2.schema import read_program
-from edgekit.frontends.pt2.states import Pair, loss_notes, state_pairs
+from edgekit.frontends.pt2.states import Pair, lost, state_pairs
 from edgekit.frontends.pt2.steps import Step, compiled
 from edgekit.frontends.pt2.trees import Tree
 
@@ -42,48 +42,86 @@ def open_pt2(path: str | os.PathLike[str], *, states: Sequence[str] | None = Non
     batch, dynamic = ends.batch
     steps, notes = compiled(thing, program.graph)
     tensors, narrowed = program_tensors(program, contents)
-    written = checked(ends, steps, tensors, batch)
+    values = checked(ends, steps, tensors, batch)
     if dynamic and batch != 1:
         checked(ends, steps, tensors, 1)
-    pairs, found = state_pairs(ends, states or (), written)
+    rewritten = written(ends, values)
+    pairs, found = state_pairs(ends, states or (), rewritten)
     notes += [*narrowed, *ends.notes(), *found]
-    plan, entering = _plan(ends, steps, pairs, tensors)
+    arguments = _arguments(ends, frozenset(pair.entry.leaf for pair in pairs))
+    plan, entering = _plan(ends, steps, pairs, arguments, tensors)
     paths = {i.name: i.target for i in program.inputs if i.kind in ("parameter", "buffer", "constant")}
-    kept = frozenset(paths[name] for name in written if name in paths) | {p for p, _ in plan.updates if p in tensors}
-    if not pairs and not kept:
-        notes += loss_notes(ends)
+    kept = frozenset(paths[name] for name in rewritten if name in paths) | {p for p, _ in plan.updates if p in tensors}
     held: Mapping[str, Tensor] = {**tensors, **entering}
     if not dynamic:
-        free = freed(ends, plan, held, kept)
+        free = freed(ends, plan, held, kept, values)
         plan, held, notes = free.plan, free.tensors, [*notes, *free.notes]
     module: Exported = built(thing, plan, held)
+    example = plan.in_tree.build(ends.zeros([leaf for leaf, _ in plan.in_tree.leaves()], 1))
+    if not pairs and not kept and not _has_state(module, example):
+        notes += lost(ends)
     module.import_notes = tuple(dict.fromkeys(notes))
-    return module, plan.in_tree.build(ends.zeros([leaf for leaf, _ in plan.in_tree.leaves()], 1))
+    return module, example
+
+
+def _has_state(module: nn.Module, example: tuple[Any, ...]) -> bool:
+    """Whether the module takes and gives back a state, found as in any module; what is amiss the import will say."""
+    try:
+        return subject(module, example, None).form.kind != "none"
+    except EdgekitError:
+        return True
+
+
+def _arguments(ends: Ends, states: frozenset[int]) -> list[tuple[str, Tree]]:
+    """The arguments that a caller gives, by name.
+
+    The last one keeps its nesting where something of the same shapes is given back, last or alone: then it is a state,
+    and found by its nesting. Of anything else each tensor is an argument of its own.
+    """
+    gone = states | {leaf for leaf, item in enumerate(ends.leaves) if item.kind == "value"}
+    children = (child for side in ends.program.in_tree.children for child in side.children)
+    arguments = [
+        (name, left)
+        for name, child in zip(ends.called, children, strict=True)
+        if (left := child.without(gone)) is not None
+    ]
+    if not arguments:
+        raise ModelError(ends.thing, "takes nothing but states", "export a module that takes the input of one step")
+    tree = ends.program.out_tree
+    given = {port.leaf: port.shape for port in ends.entries()}
+    taken = {port.leaf: port.shape for port in ends.exits()}
+    back = [[taken.get(leaf) for leaf, _ in part.leaves()] for part in (tree, *tree.children[-1:])]
+    name, last = arguments[-1]
+    if len(arguments) > 1 and [given.get(leaf) for leaf, _ in last.leaves()] in back:
+        arguments = [*_apart(ends, arguments[:-1]), (name, last)]
+    else:
+        arguments = _apart(ends, arguments)
+    names = [name for name, _ in arguments]
+    return arguments if len(set(names)) == len(names) else [(f"x{at}", tree) for at, (_, tree) in enumerate(arguments)]
+
+
+def _apart(ends: Ends, arguments: list[tuple[str, Tree]]) -> list[tuple[str, Tree]]:
+    """Each tensor of nested arguments as an argument of its own, called as in the program."""
+    return [
+        (name if argument.kind is None else ends.leaves[leaf].name, Tree(None, leaf=leaf))
+        for name, argument in arguments
+        for leaf, _ in argument.leaves()
+    ]
 
 
 def _plan(
-    ends: Ends, steps: tuple[Step, ...], pairs: list[Pair], tensors: Mapping[str, Tensor]
+    ends: Ends,
+    steps: tuple[Step, ...],
+    pairs: list[Pair],
+    arguments: list[tuple[str, Tree]],
+    tensors: Mapping[str, Tensor],
 ) -> tuple[Plan, dict[str, Tensor]]:
     """The plan of the module, and a zero buffer for each input that is a state."""
-    inputs, tree = ends.program.inputs, ends.program.in_tree
+    inputs = ends.program.inputs
     paths = _state_paths(pairs, tensors)
     updates = [(o.target, o.value.name) for o in ends.program.outputs if o.kind == "buffer"]
     if unknown := sorted(path for path, _ in updates if path not in tensors):
         raise ModelError(ends.thing, "updates buffers that it does not have", items=unknown[:20])
-    fixed = {leaf for leaf, item in enumerate(ends.leaves) if item.kind == "value"}
-    gone = frozenset(fixed | {pair.entry.leaf for pair in pairs})
-    arguments = [
-        (name, left)
-        for name, child in zip(ends.called, (c for side in tree.children for c in side.children), strict=True)
-        if (left := child.without(gone)) is not None
-    ]
-    if not _takes_back(ends, [left for _, left in arguments]):
-        arguments = [named for name, left in arguments for named in _apart(ends, name, left)]
-    if not arguments:
-        raise ModelError(ends.thing, "takes nothing but states", "export a module that takes the input of one step")
-    names = [name for name, _ in arguments]
-    if len(set(names)) != len(names):
-        names = [f"x{at}" for at in range(len(names))]
     leaving = frozenset(pair.exit.leaf for pair in pairs if pair.exit is not None)
     out_tree = ends.program.out_tree.without(leaving)
     plan = Plan(
@@ -91,7 +129,7 @@ def _plan(
         in_tree=Tree(tuple, tuple(str(at) for at in range(len(arguments))), tuple(left for _, left in arguments)),
         # where all that is returned is state, its first part is the output too
         out_tree=out_tree if out_tree is not None else Tree(None, leaf=min(leaving)),
-        names=tuple(names),
+        names=tuple(name for name, _ in arguments),
         leaves=ends.leaves,
         results=ends.results,
         held={**{i.name: i.target for i in inputs if i.kind not in ("user", "value")}, **paths},
@@ -100,27 +138,8 @@ def _plan(
         updates=(*updates, *((paths[pair.entry.value], pair.value) for pair in pairs)),
         parameters=frozenset(i.target for i in inputs if i.kind == "parameter"),
     )
-    return plan, {paths[p.entry.value]: torch.zeros(ends.shape(p.entry.value, 1)) for p in pairs}
-
-
-def _apart(ends: Ends, name: str, argument: Tree) -> list[tuple[str, Tree]]:
-    """An argument as one for each of its tensors, called as in the program."""
-    if argument.kind is None:
-        return [(name, argument)]
-    return [(ends.leaves[leaf].name, Tree(None, leaf=leaf)) for leaf, _ in argument.leaves()]
-
-
-def _takes_back(ends: Ends, arguments: Sequence[Tree]) -> bool:
-    """Whether all that follows the first argument is given back, nested alike, behind a first result.
-
-    Only then does the nesting matter: such arguments are states. Otherwise each tensor is an argument of its own.
-    """
-    tree = ends.program.out_tree
-    given = {port.leaf: port.shape for port in ends.entries()}
-    left = {port.leaf: port.shape for port in ends.exits()}
-    passed = [[given.get(leaf) for leaf, _ in argument.leaves()] for argument in arguments[1:]]
-    returned = [[left.get(leaf) for leaf, _ in child.leaves()] for child in tree.children[1:]]
-    return bool(arguments) and arguments[0].kind is None and tree.kind is not dict and passed == returned
+    zeros = ends.zeros([pair.entry.leaf for pair in pairs], 1)
+    return plan, {paths[pair.entry.value]: zeros[pair.entry.leaf] for pair in pairs}
 
 
 def _state_paths(pairs: list[Pair], tensors: Mapping[str, Tensor]) -> dict[str, str]:

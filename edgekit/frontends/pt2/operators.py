@@ -16,45 +16,51 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from edgekit.frontends.aten import ROWS
+
 MATH = """
-abs acos acosh add addcdiv addcmul addmm addmv asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or
-bitwise_xor bmm ceil clamp clamp_max clamp_min clip cos cosh cumprod cumsum deg2rad diff div divide dot einsum eq erf
-erfc erfinv exp exp2 expm1 fix floor floor_divide fmax fmin fmod frac ge greater greater_equal gt heaviside hypot
-inner isfinite isinf isnan le lerp less less_equal lgamma log log10 log1p log2 logaddexp logical_and logical_not
-logical_or logical_xor logit logsumexp lt matmul maximum minimum mm mul multiply mv nan_to_num ne neg negative norm
-not_equal outer positive pow reciprocal remainder round rsqrt rsub sgn sigmoid sign signbit sin sinc sinh sqrt square
-sub subtract tan tanh true_divide trunc where xlogy linalg_vector_norm
+abs acos acosh add addcdiv addcmul addmm addmv angle asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not
+bitwise_or bitwise_xor bmm ceil clamp clamp_max clamp_min clip complex conj conj_physical cos cosh cumprod cumsum
+deg2rad diff div divide dot einsum eq erf erfc erfinv exp exp2 expm1 fix floor floor_divide fmax fmin fmod frac ge
+greater greater_equal gt heaviside hypot imag inner isfinite isinf isnan le lerp less less_equal lgamma
+linalg_vector_norm log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor logit logsumexp lt
+matmul maximum minimum mm mul multiply mv nan_to_num ne neg negative norm not_equal outer polar positive pow real
+reciprocal remainder resolve_conj resolve_neg round rsqrt rsub sgn sigmoid sign signbit sin sinc sinh sqrt square sub
+subtract tan tanh true_divide trunc view_as_complex view_as_real where xlogy _conj _conj_physical
 """
 REDUCTIONS = (
     "all amax amin any argmax argmin argsort count_nonzero max mean median min prod sort std sum topk var var_mean"
 )
 SHAPES = """
-alias atleast_1d atleast_2d atleast_3d broadcast_to cat chunk clone concat constant_pad_nd contiguous detach diag
-diag_embed diagonal expand expand_as flatten flip gather hstack index index_add index_copy index_fill index_put
-index_select masked_fill movedim narrow numpy_T pad permute reflection_pad1d reflection_pad2d repeat repeat_interleave
-replication_pad1d replication_pad2d reshape reshape_as roll rot90 scatter scatter_add select select_scatter
-slice slice_scatter split split_with_sizes squeeze squeeze_copy stack swapaxes swapdims t take tensor_split tile
-transpose tril triu unbind unflatten unfold unsqueeze view view_as vstack _reshape_alias _unsafe_view
-permute_copy view_copy expand_copy slice_copy select_copy transpose_copy unsqueeze_copy alias_copy detach_copy t_copy
-split_copy split_with_sizes_copy unbind_copy
+alias alias_copy atleast_1d atleast_2d atleast_3d broadcast_to cat chunk clone concat constant_pad_nd contiguous
+detach detach_copy diag diag_embed diagonal expand expand_as expand_copy flatten flip gather hstack index index_add
+index_copy index_fill index_put index_select masked_fill movedim narrow numpy_T pad permute permute_copy
+reflection_pad1d reflection_pad2d repeat repeat_interleave replication_pad1d replication_pad2d reshape reshape_as roll
+rot90 scatter scatter_add select select_copy select_scatter slice slice_copy slice_scatter split split_copy
+split_with_sizes split_with_sizes_copy squeeze squeeze_copy stack swapaxes swapdims t t_copy take tensor_split tile
+transpose transpose_copy tril triu unbind unbind_copy unflatten unfold unsafe_split unsqueeze unsqueeze_copy view
+view_as view_copy vstack _reshape_alias _unsafe_view
 """
 CREATION = """
-arange empty empty_like eye fill full full_like lift_fresh lift_fresh_copy linspace new_empty new_full new_ones
-new_zeros one_hot ones ones_like scalar_tensor zero zeros zeros_like copy to type_as _to_copy
+arange copy empty empty_like eye fill full full_like lift_fresh lift_fresh_copy linspace new_empty new_full new_ones
+new_zeros one_hot ones ones_like scalar_tensor to type_as zero zeros zeros_like _to_copy
 """
 LAYERS = """
-adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d avg_pool1d avg_pool2d avg_pool3d batch_norm bilinear celu
-channel_shuffle conv1d conv2d conv3d convolution cosine_similarity dropout elu embedding feature_dropout gelu glu
-group_norm gru gru_cell hardshrink hardsigmoid hardswish hardtanh instance_norm layer_norm leaky_relu linear
-log_sigmoid log_softmax lstm lstm_cell max_pool1d max_pool2d max_pool3d max_pool2d_with_indices mish
-native_batch_norm native_dropout native_group_norm native_layer_norm pixel_shuffle pixel_unshuffle prelu relu relu6
-rms_norm rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell scaled_dot_product_attention selu silu softmax softplus
-softshrink threshold upsample_nearest1d upsample_nearest2d alpha_dropout _convolution _log_softmax
-_native_batch_norm_legit_no_training _native_batch_norm_legit_functional _batch_norm_no_update _prelu_kernel
-_safe_softmax _softmax _adaptive_avg_pool2d _fused_rms_norm
+adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
+adaptive_max_pool3d alpha_dropout avg_pool1d avg_pool2d avg_pool3d batch_norm bilinear celu channel_shuffle conv1d
+conv2d conv3d convolution cosine_similarity dropout elu embedding feature_dropout gelu glu group_norm gru gru_cell
+hardshrink hardsigmoid hardswish hardtanh im2col instance_norm layer_norm leaky_relu linear log_sigmoid
+log_sigmoid_forward log_softmax lstm lstm_cell max_pool1d max_pool2d max_pool2d_with_indices max_pool3d
+max_pool3d_with_indices mish native_batch_norm native_dropout native_group_norm native_layer_norm pixel_shuffle
+pixel_unshuffle prelu relu relu6 rms_norm rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell scaled_dot_product_attention
+selu silu softmax softplus softshrink threshold upsample_nearest1d upsample_nearest2d _adaptive_avg_pool2d
+_adaptive_avg_pool3d _batch_norm_no_update _convolution _fused_rms_norm _log_softmax _native_batch_norm_legit
+_native_batch_norm_legit_functional _native_batch_norm_legit_no_training _prelu_kernel _safe_softmax _softmax
 """
-ALLOWED = frozenset(f"{MATH} {REDUCTIONS} {SHAPES} {CREATION} {LAYERS}".split())
-"""Names of the ATen operators that may run, in place (`add_`) or not."""
+ALLOWED = frozenset(f"{MATH} {REDUCTIONS} {SHAPES} {CREATION} {LAYERS}".split()) | {
+    key.removeprefix("aten::") for key in ROWS if key.startswith("aten::")
+}
+"""Names of the ATen operators that may run, in place (`add_`) or not: these, and what has a row of its own."""
 
 CHECKS = """
 _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size

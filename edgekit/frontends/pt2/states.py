@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from edgekit.errors import UsageError
 from edgekit.frontends.pt2.ends import Ends, Port
 
-STATEFUL = re.compile(r"(mem|syn|state|hidden|membrane|spk|spike|volt|cell|h|c|v|u)(_?(prev|state|buf|buffer|\d+))*")
-"""Names that buffers with a state in them usually have."""
+STATEFUL = re.compile(
+    r"(mem|syn|state|hidden|membrane|spk|spike|volt|cell|h|hx|hn|c|cx|cn|v|u|s)(_?(prev|state|buf|buffer|exc|inh|\d+))*"
+)
+"""Names that buffers and arguments with a state in them usually have."""
 
 NEURONS = ("snntorch.", "norse.", "sinabs.", "spikingjelly.", "lava.")
 """Packages whose modules nearly always have a state."""
@@ -32,7 +34,7 @@ class Pair:
 def state_pairs(ends: Ends, named: Sequence[str], written: frozenset[str]) -> tuple[list[Pair], list[str]]:
     """The inputs that are states, and notes on those that no user named.
 
-    They are the pairs `input:output` that a user names, the inputs that the program writes, and all of a cell's state.
+    They are the pairs `input:output` that a user names, the inputs that the program writes, and a cell's state.
     """
     pairs, notes = _named(ends, named), []
     paired = {pair.entry.leaf for pair in pairs}
@@ -42,7 +44,7 @@ def state_pairs(ends: Ends, named: Sequence[str], written: frozenset[str]) -> tu
             pairs.append(Pair(port, new[0] if new else port.value, None))
             notes.append(f"{port.names[0]}: an input that the program writes, taken as state")
     if not pairs:
-        pairs = _whole(ends)
+        pairs = _cell(ends)
         notes += [f"{pair.entry.names[0]}: passed as argument, taken as state" for pair in pairs]
     return pairs, notes
 
@@ -69,45 +71,41 @@ def _named(ends: Ends, named: Sequence[str]) -> list[Pair]:
     return pairs
 
 
-def _whole(ends: Ends) -> list[Pair]:
-    """The pairs of a cell `(x, (h, c)) -> (h, c)` or `(x, h, c) -> (h, c)`: all that it returns is the next state.
+def _cell(ends: Ends) -> list[Pair]:
+    """The pairs of a cell `(x, h, c) -> (h, c)`: all that it returns is its state, and a recurrent module is in it.
 
-    Flat ones are only taken for states where a recurrent module computes them: a gate may look like that, too.
+    Every other way to pass a state is found as in any module.
     """
     first, *others = [child for side in ends.program.in_tree.children for child in side.children]
-    taken = [leaf for child in others for leaf, _ in child.leaves()]
-    inside, exits = [port for port in ends.entries() if port.leaf in taken], ends.exits()
-    nested = len(others) == 1 and len(ends.program.out_tree.children) == len(others[0].children) > 0
+    inside, exits = [port for port in ends.entries() if port.leaf != first.leaf], ends.exits()
+    flat = all(child.kind is None for child in (first, *others))
     recurrent = any(node.kind.startswith(RECURRENT) for node in ends.program.graph.nodes)
-    alike = [port.shape for port in inside] == [port.shape for port in exits]
-    if not inside or first.kind is not None or not alike or not (nested or recurrent):
+    if not flat or not recurrent or not inside or [p.shape for p in inside] != [p.shape for p in exits]:
         return []
     return [Pair(entry, leaving.value, leaving) for entry, leaving in zip(inside, exits, strict=True)]
 
 
-def loss_notes(ends: Ends) -> list[str]:
+def lost(ends: Ends) -> list[str]:
     """What to tell of a program in which nothing is a state although something looks like one.
 
     torch.export keeps only what a module writes into registered buffers in place: an attribute that a step rebinds
     (`self.mem = …`) is exported as its value at that time, and the program starts from it at every step.
     """
-    entries, exits = ends.entries(), ends.exits()
-    if len(entries) == 1:
-        buffers = [i.target for i in ends.program.inputs if i.kind in ("buffer", "constant")]
-        looks = [name for name in buffers if STATEFUL.fullmatch(name.rpartition(".")[2].lower())]
-        kinds = {(n.path, n.kind) for n in ends.program.graph.nodes if n.kind.startswith(NEURONS)}
-        looks += [f"{path} ({kind})" for path, kind in sorted(kinds)]
-        if not looks:
-            return []
-        return [
+    buffers = [i.target for i in ends.program.inputs if i.kind in ("buffer", "constant")]
+    looks = [name for name in buffers if STATEFUL.fullmatch(name.rpartition(".")[2].lower())]
+    kinds = {(n.path, n.kind) for n in ends.program.graph.nodes if n.kind.startswith(NEURONS)}
+    looks += [f"{path} ({kind})" for path, kind in sorted(kinds)]
+    notes = []
+    if looks:
+        notes.append(
             f"no state is updated, though there is {', '.join(looks[:8])}: torch.export silently loses attributes that "
             f"a step rebinds; if this module has a state, {REMEDY}"
-        ]
-    others = entries[1:]
-    if [entry.shape for entry in others] != [port.shape for port in exits]:
-        return []
-    pairs = " ".join(f"{entry.names[0]}:{port.names[0]}" for entry, port in zip(others, exits, strict=True))
-    return [
-        f"what follows {entries[0].names[0]} has the shapes of what is returned, and is taken as inputs; if it is "
-        f"state, name the pairs {pairs}"
-    ]
+        )
+    entries, exits = ends.entries(), ends.exits()
+    if others := [port for port in entries[1:] if port.shape in [leaving.shape for leaving in exits]]:
+        called = ", ".join(port.names[0] for port in others)
+        notes.append(
+            f"{called}: taken as input, and of the shape of an output; where it is a state, name its pair, such as "
+            f"{others[-1].names[0]}:{exits[-1].names[0]}"
+        )
+    return notes

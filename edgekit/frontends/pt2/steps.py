@@ -13,10 +13,7 @@ from torch._ops import OpOverload
 from edgekit.errors import ModelError, UnsupportedError
 from edgekit.frontends.pt2.operators import ASSERTS, IN_LINE, Refused, resolve
 from edgekit.frontends.pt2.schema import MAX_NODES, Graph, Node
-from edgekit.frontends.pt2.values import Device, Name
-
-FLOATS = (torch.float64, torch.float16, torch.bfloat16)
-"""Floating dtypes that become float32."""
+from edgekit.frontends.pt2.values import NARROWED, Device, Name
 
 MAX_NEST = 8
 SIZES = ("size", "shape", "repeats")
@@ -133,10 +130,10 @@ class _Compiler:
         return tuple(args), kwargs
 
     def _narrow(self, value: Any) -> Any:
-        if isinstance(value, torch.dtype) and value in FLOATS:
-            self.narrowed.add(str(value).removeprefix("torch."))
-            return torch.float32
-        return value
+        if not isinstance(value, torch.dtype) or value not in NARROWED:
+            return value
+        self.narrowed.add(f"{value} are taken as casts to {NARROWED[value]}".replace("torch.", ""))
+        return NARROWED[value]
 
 
 def compiled(thing: str, graph: Graph) -> tuple[tuple[Step, ...], list[str]]:
@@ -150,7 +147,7 @@ def compiled(thing: str, graph: Graph) -> tuple[tuple[Step, ...], list[str]]:
         raise UnsupportedError(
             thing, f"unrolls into over {MAX_NODES:,} operations", "convert the step, not the sequence"
         )
-    return steps, [f"casts to {kind} are taken as casts to float32" for kind in sorted(compiler.narrowed)]
+    return steps, [f"casts to {kind}" for kind in sorted(compiler.narrowed)]
 
 
 def _fresh(tree: Any, renamed: dict[str, str], prefix: str) -> Any:

@@ -25,9 +25,19 @@ DTYPES = {
     6: torch.float16,
     7: torch.float32,
     8: torch.float64,
+    10: torch.complex64,
+    11: torch.complex128,
     12: torch.bool,
     13: torch.bfloat16,
 }
+NARROWED = {
+    torch.float64: torch.float32,
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.complex128: torch.complex64,
+}
+"""What every dtype of the file that is no float32, complex64, integer or truth value becomes."""
+
 FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 STRIDED = 7
 
@@ -71,7 +81,7 @@ def read_meta(doc: Doc) -> Meta:
     """What is said of a tensor, within bounds."""
     number = doc["dtype"].integer()
     if number not in DTYPES:
-        raise ModelError(doc.thing, f"{doc.place} is of a dtype that cannot be read ({number})", "use plain real ones")
+        raise ModelError(doc.thing, f"{doc.place} is of a dtype that cannot be read ({number})", "use plain ones")
     if doc["layout"].integer() != STRIDED:
         raise ModelError(doc.thing, f"{doc.place} is not a dense tensor", "use dense tensors")
     sizes = tuple(_size(item) for item in doc["sizes"])
@@ -161,6 +171,7 @@ FORMS: dict[str, Callable[[Doc], Any]] = {
     "as_optional_tensor": _optional,
     "as_optional_tensors": _many(_optional),
     "as_nested_tensors": _many(_many(read_name)),
+    "as_complex": lambda doc: complex(doc["real"].number(), doc["imag"].number()),
     "as_int_lists": _many(_many(Doc.integer)),
     "as_float_lists": _many(_many(Doc.number)),
 }

@@ -97,9 +97,9 @@ def _pickled(opened: Archive, name: str) -> Payload:
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise ModelError(opened.thing, f"{name} holds no dict of tensors")
     tensors = {key: item.detach() for key, item in content.items() if isinstance(item, Tensor)}
-    odd = [key for key, t in tensors.items() if t.layout is not torch.strided or t.is_quantized or t.is_complex()]
+    odd = [key for key, t in tensors.items() if t.layout is not torch.strided or t.is_quantized]
     if odd:
-        raise ModelError(opened.thing, f"{name} holds tensors that are not plain and real", items=sorted(odd)[:20])
+        raise ModelError(opened.thing, f"{name} holds tensors that are not plain", items=sorted(odd)[:20])
     if sum(t.numel() for t in tensors.values()) > MAX_ELEMENTS:
         raise ModelError(opened.thing, f"holds more than {MAX_ELEMENTS:,} weights")
     plain = {key: t.clone(memory_format=torch.contiguous_format) for key, t in tensors.items()}
