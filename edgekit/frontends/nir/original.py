@@ -38,9 +38,6 @@ class NirOriginal:
     def draw(self, batch: int, random: np.random.Generator) -> list[Array] | None:  # noqa: ARG002  (any number will do)
         return None
 
-    def draw(self, batch: int, random: np.random.Generator) -> None:
-        """Any number will do as an input."""
-
     def start(self, batch: int, *, native: bool = False) -> Streams:  # noqa: ARG002  (one form serves both)
         return _Streams(self.program, batch)
 
