@@ -141,7 +141,9 @@ def compare(name: str, imported: Imported, kind: str) -> Outcome:
             spikes = (w for n, w in zip(outputs, wanted, strict=True) if graph.tensors[n].dtype is SPIKE)
             outcome.fired += sum(int(np.count_nonzero(w)) for w in spikes)
             continue
-        margin = _margin(graph, exact, dict(zip(graph.entries["step"].inputs, (x[None] for x in inputs), strict=True)), before)
+        margin = _margin(
+            graph, exact, dict(zip(graph.entries["step"].inputs, (x[None] for x in inputs), strict=True)), before
+        )
         assert margin < MARGIN, f"{name}, {kind}, step {t}: {errors}, float64 margin {margin:.3g}"
         outcome.excused.append((t, margin))
         after = original.states()

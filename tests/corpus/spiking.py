@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-import norse.torch as norse
 import snntorch as snn
 import torch
 from torch import Tensor, nn
+
+with warnings.catch_warnings():  # of torch.jit, which Norse still uses
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import norse.torch as norse
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
 """What makes the module, and the shape of one sample of its input."""
