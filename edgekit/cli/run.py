@@ -54,7 +54,7 @@ def run(
         check_output(output)
     session = load(artifact, engine=engine_of(on, engine))
     if raw and session.codec is None:
-        raise UsageError("--raw", f"{artifact} takes raw values alone, it has no stored integers", "leave --raw out")
+        raise UsageError("--raw", f"{artifact} is no integer program: it has no stored integers", "leave --raw out")
     data = read_data(input_file)
     if len(session.facts.inputs) != 1 or len(session.facts.outputs) != 1:
         raise UsageError(str(artifact), "has several inputs or outputs", "use Session.run in Python")

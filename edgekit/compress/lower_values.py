@@ -27,6 +27,7 @@ ROUNDED: dict[str, Callable[[Array], Array]] = {
 }
 REDUCTIONS = ("sum", "amax", "cumsum")
 BY_HAND = ("relu", "abs", "mul", "where", "minimum", "maximum", "concat", "cast", "flush", "pad", *STEPS)
+INTEGER_FORMS = frozenset({*MOVES, *LOGIC, *MIRRORED, *REDUCTIONS, *BY_HAND, *FUNCTIONS} - set(TIMES_ITSELF.values()))
 STEP_BITS = 15  # by which an int16 is finer where it is rounded to a whole number
 SPIKE_AS_REAL = 2**14  # of an int16
 HALF_SIDED = 0.25  # a value that reaches this little to one side gets a zero point as an int8 operand
@@ -34,10 +35,9 @@ HALF_SIDED = 0.25  # a value that reaches this little to one side gets a zero po
 
 def unsupported(sums: Sums) -> list[str]:
     """The ops of a step that have no integer form, each with its source."""
-    known = {*MOVES, *LOGIC, *MIRRORED, *REDUCTIONS, *BY_HAND, *FUNCTIONS} - set(TIMES_ITSELF.values())
     missing = []
     for op in sums.step.ops:
-        if op.kind in known or sums.is_sum(op.outputs[0]):
+        if op.kind in INTEGER_FORMS or sums.is_sum(op.outputs[0]):
             continue
         missing.append(f"{op.kind} -> {op.outputs[0]}{' (' + op.source + ')' if op.source else ''}")
     return missing

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact.read import load_bytes
 from edgekit.artifact.trust import trust_own
-from edgekit.convert.inputs import Inputs, few, some
+from edgekit.convert.inputs import Inputs, few, normalisation_of, some
 from edgekit.convert.options import FLOAT_PRECISIONS, PRECISIONS, Options, check_options
 from edgekit.convert.pipeline import Conversion, Prepared, convert_prepared, prepare
 from edgekit.convert.progress import Progress, silent
@@ -22,6 +22,8 @@ from edgekit.convert.sources import c_folder
 from edgekit.convert.writing import Content, write_together
 from edgekit.errors import UsageError
 from edgekit.passes.own_outputs import own_outputs
+from edgekit.passes.pipelines import OPTIMISE, run_passes
+from edgekit.verify import rounding_effect
 
 if TYPE_CHECKING:
     from edgekit.frontends.options import ImportOptions
@@ -86,6 +88,12 @@ class Made:
     check: str
     checked: bool
     worst: float | None = None
+
+    def contents(self) -> bytes:
+        """The bytes of a file; UsageError for a folder."""
+        if not isinstance(self.content, bytes):
+            raise UsageError(f"format {self.format!r}", "is a folder of files, not one")
+        return self.content
 
     @property
     def size(self) -> int:
@@ -202,8 +210,8 @@ def _streams(prepared: Prepared) -> Inputs:
     return few(some(prepared.raw))
 
 
-def _onnx(prepared: Prepared, wanted: Wanted, options: Options, _notes: list[str]) -> list[Made]:
-    from edgekit.backends.onnx import calibrate_onnx, check_onnx, export_onnx
+def _onnx(prepared: Prepared, wanted: Wanted, options: Options, notes: list[str]) -> list[Made]:
+    from edgekit.backends.onnx import calibrate_onnx, check_onnx, export_onnx, make_program
 
     graph = own_outputs(prepared.exact)
     calibration = None
@@ -219,6 +227,9 @@ def _onnx(prepared: Prepared, wanted: Wanted, options: Options, _notes: list[str
         found = check_onnx(data, graph, calibration=calibration, inputs=_streams(prepared))
         check = f"onnxruntime {version('onnxruntime')}: {found.streams} x {found.steps} steps{_excused(found.excused)}"
         made.append(Made(what, data, check, True, found.worst))
+    if options.precision != "fp32":
+        rounded = make_program(graph, options.precision, calibration).reference()
+        notes.append(f"onnx {options.precision} changes {rounding_effect(graph, rounded, _streams(prepared))}")
     return made
 
 
@@ -226,15 +237,34 @@ def _excused(count: int) -> str:
     return f", {count} near a tie" if count else ""
 
 
-def _tflite(prepared: Prepared, wanted: Wanted, options: Options, _notes: list[str]) -> list[Made]:
+def _tflite(prepared: Prepared, wanted: Wanted, options: Options, notes: list[str]) -> list[Made]:
+    if options.precision not in FLOAT_PRECISIONS:
+        return [_tflite_int8(prepared, wanted, options)]
     from edgekit.backends.tflite import check_tflite, export_tflite
 
-    graph = FLOAT_PRECISIONS[options.precision](own_outputs(prepared.exact))
+    exact = own_outputs(prepared.exact)
+    graph = FLOAT_PRECISIONS[options.precision](exact)
     data = export_tflite(graph, io=prepared.meta, precision=options.precision, states=wanted.tflite_states)
-    stream = {name: array.reshape(-1, *array.shape[2:]) for name, array in _streams(prepared).items()}
-    found = check_tflite(data, graph, inputs=stream)
+    found = check_tflite(data, graph, inputs=_streams(prepared))
+    if graph is not exact:
+        notes.append(f"tflite {options.precision} changes {rounding_effect(exact, graph, _streams(prepared))}")
     check = f"{found.engine}: {found.steps} steps, kernels {' and '.join(found.kernels)}{_excused(found.excused)}"
     return [Made(TFLITE, data, check, True, found.worst)]
+
+
+def _tflite_int8(prepared: Prepared, wanted: Wanted, options: Options) -> Made:
+    """Integers throughout: what rounding does is measured, there is nothing that they have to equal."""
+    from edgekit.backends.tflite import export_tflite, measure_tflite, plan_of
+
+    graph = own_outputs(run_passes(prepared.imported.graph, OPTIMISE))
+    known = normalisation_of(graph, prepared.meta)
+    plan = plan_of(graph, prepared.raw, normalisation=known, method=options.calib_method)
+    states = wanted.tflite_states
+    data = export_tflite(graph, io=prepared.meta, precision=options.precision, states=states, plan=plan)
+    found = measure_tflite(data, graph, _streams(prepared), normalisation=known)
+    spikes = "" if found.spikes is None else f", {found.spikes:.2%} of output spikes"
+    check = f"{found.engine}: {found.steps} steps, rounding changes outputs{spikes}; kernels {found.apart:.2g} apart"
+    return Made(TFLITE, data, check, True, found.worst)
 
 
 def _nir(prepared: Prepared, wanted: Wanted, _options: Options, notes: list[str]) -> list[Made]:
@@ -251,3 +281,8 @@ def _nir(prepared: Prepared, wanted: Wanted, _options: Options, notes: list[str]
 
 
 _WAYS = {ONNX: _onnx, TFLITE: _tflite, NIR: _nir}
+
+
+def exchanged(name: str, prepared: Prepared, wanted: Wanted, options: Options, notes: list[str]) -> list[Made]:
+    """Make and check the files of one format of EXCHANGED; remarks are added to `notes`."""
+    return _WAYS[name](prepared, wanted, options, notes)

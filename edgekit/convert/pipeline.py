@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
+from edgekit.convert.beside import members_beside
 from edgekit.convert.capacity import check_capacity, stack_bytes
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
@@ -131,7 +132,8 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     report = replay_selftest(graph, selftest, stream)
     stack = stack_bytes(stream, graph, selftest, raw)
     check_capacity(target, program, stack)
-    notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ())]
+    beside, remarks = members_beside(prepared, target, options, progress)
+    notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ()), *remarks]
     progress("pack")
     manifest = manifest_of(
         imported=imported,
@@ -146,7 +148,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         notes=notes,
         sections=sections,
     )
-    artifact = Artifact.build(manifest, graph, selftest, members(graph, program))
+    artifact = Artifact.build(manifest, graph, selftest, members(graph, program) | beside)
     return Conversion(artifact, imported, program, report, activity, tuple(notes))
 
 

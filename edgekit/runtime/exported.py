@@ -135,22 +135,24 @@ def stored_port(port: Port, raw: Array, io: Mapping[str, Any]) -> Array:
     """Raw values as a port takes them: an integer port the nearest integers of its scale, of normalised values."""
     if port.quant is None:
         return np.ascontiguousarray(raw, port.dtype.numpy)
+    from edgekit.backends.tflite.measure import stored_values
+
     told: Mapping[str, Any] = next((row for row in io["inputs"] if row["name"] == port.name), {})
     real = np.asarray(raw, np.float32)
     if told.get("scale") is not None:
         repeats = port.shape[-1] // len(told["scale"])
         offset, scale = (np.tile(np.asarray(told[key], np.float32), repeats) for key in ("offset", "scale"))
         real = (real - offset) * scale
-    steps = np.floor(real.astype(np.float64) / port.quant.scale + 0.5) + port.quant.zero_point
-    low, high = port.dtype.limits
-    return np.asarray(np.clip(steps, low, high), port.dtype.numpy)
+    return stored_values(port, real)
 
 
 def real_port(port: Port, stored: Array) -> Array:
     """What a port gave, as float32."""
     if port.quant is None:
         return np.asarray(stored, np.float32)
-    return np.asarray((stored.astype(np.float32) - port.quant.zero_point) * port.quant.scale, np.float32)
+    from edgekit.backends.tflite.measure import real_values
+
+    return np.asarray(real_values(port, stored), np.float32)
 
 
 class OnnxStream(ExportedStream):

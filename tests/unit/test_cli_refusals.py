@@ -147,7 +147,7 @@ RUN = {
     "place to come": ("{f}/net.edge --input {f}/x.npy --on ssh://pi", "not in this version yet"),
     "engine elsewhere": ("{f}/net.edge --input {f}/x.npy --on emulator --engine native", "--engine"),
     "foreign library": ("{f}/pi.edge --input {f}/x.npy --engine native", "aarch64"),
-    "stored integers": ("{f}/net.edge --input {f}/x.npy --raw", "--raw", "float program"),
+    "stored integers": ("{f}/net.edge --input {f}/x.npy --raw", "--raw", "no integer program"),
     "no output folder": ("{f}/net.edge --input {f}/x.npy -o {f}/nowhere/y.npy", "nowhere"),
     "output is a folder": ("{f}/net.edge --input {f}/x.npy -o {f}/folder", "is a folder"),
     "beyond float32": ("{f}/net.edge --input {f}/large.npy", "holds NaN or Inf"),
