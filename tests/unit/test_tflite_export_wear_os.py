@@ -103,3 +103,20 @@ def test_a_session_runs_it_in_the_emulator(watch: Artifact, tmp_path) -> None:
     session = edgekit.load(tmp_path / "watch.edge", engine="emulator")
     assert "cortex-a53" in session.engine
     assert session.run(stream(5)).shape[0] == 5
+
+
+def test_the_artifact_holds_a_tflite_model_that_was_checked(watch: Artifact) -> None:
+    pytest.importorskip("ai_edge_litert")
+    from edgekit.backends.tflite import TfliteStep
+
+    model = TfliteStep(watch.file.members["model.tflite"])
+    assert [p.name for p in model.document.inputs] == list(watch.graph.entries["step"].inputs)
+    assert any(note.startswith("model.tflite checked: ai-edge-litert") for note in watch.manifest["notes"])
+    assert "model.tflite" not in artifact("quiet").file.members
+
+
+def test_what_tflite_does_not_have_is_said() -> None:
+    pytest.importorskip("torch")
+    learning = artifact("mlp", target="wear-os", learn="delta")
+    assert "model.tflite" not in learning.file.members
+    assert any("holds a step alone, without learning" in note for note in learning.manifest["notes"])
