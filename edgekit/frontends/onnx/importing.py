@@ -14,6 +14,7 @@ from edgekit.artifact.exported import KEY, StepDocument, read_step_document
 from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageError
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand, printable
 from edgekit.frontends.imported import Imported, finished, identifier
+from edgekit.frontends.onnx.cells import cell_pairs
 from edgekit.frontends.onnx.lowering import Lost, Lowering, needed
 from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort
 from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
@@ -132,7 +133,7 @@ class Import:
             if not ports:
                 raise UnsupportedError(self.thing, f"has no {side} that is not a state", f"a step has an {side}")
         if any(n.op_type == "DynamicQuantizeLinear" for n in all_nodes(self.model.graph)):
-            self.notes.append("its dynamic quantisation takes one scale for a whole batch: here it is that of one stream")
+            self.notes.append("its dynamic quantisation has one scale for a whole batch: here that of one stream")
         else:
             original.check_independence()
         graph, report = finished(graph, original)
@@ -208,7 +209,7 @@ class Import:
         inputs = [p for n, p in self.ports.items() if n not in self.defaults or self._paired_default(n)]
         integers = (self.kinds.INT64, self.kinds.INT32)
         inputs = [p for p in inputs if p.elem not in integers]
-        pairs = find_pairs(inputs, outputs, self.states, self.told)
+        pairs = find_pairs(inputs, outputs, self.states, self.told, cell_pairs(self.model.graph, inputs, outputs))
         self.notes += [f"state {p.input} → {p.output}: {p.how}" for p in pairs if p.how != "said"]
         if self.states is None and self.told is None and not pairs:
             alike = lookalikes(inputs, outputs, pairs)
@@ -231,14 +232,17 @@ class Import:
 
     def _check_inputs(self, read: set[str], pairs: Sequence[Pair]) -> None:
         """Refuse inputs of types that a step cannot take, all at once."""
-        allowed = (self.kinds.FLOAT, self.kinds.DOUBLE, self.kinds.FLOAT16, self.kinds.BFLOAT16, self.kinds.BOOL)
-        kept = self.defaults - {p.input for p in pairs}
+        allowed = (self.kinds.FLOAT, self.kinds.DOUBLE, self.kinds.BOOL)
+        held = {p.input for p in pairs}  # a quantised state holds whole numbers
+        kept = self.defaults - held
         faults = []
         for name, port in self.ports.items():
             kind = self.kinds.DataType.Name(port.elem).lower()
-            if port.elem not in allowed and name in read and name not in kept:
+            if name not in read or name in kept or (name in held and port.elem in (self.kinds.INT8, self.kinds.UINT8)):
+                continue
+            if port.elem not in allowed:
                 faults.append(f"input {name!r} is {kind}")
-            elif port.elem not in (self.kinds.FLOAT, self.kinds.BOOL) and name in read and name not in kept:
+            elif port.elem == self.kinds.DOUBLE:
                 self.notes.append(f"input {name!r} is {kind}: the step is computed in float32")
         if faults:
             raise UnsupportedError(

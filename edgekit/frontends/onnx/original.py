@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import ModelError, UnsupportedError
+from edgekit.errors import ModelError, ReplayError, UnsupportedError
 from edgekit.frontends.onnx.ports import Port
 from edgekit.frontends.onnx.reading import onnx_module
 from edgekit.frontends.original import CHUNK, Streams
@@ -172,6 +172,14 @@ class _Streams:
 
     def step(self, inputs: Sequence[Array]) -> list[Array]:
         results = self._original.call(inputs, self._states)
+        ports = [*self._original.outputs, *(s.output for s in self._original.state_ports)]
+        for port, result in zip(ports, results, strict=True):
+            if result.shape[1:] != port.step_shape:
+                raise ReplayError(
+                    self._original.thing,
+                    f"the imported graph differs from it: {port.name!r} is {port.step_shape}, not {result.shape[1:]}",
+                    "opsets and runtimes round the number of windows differently; use ceil_mode=0",
+                )
         count = len(self._original.outputs)
         self._states = dict(zip(self._states, results[count:], strict=True))
         return results[:count]

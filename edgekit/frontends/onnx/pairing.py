@@ -10,25 +10,26 @@ from edgekit.errors import UnsupportedError, UsageError
 from edgekit.frontends.onnx.ports import Port
 
 REMEDY = "say which pairs are states: --state input:output for each, or states=[] for none"
-_IN = r"in|input|prev|previous|old|past|init|initial|cur|current"
-_OUT = r"out|output|next|new|present|updated|nxt"
-_SEPARATOR = r"[_.:/\-]"
-_INPUT_MARKS = (
-    re.compile(rf"(?:{_IN}){_SEPARATOR}(?P<stem>.+)"),
-    re.compile(rf"(?P<stem>.+){_SEPARATOR}(?:{_IN}|0|t)"),
-    re.compile(r"(?P<stem>[a-z]+)(?:0|in)"),
-)
-_OUTPUT_MARKS = (
-    re.compile(rf"(?:{_OUT}){_SEPARATOR}(?P<stem>.+)"),
-    re.compile(rf"(?P<stem>.+){_SEPARATOR}(?:{_OUT}|n|t1|1)"),
-    re.compile(r"(?P<stem>[a-z]+)(?:n|out)"),
-    re.compile(r"(?P<stem>.+[a-z0-9_])(?:N|Next|Out|New)"),
-)
+_WEAK = frozenset({"in", "input", "inputs", "out", "output", "outputs"})
+"""Marks that a signal may bear as well as a state."""
+_MARKS = {
+    "input": _WEAK | {"prev", "previous", "old", "past", "init", "initial", "cur", "current"},
+    "output": _WEAK | {"next", "new", "present", "updated", "nxt", "last", "final"},
+}
+_ENDS = {"input": ("0", "t", "tm1"), "output": ("n", "t", "t1")}
+_SHORT = {"input": re.compile(r"(?P<stem>[a-z])x"), "output": re.compile(r"(?P<stem>[a-z])[yn]")}  # hx and hy, hn
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _STATE_WORDS = re.compile(
     r"(h|c|hc|mem|syn)|(h|c|mem|syn|spk)[_.]?\d+|.*(state|hidden|cell|cache|buf|memory|membrane|carry|past|prev|hx|cx|h0|c0).*",
     re.IGNORECASE,
 )
-_PLAIN = frozenset({"x", "y", "in", "out", "input", "output", "data", "logits", "features", "audio", "signal"})
+_SIGNALS = frozenset(
+    {
+        *("x", "y", "u", "data", "audio", "signal", "feature", "features", "feat", "frame", "frames", "noisy", "mix"),
+        *("wav", "waveform", "spec", "mag", "mel", "speech", "enh", "logits", "image", "img", "sample", "samples"),
+    }
+)
+"""What a signal is called: x_in and x_out are no state, x and x_next are."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,13 @@ class Pair:
 
 
 def find_pairs(
-    inputs: Sequence[Port], outputs: Sequence[Port], said: Sequence[str] | None, told: Sequence[Pair] | None
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    said: Sequence[str] | None,
+    told: Sequence[Pair] | None,
+    cells: Sequence[Pair] = (),
 ) -> list[Pair]:
-    """The states of a model; `said` are the caller's `in:out`, `told` what the file itself says.
+    """The states of a model; `said` are the caller's `in:out`, `told` what the file itself says, `cells` its operators.
 
     Raises UsageError for pairs that do not fit, UnsupportedError where several pairings are possible.
     """
@@ -52,6 +57,8 @@ def find_pairs(
     if told is not None:
         return _checked(list(told), inputs, outputs)
     pairs = _by_name(inputs, outputs)
+    taken = {p.input for p in pairs} | {p.output for p in pairs}
+    pairs += [p for p in cells if p.input not in taken and p.output not in taken]
     taken = {p.input for p in pairs} | {p.output for p in pairs}
     rest_in = [p for p in inputs if p.name not in taken]
     rest_out = [p for p in outputs if p.name not in taken]
@@ -123,25 +130,36 @@ def _checked(pairs: list[Pair], inputs: Sequence[Port], outputs: Sequence[Port])
     return pairs
 
 
-def _stems(name: str, marks: Sequence[re.Pattern[str]]) -> set[str]:
-    found = set()
-    for mark in marks:
-        for text in {name, name.lower()}:
-            if (match := mark.fullmatch(text)) is not None:
-                found.add(match["stem"].lower())
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORDS.findall(name))
+
+
+def _stems(name: str, side: str) -> dict[tuple[str, ...], bool]:
+    """What is left of a name without its marks, and whether these say that it is a state and not just a side."""
+    words, found = _words(name), dict[tuple[str, ...], bool]()
+    bare = tuple(w for w in words if w not in _MARKS[side])
+    if bare != words:
+        found[bare] = bool(set(words) & (_MARKS[side] - _WEAK))
+    if words and words[-1] in _ENDS[side]:
+        found[words[:-1]] = True
+    if words and (match := _SHORT[side].fullmatch(words[-1])) is not None:
+        found[(*words[:-1], match["stem"])] = True
     return found
 
 
+def _share(a: str, b: str) -> bool:
+    """Whether an input and an output are one name but for marks, at least one of which is there."""
+    left, right = _stems(a, "input"), _stems(b, "output")
+    common = [(stem, left[stem] or right[stem]) for stem in left.keys() & right.keys()]
+    common += [(words, side[words]) for words, side in ((_words(a), right), (_words(b), left)) if words in side]
+    return any(
+        any(w.isalpha() for w in stem) and (strong or not set(stem) <= _SIGNALS) for stem, strong in common if stem
+    )
+
+
 def _by_name(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[Pair]:
-    """Pairs of one stem, where at least the output is marked, and both have one shape and dtype."""
-    candidates: list[tuple[Port, Port]] = []
-    for i in inputs:
-        for o in outputs:
-            bare_in, bare_out = i.name.lower(), o.name.lower()
-            marked_in, marked_out = _stems(i.name, _INPUT_MARKS), _stems(o.name, _OUTPUT_MARKS)
-            same = (bare_in in marked_out) or (bare_out in marked_in) or bool(marked_in & marked_out)
-            if same and alike(i, o):
-                candidates.append((i, o))
+    """Pairs of one stem, where one side at least is marked, and both have one shape and dtype."""
+    candidates = [(i, o) for i in inputs for o in outputs if alike(i, o) and _share(i.name, o.name)]
     if len(candidates) == 1 and _only_signal(candidates[0], inputs, outputs):
         return []
     clashes = [
@@ -161,11 +179,15 @@ def _only_signal(pair: tuple[Port, Port], inputs: Sequence[Port], outputs: Seque
     return (len(inputs) == 1 or len(outputs) == 1) and not _STATE_WORDS.fullmatch(pair[0].name)
 
 
+def _alphabetic(port: Port) -> set[str]:
+    return {w for w in _words(port.name) if w.isalpha()}
+
+
 def _by_order(inputs: Sequence[Port], outputs: Sequence[Port], *, alone: bool) -> list[Pair]:
     """The last inputs, all named like states, and as many last outputs of the same shapes and dtypes in order."""
     count = 0
     for port in reversed(inputs):
-        if not _STATE_WORDS.fullmatch(port.name) or port.name.lower() in _PLAIN:
+        if not _STATE_WORDS.fullmatch(port.name):
             break
         count += 1
     if count == 0:
@@ -178,7 +200,12 @@ def _by_order(inputs: Sequence[Port], outputs: Sequence[Port], *, alone: bool) -
     if len(tail_out) == count and spare and all(map(alike, tail_in, tail_out)):
         others = [o for o in outputs[:-count] if any(alike(p, o) for p in tail_in)]
         named = all(_STATE_WORDS.fullmatch(o.name) for o in tail_out)
-        if not others or (named and not any(_STATE_WORDS.fullmatch(o.name) for o in others)):
+        crossed = any(
+            _alphabetic(i) & _alphabetic(o) and not _alphabetic(i) & _alphabetic(own)
+            for i, own in zip(tail_in, tail_out, strict=True)
+            for o in tail_out
+        )  # named in another order than they stand
+        if not crossed and (not others or (named and not any(_STATE_WORDS.fullmatch(o.name) for o in others))):
             return [Pair(i.name, o.name, "by order") for i, o in zip(tail_in, tail_out, strict=True)]
     items = [f"{i}:{o}" for i, found in fitting.items() for o in found]
     raise UnsupportedError("states", "inputs look like states, but their outputs cannot be told", REMEDY, items)

@@ -162,6 +162,11 @@ def recurrent(cell: Cell, defaults: tuple[str, ...], states: int) -> Row:
         for at, order in enumerate(orders):
             weights = _weights(lowering, node, at, defaults, len(orders))
             first = [_initial(lowering, node, 5 + k, at, batch) for k in range(states)]
+            if steps == 1 and all(_is_constant(lowering, node, 5 + k) for k in range(states)):
+                lowering.note(
+                    f"{node.op} {node.name or node.outputs[-1]} starts from zeros in every step: it remembers nothing; "
+                    "export it with its state as input and output"
+                )
             driven = f.linear(e, x, weights.w, _bias(e, weights))
             results.append(_unrolled(e, partial(cell, e, weights), driven, first, order))
         return _joined(e, node, results, swapped)
@@ -191,6 +196,11 @@ def _initial(lowering: Lowering, node: Node, at: int, direction: int, batch: int
         return e.live(Known(np.zeros((batch, hidden), np.float32), "const.zeros"))
     value = e.transpose(value, (1, 0, 2)) if node.attr("layout", 0) else value
     return e.live(e.real(_row(e, value, direction)))
+
+
+def _is_constant(lowering: Lowering, node: Node, at: int) -> bool:
+    value = lowering.optional(node, at)
+    return value is None or lowering.e.known(value) is not None
 
 
 def _weights(lowering: Lowering, node: Node, at: int, defaults: tuple[str, ...], directions: int) -> _Weights:
