@@ -125,7 +125,7 @@ class Graph:
         except KeyError:
             raise GraphError(f"tensor {name!r}", f"not in graph {self.name!r}") from None
 
-    @property
+    @cached_property
     def state_names(self) -> frozenset[str]:
         return frozenset(s.tensor for s in self.states)
 
