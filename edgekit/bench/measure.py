@@ -16,7 +16,7 @@ from edgekit.bench.footprint import footprint
 from edgekit.bench.goals import CONVERSION, EVENTS, INSTRUCTIONS, OVERHEAD, SPEED_UP, Figure, judge
 from edgekit.bench.names import check_names
 from edgekit.bench.own import SESSION, NativeLoop, native_name, session_subject
-from edgekit.bench.peers import PEERS
+from edgekit.bench.peers import PEERS, exported
 from edgekit.bench.peers.onnx_runtime import IO_BINDING
 from edgekit.bench.report import CaseReport, ProgramReport, Report, Timing
 from edgekit.bench.roofline import ReadLoop, limit_name, roofline
@@ -131,7 +131,7 @@ def _report_timing(subject: Subject, equal: int, micros: Mapping[str, Rounds]) -
 
 def _report_program(precision: str, built: _Built, read_bytes: int, micros: Mapping[str, Rounds]) -> ProgramReport:
     step = micros[native_name(precision)]
-    own = {NATIVE, SESSION, *(name for p in PRECISIONS for name in (native_name(p), limit_name(p)))}
+    own = {NATIVE, SESSION, *exported.NAMES, *(name for p in PRECISIONS for name in (native_name(p), limit_name(p)))}
     return ProgramReport(
         precision=precision,
         step_us=Spread.of(step),

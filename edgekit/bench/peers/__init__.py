@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgekit.bench.cases import Case
-from edgekit.bench.peers import onnx_runtime, torch_eager
+from edgekit.bench.peers import exported, onnx_runtime, torch_eager
 from edgekit.bench.subject import Subject
 
 PEERS: Mapping[str, Callable[[Case], list[Subject]]] = {
     "torch": torch_eager.subjects,
     "onnxruntime": onnx_runtime.subjects,
+    "exported": exported.subjects,
 }
