@@ -12,10 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from corpus.neuromorphic import DT
 from edgekit.backends.onnx import OnnxRuntime, export_onnx
 from edgekit.backends.tflite import TfliteStep, export_tflite
 from edgekit.convert import Options, convert_imported
 from edgekit.frontends import Imported, import_module
+from edgekit.frontends.nir import import_nir
 from edgekit.ir import SPIKE, Graph
 from edgekit.passes.pipelines import OPTIMISE, run_passes
 from edgekit.reference import Interpreter, pack_states
@@ -171,7 +173,12 @@ def _margin(graph: Graph, exact: Interpreter, inputs: Mapping[str, Array], state
     return least
 
 
-def imported_case(name: str, make: Any, shape: Sequence[int], example: Any = None) -> Imported:
-    """A case through the front end."""
-    x = 0.5 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
-    return import_module(made(name, make), x if example is None else example(), name="case")
+def imported_module(name: str, make: Any, example: Any) -> Imported:
+    """A module through the front end."""
+    return import_module(made(name, make), example, name="case")
+
+
+def imported_graph(name: str, make: Any, options: Mapping[str, Any]) -> Imported:
+    """A NIR case through the front end."""
+    choices = {"reset": "v_reset", "initial": "leak", "integrator": "euler", **options}
+    return import_nir(make(np.random.default_rng(seed_of(name))), dt=DT, name="case", **choices)

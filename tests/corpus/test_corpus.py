@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corpus import continuous, spiking
-from corpus.compare import ENGINES, compare, imported_case
-
-CASES = {**spiking.CASES, **continuous.CASES}
+from corpus.cases import CASES, imported
+from corpus.compare import ENGINES, compare
 
 
 def test_the_corpus_is_large_enough():
@@ -17,7 +15,6 @@ def test_the_corpus_is_large_enough():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_format_computes_what_the_module_computes(name):
-    make, shape = CASES[name]
-    imported = imported_case(name, make, shape, continuous.EXAMPLES.get(name))
+    model = imported(name)
     for kind in ENGINES:
-        compare(name, imported, kind)
+        compare(name, model, kind)
