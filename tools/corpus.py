@@ -19,10 +19,10 @@ from corpus.compare import ENGINES, STEPS, TOLERANCE, Outcome, compare
 HEAD = f"""# What comes in and goes out exactly
 
 Written by `python -m tools.corpus -o docs/CORPUS.md`: {{count}} models with seeded random weights, each imported and
-replayed, converted to {len(ENGINES)} programs (C here, C on an emulated Cortex-A72, ONNX in ONNX Runtime, TFLite in LiteRT),
-and run for {STEPS} steps beside the original. Spikes have to be equal, floats within {TOLERANCE:g} · max(1, |y|); a step in
-which a comparison is within 1e-5 of a tie in float64 may differ and is listed with its margin. A cell shows the worst
-float error, with `=` where all outputs are spikes or equal to the bit.
+replayed, converted to {len(ENGINES)} programs (C here, C on an emulated Cortex-A72, ONNX in ONNX Runtime, TFLite in
+LiteRT), and run for {STEPS} steps beside the original. Spikes have to be equal, floats within
+{TOLERANCE:g} · max(1, |y|); a step in which a comparison is within 1e-5 of a tie in float64 may differ and is listed
+with its margin. A cell shows the worst float error, with `=` where all outputs are spikes or equal to the bit.
 
 {{passed}} of {{total}} conversions pass; {{excused}} steps are excused.
 

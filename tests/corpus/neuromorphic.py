@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import nir
@@ -28,7 +29,7 @@ def _chain(inputs: tuple[int, ...], outputs: tuple[int, ...], **nodes: Any) -> n
         **nodes,
         "output": nir.Output({"output": np.array(outputs)}),
     }
-    return nir.NIRGraph(nodes=every, edges=list(zip(names, names[1:], strict=False)))
+    return nir.NIRGraph(nodes=every, edges=list(pairwise(names)))
 
 
 def _lif(random: np.random.Generator, n: int, rest: float = 0.0) -> nir.LIF:
