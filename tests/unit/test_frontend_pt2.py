@@ -887,6 +887,16 @@ def test_planted_nodes(planted: dict[str, Any], text: str, saved: Callable[..., 
     assert text in refusal(edited(saved(Mlp(), (torch.randn(1, 5),)), change))
 
 
+def test_many_values_are_bounded_together(saved: Callable[..., Path]) -> None:
+    def change(program: dict[str, Any]) -> None:
+        for at in range(20):
+            size = {"size": {"as_ints": [2**23]}, "fill_value": {"as_float": 1.0}}
+            graph_of(program)["nodes"].insert(0, node("full.default", size, f"planted{at}"))
+
+    text = refusal(edited(saved(Mlp(), (torch.randn(1, 5),)), change))
+    assert "planted3 (aten.full.default) brings the values of one call to more than 134,217,728 elements" in text
+
+
 def test_a_shape_that_is_not_true_is_refused(saved: Callable[..., Path]) -> None:
     def change(program: dict[str, Any]) -> None:
         graph_of(program)["tensor_values"]["linear"]["sizes"][1] = {"as_int": 9}

@@ -15,8 +15,11 @@ from torch import Tensor
 from edgekit.errors import ModelError, UnsupportedError
 from edgekit.frontends.pt2.ends import Ends
 from edgekit.frontends.pt2.steps import Step, Values, carry_out, operands, results, with_batch
-from edgekit.frontends.pt2.values import MAX_ELEMENTS, NARROWED, Meta, Name
+from edgekit.frontends.pt2.values import NARROWED, Meta, Name
 from edgekit.frontends.slots import line
+
+MAX_VALUES = 2**27
+"""Elements of all values of one call together: half a gigabyte of float32, for all of them are kept until its end."""
 
 
 def entered(
@@ -76,9 +79,15 @@ def written(ends: Ends, values: Values) -> frozenset[str]:
 
 def _dry_run(thing: str, steps: tuple[Step, ...], values: Values, batch: int, declared: Mapping[str, Meta]) -> None:
     read = {name for step in steps for name in operands(step)}
+    total = 0
     with torch.no_grad():
         for step in steps:
             _dry(thing, step, values, batch)
+            made = [values[name] for name in results(step)]
+            total += sum(value.numel() for value in made if isinstance(value, Tensor))
+            if total > MAX_VALUES:
+                cause = f"{step.origin} brings the values of one call to more than {MAX_VALUES:,} elements"
+                raise ModelError(thing, cause, "convert one step of a smaller model")
             # what nothing reads (statistics beside a norm) has another shape on each device
             for name in read.intersection(results(step)):
                 value, meta = values[name], declared.get(name)
@@ -99,10 +108,6 @@ def _dry(thing: str, step: Step, values: Values, batch: int) -> None:
         filled = step.target.startswith("torch.ops.aten.copy_.")  # what an assignment to a buffer is exported as
         remedy = "let the buffer start with its final shape" if filled else "export the module again, at batch 1"
         raise ModelError(thing, f"{step.origin} {cause}", remedy) from error
-    for name in results(step):
-        value = values[name]
-        if isinstance(value, Tensor) and value.numel() > MAX_ELEMENTS:
-            raise ModelError(thing, f"{step.origin} has more than {MAX_ELEMENTS:,} elements", "convert one step")
 
 
 def any_batch(
