@@ -233,6 +233,7 @@ class Lowering(Emitter):
         key, part = record.name, record.part_of
         name = f"{key}, part of {part}" if part and key.startswith("aten::") else part or key
         where = f" in {record.source}" if record.source else ""
+        where += f" ({record.line})" if record.line else ""
         remedy = remedy or REMEDIES.get(part or key, "")
         fault = (f"{name}{where}: {cause}" + (f"; {remedy}" if remedy else "")).replace("aten::", "aten.")
         if fault not in self.faults:

@@ -6,11 +6,15 @@ too.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import edgekit
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.slots import slots
 
@@ -62,7 +67,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Record:
-    """One ATen call: name, arguments by name with Ref for tensors, results, path of the submodule.
+    """One ATen call: name, arguments by name with Ref for tensors, results, path of the submodule, line of its author.
 
     `fault` says why it cannot be part of a graph; `part_of` names the operator that torch decomposed into this one.
     """
@@ -73,6 +78,7 @@ class Record:
     source: str
     fault: str = ""
     part_of: str = ""
+    line: str = ""
 
 
 class OverlongError(UnsupportedError):
@@ -184,7 +190,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if len(self.calls) >= self._most:
             raise OverlongError("module", f"makes more than {self._most:,} calls in one step")
         source, part_of = (stack[-1] if stack else "" for stack in (self.path, self._within[:1]))
-        self.calls.append(Record(name, args, results, source, fault, part_of))
+        self.calls.append(Record(name, args, results, source, fault, part_of, _author_line()))
 
     def _referred(self, tree: Any) -> Any:
         if isinstance(tree, Tensor):
@@ -217,6 +223,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 fault = "" if tensor.dtype is written.dtype else "writes memory that another dtype reads"
                 merged = self._bind(tensor, constant=False, hint=self.values[base].hint)
                 self._note(OVERWRITE, {"base": base, "values": new, "index": index}, (merged,), fault)
+
+
+_TORCH, _OURS = (str(Path(module.__file__ or "").parent) + os.sep for module in (torch, edgekit))
+
+
+def _author_line() -> str:
+    """`file.py:12` of the innermost frame of the module's author; empty where torch's own layers were called by us."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(_OURS) and path != __file__:
+            return ""
+        if not path.startswith((_TORCH, "<")) and path != __file__:
+            return f"{os.path.basename(path)}:{frame.f_lineno}"  # noqa: PTH119  (many times a trace)
+        frame = frame.f_back
+    return ""
 
 
 def _memory(tensor: Tensor) -> int:
