@@ -102,7 +102,7 @@ def _dry(thing: str, step: Step, values: Values, batch: int) -> None:
         raise ModelError(thing, f"{step.origin} defines {taken[0]} a second time", "export it again")
     try:
         carry_out(step, values, batch, "meta")
-    # an operator raises what it likes: RuntimeError, IndexError, NotImplementedError for what depends on values
+    # an operator raises what it likes, and other things where a shape depends on values
     except Exception as error:
         cause = f"needs {error}, which nothing computes" if isinstance(error, KeyError) else f"fails ({line(error)})"
         filled = step.target.startswith("torch.ops.aten.copy_.")  # what an assignment to a buffer is exported as
