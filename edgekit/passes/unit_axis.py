@@ -31,7 +31,8 @@ def strip_unit_axis(graph: Graph) -> Graph:
     """The same graph with the batch axis of length one taken out of its ops; every value that leaves is unchanged."""
     strip = _Strip({name for entry in graph.entries.values() for name in entry.outputs})
     narrowed = drop_empty_reshapes(rewrite(graph, strip.rule))
-    free = {new: old for new, old in strip.names.items() if new in narrowed.tensors and old not in narrowed.tensors}
+    names = {**strip.names, **{new: old for (old, _), new in strip.consts.items()}}
+    free = {new: old for new, old in names.items() if new in narrowed.tensors and old not in narrowed.tensors}
     return verify(_renamed(narrowed, narrowed.entries.values(), lambda name: free.get(name, name)))
 
 
@@ -39,6 +40,7 @@ class _Strip:
     def __init__(self, leaving: Collection[str]) -> None:
         self._leaving = leaving  # names that stay, whatever computes them
         self._twins: dict[str, _Twin] = {}
+        self.consts: dict[tuple[str, int], str] = {}
         self.names: dict[str, str] = {}  # of narrow values: the names that they take over when the wide ones are gone
 
     def rule(self, rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
@@ -54,7 +56,7 @@ class _Strip:
             return None
         if not any(found):
             return None
-        site, count = _Site(rewriter, op, found, shape), len(rewriter.tensors)
+        site, count = _Site(rewriter, op, found, shape, self.consts), len(rewriter.tensors)
         make = _elementwise if op.kind in SCALAR_OPS else RULES.get(op.kind)
         narrow = make(site) if make is not None else None
         if narrow is None:
@@ -81,6 +83,7 @@ class _Site:
     op: Op
     twins: list[_Twin | None]
     shape: Shape
+    consts: dict[tuple[str, int], str]  # constants that have lost an axis already
 
     def emit(self, *inputs: str, **attrs: Any) -> str:
         return self.rewriter.emit(self.op.kind, *inputs, **attrs)
@@ -97,7 +100,10 @@ class _Site:
         tensor = self.rewriter.tensor(name)
         shape = _dropped(tensor.shape, axis)
         if tensor.data is not None:
-            return self.rewriter.const(name, tensor.data.reshape(shape), tensor.dtype, tensor.quant)
+            if (name, axis) not in self.consts:
+                narrow = self.rewriter.const(name, tensor.data.reshape(shape), tensor.dtype, tensor.quant)
+                self.consts[name, axis] = narrow
+            return self.consts[name, axis]
         return self.rewriter.emit("reshape", name, shape=shape)
 
 
