@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -42,6 +43,9 @@ SHAPED = frozenset(
 
 MAX_CALLS = 20_000
 """A step has a few hundred calls; more is a sequence that Python has unrolled."""
+
+AUTHOR_LINE = ContextVar("AUTHOR_LINE", default="")
+"""The author's line of what we run ourselves, set by what carries out a program of a file."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
@@ -234,7 +238,7 @@ def _author_line() -> str:
     while frame is not None:
         path = frame.f_code.co_filename
         if path.startswith(_OURS) and path != __file__:
-            return ""
+            return AUTHOR_LINE.get()
         if not path.startswith((_TORCH, "<")) and path != __file__:
             return f"{os.path.basename(path)}:{frame.f_lineno}"  # noqa: PTH119  (many times a trace)
         frame = frame.f_back

@@ -613,6 +613,17 @@ def test_the_list_of_operators_is_pure() -> None:
                 assert not kinds & {"Storage", "Stream", "Generator"}, (name, overload)
 
 
+def test_what_cannot_be_lowered_names_module_and_line(saved: Callable[..., Path]) -> None:
+    class Ranks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sort(x, 1).values
+
+    with pytest.raises(UnsupportedError) as caught:
+        import_module(*open_pt2(saved(nn.Sequential(nn.Tanh(), Ranks()), (torch.randn(1, 4),))), name="m")
+    (item,) = caught.value.items
+    assert item.startswith("aten.sort in 1 (test_frontend_pt2.py:")
+
+
 def test_schemas_that_are_not_known_are_refused(saved: Callable[..., Path]) -> None:
     path = saved(Mlp(), (torch.randn(1, 5),))
     later = edited(path, lambda p: p["schema_version"].update(minor=99, patch=1) or p.update(news=1))

@@ -15,6 +15,7 @@ from edgekit.frontends.pt2.schema import Input
 from edgekit.frontends.pt2.steps import Step, Values, carry_out
 from edgekit.frontends.pt2.trees import Tree
 from edgekit.frontends.pt2.values import Name
+from edgekit.frontends.record import AUTHOR_LINE
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Part(nn.Module):
 
 
 class Exported(nn.Module):
-    """A program of torch.export; `import_notes` is what a reader should know, `pt2_line` the source line being run.
+    """A program of torch.export; `import_notes` is what a reader should know.
 
     Its own names are such as no exported module has for a tensor.
     """
@@ -60,7 +61,6 @@ class Exported(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.import_notes: tuple[str, ...] = ()
-        self.pt2_line = ""
 
     def pt2_run(self, arguments: tuple[Any, ...]) -> Any:
         """One call, arguments in order and nested like those of the original; RuntimeError for a batch it cannot do."""
@@ -77,11 +77,14 @@ class Exported(nn.Module):
             if state.ndim and state.shape[0] == 1 != batch:
                 values[name] = state.expand(batch, *state.shape[1:]).clone()
         for step in plan.steps:
-            self.pt2_line = step.line
-            if step.path:
-                self.get_submodule(step.path)(lambda step=step: carry_out(step, values, batch, "cpu"))
-            else:
-                carry_out(step, values, batch, "cpu")
+            line = AUTHOR_LINE.set(step.line)
+            try:
+                if step.path:
+                    self.get_submodule(step.path)(lambda step=step: carry_out(step, values, batch, "cpu"))
+                else:
+                    carry_out(step, values, batch, "cpu")
+            finally:
+                AUTHOR_LINE.reset(line)
         for path, name in plan.updates:
             owner, _, attribute = path.rpartition(".")
             self.get_submodule(owner)._buffers[attribute] = values[name]
