@@ -47,7 +47,11 @@ def _root(
 
 # What typer raises for options and arguments that fit nothing; it names this class only as a base of BadParameter.
 _WRONG_USAGE = cast("type[Exception]", typer.BadParameter.__base__)
-_EXTRAS = {"torch": "convert", "ziglang": "convert", "unicorn": "emulate"}  # optional package: the extra that has it
+# optional package: the extra that has it
+_EXTRAS = {
+    **{"torch": "convert", "ziglang": "convert", "unicorn": "emulate", "onnx": "onnx", "onnxruntime": "onnx"},
+    **{"nir": "nir", "h5py": "nir", "ai_edge_litert": "tflite", "flatbuffers": "tflite"},
+}
 
 
 def _explain(error: BaseException) -> tuple[str, int]:

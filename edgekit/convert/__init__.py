@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,10 @@ from edgekit.artifact import Artifact
 from edgekit.convert.options import PRECISIONS, Options, check_options
 from edgekit.convert.original import Original, original_of
 from edgekit.convert.pipeline import Conversion, convert_file, convert_imported
+from edgekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgekit.frontends import Imported
 
 __all__ = [
     "PRECISIONS",
@@ -42,17 +49,19 @@ def convert(
     io: Mapping[str, Any] | None = None,
     learn: str | None = None,
     learning_rate: float = 0.01,
+    **importing: Any,
 ) -> Artifact:
-    """Turn a torch module whose call is one time step into a verified artifact.
+    """Turn a torch module whose call is one time step, or a model file, into a verified artifact.
 
-    `example_input` is one batch of inputs, [B, features] (an edgekit model needs none); `calib` raw inputs from which
+    `module` is an nn.Module or the path of a file (.pt .pth .ckpt .safetensors .npz .pt2 .onnx .nir); `importing` are
+    the options of `ImportOptions` that fit that file: config, factory, weights, states, shapes, constants, reset,
+    conventions, round_delays. `example_input` is one batch of a module's inputs, [B, features] (an edgekit model needs
+    none); `calib` raw inputs from which
     spike rates and integer scales are measured ("synthetic": noise), by `calib_method`; `min_agreement` the share of
     decisions that precision `auto` keeps; `widen` the bits of single weights, states or operands; `io` the
     normalisation, window, decision and class names; `dt` seconds per step.
     Raises an EdgekitError that names what cannot be converted, and why.
     """
-    from edgekit.frontends import import_module
-
     windows = calib if calib is None or isinstance(calib, str) else np.asarray(calib)
     options = Options(
         target=target,
@@ -65,8 +74,26 @@ def convert(
         learning_rate=learning_rate,
     )
     check_options(options)
-    imported = import_module(module, example_input, name=name or type(module).__name__.lower(), dt=dt)
+    imported = _imported(module, example_input, name, {"dt": dt, **importing})
     return convert_imported(imported, options, io=io).artifact
+
+
+def _imported(source: Any, example_input: Any, name: str | None, importing: dict[str, Any]) -> Imported:
+    """The graph of a module, or of a file."""
+    from edgekit.frontends import import_module
+    from edgekit.frontends.files import import_with
+    from edgekit.frontends.options import MODULE, ImportOptions, check_uses
+
+    known = [f.name for f in dataclasses.fields(ImportOptions)]
+    if unknown := [key for key in importing if key not in known]:
+        raise UsageError("convert", f"has no option {', '.join(unknown)}", f"of files it knows {', '.join(known)}")
+    options = ImportOptions(**importing)
+    if isinstance(source, (str, PathLike)):
+        if example_input is not None:
+            raise UsageError("example_input", "is not used with a file, which tells its inputs", "leave it out")
+        return import_with(Path(source), options, name)
+    check_uses(MODULE, options)
+    return import_module(source, example_input, name=name or type(source).__name__.lower(), dt=options.dt)
 
 
 class _CallableModule(ModuleType):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edgekit.errors import ModelError, UsageError
 
-CHECKPOINT, FACTORY, PT2, ONNX, NIR = "checkpoint", "factory", "pt2", "onnx", "nir"
+CHECKPOINT, FACTORY, PT2, ONNX, NIR, MODULE = "checkpoint", "factory", "pt2", "onnx", "nir", "module"
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors", ".npz"), CHECKPOINT),
@@ -31,6 +31,7 @@ CALLED: Mapping[str, str] = MappingProxyType(
         PT2: "a .pt2 file",
         ONNX: "an .onnx file",
         NIR: "a .nir file",
+        MODULE: "a module",
     }
 )
 
@@ -62,7 +63,7 @@ _USES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "config": ("--config", "tells what a state_dict does not", (CHECKPOINT,)),
     "factory": ("--factory", "makes the module whose weights a file holds", (FACTORY,)),
     "weights": ("--weights", "names the state_dict for the module of --factory", (FACTORY,)),
-    "dt": ("--dt", "tells the seconds of a step", (CHECKPOINT, FACTORY, PT2, ONNX, NIR)),
+    "dt": ("--dt", "tells the seconds of a step", tuple(CALLED)),
     "states": ("--state", "pairs an input with the output that is its next value", (PT2, ONNX)),
     "shapes": ("--shape", "tells lengths that an .onnx file leaves open", (ONNX,)),
     "constants": ("--constant", "gives an input of an .onnx file a value that never changes", (ONNX,)),
@@ -95,11 +96,11 @@ def kind_of(path: Path | None, options: ImportOptions) -> str:
         if kind != CHECKPOINT:
             raise UsageError("--factory", f"is not used with {CALLED[kind]}, which is a whole model", "leave it out")
         kind = FACTORY
-    _check_uses(kind, options)
+    check_uses(kind, options)
     return kind
 
 
-def _check_uses(kind: str, options: ImportOptions) -> None:
+def check_uses(kind: str, options: ImportOptions) -> None:
     """UsageError unless every option that was given means something for this kind of model."""
     empty = ImportOptions()
     given = [f.name for f in fields(options) if getattr(options, f.name) not in (getattr(empty, f.name), None)]
