@@ -11,6 +11,8 @@ from edgekit.backends.nir.build import Builder, Network
 from edgekit.backends.nir.check import Difference, compare
 from edgekit.backends.nir.join import join
 from edgekit.backends.nir.objects import PORTS, raw_of, to_bytes, to_nir
+from edgekit.backends.nir.rows import ROWS
+from edgekit.backends.nir.vectors import as_vectors
 from edgekit.errors import UnsupportedError, UsageError
 from edgekit.ir import OPS, Graph
 from edgekit.nir.conventions import Conventions
@@ -69,7 +71,9 @@ def export_nir(
     if stateful and (seconds is None or not np.isfinite(seconds) or seconds <= 0):
         raise UsageError("NIR export", "needs the seconds of a step", "give dt: NIR states time constants in seconds")
     plain = legalize(fold_constants(clean_states(graph)), OPS.keys() - {"memory_update"}, "NIR")
-    network = join(Builder(plain, seconds or 1.0).run())
+    faults: list[str] = []
+    network = join(Builder(as_vectors(plain, faults), seconds or 1.0, ROWS).run())
+    network.faults[:0] = faults
     _refuse(graph, network, approximate)
     conventions = _conventions(network, seconds if stateful else None)
     raw, made = _settled(graph, network, conventions)

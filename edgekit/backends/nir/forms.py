@@ -19,6 +19,8 @@ Real = npt.NDArray[np.float64]
 COMPARISONS: Mapping[str, int] = {"gt": 1, "ge": 1, "lt": -1, "le": -1}
 """The sign of x - y where the comparison x, y fires."""
 STRICT = ("gt", "lt")
+LOGIC = ("logical_and", "logical_or", "logical_not")
+ELEMENTWISE = ("add", "sub", "mul", "div", "neg", "cast", "where", *LOGIC, *COMPARISONS)
 MAX_CASES = 16
 
 
@@ -172,7 +174,7 @@ class _Cases:
         op = self.forms.made.get(spike)
         if op is None:
             raise NotAffine("reads its own spikes as a state")
-        if op.kind in ("logical_and", "logical_or", "logical_not"):
+        if op.kind in LOGIC:
             sides = [self.decided(name, fired) for name in op.inputs]
             known = [side for side in sides if side is not None]
             if len(known) < len(sides):

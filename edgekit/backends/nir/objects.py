@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekit.errors import UsageError
 from edgekit.nir.flatten import PASS
-from edgekit.nir.nodes import PARAMETERS, Node
+from edgekit.nir.nodes import PARAMETERS, SIZES, Node
 from edgekit.nir.program import Program
 from edgekit.nir.raw import GRAPH, RawNode
 
@@ -43,7 +43,17 @@ def _object(nir: Any, node: RawNode) -> Any:
         return getattr(nir, node.kind)(np.asarray(node.fields["shape"]))
     if node.kind == "Flatten":
         fields["input_type"] = {"input": np.asarray(fields["input_type"])}
+    if node.kind in SIZES and not node.kind.endswith("Pool2d"):  # nir takes ints and tuples there
+        sized = {name for name, _, _ in SIZES[node.kind]} | {"input_shape"}
+        fields = {k: _python(v) if k in sized else v for k, v in fields.items()}
     return getattr(nir, node.kind)(**fields)
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    flat = np.asarray(value).reshape(-1).tolist()
+    return int(flat[0]) if np.ndim(value) == 0 else tuple(int(n) for n in flat)
 
 
 def to_bytes(graph: Any) -> bytes:
