@@ -127,17 +127,24 @@ class Otherwise:
         return got
 
 
-def checked(monkeypatch, x: np.ndarray, element: int, at: int):
-    graph = neuron()
-    made = []
-
-    def engine(data: bytes) -> Otherwise:
-        made.append(Otherwise(original(data), element, at))
-        return made[-1]
-
-    original = checks.OnnxRuntime
-    monkeypatch.setattr(checks, "OnnxRuntime", engine)
+def checked(monkeypatch, x: np.ndarray, element: int, at: int, engine: type[Otherwise] = Otherwise):
+    graph, original = neuron(), checks.OnnxRuntime
+    monkeypatch.setattr(checks, "OnnxRuntime", lambda data: engine(original(data), element, at))
     return check_onnx(export_onnx(graph), graph, inputs={"x": x})
+
+
+class Drifting(Otherwise):
+    """ONNX Runtime whose membranes come out a little too high."""
+
+    def run(self, values):
+        got = {name: value.copy() for name, value in self.engine.run(values).items()}
+        got["u.next"] += np.float32(2e-5)
+        return got
+
+
+def test_a_state_that_float32_could_hold_better_is_not_excused(monkeypatch):
+    with pytest.raises(ReplayError, match=r"'u.next' differs from the reference at step 0"):
+        checked(monkeypatch, np.full((2, 6, 3), 0.26, np.float32), 0, 0, Drifting)
 
 
 def test_a_spike_next_to_its_threshold_is_excused_and_counted_and_what_follows_is_still_compared(monkeypatch):

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 def _linear(body: Body, op: Op) -> None:
     x, w = op.inputs[:2]
     form = _live if not body.tensor(w).is_const else _exact_int8 if _rounds_weights_alone(body, x, w) else _dense
-    kind, *operands = (product := form(body, x, w))[0]
+    kind, *operands = (product := form(body, op))[0]
     if len(op.inputs) == 2:
         body.result(op, kind, *operands, **product[1])
         return
@@ -35,19 +35,20 @@ def _linear(body: Body, op: Op) -> None:
 _Product = tuple[tuple[str, ...], dict[str, Any]]
 
 
-def _dense(body: Body, x: str, w: str) -> _Product:
+def _dense(body: Body, op: Op) -> _Product:
     """x[N, …, in] times columns[in, out]."""
-    return ("MatMul", body.read(x, w), weights(body, w, lambda data: data.T, 1)), {}
+    return ("MatMul", body.read(*op.inputs[:2]), weights(body, op, lambda data: data.T, 1)), {}
 
 
 def _rounds_weights_alone(body: Body, x: str, w: str) -> bool:
     return body.tensor(w).quant is not None and not body.is_quantised(x, w)
 
 
-def _exact_int8(body: Body, x: str, w: str) -> _Product:
+def _exact_int8(body: Body, op: Op) -> _Product:
     """Rows [·, in] times int8 weights [out, in], as Gemm: behind a MatMul ONNX Runtime would round x to int8 too."""
+    x, w = op.inputs[:2]
     shape, (out, fan_in) = body.tensor(x).shape, body.tensor(w).shape
-    rows, stored = body.value(x), weights(body, w, lambda data: data, 0)
+    rows, stored = body.value(x), weights(body, op, lambda data: data, 0)
     if len(shape) > 1:
         rows = body.made("Reshape", rows, body.integers(-1, fan_in), stem=f"{x}/rows")
     product: _Product = ("Gemm", rows, stored), {"transB": 1}
@@ -57,8 +58,9 @@ def _exact_int8(body: Body, x: str, w: str) -> _Product:
     return ("Reshape", made, body.integers(-1, *shape[:-1], out)), {}
 
 
-def _live(body: Body, x: str, w: str) -> _Product:
+def _live(body: Body, op: Op) -> _Product:
     """Each stream with weights of its own: x as [N, rows, in] times columns [N, in, out]."""
+    x, w = op.inputs[:2]
     shape, (out, fan_in) = body.tensor(x).shape, body.tensor(w).shape
     columns = body.made("Transpose", body.value(w), stem=f"{w}/columns", perm=(0, 2, 1))
     rows = body.value(x)
@@ -69,31 +71,33 @@ def _live(body: Body, x: str, w: str) -> _Product:
     return ("Reshape", product, body.integers(0, *shape[:-1], out)), {}
 
 
-def weights(body: Body, name: str, view: Any, axis: int) -> str:
-    """Constant weights as an initialiser, int8 ones with a DequantizeLinear behind them; the same ones are one."""
-    tensor = body.tensor(name)
+def weights(body: Body, op: Op, view: Any, axis: int) -> str:
+    """Constant weights as an initialiser; int8 ones with a DequantizeLinear behind them, and for this op alone.
+
+    ONNX Runtime may rewrite an int8 constant for each of its readers under one new name, which fails for the second.
+    """
+    tensor, name = body.tensor(op.inputs[1]), op.outputs[0]
     data: Array = view(np.asarray(tensor.data))
     if tensor.quant is None:
-        return body.constant(f"{name}/weights{data.ndim}", data.astype(np.float32))
-    stored = body.constant(f"{name}/int8{data.ndim}", data)
+        return body.constant(f"{tensor.name}/weights{data.ndim}", data.astype(np.float32))
     scale, zero = tensor.quant.scale, tensor.quant.zero_point.astype(np.int8)
     per_tensor = tensor.quant.axis is None
     ends = (
-        body.constant(f"{name}/scale", scale.reshape(()) if per_tensor else scale),
-        body.constant(f"{name}/zero{data.ndim}", zero.reshape(()) if per_tensor else zero, own=True),
+        body.constant(f"{name}/int8", data, own=True),
+        body.constant(f"{tensor.name}/scale", scale.reshape(()) if per_tensor else scale),
+        body.constant(f"{name}/zero", zero.reshape(()) if per_tensor else zero, own=True),
     )
     attrs = {} if per_tensor else {"axis": axis}
-    return body.made("DequantizeLinear", stored, *ends, stem=f"{name}/weights", **attrs)
+    return body.made("DequantizeLinear", *ends, stem=f"{name}/weights", **attrs)
 
 
 def _conv(body: Body, op: Op) -> None:
-    x, w = op.inputs[:2]
-    size = body.tensor(w).shape[2:]
+    size = body.tensor(op.inputs[1]).shape[2:]
     body.result(
         op,
         "Conv",
-        body.read(x, w),
-        weights(body, w, lambda data: data, 0),
+        body.read(*op.inputs[:2]),
+        weights(body, op, lambda data: data, 0),
         *(body.constant(f"{b}/bias", np.asarray(body.tensor(b).data)) for b in op.inputs[2:]),
         kernel_shape=size,
         strides=op.attrs["stride"],

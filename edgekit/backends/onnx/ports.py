@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edgekit.artifact.exported import state_output
 from edgekit.errors import UnsupportedError
-from edgekit.ir import FLOAT32, SPIKE, Graph, Op, Tensor
-from edgekit.ir.verify import verify
+from edgekit.ir import FLOAT32, SPIKE, Graph
 from edgekit.passes.rewrite import sweep
 
 
 def step_alone(graph: Graph) -> Graph:
     """The graph without other entries: an exported file is one step, whose plastic weights are states like others."""
     return sweep(graph.replace(entries={"step": graph.entries["step"]}))
-
-
-def own_outputs(graph: Graph) -> Graph:
-    """Copy each output that is an input, a state, a constant, an output already, or named like a next state."""
-    step, tensors = graph.entries["step"], dict(graph.tensors)
-    used = {*step.inputs, *graph.state_names, *graph.consts, *map(state_output, graph.state_names)}
-    outputs, copies = [], []
-    for name in step.outputs:
-        own = name
-        if name in used:
-            own = next(n for n in (f"{name}.out{at or ''}" for at in range(len(tensors) + 1)) if n not in tensors)
-            tensors[own] = Tensor(own, tensors[name].shape, tensors[name].dtype)
-            copies.append(Op("expand", (name,), (own,), {"shape": tensors[name].shape}))
-        used.add(own)
-        outputs.append(own)
-    if not copies:
-        return graph
-    return verify(
-        graph.replace(tensors=tensors).with_entries(
-            replace(step, ops=(*step.ops, *copies), outputs=tuple(outputs)),
-        )
-    )
 
 
 def check_ports(graph: Graph, backend: str) -> None:
