@@ -46,7 +46,7 @@ _REFUSED_BY = {
 RTOL, ATOL = 1e-3, 1e-7  # onnx's own, of every node test
 """Tolerances of the node tests."""
 
-SHAPES = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size"})
+SHAPES = frozenset({"Constant", "ConstantOfShape", "If", "Range", "Shape", "Size"})
 """Operators whose work is done at import: their tests have no input at run time, or only its shape is read."""
 
 CONSTANT = {
@@ -54,6 +54,7 @@ CONSTANT = {
     "Compress": (1,),
     "ConvTranspose": (1, 2),
     "Dropout": (1, 2),
+    "If": (0,),
     "Pad": (2,),
     "Range": (0, 1, 2),
     "Resize": (1, 2, 3),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from edgekit.frontends.emitter import Emitter, Known, Live, Operand, printable
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.onnx.cells import cell_pairs
 from edgekit.frontends.onnx.lowering import Lost, Lowering, needed
-from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort
+from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort, batch_axes
 from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
-from edgekit.frontends.onnx.ports import Port, batch_symbols, dims, input_ports, output_port
+from edgekit.frontends.onnx.ports import UNKNOWN, Port, batch_symbols, dims, input_ports, output_port
 from edgekit.frontends.onnx.reading import STANDARD, all_nodes, load_model, onnx_module, opset_of
 from edgekit.frontends.onnx.sequence import as_step
 from edgekit.frontends.onnx.table import ROWS
@@ -87,6 +89,7 @@ class Import:
         self.ports = input_ports(self.free, shapes, thing)
         self.batches = batch_symbols(dims(v) for v in self.free)
         self.model_at_one = self._at_one()
+        self.axes: Mapping[str, int] = {}
 
     def _told(self) -> list[Pair] | None:
         """The states that the file itself tells."""
@@ -96,6 +99,7 @@ class Import:
             return [Pair(s.input, s.output, "the file says so") for s in self.document.states]
         return None
 
+    @cached_property
     def _runner(self) -> Runner:
         """The model as it is; a sequence over one step where its time is free, else the step inside of it."""
         if self.sequence is None:
@@ -103,6 +107,17 @@ class Import:
         ports = {v.name: dims(v) or [] for v in (*self.whole.graph.input, *self.whole.graph.output)}
         free = all(not isinstance(ports[n][axis], int) or ports[n][axis] == 1 for n, axis in self.sequence.time.items())
         return Runner(self.thing, self.whole, self.sequence.time) if free else Runner(self.thing, self.model)
+
+    def _looks_at_the_batch(self) -> bool:
+        return any(n.op_type == "DynamicQuantizeLinear" for n in all_nodes(self.model.graph))
+
+    def _axes(self, runner: Runner, lowering: Lowering) -> dict[str, int]:
+        """The batch axes of the outputs, as running the model at two batches tells where every input has a free one."""
+        inputs = [p for n, p in self.ports.items() if n not in self.defaults or isinstance(lowering.values[n], Live)]
+        if not inputs or not all(p.symbolic and p.batch is not None for p in inputs):
+            return {}
+        names = [v.name for v in self.model.graph.output if not isinstance(lowering.outcome(v.name), Known)]
+        return batch_axes(runner, inputs, self.constants, names)
 
     def _constants(self, given: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         inputs = {v.name: v for v in self.model.graph.input}
@@ -122,9 +137,11 @@ class Import:
         read = self._read()
         self._check_inputs(read, pairs)
         states = self._lower(lowering, pairs, read)
+        runner, alone = self._runner, self._looks_at_the_batch()
+        self.axes = self._axes(runner, lowering)
         graph, ports = self._close(lowering, outputs, {p.output: p.input for p in pairs}, states)
         self.notes += lowering.notes
-        return graph, OnnxOriginal(self._runner(), *ports, self._fixed(read))
+        return graph, OnnxOriginal(runner, *ports, self._fixed(read), alone=alone)
 
     def run(self, name: str, dt: float | None) -> Imported:
         """The whole import."""
@@ -132,7 +149,7 @@ class Import:
         for side, ports in (("input", original.inputs), ("output", original.outputs)):
             if not ports:
                 raise UnsupportedError(self.thing, f"has no {side} that is not a state", f"a step has an {side}")
-        if any(n.op_type == "DynamicQuantizeLinear" for n in all_nodes(self.model.graph)):
+        if self._looks_at_the_batch():
             self.notes.append("its dynamic quantisation has one scale for a whole batch: here that of one stream")
         else:
             original.check_independence()
@@ -186,24 +203,25 @@ class Import:
         return {v.name: int(v.type.tensor_type.elem_type) for v in values if v.type.HasField("tensor_type")}
 
     def _outputs(self) -> list[Port]:
-        """The outputs as far as shapes were inferred; one that only the lowering tells cannot be paired."""
+        """The outputs with the shapes that were inferred, else declared, else seen in a run over zeros."""
         typed = {v.name: v for v in self.model_at_one.graph.output}
-        ports = []
+        shapes: dict[str, list[int]] = {}
         for value in self.model.graph.output:
-            lengths = dims(typed[value.name])
-            inferred = lengths if lengths is not None and all(isinstance(d, int) for d in lengths) else None
-            if inferred is None:
-                declared = dims(value)
-                inferred = None if declared is None else [1 if d in self.batches else d for d in declared]
-            shape = tuple(d for d in inferred or () if isinstance(d, int))
-            known = inferred is not None and len(shape) == len(inferred)
-            elem = int(typed[value.name].type.tensor_type.elem_type)
-            ports.append(
-                output_port(value, elem, shape, list(self.ports.values()), self.batches)
-                if known
-                else Port(value.name, elem, (-1,))
-            )
-        return ports
+            declared = [1 if d in self.batches else d for d in dims(value) or [None]]
+            for lengths in (declared, dims(typed[value.name])):
+                if lengths is not None and all(isinstance(d, int) for d in lengths):
+                    shapes[value.name] = [int(d or 0) for d in lengths]
+        unknown = [v.name for v in self.model.graph.output if v.name not in shapes]
+        if unknown:
+            with suppress(ModelError):  # what cannot run is refused node by node, which tells more
+                seen = self._runner(unknown, self._zeros(self.ports.values()) | self.constants)
+                shapes |= {n: list(y.shape) for n, y in zip(unknown, seen, strict=True)}
+        elems = {n: int(v.type.tensor_type.elem_type) for n, v in typed.items()}
+        return [Port(n, elems[n], tuple(shapes.get(n, UNKNOWN))) for n in typed]
+
+    def _zeros(self, ports: Iterable[Port]) -> dict[str, Array]:
+        to_numpy = self.onnx.helper.tensor_dtype_to_np_dtype
+        return {p.name: np.zeros(p.shape, to_numpy(p.elem)) for p in ports if p.name not in self.defaults}
 
     def _pairs(self, outputs: Sequence[Port]) -> list[Pair]:
         inputs = [p for n, p in self.ports.items() if n not in self.defaults or self._paired_default(n)]
@@ -282,7 +300,15 @@ class Import:
                 self.notes.append(f"input {name!r} is not read")
                 lowering.values[name] = Lost()
         lowering.walk(graph.node, [o.name for o in graph.output])
+        self._refuse(lowering.faults)
         return states
+
+    def _refuse(self, faults: Sequence[str]) -> None:
+        if faults:
+            count = len(faults)
+            raise UnsupportedError(
+                self.thing, f"{count} node{'s' if count > 1 else ''} cannot be lowered", items=faults
+            )
 
     def _state_name(self, name: str) -> str:
         rows = self.document.states if self.document else ()
@@ -306,16 +332,12 @@ class Import:
         next_of: Mapping[str, str],
         states: Mapping[str, tuple[Live, Array]],
     ) -> tuple[Graph, tuple[list[Port], list[Port], list[StatePort]]]:
-        """Outputs and state updates; UnsupportedError with everything that could not be lowered."""
+        """Outputs and state updates; UnsupportedError for a state that does not keep its shape."""
         e = lowering.e
         by_name = {v.name: v for v in self.model.graph.output}
-        outputs, state_ports, faults = [], [], list(lowering.faults)
+        outputs, state_ports, faults = [], [], list[str]()
         for port in declared:
-            value = lowering.result(port.name)
-            if isinstance(value, Lost):
-                if not lowering.faults:
-                    faults.append(f"output {port.name!r} depends on an input that is not read")
-                continue
+            value = lowering.outcome(port.name)
             shape = lowering.shape(value)
             if port.name in next_of:
                 state, init = states[next_of[port.name]]
@@ -327,13 +349,12 @@ class Import:
                 ends = Port(port.name, port.elem or source.elem, shape, source.batch, source.symbolic)
                 state_ports.append(StatePort(state.name, source, ends, init))
                 continue
-            full = output_port(by_name[port.name], port.elem, shape, list(self.ports.values()), self.batches)
+            full = output_port(by_name[port.name], port.elem, shape, list(self.ports.values()), self.axes)
             outputs.append(full)
             self._output(e, value, full)
         if faults:
-            count = len(faults)
             raise UnsupportedError(
-                self.thing, f"{count} node{'s' if count > 1 else ''} cannot be lowered", items=faults
+                self.thing, "has states that change their shape", "keep a state of fixed size", faults
             )
         inputs = [p for n, p in self.ports.items() if n not in states and isinstance(lowering.values.get(n), Live)]
         return e.builder.build(), (inputs, outputs, state_ports)
@@ -349,13 +370,7 @@ class Import:
 
     def _fixed(self, read: set[str]) -> dict[str, Array]:
         """What the model itself is fed beside inputs and states: constants, and zeros for what it does not read."""
-        to_numpy = self.onnx.helper.tensor_dtype_to_np_dtype
-        silent = {
-            n: np.zeros(p.shape, to_numpy(p.elem))
-            for n, p in self.ports.items()
-            if n not in read and n not in self.defaults
-        }
-        return {**silent, **self.constants}
+        return self._zeros(p for n, p in self.ports.items() if n not in read) | self.constants
 
 
 def _document(model: Any) -> StepDocument | None:

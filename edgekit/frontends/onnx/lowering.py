@@ -165,9 +165,12 @@ class Lowering:
         self.walk(graph.node, [o.name for o in graph.output])
         return [self.values[o.name] for o in graph.output]
 
-    def result(self, name: str) -> Operand | Lost:
-        """A value by its name in the model."""
-        return self.values[name]
+    def outcome(self, name: str) -> Operand:
+        """A value by its name in the model, once nothing is at fault."""
+        value = self.values[name]
+        if isinstance(value, Lost):
+            raise GraphError(f"value {name!r}", "was not lowered")
+        return value
 
     def _node(self, proto: Any) -> None:
         attrs = {a.name: self._attribute(a) for a in proto.attribute}
@@ -283,7 +286,6 @@ REMEDIES = {
     "QLinearConv": "quantise with QuantFormat.QDQ",
     "QLinearMatMul": "quantise with QuantFormat.QDQ",
     "ConvInteger": "quantise statically with QuantFormat.QDQ",
-    "DynamicQuantizeLinear": "quantise statically with QuantFormat.QDQ",
     "STFT": "feed the spectrum, or write it as a Conv with constant kernels",
     "DFT": "feed the spectrum, or write it as a MatMul with a constant matrix",
     "RandomNormal": "a step must not draw at random",

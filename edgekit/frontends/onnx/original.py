@@ -84,8 +84,39 @@ class Runner:
             raise ModelError(self.thing, f"cannot run ({_line(error)})", "check it with ONNX Runtime") from error
 
 
+def batch_axes(
+    runner: Runner, inputs: Sequence[Port], fixed: Mapping[str, Array], names: Sequence[str]
+) -> dict[str, int]:
+    """Which axis of each result grows with the batch; all inputs have a free batch axis.
+
+    UnsupportedError when the model runs at batch one alone, or gives results that are not one for each sample.
+    """
+    shapes = []
+    for batch in (1, BATCH):
+        feed = {p.name: _widened(np.zeros((batch, *p.step_shape), np.float32), p) for p in inputs}
+        try:
+            shapes.append([y.shape for y in runner(names, {**fixed, **feed})])
+        except ModelError as error:
+            if batch == 1:
+                raise
+            raise UnsupportedError(runner.thing, f"works at batch 1 only: {error.cause}", REMEDY) from error
+    found, mixed = {}, []
+    for name, one, many in zip(names, *shapes, strict=True):
+        changed = [a for a, (n, m) in enumerate(zip(one, many, strict=False)) if n != m]
+        if len(one) == len(many) and len(changed) == 1 and one[changed[0]] == 1 and many[changed[0]] == BATCH:
+            found[name] = changed[0]
+        else:
+            mixed.append(f"{name}: {list(one)} for one sample, {list(many)} for {BATCH}")
+    if mixed:
+        raise UnsupportedError(runner.thing, "mixes the samples of a batch", REMEDY, mixed)
+    return found
+
+
 class OnnxOriginal:
-    """A model as the replay and `verify` run it. `silent` are inputs that no result depends on."""
+    """A model as the replay and `verify` run it; `fixed` is what it is fed beside inputs and states.
+
+    Streams run side by side where every port has a free batch axis, one after another where they must be `alone`.
+    """
 
     def __init__(
         self,
@@ -94,12 +125,14 @@ class OnnxOriginal:
         outputs: Sequence[Port],
         states: Sequence[StatePort],
         fixed: Mapping[str, Array],
+        *,
+        alone: bool = False,
     ) -> None:
         self.runner, self.inputs, self.outputs = runner, tuple(inputs), tuple(outputs)
         self.state_ports, self.fixed = tuple(states), dict(fixed)
         taken = [*inputs, *(s.input for s in states)]
         given = [*outputs, *(s.output for s in states)]
-        self.joint = all(p.symbolic for p in taken) and all(p.batch is not None for p in (*taken, *given))
+        self.joint = not alone and all(p.symbolic for p in taken) and all(p.batch is not None for p in (*taken, *given))
 
     @property
     def thing(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit.errors import UnsupportedError, UsageError
-from edgekit.frontends.onnx.ports import Port
+from edgekit.frontends.onnx.ports import UNKNOWN, Port
 
 REMEDY = "say which pairs are states: --state input:output for each, or states=[] for none"
 _WEAK = frozenset({"in", "input", "inputs", "out", "output", "outputs"})
@@ -120,7 +120,7 @@ def _checked(pairs: list[Pair], inputs: Sequence[Port], outputs: Sequence[Port])
     ]
     for pair in pairs:
         a, b = ins.get(pair.input), outs.get(pair.output)
-        if a is not None and b is not None and not alike(a, b):
+        if a is not None and b is not None and b.shape != UNKNOWN and not alike(a, b):
             faults.append(f"{pair.input} has shape {a.shape}, {pair.output} {b.shape}; a state keeps shape and dtype")
     for side in ("input", "output"):
         names = [getattr(p, side) for p in pairs]

@@ -11,6 +11,8 @@ from typing import Any
 from edgekit.errors import UnsupportedError, UsageError
 
 Dim = int | str | None
+UNKNOWN = (-1,)
+"""The shape of an output that nothing tells."""
 MAX_ELEMENTS = 2**26
 """Largest value, in elements; a step of a model for the edge is far below it."""
 
@@ -91,16 +93,14 @@ def batch_symbols(shapes: Any) -> set[str]:
     return named | leading
 
 
-def output_port(value: Any, elem: int, shape: tuple[int, ...], inputs: Sequence[Port], batches: set[str]) -> Port:
-    """An output whose full shape at batch one is known; its batch axis is the one of that symbol, else axis 0."""
-    lengths = dims(value) or []
-    axes = [axis for axis, d in enumerate(lengths) if isinstance(d, str) and d in batches]
-    axes = axes or [axis for axis, d in enumerate(lengths) if not isinstance(d, int)]
-    if len(axes) == 1 and len(lengths) == len(shape) and shape[axes[0]] == 1:
-        return Port(value.name, elem, shape, axes[0], symbolic=True)
-    symbolic = any(port.symbolic for port in inputs)
-    batched = any(port.batch is not None for port in inputs) and len(shape) >= (1 if symbolic else 2)
-    return Port(value.name, elem, shape, 0 if batched and shape[0] == 1 else None)
+def output_port(value: Any, elem: int, shape: tuple[int, ...], inputs: Sequence[Port], axes: Mapping[str, int]) -> Port:
+    """An output whose full shape at batch one is known; its batch axis is in `axes`, else 0 as in inputs."""
+    axis = axes.get(value.name, 0)
+    if value.name in axes and axis < len(shape) and shape[axis] == 1:
+        return Port(value.name, elem, shape, axis, symbolic=True)
+    fixed = any(port.batch is not None and not port.symbolic for port in inputs)
+    batched = fixed and len(shape) >= 2 and shape[0] == 1
+    return Port(value.name, elem, shape, 0 if batched else None)
 
 
 def _check_given(found: Mapping[str, Any], given: Mapping[str, tuple[int, ...]], thing: str) -> None:

@@ -87,4 +87,22 @@ def _matmul_integer(lowering: Lowering, node: Node) -> Operand:
     return f.matmul(lowering.e, _centred(lowering, node, 0, 2), _centred(lowering, node, 1, 3))
 
 
-ROWS: dict[str, Row] = {"MatMulInteger": _matmul_integer, "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}
+def _dynamic(lowering: Lowering, node: Node) -> list[Operand]:
+    """uint8 over the range of x itself, zero included; a scale of 1 where all is zero, as ONNX Runtime has it."""
+    e, x = lowering.e, lowering.e.live(lowering.e.real(lowering.operand(node, 0)))
+    axes = range(len(lowering.shape(x)))
+    most = e.emit("maximum", f.reduce(e, "amax", x, axes, keepdims=False), 0.0)
+    least = e.emit("minimum", e.emit("neg", f.reduce(e, "amax", e.emit("neg", x), axes, keepdims=False)), 0.0)
+    span = e.emit("sub", most, least)
+    scale = e.emit("where", e.emit("eq", span, 0.0), 1.0, e.emit("div", span, 255.0))
+    zero = e.emit("round", f.clip(e, e.emit("neg", e.emit("div", least, scale)), 0.0, 255.0))
+    whole = e.emit("add", e.emit("round", e.emit("div", x, scale)), zero)
+    return [f.clip(e, whole, 0.0, 255.0), scale, zero]
+
+
+ROWS: dict[str, Row] = {
+    "DynamicQuantizeLinear": _dynamic,
+    "MatMulInteger": _matmul_integer,
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+}

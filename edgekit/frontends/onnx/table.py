@@ -9,6 +9,7 @@ from edgekit.frontends.onnx import (
     rows_quantise,
     rows_recurrent,
     rows_reduce,
+    rows_resize,
     rows_spatial,
 )
 from edgekit.frontends.onnx.lowering import Row
@@ -20,5 +21,6 @@ ROWS: dict[str, Row] = {
     **rows_quantise.ROWS,
     **rows_recurrent.ROWS,
     **rows_reduce.ROWS,
+    **rows_resize.ROWS,
     **rows_spatial.ROWS,
 }
