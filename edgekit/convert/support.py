@@ -102,7 +102,7 @@ def read_by(front_end: str) -> list[str]:
     if front_end not in FROM:
         raise UsageError(f"--from {front_end}", "is not known", f"known are {', '.join(FROM)}")
     if front_end == "torch":
-        from edgekit.frontends.aten_spatial import ROWS as ATEN
+        from edgekit.frontends.aten_table import ROWS as ATEN
 
         return sorted(ATEN)
     if front_end == "onnx":

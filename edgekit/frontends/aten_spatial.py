@@ -10,11 +10,9 @@ import numpy as np
 import torch
 
 from edgekit.frontends import spatial
-from edgekit.frontends.aten import ROWS, row
+from edgekit.frontends.aten import row
 from edgekit.frontends.emitter import Live, Operand, Refuse
 from edgekit.frontends.lower import Call, Lost, Lowering
-
-__all__ = ["ROWS"]  # complete once this module is loaded
 
 
 def _each(value: Any, count: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from torch import nn
 from edgekit.errors import UsageError
 from edgekit.frontends.aten import decomposer
 from edgekit.frontends.aten_complex import complex_rows
-from edgekit.frontends.aten_spatial import ROWS
+from edgekit.frontends.aten_table import ROWS
 from edgekit.frontends.discover import Discovered, discover
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.lower import Lowering

@@ -25,7 +25,6 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import edgekit
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.slots import slots
 
@@ -229,7 +228,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._note(OVERWRITE, {"base": base, "values": new, "index": index}, (merged,), fault)
 
 
-_TORCH, _OURS = (str(Path(module.__file__ or "").parent) + os.sep for module in (torch, edgekit))
+_TORCH, _OURS = (str(folder) + os.sep for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
 
 
 def _author_line() -> str:

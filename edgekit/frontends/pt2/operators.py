@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from edgekit.frontends.aten import ROWS
+from edgekit.frontends.aten_table import ROWS
 
 MATH = """
 abs acos acosh add addcdiv addcmul addmm addmv angle asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not

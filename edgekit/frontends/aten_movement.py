@@ -1,0 +1,370 @@
+"""The rows of the lowering table that move values: views, parts, indices, and writes into a part of a tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgekit.frontends.aten import axis_of, row
+from edgekit.frontends.emitter import Array, Known, Live, Operand, Refuse
+from edgekit.frontends.formulas import apply
+from edgekit.frontends.lower import Call, Lowering
+from edgekit.frontends.record import OVERWRITE
+from edgekit.ir import SPIKE
+
+# --- writes ----------------------------------------------------------------------------------------------------------
+
+
+@row("copy", "fill", "zero")
+def _overwrite(low: Lowering, call: Call) -> Operand:
+    """What a tensor holds after it was written as a whole."""
+    value = call["src"] if call.name == "aten::copy" else call.args.get("value", 0.0)
+    value = low.spike(value) if call.dtype is torch.bool else low.real(value)
+    return low.expand(low.known(value) or value, call.shape)
+
+
+@row(OVERWRITE)
+def _merged(low: Lowering, call: Call) -> Live:
+    """`base` where `index` is -1, else the element of `values` that it names."""
+    return overwritten(low, call["base"], call["values"], np.asarray(call["index"]), call)
+
+
+def overwritten(low: Lowering, base: Any, values: Any, index: Array, call: Call) -> Live:
+    """One tensor with elements of another in some places: parts side by side where they lie so, else a gather."""
+    cast = low.spike if call.dtype is torch.bool else low.real
+    base, values = cast(base), cast(values)
+    shape, table = call.shape, np.asarray(index.reshape(call.shape))
+    if (table >= 0).all() and np.array_equal(index, np.arange(index.size)):
+        return low.live(low.reshape(values, shape))
+    for axis, size in enumerate(shape):
+        rows = np.moveaxis(table, axis, 0).reshape(size, -1)
+        inside = np.asarray((rows >= 0).all(axis=1))
+        if not np.array_equal(inside, (rows >= 0).any(axis=1)):
+            continue
+        start, count = int(inside.argmax()), int(inside.sum())
+        written = table.take(range(start, start + count), axis)
+        if inside[start : start + count].all() and np.array_equal(written.reshape(-1), np.arange(written.size)):
+            middle = low.reshape(values, written.shape)
+            ends = [(0, start), (start + count, size)]
+            parts = [low.emit("slice", low.live(base), axis=axis, start=a, stop=b) if b > a else None for a, b in ends]
+            return low.emit("concat", *(p for p in (parts[0], middle, parts[1]) if p is not None), axis=axis)
+    stock = low.emit("concat", low.reshape(base, (index.size,)), low.reshape(values, (_size(low, values),)), axis=0)
+    chosen = np.where(index >= 0, index.size + index, np.arange(index.size))
+    return low.live(low.reshape(low.emit("gather", stock, axis=0, indices=tuple(map(int, chosen))), shape))
+
+
+def _size(low: Lowering, value: Any) -> int:
+    return math.prod(low.shape(value))
+
+
+# --- views and parts -------------------------------------------------------------------------------------------------
+
+
+@row("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze")
+def _view(low: Lowering, call: Call) -> Operand:
+    """Any view: the same elements, row-major."""
+    return low.reshape(call["self"], call.shape)
+
+
+@row("permute", "transpose", "t")
+def _permute(low: Lowering, call: Call) -> Operand:
+    x = call["self"]
+    order = list(range(len(low.shape(x))))
+    if call.name == "aten::permute":
+        order = [d % len(order) for d in call["dims"]]
+    elif len(order) > 1:
+        a, b = (0, 1) if call.name == "aten::t" else (call["dim0"], call["dim1"])
+        order[a], order[b] = order[b], order[a]
+    return low.transpose(x, order)
+
+
+@row("expand")
+def _expand(low: Lowering, call: Call) -> Operand:
+    return low.expand(call["self"], call.shape)
+
+
+@row("repeat")
+def _repeat(low: Lowering, call: Call) -> Operand:
+    x, repeats = call["self"], call["repeats"]
+    x = low.reshape(x, (*(1,) * (len(repeats) - len(low.shape(x))), *low.shape(x)))
+    for axis, times in enumerate(repeats):
+        if times != 1:
+            x = low.emit("concat", *[low.live(x)] * times, axis=axis)
+    return x  # type: ignore[no-any-return]
+
+
+@row("slice")
+def _slice(low: Lowering, call: Call) -> Operand:
+    x = call["self"]
+    axis = axis_of(call["dim"], len(low.shape(x)))
+    first, last, step = slice(call["start"], call["end"], call["step"]).indices(low.shape(x)[axis])
+    if (first, last, step) == (0, low.shape(x)[axis], 1):
+        return x  # type: ignore[no-any-return]
+    return low.emit("slice", low.live(x), axis=axis, start=first, stop=max(first, last), step=step)
+
+
+@row("select")
+def _select(low: Lowering, call: Call) -> Operand:
+    x = call["self"]
+    axis = axis_of(call["dim"], len(low.shape(x)))
+    at = call["index"] % low.shape(x)[axis]
+    return low.reshape(low.emit("slice", low.live(x), axis=axis, start=at, stop=at + 1), call.shape)
+
+
+@row("slice_scatter", "select_scatter")
+def _scatter(low: Lowering, call: Call) -> Live:
+    """A tensor with a slice of it replaced."""
+    table = np.full(call.shape, -1, np.int64)
+    axis = axis_of(call["dim"], call.rank)
+    chosen: list[Any] = [slice(None)] * call.rank
+    if call.name.endswith("select_scatter"):
+        chosen[axis] = call["index"]
+    else:
+        chosen[axis] = slice(*slice(call["start"], call["end"], call["step"]).indices(call.shape[axis]))
+    size = table[tuple(chosen)].shape
+    table[tuple(chosen)] = np.arange(math.prod(size)).reshape(size)
+    return overwritten(low, call["self"], call["src"], table.reshape(-1), call)
+
+
+@row("split", "split_with_sizes", "unbind", "unsafe_split")
+def _split(low: Lowering, call: Call) -> list[Operand]:
+    x = low.live(call["self"])
+    axis = axis_of(call["dim"], len(low.shape(x)))
+    size = low.shape(x)[axis]
+    sizes = 1 if call.name == "aten::unbind" else call.args.get("split_sizes", call.args.get("split_size"))
+    if isinstance(sizes, int):
+        sizes = [min(sizes, size - at) for at in range(0, size, sizes)]
+    ends = np.cumsum(sizes).tolist()
+    parts: list[Operand] = [
+        low.emit("slice", x, axis=axis, start=end - length, stop=end) for end, length in zip(ends, sizes, strict=True)
+    ]
+    return [low.reshape(p, call.shape) for p in parts] if call.name == "aten::unbind" else parts
+
+
+@row("cat", "stack")
+def _concat(low: Lowering, call: Call) -> Live:
+    axis = axis_of(call["dim"], call.rank)
+    parts: list[Operand] = []
+    for value in call["tensors"]:
+        if not isinstance(value, Live) and not isinstance(value, Known):
+            raise Refuse("joins something that is not a tensor")
+        part = low.spike(value) if call.dtype is torch.bool else low.real(value)
+        if call.name == "aten::stack":
+            own = low.shape(part)
+            part = low.reshape(part, (*own[:axis], 1, *own[axis:]))
+        if 0 not in low.shape(part):  # an empty tensor joins anything
+            parts.append(part)
+    return low.emit("concat", *parts, axis=axis) if len(parts) > 1 else low.live(parts[0])
+
+
+def _gather(low: Lowering, x: Any, axis: int, indices: Sequence[int]) -> Live:
+    size = low.shape(x)[axis]
+    return low.emit("gather", low.live(x), axis=axis, indices=tuple(int(i) % size for i in indices))
+
+
+def _fixed_index(index: Any) -> Array:
+    if not isinstance(index, Known):
+        raise Refuse("picks by several indices that change at run time", "pick along one axis after another")
+    return index.array
+
+
+def _looked_up(low: Lowering, table: Any, axis: int, index: Live) -> Live:
+    """Slices of a table along an axis at indices that change at run time, in front the axes of the index.
+
+    By comparison: one neuron in n fires for each index, and a linear adds the columns of those that do.
+    """
+    rank, n = len(low.shape(table)), low.shape(table)[axis]
+    picked = low.shape(index)
+    places = Known(np.arange(n, dtype=np.float32), "const.places")
+    fired = low.emit("eq", low.live(low.reshape(index, (*picked, 1))), places)
+    last = low.transpose(table, [*(a for a in range(rank) if a != axis), axis])
+    rest = low.shape(last)[:-1]
+    matrix = low.reshape(last, (math.prod(rest), n))
+    y = low.emit("linear", fired, low.real(matrix))
+    return low.live(low.reshape(y, (*picked, *rest)))
+
+
+def _wrapped(low: Lowering, index: Live, size: int) -> Live:
+    """An index from 0 on: negative ones count from the end."""
+    return low.emit("where", low.emit("ge", index, 0.0), index, low.emit("add", index, float(size)))
+
+
+@row("embedding")
+def _embedding(low: Lowering, call: Call) -> Live:
+    return _looked_up(low, call["weight"], 0, low.live(low.real(call["indices"])))
+
+
+@row("index_select")
+def _index_select(low: Lowering, call: Call) -> Operand:
+    if isinstance(call["index"], Live):
+        return _along(low, call, axis_of(call["dim"], call.rank), call["index"])
+    return _gather(low, call["self"], axis_of(call["dim"], call.rank), _fixed_index(call["index"]).reshape(-1).tolist())
+
+
+def _along(low: Lowering, call: Call, axis: int, index: Live) -> Operand:
+    """x[…, index, …]: the axes of the index take the place of one axis."""
+    found = _looked_up(low, call["self"], axis, _wrapped(low, index, low.shape(call["self"])[axis]))
+    ahead, count = list(range(len(low.shape(index)))), len(low.shape(index))
+    rest = list(range(count, call.rank))
+    return low.transpose(found, [*rest[:axis], *ahead, *rest[axis:]])
+
+
+@row("gather")
+def _torch_gather(low: Lowering, call: Call) -> Operand:
+    """x[…, index[…, i, …], …]."""
+    axis, shape = axis_of(call["dim"], call.rank), low.shape(call["self"])
+    whole = all(a == b for at, (a, b) in enumerate(zip(call.shape, shape, strict=True)) if at != axis)
+    if isinstance(call["index"], Live):
+        if not whole:
+            raise Refuse("picks from a part of a tensor by an index that changes", "slice the tensor first")
+        return _compared(low, call["self"], axis, call["index"])
+    index = _fixed_index(call["index"])
+    table = np.moveaxis(index, axis, -1).reshape(-1, call.shape[axis])
+    if whole and (table == table[0]).all():
+        return _gather(low, call["self"], axis, table[0].tolist())
+    places = np.arange(math.prod(shape)).reshape(shape)
+    cut = places[tuple(slice(0, n) if at != axis else slice(None) for at, n in enumerate(index.shape))]
+    return _elements(low, call["self"], np.take_along_axis(cut, index, axis), call.shape)
+
+
+def _compared(low: Lowering, x: Any, axis: int, index: Live) -> Live:
+    """Σ over an axis of x where its place equals the index, for each index on its own."""
+    rank, n = len(low.shape(x)), low.shape(x)[axis]
+    x_shape, index_shape = (list(low.shape(value)) for value in (x, index))
+    spread = low.reshape(low.real(x), (*x_shape[:axis], 1, *x_shape[axis:]))
+    wanted = low.reshape(index, (*index_shape[: axis + 1], 1, *index_shape[axis + 1 :]))
+    places = Known(np.arange(n, dtype=np.float32).reshape(n, *(1,) * (rank - 1 - axis)), "const.places")
+    hit = low.emit("where", low.emit("eq", low.live(wanted), places), spread, 0.0)
+    return low.emit("sum", hit, axis=axis + 1, keepdims=False)
+
+
+def _elements(low: Lowering, x: Any, places: Array, shape: Sequence[int]) -> Operand:
+    """Single elements by their row-major place."""
+    flat = low.reshape(x, (_size(low, x),))
+    return low.reshape(_gather(low, flat, 0, places.reshape(-1).tolist()), shape)
+
+
+@row("index")
+def _index(low: Lowering, call: Call) -> Operand:
+    """x[…, i, …] with constant indices or masks, or one index that changes."""
+    x = call["self"]
+    given = [(at, index) for at, index in enumerate(call["indices"]) if index is not None]
+    if len(given) == 1 and isinstance(given[0][1], Live):
+        if low.dtype(given[0][1]) is SPIKE:
+            raise Refuse("picks as many elements as a mask has", "multiply by the mask, or use torch.where")
+        return _along(low, call, *given[0])
+    chosen = [(at, _fixed_index(index)) for at, index in enumerate(call["indices"]) if index is not None]
+    if len(chosen) == 1 and chosen[0][1].ndim == 1:
+        axis, index = chosen[0]
+        indices = np.flatnonzero(index) if index.dtype == np.bool_ else index
+        return _gather(low, x, axis, indices.tolist())
+    return _elements(low, x, _places(call["indices"], low.shape(x)), call.shape)
+
+
+def _places(indices: Sequence[Any], shape: Sequence[int]) -> Array:
+    """Row-major places of the elements that an index expression picks."""
+    table = np.arange(math.prod(shape)).reshape(shape)
+    return np.asarray(table[tuple(slice(None) if i is None else _fixed_index(i) for i in indices)])
+
+
+@row("index_put")
+def _index_put(low: Lowering, call: Call) -> Live:
+    """x with the elements that indices pick replaced, or added to; an index that changes picks one place of an axis."""
+    given = [(at, index) for at, index in enumerate(call["indices"]) if index is not None]
+    if len(given) == 1 and isinstance(given[0][1], Live) and low.dtype(given[0][1]) is not SPIKE:
+        return _put_one(low, call, *given[0])
+    if len(given) == 1 and isinstance(given[0][1], Live) and not call.args.get("accumulate"):
+        return _put_masked(low, call, given[0][1])
+    return _written(low, call, _places(call["indices"], call.shape))
+
+
+def _written(low: Lowering, call: Call, places: Array) -> Live:
+    """`self` with `values` at row-major places."""
+    if np.unique(places).size != places.size:
+        raise Refuse("writes an element twice", "let the indices differ")
+    values = call["values"]
+    values = low.spike(values) if call.dtype is torch.bool else low.real(values)
+    if call.args.get("accumulate"):
+        values = low.emit("add", low.live(_elements(low, call["self"], places, places.shape)), values)
+    table = np.full(math.prod(call.shape), -1, np.int64)
+    table[places.reshape(-1)] = np.arange(places.size)
+    return overwritten(low, call["self"], low.expand(low.known(values) or values, places.shape), table, call)
+
+
+def _put_one(low: Lowering, call: Call, axis: int, index: Live) -> Live:
+    """where(place = index, values, x) along one axis."""
+    if math.prod(low.shape(index)) != 1:
+        raise Refuse("writes to several places that change at run time", "write one after another")
+    n, behind = call.shape[axis], call.rank - 1 - axis
+    places = Known(np.arange(n, dtype=np.float32).reshape(n, *(1,) * behind), "const.places")
+    own = (1,) * (behind + 1)
+    hit = low.emit("eq", low.live(low.reshape(_wrapped(low, index, n), own)), places)
+    x, values = low.real(call["self"]), low.real(call["values"])
+    shape = low.shape(values)
+    if len(low.shape(index)) == 0 and len(shape) > behind and shape:  # the axis that the index drops
+        values = low.reshape(values, (*shape[: len(shape) - behind], 1, *shape[len(shape) - behind :]))
+    if call.args.get("accumulate"):
+        values = apply(low, "add", x, values)
+    return low.emit("where", hit, low.live(low.expand(low.known(values) or values, call.shape)), x)
+
+
+def _put_masked(low: Lowering, call: Call, mask: Live) -> Live:
+    """where(mask, values, x), for a single value."""
+    if math.prod(low.shape(call["values"])) != 1:
+        raise Refuse("writes as many elements as a mask has", "use torch.where")
+    own = low.shape(mask)
+    wide = low.live(low.reshape(mask, (*own, *(1,) * (call.rank - len(own)))))
+    value = low.reshape(low.real(call["values"]), ())
+    return low.emit("where", wide, value, low.real(call["self"]))
+
+
+@row("scatter", "scatter_add")
+def _torch_scatter(low: Lowering, call: Call) -> Live:
+    """x with elements along an axis replaced at constant indices, or added to."""
+    index, axis = _fixed_index(call["index"]), axis_of(call["dim"], call.rank)
+    places = np.arange(math.prod(call.shape)).reshape(call.shape)
+    cut = places[tuple(slice(0, n) if at != axis else slice(None) for at, n in enumerate(index.shape))]
+    table = np.take_along_axis(cut, index, axis)
+    source = call.args.get("src", call.args.get("value"))
+    given = {"self": call["self"], "indices": (), "accumulate": call.name.endswith("add")}
+    source = low.expand(low.known(source) or source, index.shape)
+    return _written(low, dataclasses.replace(call, args={**given, "values": source}), table)
+
+
+@row("diagonal")
+def _diagonal(low: Lowering, call: Call) -> Operand:
+    x = call["self"]
+    table = np.arange(_size(low, x)).reshape(low.shape(x))
+    places = np.diagonal(table, call["offset"], call["dim1"], call["dim2"])
+    return _elements(low, x, np.ascontiguousarray(places), call.shape)
+
+
+@row("tril", "triu")
+def _triangle(low: Lowering, call: Call) -> Live:
+    """A matrix with zeros above, or below, a diagonal."""
+    mask = (np.tril if call.name.endswith("tril") else np.triu)(np.ones(call.shape[-2:], np.float32), call["diagonal"])
+    return apply(low, "mul", call["self"], Known(mask, "const.triangle"))
+
+
+@row("flip", "roll")
+def _reorder(low: Lowering, call: Call) -> Operand:
+    x, dims = call["self"], call["dims"]
+    shifts = call.args.get("shifts", [0] * len(dims))
+    if not dims:
+        flat = np.roll(np.arange(_size(low, x)), shifts[0])
+        return _elements(low, x, flat, call.shape)
+    for dim, shift in zip(dims, shifts, strict=True):
+        axis = axis_of(dim, call.rank)
+        size = call.shape[axis]
+        if call.name == "aten::roll" and shift % size > 0:
+            ends = [(size - shift % size, size), (0, size - shift % size)]
+            parts = [low.emit("slice", low.live(x), axis=axis, start=a, stop=b) for a, b in ends]
+            x = low.emit("concat", *parts, axis=axis)
+        elif call.name == "aten::flip":
+            x = _gather(low, x, axis, range(size - 1, -1, -1))
+    return x  # type: ignore[no-any-return]
