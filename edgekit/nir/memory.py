@@ -19,7 +19,10 @@ def from_memory(graph: object) -> RawNode:
     """The raw form of a NIR graph object; ModelError for anything else."""
     if type(graph).__name__ != GRAPH:
         raise ModelError(f"{type(graph).__name__} object", "is not a NIR graph", "give a nir.NIRGraph or a file")
-    return _node(graph, Budget(THING), 0)
+    try:
+        return _node(graph, Budget(THING), 0)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelError(THING, f"is malformed ({type(error).__name__}: {str(error)[:200]})") from error
 
 
 def _node(node: Any, budget: Budget, depth: int) -> RawNode:

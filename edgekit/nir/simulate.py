@@ -42,19 +42,27 @@ class Simulation:
                 self.current[name] = np.zeros(shape)
             if node.kind == "Delay":
                 self.history[name] = [np.zeros(shape)] * int(p.delays[name].max())
-        for name in p.flat.nodes:
-            self._rest(name)
-
-    def _rest(self, name: str) -> Real:
-        if name not in self.values:
-            p, node = self.program, self.program.node(name)
+        for name in self._from_neurons():
+            node, given = p.node(name), (self.batch, *p.given[name])
             if node.kind in SPIKING or node.kind in ("Input", "Delay"):
-                self.values[name] = np.zeros((self.batch, *p.given[name]))
+                self.values[name] = np.zeros(given)
             elif node.kind in STATEFUL:
                 self.values[name] = self.membrane[name].copy()
             else:
-                self.values[name] = self._stateless(node, self._sum([self._rest(s) for s in p.flat.sources[name]]))
-        return self.values[name]
+                self.values[name] = self._stateless(node, self._sum([self.values[s] for s in p.flat.sources[name]]))
+
+    def _from_neurons(self) -> list[str]:
+        """Nodes so that those without a state follow what they read."""
+        flat = self.program.flat
+        free = {n for n, node in flat.nodes.items() if node.kind in (*STATEFUL, "Input", "Delay")}
+        order, open_ = [*free], {n: len(flat.sources[n]) for n in flat.nodes if n not in free}
+        for name in order:  # grows while it is read
+            for reader in flat.readers[name]:
+                if reader in open_:
+                    open_[reader] -= 1
+                    if not open_[reader]:
+                        order.append(reader)
+        return order
 
     @staticmethod
     def _sum(parts: list[Real]) -> Real:
@@ -161,35 +169,37 @@ class Simulation:
         return x
 
     def _conv(self, node: Node, x: Real) -> Real:
-        """Every output position from the patch under the kernel, group by group."""
+        """The patch under the kernel at every place, times the kernel, group by group."""
         weight, (groups,) = node["weight"], node.ints("groups")
         before, after = conv_padding(node)
         x = np.pad(x, [(0, 0), (0, 0), *zip(before, after, strict=True)])
-        kernel, out = weight.shape[2:], self.program.given[node.name]
-        y = np.zeros((self.batch, *out))
-        per_in, per_out = weight.shape[1], weight.shape[0] // groups
-        for place in np.ndindex(*out[1:]):
-            corner = [i * s for i, s in zip(place, node.ints("stride"), strict=True)]
-            patch = tuple(
-                slice(c, c + (k - 1) * d + 1, d) for c, k, d in zip(corner, kernel, node.ints("dilation"), strict=True)
-            )
-            seen = x[(slice(None), slice(None), *patch)]
-            for g in range(groups):
-                rows = slice(g * per_out, (g + 1) * per_out)
-                part = seen[:, g * per_in : (g + 1) * per_in].reshape(self.batch, -1)
-                y[(slice(None), rows, *place)] = part @ weight[rows].reshape(per_out, -1).T
+        kernel, dilation = weight.shape[2:], node.ints("dilation")
+        axes = tuple(range(2, 2 + len(kernel)))
+        patches = _windows(x, kernel, node.ints("stride"), dilation)  # [N, C, *places, *kernel]
+        inner = tuple(range(2 + len(kernel), 2 + 2 * len(kernel)))
+        per_in, per_out, parts = weight.shape[1], weight.shape[0] // groups, list[Real]()
+        for g in range(groups):
+            seen, rows = patches[:, g * per_in : (g + 1) * per_in], weight[g * per_out : (g + 1) * per_out]
+            parts.append(np.moveaxis(np.tensordot(seen, rows, ((1, *inner), (1, *axes))), -1, 1))
+        y = np.concatenate(parts, axis=1)
         if "bias" in node.values:
             y = y + node["bias"].reshape(-1, *(1,) * len(kernel))
         return y
 
-    def _pool(self, node: Node, x: Real) -> Real:
+    @staticmethod
+    def _pool(node: Node, x: Real) -> Real:
         """The sum of each window, zeros around; the average divides by the size of the window, padding included."""
-        kernel, stride = node.ints("kernel_size"), node.ints("stride")
+        kernel = node.ints("kernel_size")
         x = np.pad(x, [(0, 0), (0, 0), *((n, n) for n in node.ints("padding"))])
-        out = self.program.given[node.name]
-        y = np.zeros((self.batch, *out))
-        for row, column in np.ndindex(*out[1:]):
-            top, left = row * stride[0], column * stride[1]
-            window = x[:, :, top : top + kernel[0], left : left + kernel[1]]
-            y[:, :, row, column] = window.sum(axis=(2, 3))
+        y: Real = _windows(x, kernel, node.ints("stride"), (1, 1)).sum(axis=(-2, -1))
         return y / prod(kernel) if node.kind == "AvgPool2d" else y
+
+
+def _windows(x: Real, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Real:
+    """A view of all windows over the axes behind [N, C]: first the places, then what is seen from there."""
+    spans = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
+    axes = tuple(range(2, 2 + len(size)))
+    seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=axes)
+    places, taps = ([slice(None, None, n) for n in steps] for steps in (stride, dilation))
+    view: Real = seen[(slice(None), slice(None), *places, *taps)]
+    return view

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -474,6 +475,37 @@ def test_nodes_without_ends_get_them_as_nir_gives_them() -> None:
     assert step.inputs == ("input_fc",)
     assert step.outputs == ("output_fc",)
     assert len(imported.notes) == 2
+
+
+def test_names_that_print_alike_stay_apart() -> None:
+    nodes: dict[str, nir.NIRNode] = {"in put": nir.Input(np.array([2])), "in_put": nir.Input(np.array([2]))}
+    nodes |= {"a b": neuron("LI", 2, 1), "a_b": neuron("LI", 2, 2), "a_b.v": nir.Output(np.array([2]))}
+    nodes |= {"out put": nir.Output(np.array([2])), "out_put": nir.Output(np.array([2]))}
+    edges = [("in put", "a b"), ("in_put", "a_b"), ("a b", "out put"), ("a_b", "out_put"), ("a b", "a_b.v")]
+    imported = import_nir(nir.NIRGraph(nodes, edges, type_check=False), dt=DT)
+    step = imported.graph.entries["step"]
+    assert len({*step.inputs, *step.outputs}) == 5
+    x, y = noise(2), noise(2, seed=2)
+    again, first, second = run(imported, x, y)  # in the order of the nodes
+    np.testing.assert_allclose(first, again)
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_a_deep_graph_needs_no_deep_stack() -> None:
+    count = 1500
+    nodes: dict[str, nir.NIRNode] = {"in": nir.Input(np.array([1])), "out": nir.Output(np.array([1]))}
+    nodes |= {f"s{i}": nir.Scale(np.array([1.001])) for i in range(count)}
+    path = ["in", *(f"s{i}" for i in range(count)), "out"]
+    imported = import_nir(nir.NIRGraph(nodes, list(itertools.pairwise(path)), type_check=False))
+    np.testing.assert_allclose(run(imported, np.ones((2, 1)))[0], 1.001**count, rtol=1e-4)
+
+
+@pytest.mark.parametrize("edges", [[("in",)], [("in", "out", "in")], None, [3]])
+def test_edges_of_another_form_are_refused(edges: Any) -> None:
+    graph = nir.NIRGraph({"in": nir.Input(np.array([2])), "out": nir.Output(np.array([2]))}, [("in", "out")])
+    graph.edges = edges
+    with pytest.raises(ModelError, match=r"malformed|another form"):
+        import_nir(graph)
 
 
 def test_a_graph_that_is_none_is_refused() -> None:

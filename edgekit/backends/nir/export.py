@@ -71,9 +71,7 @@ def export_nir(
     if stateful and (seconds is None or not np.isfinite(seconds) or seconds <= 0):
         raise UsageError("NIR export", "needs the seconds of a step", "give dt: NIR states time constants in seconds")
     plain = legalize(fold_constants(clean_states(graph)), OPS.keys() - {"memory_update"}, "NIR")
-    faults: list[str] = []
-    network = join(Builder(as_vectors(plain, faults), seconds or 1.0, ROWS).run())
-    network.faults[:0] = faults
+    network = _network(plain, seconds or 1.0)
     _refuse(graph, network, approximate)
     conventions = _conventions(network, seconds if stateful else None)
     raw, made = _settled(graph, network, conventions)
@@ -86,6 +84,17 @@ def export_nir(
     return NirExport(
         to_nir(raw, made), conventions, notes, tuple(network.inexact), difference if network.inexact else None
     )
+
+
+def _network(graph: Graph, dt: float) -> Network:
+    """The nodes and edges of a graph, and what has none."""
+    faults: list[str] = []
+    try:
+        network = join(Builder(as_vectors(graph, faults), dt, ROWS).run())
+    except RecursionError as error:
+        raise UnsupportedError(f"graph {graph.name!r}", "chains too many ops without a state between them") from error
+    network.faults[:0] = faults
+    return network
 
 
 def _returned(graph: Graph, program: Program, seconds: float | None) -> NirExport | None:

@@ -134,7 +134,10 @@ class _Lowering:
     def _output(self, name: str, names: dict[str, str]) -> None:
         value = self.e.live(self.values[name]).name
         own = self.e.builder.op("reshape", value, shape=self.p.given[name]) if self._is_taken(value, names) else value
-        names[own] = self.e.builder.fresh(printable(name))
+        free = self.e.builder.fresh(printable(name))
+        while free in names.values():  # tensors get these names when all are made
+            free = f"{free}.out"
+        names[own] = free
         self.e.builder.output(own)
 
     def _is_taken(self, value: str, names: Mapping[str, str]) -> bool:

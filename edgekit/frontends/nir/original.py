@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,8 @@ class _Streams:
         found.update({f"{n}.i": i for n, i in run.current.items()})
         found.update({f"{n}.line": np.stack(past[::-1], axis=1) for n, past in run.history.items() if past})
         found.update({f"{source}.out": run.values[source] for source in {a for a, _ in p.flat.edges}})
-        return {printable(name): value for name, value in found.items()}
+        taken = Counter(printable(name) for name in found)  # where two names print alike, neither is compared
+        return {printable(name): value for name, value in found.items() if taken[printable(name)] == 1}
 
 
 def _named(program: Program, kind: str) -> list[str]:
