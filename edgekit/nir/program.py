@@ -17,6 +17,10 @@ from edgekit.nir.shapes import Shape, infer_shapes
 
 MAX_DELAYED = 2**22
 """Values that the Delay nodes of a graph may hold."""
+TAUS = ("tau", "tau_mem", "tau_syn")
+LONG = 1.0
+"""Seconds that are a long time constant."""
+UNSTABLE = "choose a smaller dt, or integrator = exponential (Norse's export writes τ·dt instead of τ, norse#411)"
 WHOLE = 1e-3
 """A delay this close to a whole number of steps, in steps, is that number: files hold float32."""
 
@@ -74,6 +78,7 @@ def make_program(
     _refuse(thing, faults)
     delays = _delays(flat, shaped.taken, conventions, faults, notes if round_delays else None)
     _check_stability(flat, conventions, faults, notes)
+    _note_units(flat, conventions, notes)
     late = {name for name, steps in delays.items() if steps.min() >= 1}
     order = step_order(flat, late, faults)
     _refuse(thing, faults)
@@ -118,17 +123,27 @@ def _delays(
     return found
 
 
+def _note_units(flat: Flat, conventions: Conventions, notes: list[str]) -> None:
+    """NIR's documentation writes ms beside time constants, its tools store seconds: say where it looks like ms."""
+    taus = [node[name] for node in flat.nodes.values() for name in TAUS if name in node.values]
+    if not taus or conventions.dt is None:
+        return
+    least = min(float(tau.min()) for tau in taus)
+    if least >= LONG and conventions.dt <= LONG / 10:
+        notes.append(f"all time constants are {least:g} s or more; if the file counts in ms, give dt in ms too")
+
+
 def _check_stability(flat: Flat, conventions: Conventions, faults: list[str], notes: list[str]) -> None:
     """Forward Euler grows without bound from dt = 2 tau on, and overshoots from dt = tau on."""
     if conventions.integrator != "euler" or conventions.dt is None:
         return
     for node in flat.nodes.values():
-        for name in ("tau", "tau_mem", "tau_syn"):
+        for name in TAUS:
             if name not in node.values:
                 continue
             least = float(node[name].min())
             if conventions.dt >= 2 * least:
                 how = f"forward Euler with dt = {conventions.dt:g} s is unstable for {name} = {least:g} s"
-                faults.append(f"{node}: {how}; choose a smaller dt, or integrator = exponential")
+                faults.append(f"{node}: {how}; {UNSTABLE}")
             elif conventions.dt > least * (1 + WHOLE):
                 notes.append(f"{node}: dt = {conventions.dt:g} s is longer than {name} = {least:g} s: it overshoots")

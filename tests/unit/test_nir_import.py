@@ -439,6 +439,12 @@ def test_forward_euler_that_cannot_settle_is_refused() -> None:
     assert "overshoots" in import_nir(chain(overshooting, shape=(2,)), dt=DT).notes[0]
 
 
+def test_time_constants_that_look_like_milliseconds_are_noted() -> None:
+    node = nir.LI(np.full(2, 20.0), np.ones(2), np.zeros(2))
+    assert "if the file counts in ms" in import_nir(chain(node, shape=(2,)), dt=DT).notes[0]
+    assert not import_nir(chain(node, shape=(2,)), dt=1.0).notes
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     nodes = {
         "in": nir.Input(np.array([3])),
