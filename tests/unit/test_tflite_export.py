@@ -195,9 +195,24 @@ def test_what_cannot_be_exported_is_listed() -> None:
     x = b.input("x", (4,), INT8)
     wide = b.op("rescale", x, b.const("m", np.full(4, 3), INT8), shift=1, to="int16", source="layer.one")
     b.output(b.op("lookup", wide, b.const("t", np.zeros(5), INT16), source="layer.two"))
-    with pytest.raises(UnsupportedError, match="the TFLite backend has no kernel for 2 ops") as caught:
+    with pytest.raises(UnsupportedError, match="has no TFLite form") as caught:
         export_tflite(b.build(), io={})
-    assert [item.partition(" in ")[0] for item in caught.value.items] == ["rescale", "lookup"]
+    assert caught.value.items[2:5:2] == (
+        "step.rescale0 is int16 (from layer.one)",
+        "step.lookup1 is int16 (from layer.two)",
+    )
+    b = GraphBuilder("silent")
+    b.update(b.state("u", np.zeros(2)), b.const("one", np.ones(2)))
+    b.output(b.op("neg", "u"))
+    with pytest.raises(UnsupportedError, match="has no TFLite form") as caught:
+        export_tflite(b.build(), io={})
+    assert "takes no input" in caught.value.items[0]
+    b = GraphBuilder("clash")
+    b.update(b.state("u", np.zeros(2)), b.input("u.next", (2,)))
+    b.output(b.op("neg", "u"))
+    with pytest.raises(UnsupportedError, match="has no TFLite form") as caught:
+        export_tflite(b.build(), io={})
+    assert caught.value.items == ("u.next is also the output of a state's next value",)
     with pytest.raises(UsageError, match="states 'inside'"):
         export_tflite(busy_graph(), io={}, states="inside")
     with pytest.raises(UsageError, match="precision 'int4'"):

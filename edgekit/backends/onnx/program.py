@@ -9,7 +9,6 @@ from typing import Any
 import numpy.typing as npt
 
 from edgekit.backends.onnx.body import Quantisation
-from edgekit.backends.onnx.ports import check_ports, step_alone
 from edgekit.backends.onnx.quantise import quantisation_of, reference_graph
 from edgekit.backends.onnx.rows import SUPPORTED
 from edgekit.compress.calibrate import Calibration, Progress, calibrate
@@ -19,6 +18,7 @@ from edgekit.ir import Graph
 from edgekit.passes.fold import fold_constants
 from edgekit.passes.legalize import legalize
 from edgekit.passes.own_outputs import own_outputs
+from edgekit.passes.step_ports import check_ports, step_alone
 
 Array = npt.NDArray[Any]
 

@@ -15,6 +15,7 @@ from edgekit.backends.tflite.run import KERNELS, TfliteStep
 from edgekit.errors import DataError, ReplayError
 from edgekit.ir import SPIKE, Graph
 from edgekit.passes.own_outputs import own_outputs
+from edgekit.passes.step_ports import step_alone
 from edgekit.reference import Interpreter, Values
 
 Array = npt.NDArray[Any]
@@ -66,7 +67,7 @@ def check_tflite(
     that are not, unless a comparison of that step is closer than 1e-5 to a tie in float64; such steps are counted, and
     the states of the reference taken from there on.
     """
-    graph = own_outputs(graph)
+    graph = own_outputs(step_alone(graph))
     if read_tflite(data).document.graph_sha256 != graph.hash():
         raise DataError("TFLite model", "was not made of this graph")
     streams = streams_of(graph, inputs if inputs is not None else random_inputs(graph, steps, seed))

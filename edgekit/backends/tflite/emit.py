@@ -13,7 +13,6 @@ from edgekit.backends.tflite.writer import ModelWriter
 from edgekit.ir import SPIKE, Graph
 from edgekit.passes.flush import flush_states
 from edgekit.passes.legalize import legalize
-from edgekit.passes.own_outputs import own_outputs
 
 ROWS = {**elementwise.ROWS, **movement.ROWS, **contract.ROWS}
 SUPPORTED = frozenset(ROWS)
@@ -21,18 +20,16 @@ STEP = "step"
 
 
 def legal_step(graph: Graph) -> Graph:
-    """The step alone, in ops that there are rows for; UnsupportedError lists all that is left.
+    """The step in ops that there are rows for; UnsupportedError lists all that is left.
 
     States are flushed as in every program. A convolution over three axes goes by windows: TFLite-Micro has none.
     """
-    alone = graph.replace(entries={STEP: graph.entries[STEP]})
-    volumes = any(op.kind == "conv" and len(op.attrs["stride"]) == 3 for _, op in alone.ops())
-    return flush_states(legalize(alone, SUPPORTED - {"conv"} if volumes else SUPPORTED, "TFLite"))
+    volumes = any(op.kind == "conv" and len(op.attrs["stride"]) == 3 for _, op in graph.ops())
+    return flush_states(legalize(graph, SUPPORTED - {"conv"} if volumes else SUPPORTED, "TFLite"))
 
 
 def emit_float(graph: Graph, *, meta: Mapping[str, Any], precision: str, resource: bool) -> bytes:
     """The bytes of a model of an optimised float graph, its weights float32 or int8 as they are in it."""
-    graph = own_outputs(graph)
     legal, model = legal_step(graph), ModelWriter()
     step, states = legal.entries[STEP], legal.states
     to = model.subgraph(STEP)

@@ -16,6 +16,8 @@ from edgekit.compress.recipes import recipe
 from edgekit.compress.terms import Sums
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
+from edgekit.passes.own_outputs import own_outputs
+from edgekit.passes.step_ports import check_ports, step_alone
 
 Windows = Mapping[str, npt.NDArray[Any]]
 FLOAT_PRECISIONS = ("fp32", "w8")
@@ -59,6 +61,8 @@ def export_tflite(
     """
     if states not in STATES:
         raise UsageError(f"states {states!r}", "is not known", f"known are {', '.join(STATES)}")
+    graph = own_outputs(step_alone(graph))
+    check_ports(graph, "TFLite")
     if precision in FLOAT_PRECISIONS:
         return emit_float(graph, meta=io, precision=precision, resource=states == "resource")
     if precision == INTEGER:

@@ -15,6 +15,7 @@ from edgekit.backends.tflite.run import TfliteStep
 from edgekit.errors import DataError
 from edgekit.ir import SPIKE, Graph
 from edgekit.passes.own_outputs import own_outputs
+from edgekit.passes.step_ports import step_alone
 from edgekit.reference import Interpreter
 
 Array = npt.NDArray[Any]
@@ -66,7 +67,7 @@ def measure_tflite(
 
     Inputs in raw units are normalised by offset and scale first.
     """
-    graph = own_outputs(graph)
+    graph = own_outputs(step_alone(graph))
     known = normalisation or {}
     normal = {n: (np.asarray(a) - known[n][0]) * known[n][1] if n in known else a for n, a in inputs.items()}
     engine, steps = Interpreter(graph), 0

@@ -1,10 +1,11 @@
-"""The step of a graph made ready for files whose ports have names: only the step, each output a value of its own."""
+"""The step of a graph made ready for files whose ports have names: only the step, and what has no place there."""
 
 from __future__ import annotations
 
 from edgekit.artifact.exported import state_output
 from edgekit.errors import UnsupportedError
-from edgekit.ir import FLOAT32, SPIKE, Graph
+from edgekit.ir.dtypes import FLOAT32, SPIKE
+from edgekit.ir.graph import Graph
 from edgekit.passes.rewrite import sweep
 
 
