@@ -228,6 +228,31 @@ def _move(kind: str, attrs: Mapping[str, Any], inputs: Sequence[Value]) -> Value
     return Value(shape, x.dtype, tuple(v.at((*i[:axis], k, *i[axis + 1 :])) for (v, k), i in picked))
 
 
+def _pad(attrs: Mapping[str, Any], x: Value) -> Value:
+    shape = tuple(b + n + a for b, n, a in zip(attrs["before"], x.shape, attrs["after"], strict=True))
+
+    def element(i: Sequence[int]) -> Any:
+        inside = [k - b for k, b in zip(i, attrs["before"], strict=True)]
+        there = all(0 <= k < n for k, n in zip(inside, x.shape, strict=True))
+        return x.at(inside) if there else int(attrs.get("value", 0))
+
+    return Value(shape, x.dtype, tuple(element(i) for i in indices(shape)))
+
+
+def _windows(attrs: Mapping[str, Any], x: Value) -> Value:
+    size, stride, dilation = attrs["size"], attrs["stride"], attrs["dilation"]
+    lead = len(x.shape) - len(size)
+    places = [
+        len(range(0, n - (k - 1) * d, s)) for n, k, s, d in zip(x.shape[lead:], size, stride, dilation, strict=True)
+    ]
+    data = []
+    for i in indices((*x.shape[:lead], *places)):
+        for k in indices(size):
+            at = [p * s + j * d for p, s, j, d in zip(i[lead:], stride, k, dilation, strict=True)]
+            data.append(x.at((*i[:lead], *at)))
+    return Value((*x.shape[:lead], *places, prod(size)), x.dtype, tuple(data))
+
+
 def evaluate(kind: str, attrs: Mapping[str, Any], inputs: Sequence[Value]) -> list[Value]:
     """The results of one op."""
     if kind == "fused":
@@ -240,6 +265,8 @@ def evaluate(kind: str, attrs: Mapping[str, Any], inputs: Sequence[Value]) -> li
         "sum": lambda: _reduce(kind, attrs, inputs[0]),
         "amax": lambda: _reduce(kind, attrs, inputs[0]),
         "cumsum": lambda: _cumsum(attrs, inputs[0]),
+        "pad": lambda: _pad(attrs, inputs[0]),
+        "windows": lambda: _windows(attrs, inputs[0]),
         "lookup": lambda: _lookup(*inputs),
         "quantize": lambda: _quantize(attrs, *inputs),
         "dequantize": lambda: _dequantize(*inputs),

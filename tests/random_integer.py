@@ -47,11 +47,13 @@ def _cells() -> list[Cell]:
             cells.append(("memory", (x, total)))
     cells += [("shared", (w, total)) for w in (INT4, INT8, INT16) for total in (INT16, INT32)]
     cells += [("population", (d,)) for d in WHOLE]
+    cells.append(("reduce", ("amax", SPIKE)))
     cells += [("cumsum", (reverse, exclusive)) for reverse in (False, True) for exclusive in (False, True)]
     cells += [("lookup", (INT8, INT8, 8)), ("lookup", (INT8, INT16, 8))]
     cells += [("lookup", (INT16, INT16, bits)) for bits in range(2, 13)]
     for d in VALUES:
         cells += [(kind, (d,)) for kind in ("reshape", "transpose", "expand", "slice", "concat", "gather")]
+        cells += [("pad", (d,)), ("windows", (d,))]
         cells += [("update", (d, policy)) for policy in ("reset", "keep")]
     random.Random(4).shuffle(cells)
     return cells
@@ -334,6 +336,22 @@ class _Maker:
         most = max(1, MOST * shape[axis] // prod(shape))
         count = min(most, self.rng.choice([1, 2, 5, 33]))
         self.add("gather", x, axis=axis, indices=tuple(self.rng.randrange(shape[axis]) for _ in range(count)))
+
+    def _pad(self, d: DType) -> None:
+        x = self.value(d, 1)
+        if self.tensor(x).size > MOST // 9 or len(self.tensor(x).shape) > 2:
+            x = self.regular(x, self.rng.choice([(7,), (5, 3), (1, 9)]))
+        before, after = (tuple(self.rng.randint(0, 2) for _ in self.tensor(x).shape) for _ in range(2))
+        value = 0 if d is SPIKE else self.rng.choice([0, d.limits[0], d.limits[1], -3])
+        self.add("pad", x, before=before, after=after, value=value)
+
+    def _windows(self, d: DType) -> None:
+        x = self.regular(self.value(d, 1), self.rng.choice([(9,), (33,), (2, 7), (3, 4, 5), (2, 3, 2, 4)]))
+        axes = self.tensor(x).shape[self.rng.randrange(len(self.tensor(x).shape)) :]
+        dilation = tuple(self.rng.choice([1, 1, 2]) for _ in axes)
+        size = tuple(self.rng.randint(1, min(4, (n - 1) // k + 1)) for n, k in zip(axes, dilation, strict=True))
+        stride = tuple(self.rng.randint(1, 3) for _ in axes)
+        self.add("windows", x, size=size, stride=stride, dilation=dilation)
 
     def _update(self, d: DType, policy: str) -> None:
         """A state of its own, and its new value; ops that come later may still read the old one."""

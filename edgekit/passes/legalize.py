@@ -46,8 +46,3 @@ def legalize(graph: Graph, supported: Collection[str], backend: str) -> Graph:
             f"graph {graph.name!r}", f"the {backend} backend has no kernel for {len(left)} ops", items=items
         )
     return legal
-
-
-def convolutions_as_linears(graph: Graph) -> Graph:
-    """Write every convolution as linears over sliding windows."""
-    return legalize(graph, OPS.keys() - {"conv"}, "integer")

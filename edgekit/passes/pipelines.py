@@ -11,7 +11,7 @@ from edgekit.passes.fold import fold_constants
 from edgekit.passes.fold_affine import fold_affine
 from edgekit.passes.fuse import fuse_elementwise
 from edgekit.passes.gathered_sums import sums_as_linear
-from edgekit.passes.legalize import convolutions_as_linears
+from edgekit.passes.integer_convolutions import convolutions_as_linears
 from edgekit.passes.memory_update import share_memory_update
 from edgekit.passes.merge_filters import merge_filters
 from edgekit.passes.pool_spikes import pool_spikes

@@ -194,6 +194,7 @@ def test_the_default_seeds_use_every_op_with_every_dtype() -> None:
     uses = set().union(*map(_uses, graphs))
     kinds = {u[0] for u in uses}
     floats = {"sign", "exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid", "flush", "mul", "div", "fused"}
+    floats |= {"erf", "sin", "cos", "floor", "round", "conv"}
     assert kinds == OPS.keys() - floats
     for d in WHOLE:
         for kind in ("neg", "abs", "relu", "add", "sub", "minimum", "maximum", "gt", "ge", "lt", "le", "eq", "ne"):
@@ -208,7 +209,7 @@ def test_the_default_seeds_use_every_op_with_every_dtype() -> None:
             assert found == {"int4", "int8", "int16"}, (x, total)
             assert any(u[0] == "memory_update" and (u[1], u[-1]) == (x, total) for u in uses), (x, total)
     for d in ("spike", *WHOLE):
-        for kind in ("reshape", "transpose", "expand", "slice", "concat", "gather"):
+        for kind in ("reshape", "transpose", "expand", "slice", "concat", "gather", "pad", "windows", "amax"):
             assert any(u[:2] == (kind, d) for u in uses), (kind, d)
     assert {u[1:] for u in uses if u[0] == "lookup"} == {("int8",) * 3, ("int8", "int16", "int16"), ("int16",) * 3}
     assert {u[-1] for u in uses if u[0] == "quantize"} == {"int8", "int16"}

@@ -10,6 +10,7 @@ from math import prod
 from edgekit.ir import Graph, Op
 from edgekit.ir.graph import Shape
 
+NEIGHBOURS = 4  # elements that are copied together at least
 MAX_RANK = 6  # EK_MAX_RANK in kernels/walk.h
 
 
@@ -47,8 +48,14 @@ def _joined(walk: Walk) -> Walk:
     return Walk(shape, walk.x_first, x_step, walk.y_first, y_step, walk.operand)
 
 
+def _fitness(axis: tuple[int, int, int]) -> tuple[bool, int]:
+    """Neighbours that stay neighbours are copied fastest, then what is long."""
+    n, x_step, y_step = axis
+    return n >= NEIGHBOURS and x_step == y_step == 1, n
+
+
 def _window_walks(shape: Shape, out: Shape, op: Op) -> list[Walk]:
-    """Axes of the result, the last one split into those of a window; the longest comes last, where walks are fast.
+    """Axes of the result, the last one split into those of a window; the fastest to walk comes last.
 
     Where that are more axes than a walk has, the shortest ones are walks of their own.
     """
@@ -57,7 +64,7 @@ def _window_walks(shape: Shape, out: Shape, op: Op) -> list[Walk]:
     x_places = tuple(s * n for s, n in zip(stride, x_step[lead:], strict=True))
     x_taps = tuple(s * n for s, n in zip(dilation, x_step[lead:], strict=True))
     walk = _joined(Walk((*out[:-1], *size), 0, (*x_step[:lead], *x_places, *x_taps), 0, y_step))
-    axes = sorted(zip(walk.shape, walk.x_step, walk.y_step, strict=True), key=lambda axis: axis[0])
+    axes = sorted(zip(walk.shape, walk.x_step, walk.y_step, strict=True), key=_fitness)
     apart, together = axes[:-MAX_RANK], axes[-MAX_RANK:]
     sizes, x_steps, y_steps = zip(*together, strict=True)
     return [

@@ -20,8 +20,13 @@ EK_INLINE uint32_t ek_bits(const uint32_t *bits, uint32_t first, uint32_t n) {
 
 #define EK_MOVE_F32(y, to, x, from) (y)[to] = (x)[from]
 #define EK_MOVE_SPIKE(y, to, x, from) ek_put_bit(y, to, ek_bit(x, from))
-EK_WALK(ek_walk_f32, float, EK_MOVE_F32)
-EK_WALK(ek_walk_spike, uint32_t, EK_MOVE_SPIKE)
+#define EK_MOVE_SPIKES(n, y, to, x, from) \
+    { \
+        uint32_t k; \
+        for (k = 0; k < (n); ++k) ek_put_bit(y, (to) + k, ek_bit(x, (from) + k)); \
+    }
+EK_WALK(ek_walk_f32, float, EK_MOVE_F32, EK_MOVE_SOME)
+EK_WALK(ek_walk_spike, uint32_t, EK_MOVE_SPIKE, EK_MOVE_SPIKES)
 
 EK_GATHER(ek_gather_f32, float, EK_MOVE_F32)
 EK_GATHER(ek_gather_spike, uint32_t, EK_MOVE_SPIKE)

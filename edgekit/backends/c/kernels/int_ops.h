@@ -85,10 +85,15 @@ EK_INT_FILL(32, ek_i32)
 
 #define EK_MOVE_INT(y, to, x, from) (y)[to] = (x)[from]
 #define EK_MOVE_BIT(y, to, x, from) ek_put_spike(y, to, ek_spike(x, from))
-EK_WALK(ek_walk_i8, ek_i8, EK_MOVE_INT)
-EK_WALK(ek_walk_i16, ek_i16, EK_MOVE_INT)
-EK_WALK(ek_walk_i32, ek_i32, EK_MOVE_INT)
-EK_WALK(ek_walk_spike, ek_word, EK_MOVE_BIT)
+EK_WALK(ek_walk_i8, ek_i8, EK_MOVE_INT, EK_MOVE_SOME)
+EK_WALK(ek_walk_i16, ek_i16, EK_MOVE_INT, EK_MOVE_SOME)
+EK_WALK(ek_walk_i32, ek_i32, EK_MOVE_INT, EK_MOVE_SOME)
+#define EK_MOVE_BITS(n, y, to, x, from) \
+    { \
+        uint32_t k; \
+        for (k = 0; k < (n); ++k) ek_put_spike(y, (to) + k, ek_spike(x, (from) + k)); \
+    }
+EK_WALK(ek_walk_spike, ek_word, EK_MOVE_BIT, EK_MOVE_BITS)
 EK_GATHER(ek_gather_i8, ek_i8, EK_MOVE_INT)
 EK_GATHER(ek_gather_i16, ek_i16, EK_MOVE_INT)
 EK_GATHER(ek_gather_i32, ek_i32, EK_MOVE_INT)

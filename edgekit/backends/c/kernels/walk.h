@@ -1,4 +1,4 @@
-/* Strided walks of any element type: MOVE(y, to, x, from) moves one element. */
+/* Strided walks of any element type: MOVE(y, to, x, from) moves one element, SOME so many neighbours. */
 #ifndef EK_WALK_H
 #define EK_WALK_H
 
@@ -12,15 +12,33 @@ typedef struct {
     uint32_t shape[EK_MAX_RANK], x_step[EK_MAX_RANK], y_step[EK_MAX_RANK];
 } ek_walk;
 
-/* Counts through all axes but the last, which MOVE does. */
-#define EK_WALK(name, type, MOVE) \
+/* Counts through all axes but the last, which MOVE does. x and y never overlap. */
+#if defined(__GNUC__)
+#define EK_MOVE_SOME(n, y, to, x, from) __builtin_memcpy((y) + (to), (x) + (from), (n) * sizeof *(y))
+#else
+#define EK_MOVE_SOME(n, y, to, x, from) \
+    { \
+        uint32_t k; \
+        for (k = 0; k < (n); ++k) (y)[(to) + k] = (x)[(from) + k]; \
+    }
+#endif
+#if defined(__thumb__)
+#define EK_RUN_OF 4u /* neighbours at once: more would be more code than they are worth */
+#else
+#define EK_RUN_OF 16u
+#endif
+#define EK_WALK(name, type, MOVE, SOME) \
     EK_INLINE void name(type *y, const type *x, const ek_walk *walk) { \
         uint32_t at[EK_MAX_RANK], k, from = walk->x_first, to = walk->y_first, last = walk->rank - 1u; \
         const uint32_t n = walk->shape[last], x_step = walk->x_step[last], y_step = walk->y_step[last]; \
         for (k = 0; k < EK_MAX_RANK; ++k) at[k] = 0; \
         for (;;) { \
-            uint32_t i, axis = last; \
-            for (i = 0; i < n; ++i) MOVE(y, to + i * y_step, x, from + i * x_step); \
+            uint32_t i = 0, axis = last; \
+            if (x_step == 1u && y_step == 1u) \
+                for (; i + EK_RUN_OF <= n; i += EK_RUN_OF) SOME(EK_RUN_OF, y, to + i, x, from + i); \
+            if (x_step == 1u && y_step == 1u && EK_RUN_OF > 4u) \
+                for (; i + 4u <= n; i += 4u) SOME(4u, y, to + i, x, from + i); \
+            for (; i < n; ++i) MOVE(y, to + i * y_step, x, from + i * x_step); \
             for (;;) { \
                 if (axis == 0u) return; \
                 --axis; \
