@@ -139,6 +139,7 @@ def convert(
     name = _name(model, weights, factory)
     paths = wanted.paths(output, f"{name}.{target}")
     for what, path in paths.items():
+        _check_source(path, model, weights, config)
         (check_folder if what == C else check_output)(path)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
@@ -169,6 +170,13 @@ def convert(
         console.print(f"done in {seconds:.1f} s")
 
     out.answer({**_document(done, paths, target, precision), "seconds": round(seconds, 3)}, human)
+
+
+def _check_source(path: Path, *sources: Path | None) -> None:
+    """UsageError when a file would be written over one that it is made from."""
+    for source in sources:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(str(path), "is what is to be read", "name another output with -o")
 
 
 def _name(model: Path | None, weights: Path | None, factory: str | None) -> str:

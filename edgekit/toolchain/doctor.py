@@ -14,6 +14,10 @@ from edgekit.toolchain.qemu_user import REMEDY as QEMU_REMEDY
 from edgekit.toolchain.qemu_user import find_qemu, qemu_name
 
 
+FORMATS = {"onnx": "onnx", "onnxruntime": "onnx", "nir": "nir", "h5py": "nir", "ai_edge_litert": "tflite"}
+"""What reads, writes and runs files of other formats, and the extra that brings it."""
+
+
 @dataclass(frozen=True)
 class Tool:
     """One row of the report; `remedy` says how to get what is missing, and is empty when it is there."""
@@ -26,7 +30,7 @@ class Tool:
 
 
 def doctor() -> list[Tool]:
-    """Return what is installed of the compilers and emulators; none of them is needed to run on this machine."""
+    """Return what is installed of compilers, emulators and readers of formats; a board needs none to run artifacts."""
     devices = ("aarch64", "armv7")
     cross = [CROSS_PREFIXES[arch] for arch in (*devices, "thumb") if not is_native(arch)]
     return [
@@ -37,6 +41,7 @@ def doctor() -> list[Tool]:
         _package("unicorn", "unicorn", 'pip install "edgekit[emulate]"'),
         *(_program(qemu_name(arch), find_qemu(arch), QEMU_REMEDY) for arch in devices),
         _program(qemu_system.QEMU, qemu_system.find_qemu_system(), qemu_system.REMEDY),
+        *(_package(name, name, f'pip install "edgekit[{extra}]"') for name, extra in FORMATS.items()),
     ]
 
 

@@ -246,6 +246,15 @@ def test_an_approximate_nir_file_says_how_far_it_is_off(tmp_path: Path, monkeypa
     assert (tmp_path / "net.nir").is_file()
 
 
+def test_a_model_is_never_written_over(model: Path, tmp_path: Path) -> None:
+    answered("convert", model, "--format", "onnx", "-o", "again.onnx")
+    before = (tmp_path / "again.onnx").read_bytes()
+    refused(edgekit_main("convert", "again.onnx", "--format", "onnx", "-o", "again.onnx"), "is what is to be read")
+    refused(edgekit_main("convert", "again.onnx", "--format", "onnx,tflite", "-o", "./again"), "is what is to be read")
+    assert (tmp_path / "again.onnx").read_bytes() == before
+    assert listed(tmp_path) == ["again.onnx", "net.pt"]
+
+
 @pytest.mark.parametrize("what", ["a device", "a folder", "no folder"])
 def test_places_that_cannot_be_written(what: str, model: Path, tmp_path: Path) -> None:
     output = {"a device": "/dev/null", "a folder": str(tmp_path), "no folder": "nowhere/x"}[what]
