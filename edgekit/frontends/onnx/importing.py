@@ -21,7 +21,7 @@ from edgekit.frontends.onnx.lowering import Lost, Lowering, needed
 from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort, batch_axes
 from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
 from edgekit.frontends.onnx.ports import UNKNOWN, Port, batch_symbols, dims, input_ports, output_port
-from edgekit.frontends.onnx.reading import STANDARD, all_nodes, load_model, onnx_module, opset_of
+from edgekit.frontends.onnx.reading import STANDARD, all_nodes, load_model, onnx_module, opset_of, stored_array
 from edgekit.frontends.onnx.sequence import as_step
 from edgekit.frontends.onnx.table import ROWS
 from edgekit.frontends.onnx.widen import narrow_types, widened
@@ -322,7 +322,7 @@ class Import:
             return np.asarray(row.init, dtype)
         if stored is None:
             return np.zeros(port.step_shape, dtype)
-        value = np.broadcast_to(np.asarray(self.onnx.numpy_helper.to_array(stored)), port.shape)
+        value = np.broadcast_to(stored_array(stored), port.shape)
         return np.asarray(value.reshape(port.step_shape), dtype)
 
     def _close(

@@ -18,7 +18,7 @@ from edgekit.errors import GraphError
 from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.onnx.folding import can_fold, fold
 from edgekit.frontends.onnx.ports import MAX_ELEMENTS
-from edgekit.frontends.onnx.reading import STANDARD, onnx_module
+from edgekit.frontends.onnx.reading import STANDARD, onnx_module, stored_array
 from edgekit.ir import SPIKE
 
 CONSTANT_REMEDY = "export with constant shapes and indices"
@@ -143,12 +143,8 @@ class Lowering:
 
     def initializer(self, tensor: Any) -> None:
         """Make a stored tensor a known value."""
-        self.values[tensor.name] = self.stored(tensor, tensor.name)
+        self.values[tensor.name] = Known(stored_array(tensor), tensor.name)
         self.types[tensor.name] = int(tensor.data_type)
-
-    def stored(self, tensor: Any, name: str) -> Known:
-        """The array of a stored tensor."""
-        return Known(np.asarray(self._onnx.numpy_helper.to_array(tensor)), name)
 
     def walk(self, nodes: Iterable[Any], wanted: Collection[str]) -> None:
         """Lower the nodes on which the wanted values depend; what cannot be lowered is noted in `faults`."""

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edgekit.errors import EdgekitError, ModelError, UnsupportedError, UsageError
 
 MAX_BYTES = 2**29
@@ -60,10 +63,35 @@ def load_model(source: Any) -> tuple[Any, str]:
         onnx.checker.check_model(_checkable(onnx, model))
     except Exception as error:  # ValidationError, or what the checker's parser raises on damaged tensors
         raise ModelError(thing, f"is not valid ONNX ({_line(error)})", "export it again") from error
+    _check_names(onnx, model, thing)
     count = sum(1 for _ in all_nodes(model.graph))
     if count > MAX_NODES:
         raise UnsupportedError(thing, f"has {count:,} nodes, more than {MAX_NODES:,}", "export one step, not a loop")
     return model, thing
+
+
+def stored_array(tensor: Any) -> npt.NDArray[Any]:
+    """The numbers of a stored tensor; ModelError where they do not fit its shape and dtype."""
+    try:
+        return np.asarray(onnx_module().numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ModelError(f"tensor {tensor.name!r}", f"is damaged ({_line(error)})", "export the model again") from error
+
+
+def _check_names(onnx: Any, model: Any, thing: str) -> None:
+    """What the checker lets pass: names that are no text, and element types that do not exist."""
+    graph, kinds = model.graph, onnx.TensorProto.DataType.values()
+    names = [graph.name, *(t.name for t in graph.initializer)]
+    for node in all_nodes(graph):
+        names += [node.name, node.op_type, node.domain, node.doc_string, *node.input, *node.output]
+        names += [a.name for a in node.attribute]
+    for value in (*graph.input, *graph.output):
+        names.append(value.name)
+        names += [d.dim_param for d in value.type.tensor_type.shape.dim]
+        if value.type.tensor_type.elem_type not in kinds:
+            raise ModelError(thing, f"has an unknown element type in {value.name!r}", "export it again")
+    if not all(isinstance(n, str) for n in names):  # protobuf gives bytes where a text is no UTF-8
+        raise ModelError(thing, "has names that are no text", "the file is damaged; export it again")
 
 
 def _checkable(onnx: Any, model: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.frontends.onnx.reading import all_nodes, onnx_module
+from edgekit.frontends.onnx.reading import all_nodes, onnx_module, stored_array
 
 
 def narrow_types(model: Any) -> list[str]:
@@ -41,8 +41,8 @@ def widened(model: Any) -> Any:
 
 def _widen(tensor: Any, narrow: tuple[int, ...]) -> None:
     if tensor.data_type in narrow:
-        helper = onnx_module().numpy_helper
-        tensor.CopyFrom(helper.from_array(np.asarray(helper.to_array(tensor)).astype(np.float32), tensor.name))
+        wide = stored_array(tensor).astype(np.float32)
+        tensor.CopyFrom(onnx_module().numpy_helper.from_array(wide, tensor.name))
 
 
 def _graphs(model: Any) -> Iterator[Any]:
