@@ -13,7 +13,6 @@ from edgekit.toolchain.compilers import CROSS_PREFIXES, is_native
 from edgekit.toolchain.qemu_user import REMEDY as QEMU_REMEDY
 from edgekit.toolchain.qemu_user import find_qemu, qemu_name
 
-
 FORMATS = {"onnx": "onnx", "onnxruntime": "onnx", "nir": "nir", "h5py": "nir", "ai_edge_litert": "tflite"}
 """What reads, writes and runs files of other formats, and the extra that brings it."""
 
