@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.backends.onnx.float_environment import FloatEnvironment, kept, within
 from edgekit.backends.onnx.packages import require
 from edgekit.backends.onnx.read import read_file
 from edgekit.errors import ArtifactError
@@ -30,7 +31,9 @@ class OnnxRuntime:
         options.add_session_config_entry("session.x64quantprecision", "1")  # int8 products without VNNI saturate
         self.document, self.form = read_file(data)
         try:
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            with kept():  # opening switches denormals off in this thread, for good
+                self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+                self._environment = FloatEnvironment()
         except Exception as error:  # ONNX Runtime has an exception of its own for each way to fail
             raise ArtifactError("ONNX file", f"ONNX Runtime refuses it: {error}") from error
         self._quant = {s.output: s.quant for s in self.document.states}
@@ -39,7 +42,9 @@ class OnnxRuntime:
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name of inputs by name, states among both."""
         feeds = {name: np.ascontiguousarray(value) for name, value in values.items()}
-        return dict(zip(self._names, self._session.run(None, feeds), strict=True))
+        with within(self._environment):
+            found = self._session.run(None, feeds)
+        return dict(zip(self._names, found, strict=True))
 
     def real(self, name: str, value: Array) -> Array:
         """The reals of an output; integers of a state held in int8 stand for (stored - zero point) · scale."""
