@@ -70,3 +70,13 @@ def describe_io(graph: Graph, meta: Mapping[str, Any]) -> dict[str, Any]:
         }
     io.update({key: meta[key] for key in ("decision", "classes") if meta.get(key) is not None})
     return io
+
+
+def meta_of_raw(io: Mapping[str, Any]) -> dict[str, Any]:
+    """What an `io` section says beside its graph, for a graph that takes raw units: offset and scale are part of it."""
+    port, window = io["inputs"][0], io.get("window") or {}
+    spec = {key: port[key] for key in ("name", *PORT_FACTS) if port.get(key) is not None}
+    spec |= {"window": window["length"], "stride": window["stride"], "layout": window["layout"]} if window else {}
+    for key in ("offset", "scale"):
+        spec.pop(key, None)
+    return {"input": spec, **{key: io[key] for key in ("decision", "classes") if io.get(key) is not None}}

@@ -124,6 +124,27 @@ def test_an_onnx_step(tmp_path: Path) -> None:
     assert [row["name"] for row in seen["states"]] == ["s"]
 
 
+def test_an_onnx_file_that_edgekit_wrote_comes_back_with_its_io(tmp_path: Path) -> None:
+    from converted import INPUTS, module, stream
+
+    io = {
+        "input": {"rate_hz": 20, "offset": [1.0] * INPUTS, "scale": [0.5] * INPUTS, "window": 40, "stride": 20},
+        "decision": "sum",
+        "classes": ["a", "b", "c", "d"],
+    }
+    edgekit.save(module("quiet"), tmp_path / "quiet.pt", io=io)
+    answered("convert", tmp_path / "quiet.pt", "--format", "edge,onnx", "-o", tmp_path / "quiet")
+    answered("convert", tmp_path / "quiet.onnx", "-o", tmp_path / "back.edge")
+    first, back = edgekit.load(tmp_path / "quiet.edge"), edgekit.load(tmp_path / "back.edge")
+    x = stream(40, 3, 6) * 2 + 1
+    np.testing.assert_array_equal(back.run(x), first.run(x))
+    np.testing.assert_array_equal(back.decide(back.run(x)), first.decide(first.run(x)))
+    for key in ("decision", "classes", "window", "dt"):
+        assert back.facts.io[key] == first.facts.io[key]
+    assert back.facts.io["inputs"][0]["rate_hz"] == 20
+    assert "scale" not in back.facts.io["inputs"][0]  # the graph of the file normalises
+
+
 def test_pairs_and_lengths_that_a_user_names(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "leak.onnx", names=("alpha", "omega"), free=True)
     refused(edgekit_main("convert", path, "-o", tmp_path / "no.edge"), "lengths open")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.artifact.describe import meta_of_raw
 from edgekit.artifact.exported import KEY, StepDocument, read_step_document
 from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageError
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand, printable
@@ -160,7 +161,7 @@ class Import:
             report=report,
             notes=tuple(self.notes),
             original=original,
-            io=dict(self.document.io) if self.document else None,
+            io=meta_of_raw(self.document.io) if self.document else None,
             provenance={
                 "format": f"ONNX, opset {opset_of(self.model)}",
                 **({"producer": producer} if (producer := self.model.producer_name) else {}),
