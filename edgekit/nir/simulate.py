@@ -28,7 +28,7 @@ class Simulation:
         self.current: dict[str, Real] = {}
         self.history: dict[str, list[Real]] = {}
         self.margin = np.full(batch, np.inf)
-        """Per sample, how close any membrane came to its threshold in the last step."""
+        """Per sample, how close any membrane came to its threshold in the last step, over the largest membrane or 1."""
         self.values: dict[str, Real] = {}
         self._silence()
 
@@ -123,15 +123,16 @@ class Simulation:
             self.membrane[name] = v
             return v
         threshold = given("v_threshold")
-        self._note_margin(v - threshold)
+        self._note_margin(v, threshold)
         fired = v > threshold
         after_reset = v - threshold if rule.reset == "subtract" else p.reset_value(node)
         self.membrane[name] = np.where(fired, after_reset, v)
         return fired.astype(np.float64)
 
-    def _note_margin(self, gap: Real) -> None:
-        least = np.abs(gap).reshape(self.batch, -1).min(axis=1, initial=np.inf)
-        self.margin = np.minimum(self.margin, least)
+    def _note_margin(self, v: Real, threshold: Real) -> None:
+        gap, size = (np.abs(x).reshape(self.batch, -1) for x in (v - threshold, v))
+        scale = np.maximum(1.0, size.max(axis=1, initial=0.0))
+        self.margin = np.minimum(self.margin, gap.min(axis=1, initial=np.inf) / scale)
 
     def _delayed(self, name: str, x: Real | None) -> Real:
         """Each element as it was so many steps ago; x is that of now."""
@@ -158,7 +159,7 @@ class Simulation:
             return x * p.parameter(node, "scale")
         if kind == "Threshold":
             threshold = p.parameter(node, "threshold")
-            self._note_margin(x - threshold)
+            self._note_margin(x, threshold)
             return (x > threshold).astype(np.float64)
         if kind == "Flatten":
             return x.reshape(self.batch, *p.given[node.name])

@@ -399,6 +399,17 @@ def test_the_membrane_of_a_spiking_neuron_cannot_be_read() -> None:
         export_nir(imported.graph, dt=DT)
 
 
+def test_a_synapse_that_the_membrane_feeds_is_told_apart_from_it(tmp_path: Path) -> None:
+    nodes = {"in": nir.Input(np.array([N])), "cell": neuron("CubaLI", N), "out": nir.Output(np.array([N]))}
+    nodes["w"] = nir.Linear(0.1 * np.random.default_rng(4).normal(size=(N, N)))
+    edges = [("in", "cell"), ("cell", "w"), ("w", "cell"), ("cell", "out")]
+    first = import_nir(nir.NIRGraph(nodes, edges, type_check=False), dt=DT)
+    export = export_nir(first.graph)
+    assert kinds(export) == ["CubaLI", "Input", "Linear", "Output"]
+    second = read_back(export, tmp_path / "g.nir")
+    np.testing.assert_allclose(run(first, noise(N))[0], run(second, noise(N))[0], rtol=1e-4, atol=1e-4)
+
+
 def test_a_value_that_is_added_to_itself_counts_twice(tmp_path: Path) -> None:
     export = export_nir(built(lambda b, x: b.op("add", x, x)))
     np.testing.assert_allclose(

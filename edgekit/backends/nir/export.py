@@ -158,8 +158,17 @@ def _settled(graph: Graph, network: Network, conventions: Conventions) -> tuple[
             items = [f"{source} -> {reader}" for source, reader in sorted(chosen)]
             raise UnsupportedError(f"graph {graph.name!r}", "needs what a neuron gives in the same step", items=items)
         edge = min(missed, key=lambda e: (nodes[e[0]].kind in SPIKING, e))
+        _refuse_early(graph, program, edge)
         _delay(nodes, edges, edge, program.given[edge[0]], conventions.seconds)
         late.discard(edge)
+
+
+def _refuse_early(graph: Graph, program: Program, edge: tuple[str, str]) -> None:
+    """A Delay gives 0 in the first step; a membrane that starts elsewhere would have given itself."""
+    node = program.node(edge[0])
+    if node.kind not in SPIKING and program.first(node).any():
+        how = f"{edge[0]} -> {edge[1]} is a step late, and {edge[0]} does not start at 0 as a Delay does"
+        raise UnsupportedError(f"graph {graph.name!r}", "holds what NIR cannot say", items=[how])
 
 
 def _delay(

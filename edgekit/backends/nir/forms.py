@@ -127,6 +127,8 @@ class Forms:
 class _Cases:
     def __init__(self, forms: Forms, state: str) -> None:
         self.forms, self.state, self.reached = forms, state, forms.reach(state)
+        update = forms.graph.entries["step"].updates.get(state, state)
+        self.own = {update, forms.core(update)}
 
     def all(self, value: str) -> list[Case]:
         found: list[Case] = []
@@ -156,14 +158,20 @@ class _Cases:
         if data is not None:
             return Form({}, data)
         op = self.forms.made.get(value)
-        other = value == self.state or (value in self.forms.kept and value not in self.reached)
-        row = _ROWS.get(op.kind) if op is not None and not other else None
+        row = _ROWS.get(op.kind) if op is not None and not self._is_other(value) else None
         if op is None or row is None:
             return Form({value: np.ones(())}, np.zeros(()))
         try:
             return row(self, op, fired)
         except NotAffine:  # it drives the sum as the value that it is
             return Form({value: np.ones(())}, np.zeros(()))
+
+    def _is_other(self, value: str) -> bool:
+        """Whether a value is not taken apart: the state itself, and what other neurons give."""
+        if value == self.state:
+            return True
+        op = self.forms.made.get(value)
+        return value in self.forms.kept - self.own and (value not in self.reached or op is None or op.kind != "cast")
 
     def decided(self, spike: str, fired: Mapping[str, bool]) -> bool | None:
         """Whether a spike fired in this case; None for one that the state has no part in."""
