@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from graph_samples import busy_graph
 from tflite_cases import CASES, ports
+from tflite_int8 import random_plan
 
 from edgekit.artifact.exported import KEY
 from edgekit.backends.tflite import TfliteStep, export_tflite, read_tflite
@@ -17,7 +18,8 @@ from edgekit.backends.tflite import flat as flat_module
 from edgekit.backends.tflite import read as read_module
 from edgekit.backends.tflite.schema import IDENTIFIER, schema
 from edgekit.backends.tflite.writer import _aligned_builder
-from edgekit.errors import ArtifactError
+from edgekit.errors import ArtifactError, ToolchainError
+from edgekit.passes.own_outputs import own_outputs
 
 pytest.importorskip("ai_edge_litert")
 Change = Callable[[Any], None]
@@ -206,6 +208,36 @@ def test_damaged_models_are_refused_or_run(seed: int, plain: bytes) -> None:
         inputs = {p.name: np.zeros((1, *p.shape), np.float32) for p in model.document.inputs}
         model.execute(inputs, model.initial_state())
     assert taken < 250
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damaged_scales_are_refused_or_run(seed: int) -> None:
+    """Kernels end the process where the scales of sums and products are too far apart."""
+    graphs = [own_outputs(ports()), *(CASES[n] for n in ("mul", "conv2_depthwise", "where", "tanh", "pools"))]
+    rng, taken, refused = np.random.default_rng(seed), 0, 0
+    for graph in graphs:
+        data = export_tflite(graph, io={}, precision="int8", plan=random_plan(graph))
+        for _ in range(20):
+            damaged = changed(data, lambda model: stretch(model, rng))
+            try:
+                model = TfliteStep(damaged)
+                inputs = {p.name: np.full((1, *p.shape), 100, p.dtype.numpy) for p in model.document.inputs}
+                model.execute(inputs, model.initial_state())
+                taken += 1
+            except (ArtifactError, ToolchainError):
+                refused += 1
+    assert taken > 0
+    assert refused > 0
+
+
+def stretch(model: Any, rng: np.random.Generator) -> None:
+    """Other scales and zero points for a few values."""
+    held = [t for t in model.subgraphs[0].tensors if t.quantization is not None]
+    for tensor in rng.choice(held, size=min(len(held), 2), replace=False):
+        scale = np.array(tensor.quantization.scale, np.float32)
+        tensor.quantization.scale = scale * np.float32(10.0 ** rng.uniform(-12, 12))
+        if rng.random() < 0.3:
+            tensor.quantization.zeroPoint = np.full(scale.size, int(rng.choice([-128, 127, 1, -32768])), np.int64)
 
 
 def test_caps(plain: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,25 @@ def test_what_rounding_changes_is_measured() -> None:
         measure_tflite(export_tflite(graph, io={}), graph, inputs)
 
 
+def _cancelling(size: float) -> Graph:
+    """A difference and a product that are far finer than what they are made of."""
+    b = GraphBuilder("cancelling")
+    x = b.input("x", (8,))
+    one = b.op("mul", x, b.const("size", size))
+    other = b.op("add", one, b.op("mul", x, b.const("tiny", 1e-3)))
+    b.output(b.op("sub", other, one), b.op("mul", b.op("sub", one, other), other))
+    return b.build()
+
+
+def test_differences_of_large_values_run_though_kernels_stop_at_such_scales() -> None:
+    graph = _cancelling(100.0)
+    found = measure_tflite(exported(graph), graph, {"x": inputs_of(graph, 10)["x"]})
+    assert found.worst is not None
+    assert found.worst < 100
+    with pytest.raises(DataError, match="leave a value all but zero"):
+        exported(_cancelling(1e6))
+
+
 def test_what_has_no_int8_form_is_listed() -> None:
     b = GraphBuilder("odd")
     x = b.input("x", (3, 3))

@@ -28,6 +28,7 @@ from edgekit.ir import Op
 from edgekit.ir.ops.spatial import window_indices
 
 Array = npt.NDArray[Any]
+FINEST = 2.0**-12
 MOST_PICKED = 2**14  # zeros and ones that stand for a gather
 Row = Callable[[Any, Op], None]
 
@@ -78,7 +79,9 @@ def _convolve(
     addend = context.const(added, "bias", Quant(tuple(map(float, sums.astype(np.float32))), zeros))
     known = {"padding": schema().Padding.VALID, "strideH": 1, "strideW": 1, "version": 3} | options
     builtin = "CONV_2D" if axis == 0 else "DEPTHWISE_CONV_2D"
-    return context.op(builtin, [x, weights, addend], shape, dtype=held.dtype, quant=held.quant, **known)
+    own = _roomy(held, float(sums.max()))
+    made = context.op(builtin, [x, weights, addend], shape, dtype=own.dtype, quant=own.quant, **known)
+    return context.moved(made, held)
 
 
 def _conv(context: Integers, op: Op) -> None:
@@ -122,9 +125,14 @@ def _dot(context: Integers, x: int, name: str, bias: Array | None, held: Held) -
 
 def _add(context: Integers, x: int, y: int, held: Held, builtin: str = "ADD") -> int:
     shape = tuple(np.broadcast_shapes(context.shape_of(x), context.shape_of(y)))
-    return context.elementwise(
-        builtin, [x, y], shape, dtype=held.dtype, quant=held.quant, potScaleInt16=False, version=2
-    )
+    own = _roomy(held, max(context.held_by(v).scale for v in (x, y)))
+    made = context.elementwise(builtin, [x, y], shape, dtype=own.dtype, quant=own.quant, potScaleInt16=False, version=2)
+    return context.moved(made, held)
+
+
+def _roomy(held: Held, coarse: float) -> Held:
+    """How a result is held first: no finer than 2^-12 of what it is made of, where kernels stop the process."""
+    return held if held.scale >= coarse * FINEST else Held(16, coarse * FINEST)
 
 
 def _linear(context: Integers, op: Op) -> None:
@@ -173,13 +181,22 @@ def _sum(builtin: str, context: Integers, op: Op) -> None:
 
 
 def _mul(context: Integers, op: Op) -> None:
-    _elementwise(context, op, "MUL", [context.wide(n) for n in op.inputs], context.result(op), version=2)
+    _times(context, op, [context.wide(n) for n in op.inputs])
+
+
+def _times(context: Integers, op: Op, tensors: list[int]) -> None:
+    held, (a, b) = context.result(op), (context.held_by(t).scale for t in tensors)
+    own = _roomy(held, a * b)
+    made = context.elementwise(
+        "MUL", tensors, context.shape(op.outputs[0]), dtype=own.dtype, quant=own.quant, version=2
+    )
+    context.set(op, context.moved(made, held))
 
 
 def _div(context: Integers, op: Op) -> None:
     by = np.asarray(context.graph.tensors[op.inputs[1]].data, np.float64)
     factor = context.fixed(1 / by, fitting(1 / by), "factor")
-    _elementwise(context, op, "MUL", [context.wide(op.inputs[0]), factor], context.result(op), version=2)
+    _times(context, op, [context.wide(op.inputs[0]), factor])
 
 
 def _neg(context: Integers, op: Op) -> None:

@@ -11,9 +11,11 @@ from edgekit.backends.tflite.context import FLAG, Context
 from edgekit.backends.tflite.scales import SPIKES, Held, Scales
 from edgekit.backends.tflite.schema import schema
 from edgekit.backends.tflite.writer import SubgraphWriter
+from edgekit.errors import DataError
 from edgekit.ir import Graph, Op
 
 Array = npt.NDArray[Any]
+MOST_FINER = 2.0**14  # kernels of QUANTIZE stop the process not far above
 WIDE = 128  # an int8 above its zero point, times this, fits an int16 exactly
 
 
@@ -87,8 +89,15 @@ class Integers(Context):
 
     def moved(self, x: int, held: Held) -> int:
         """A tensor on another scale, or with other bits."""
-        if self.held_by(x) == held:
+        source = self.held_by(x)
+        if source == held:
             return x
+        if source.scale >= MOST_FINER * held.scale:
+            raise DataError(
+                "calibration data",
+                f"leave a value all but zero ({self._stem}): its steps would be {source.scale / held.scale:.3g} finer",
+                "give windows in which every value moves",
+            )
         return self.op("QUANTIZE", [x], self._shapes[x], dtype=held.dtype, quant=held.quant)
 
     def wide(self, name: str) -> int:

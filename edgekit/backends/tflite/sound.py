@@ -16,6 +16,8 @@ from edgekit.ir.ops.spatial import placements
 NUMBERS = ("FLOAT32", "INT8", "INT16")
 VALID = 1  # the padding that is none
 MAX_STRIDE = 2**15
+MAX_FACTOR = 2.0**15
+ROOM = {"INT8": 2.0**20, "INT16": 2.0**15}  # by which kernels of ADD and SUB widen their operands
 BIASES = {"FLOAT32": ("FLOAT32",), "INT8": ("INT32",), "INT16": ("INT64", "INT32")}
 CONVERSIONS = {
     "CAST": {*(("BOOL", to) for to in NUMBERS), ("INT8", "INT32"), ("INT16", "INT32")},
@@ -49,9 +51,24 @@ class Case:
         self.fit(all(v.type == values[0].type for v in values) and values[0].type in known)
 
     def moves(self) -> tuple[int, ...]:
-        """The indices or sizes by which the first input is moved; it has the type of the output."""
+        """The indices or sizes by which the first input is moved; it has the type and scale of the output."""
         self.alike([self.x[0], self.y[0]], (*NUMBERS, "BOOL"))
+        self.same_scale([self.x[0], self.y[0]])
         return self.ints(1)
+
+    def scale(self, value: Value) -> float:
+        """The one scale of an integer value, the largest where it has more; 1 of a float."""
+        self.fit(value.quant is not None or value.type not in ("INT8", "INT16"))
+        return 1.0 if value.quant is None else float(value.quant[0].max())
+
+    def same_scale(self, values: Sequence[Value]) -> None:
+        """Integer values have one scale and zero point, all the same."""
+        found = {(float(s[0]), int(z[0])) if s.size == 1 else None for s, z, _ in (v.quant for v in values if v.quant)}
+        self.fit(len(found) <= 1 and None not in found and len({v.quant is None for v in values}) == 1)
+
+    def rescales(self, factor: float) -> None:
+        """A product of scales over that of the result: kernels stop the process where it is too large."""
+        self.fit(factor < MAX_FACTOR)
 
     def broadcasts(self, values: Sequence[Value]) -> None:
         """Values broadcast to the shape of the output."""
@@ -78,11 +95,19 @@ def check_operator(operator: Operator, graph: Subgraph, at: int) -> None:
 def _unary(case: Case) -> None:
     case.alike([*case.x, *case.y])
     case.fit(case.x[0].shape == case.y[0].shape)
+    case.rescales(case.scale(case.x[0]) / case.scale(case.y[0]))
 
 
 def _binary(case: Case) -> None:
     case.alike([*case.x, *case.y])
     case.broadcasts(case.x)
+    (a, b), y = (case.scale(v) for v in case.x), case.scale(case.y[0])
+    if case.name in ("MAXIMUM", "MINIMUM"):
+        case.same_scale([*case.x, *case.y])
+    elif case.name in ("ADD", "SUB") and case.x[0].type in ROOM:
+        case.fit(2 * max(a, b) < ROOM[case.x[0].type] * y)
+    else:
+        case.rescales(a * b / y)
 
 
 def _compare(case: Case) -> None:
@@ -99,6 +124,7 @@ def _logic(case: Case) -> None:
 def _select(case: Case) -> None:
     case.fit(case.x[0].type == "BOOL")
     case.alike([*case.x[1:], *case.y])
+    case.same_scale([*case.x[1:], *case.y])
     case.broadcasts(case.x)
 
 
@@ -107,6 +133,8 @@ def _convert(case: Case) -> None:
     case.fit((x.type, y.type) in CONVERSIONS[case.name] and x.shape == y.shape)
     scaled = [v.quant is not None and v.quant[0].size == 1 for v in (x, y) if v.type in ("INT8", "INT16")]
     case.fit(case.name == "CAST" or all(scaled))
+    if case.name == "QUANTIZE":
+        case.rescales(case.scale(x) / case.scale(y) if x.type != "FLOAT32" else 1.0)
 
 
 def _reshape(case: Case) -> None:
@@ -137,6 +165,7 @@ def _strided_slice(case: Case) -> None:
 
 def _concatenation(case: Case) -> None:
     case.alike([*case.x, *case.y])
+    case.same_scale([*case.x, *case.y])
     axis, shape = case.options["axis"], case.x[0].shape
     case.fit(0 <= axis < len(shape) and all(len(v.shape) == len(shape) for v in case.x))
     rest = [(*v.shape[:axis], *v.shape[axis + 1 :]) for v in case.x]
@@ -169,6 +198,7 @@ def _sums(case: Case, outputs: int) -> None:
     case.fit(weights.type == "INT8" and weights.data is not None and weights.quant is not None)
     case.fit(all(v.quant is not None and v.quant[0].size == 1 for v in (x, case.y[0])))
     case.fit(all(v.data is not None for v in case.x[2:]))
+    case.rescales(case.scale(x) * case.scale(weights) / case.scale(case.y[0]))
 
 
 def _fully_connected(case: Case) -> None:
@@ -192,6 +222,7 @@ def _conv(case: Case) -> None:
 
 def _reduce(case: Case) -> None:
     axes, shape = case.moves(), case.x[0].shape
+    case.fit(case.x[0].type == "FLOAT32")
     case.fit(len(axes) == 1 and 0 <= axes[0] < len(shape) and bool(case.options["keep_dims"]))
     case.fit((*shape[: axes[0]], 1, *shape[axes[0] + 1 :]) == case.y[0].shape)
 
