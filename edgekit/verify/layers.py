@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 
 # A float counts as diverged beyond this, relative to the larger of 1 and the original's value; a spike when it differs.
 DIVERGED = 1e-4
+BORDER = float(np.finfo(np.float32).min)
 
 
 @dataclass
@@ -116,11 +117,14 @@ def _as_state(graph: Graph, original: Mapping[str, Array], own: Mapping[str, Arr
 
 
 def window_errors(original: Array, got: Array) -> Array:
-    """The largest relative error of each of N windows, [N]; infinite where a value is not finite."""
+    """The largest relative error of each of N windows, [N]; infinite where a value is not finite.
+
+    The border of a pool, as low as a float can be, is no number: integers hold it as their lowest one.
+    """
     a = np.asarray(original, np.float64).reshape(original.shape[0], -1)
     b = np.asarray(got, np.float64).reshape(got.shape[0], -1)
     with np.errstate(invalid="ignore"):  # Inf - Inf
-        errors = np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)), axis=1)
+        errors = np.max(np.where(a == BORDER, 0.0, np.abs(a - b) / np.maximum(1.0, np.abs(a))), axis=1)
     return np.where(np.isnan(errors), np.inf, errors)
 
 
