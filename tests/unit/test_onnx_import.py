@@ -57,6 +57,8 @@ def test_a_leaky_neuron_keeps_its_membrane_and_gives_spikes() -> None:
         ("state_in", "state_out"),
         ("cache_in_0", "cache_out_0"),
         ("hx", "hy"),
+        ("last", "last_out"),
+        ("h.1", "h.1.next"),
         ("buf", "new_buf"),
     ],
 )

@@ -137,9 +137,11 @@ def _words(name: str) -> tuple[str, ...]:
 def _stems(name: str, side: str) -> dict[tuple[str, ...], bool]:
     """What is left of a name without its marks, and whether these say that it is a state and not just a side."""
     words, found = _words(name), dict[tuple[str, ...], bool]()
-    bare = tuple(w for w in words if w not in _MARKS[side])
-    if bare != words:
-        found[bare] = bool(set(words) & (_MARKS[side] - _WEAK))
+    marked = [at for at, word in enumerate(words) if word in _MARKS[side]]
+    for gone in (marked, marked[:1], marked[-1:]):  # a mark may be a name too: last_out
+        if gone:
+            bare = tuple(w for at, w in enumerate(words) if at not in gone)
+            found[bare] = any(words[at] not in _WEAK for at in gone)
     if words and words[-1] in _ENDS[side]:
         found[words[:-1]] = True
     if words and (match := _SHORT[side].fullmatch(words[-1])) is not None:
