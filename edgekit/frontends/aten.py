@@ -12,7 +12,7 @@ from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
 from edgekit.frontends import formulas
-from edgekit.frontends.emitter import Known, Live, Refuse
+from edgekit.frontends.emitter import Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import apply
 from edgekit.frontends.lower import WHOLE, Call, Lost, Lowering, Row
 from edgekit.frontends.record import Decomposed, key_of
@@ -101,6 +101,12 @@ def _trunc(low: Lowering, call: Call) -> Live:
 def _tan(low: Lowering, call: Call) -> Live:
     x = low.real(call["self"])
     return low.emit("div", low.emit("sin", x), low.emit("cos", x))
+
+
+@row("acos", "asin", "atan")
+def _inverse(low: Lowering, call: Call) -> Live:
+    rows = {"acos": formulas.acos, "asin": formulas.asin, "atan": formulas.atan}
+    return rows[call.name.removeprefix("aten::")](low, call["self"])
 
 
 @row("rsqrt")
@@ -418,6 +424,19 @@ def _addmm(low: Lowering, call: Call) -> Live:
     return apply(low, "add", formulas.matmul(low, left, right), bias)
 
 
+@row("_trilinear")
+def _trilinear(low: Lowering, call: Call) -> Live:
+    """Σ i1 · i2 · i3 over `sumdim`, each factor with axes of length one put in where it has none."""
+    factors = []
+    for name, key in (("i1", "expand1"), ("i2", "expand2"), ("i3", "expand3")):
+        shape = list(low.shape(call[name]))
+        for axis in sorted(call[key]):
+            shape.insert(axis, 1)
+        factors.append(low.reshape(low.real(call[name]), shape))
+    y = apply(low, "mul", apply(low, "mul", factors[0], factors[2]), factors[1])
+    return formulas.reduce(low, "sum", y, list(call["sumdim"]), keepdims=False)
+
+
 # --- normalisation ---------------------------------------------------------------------------------------------------
 
 
@@ -496,13 +515,33 @@ def _amax(low: Lowering, call: Call) -> Live:
     return low.emit("neg", _reduced(low, call, "amax", low.emit("neg", low.real(call["self"]))))
 
 
+@row("argmax", "argmin")
+def _argmax(low: Lowering, call: Call) -> Operand:
+    """The first place of the largest or smallest element, along an axis or of all in a row."""
+    x = low.live(low.real(call["self"]))
+    x = low.emit("neg", x) if call.name.endswith("min") else x
+    if call["dim"] is None:
+        flat = low.live(low.reshape(x, (math.prod(low.shape(x)),)))
+        return low.reshape(formulas.arg_max(low, flat, 0, keepdims=False), call.shape)
+    axis = axis_of(call["dim"], len(low.shape(x)))
+    return formulas.arg_max(low, x, axis, keepdims=call["keepdim"])
+
+
 @row("max", "min")
 def _max(low: Lowering, call: Call) -> Any:
     kind = call.name.removeprefix("aten::")
     values = _amax(low, Call(f"aten::a{kind}", call.args, call.shape, call.dtype))
     if "dim" not in call.args:
         return values
-    return values, Lost(f"the index of the {kind}imum is not computed; return the scores")
+    return values, _argmax(low, Call(f"aten::arg{kind}", call.args, call.shape, torch.int64))
+
+
+@row("prod")
+def _prod(low: Lowering, call: Call) -> Live:
+    x = low.live(low.real(call["self"]))
+    if call.args.get("dim") is None:
+        return formulas.product(low, low.reshape(x, (math.prod(low.shape(x)),)), 0, keepdims=False)
+    return formulas.product(low, x, axis_of(call["dim"], len(low.shape(x))), keepdims=call["keepdim"])
 
 
 @row("logsumexp")

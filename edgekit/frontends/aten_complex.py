@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgekit.frontends import formulas
-from edgekit.frontends.emitter import Live, Operand, Refuse
+from edgekit.frontends.emitter import Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import apply
 from edgekit.frontends.lower import Call, Complex, Lowering, Row
 
@@ -208,6 +209,37 @@ def _complex(low: Lowering, call: Call) -> Complex:
         return Complex(call["real"], call["imag"])
     size, angle = call["abs"], call["angle"]
     return Complex(*(apply(low, "mul", size, apply(low, kind, angle)) for kind in ("cos", "sin")))
+
+
+@_row("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def _fft(low: Lowering, call: Call) -> Any:
+    """A discrete Fourier transform along one axis as products with its matrix."""
+    if len(call["dim"]) != 1:
+        raise Refuse("transforms several axes at once", "transform one axis after another")
+    x = pair(low, call["self"])
+    rank = len(call.shape)
+    axis = call["dim"][0] % rank
+    back = call.name.endswith("c2r") or not call.args.get("forward", True)
+    size = call["last_dim_size"] if call.name.endswith("c2r") else low.shape(x.re)[axis]
+    matrix = _fourier(size, call.shape[axis], low.shape(x.re)[axis], 1 if back else -1, call["normalization"])
+    if call.name.endswith("c2r"):  # the missing half is the mirror of this one
+        inner = slice(1, (size + 1) // 2)
+        matrix[:, inner] *= 2
+    ahead = [*(a for a in range(rank) if a != axis), axis]
+    parts = Complex(*(p if _is_zero(p) else low.transpose(p, ahead) for p in (x.re, x.im)))
+    weights = Complex(
+        *(Known(np.float32(part), f"fourier.{name}") for part, name in ((matrix.real, "re"), (matrix.imag, "im")))
+    )
+    y = _product(low, parts, weights, lambda a, w: formulas.linear(low, a, w))
+    home = [ahead.index(a) for a in range(rank)]
+    turned = Complex(*(p if _is_zero(p) else low.transpose(p, home) for p in (y.re, y.im)))
+    return turned.re if call.name.endswith("c2r") else turned
+
+
+def _fourier(size: int, rows: int, columns: int, sign: int, normalisation: int) -> Any:
+    """e^(±2πi jk / size), divided by nothing, by sqrt(size) or by size."""
+    angles = 2 * np.pi * sign / size * np.outer(np.arange(rows), np.arange(columns))
+    return np.exp(1j * angles) / (1, np.sqrt(size), size)[normalisation]
 
 
 @_row("_to_copy")

@@ -128,6 +128,45 @@ def _constant_power(e: Emitter, x: Live, exponent: float) -> Live | None:
     return None
 
 
+_ACOS = (
+    1.5707963050,
+    -0.2145988016,
+    0.0889789874,
+    -0.0501743046,
+    0.0308918810,
+    -0.0170881256,
+    0.0066700901,
+    -0.0012624911,
+)
+
+
+def acos(e: Emitter, x: Operand) -> Live:
+    """arc cosine within 1e-6: sqrt(1 - |x|) · polynomial of |x| (Abramowitz and Stegun 4.4.46), π minus it below zero."""
+    x = e.real(x)
+    size = e.emit("abs", x)
+    curve = e.emit("mul", size, _ACOS[-1])
+    for factor in reversed(_ACOS[1:-1]):
+        curve = e.emit("mul", e.emit("add", curve, factor), size)
+    above = e.emit("mul", e.emit("sqrt", e.emit("sub", 1.0, size)), e.emit("add", curve, _ACOS[0]))
+    return e.emit("where", e.emit("ge", x, 0.0), above, e.emit("sub", math.pi, above))
+
+
+def asin(e: Emitter, x: Operand) -> Live:
+    """π/2 - acos x."""
+    return e.emit("sub", math.pi / 2, acos(e, x))
+
+
+def atan(e: Emitter, x: Operand) -> Live:
+    """asin(z / sqrt(1 + z²)) with z = |x| up to 1 and 1 / |x|, taken from π/2, beyond; odd."""
+    x = e.real(x)
+    size = e.emit("abs", x)
+    beyond = e.emit("gt", size, 1.0)
+    z = e.emit("where", beyond, e.emit("reciprocal", e.emit("maximum", size, 1.0)), size)
+    angle = asin(e, e.emit("div", z, e.emit("sqrt", e.emit("add", e.emit("mul", z, z), 1.0))))
+    angle = e.emit("where", beyond, e.emit("sub", math.pi / 2, angle), angle)
+    return e.emit("where", e.emit("ge", x, 0.0), angle, e.emit("neg", angle))
+
+
 # --- reductions and normalisation ------------------------------------------------------------------------------------
 
 
@@ -152,6 +191,28 @@ def softmax(e: Emitter, x: Operand, axis: int, *, log: bool = False) -> Live:
     powers = e.emit("exp", shifted)
     total = e.emit("sum", powers, axis=axis, keepdims=True)
     return e.emit("sub", shifted, e.emit("log", total)) if log else e.emit("div", powers, total)
+
+
+def arg_max(e: Emitter, x: Operand, axis: int, *, keepdims: bool) -> Live:
+    """The first place of the largest element along an axis, as a whole float32."""
+    x = e.real(x)
+    shape = e.shape(x)
+    largest = e.real(e.emit("eq", x, e.emit("amax", x, axis=axis, keepdims=True)))
+    first = e.emit("mul", largest, e.real(e.emit("eq", e.emit("cumsum", largest, axis=axis), 1.0)))
+    places = np.arange(shape[axis], dtype=np.float32).reshape(-1, *(1,) * (len(shape) - 1 - axis))
+    return e.emit("sum", e.emit("mul", first, Known(places, "const.places")), axis=axis, keepdims=keepdims)
+
+
+def product(e: Emitter, x: Operand, axis: int, *, keepdims: bool) -> Live:
+    """The product along one axis, one factor after another."""
+    x = e.live(e.real(x))
+    size = e.shape(x)[axis]
+    parts = [e.emit("slice", x, axis=axis, start=i, stop=i + 1) if size > 1 else x for i in range(size)]
+    y = parts[0]
+    for part in parts[1:]:
+        y = e.emit("mul", y, part)
+    shape = e.shape(y)
+    return y if keepdims else e.live(e.reshape(y, (*shape[:axis], *shape[axis + 1 :])))
 
 
 def log_sum_exp(e: Emitter, x: Operand, axes: Sequence[int], *, keepdims: bool) -> Live:

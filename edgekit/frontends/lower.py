@@ -247,7 +247,6 @@ def _without(shape: Shape, axis: int | None) -> Shape:
 
 
 REMEDIES = {
-    "aten::argmax": "return the scores; the decision is part of the io section",
     "aten::embedding": "feed the embedded vector",
     "aten::cumprod": "sum logarithms",
     "aten::topk": "return the scores and choose outside the model",

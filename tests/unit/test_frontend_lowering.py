@@ -109,6 +109,7 @@ GROUPS: dict[str, dict[str, Function]] = {
         "error_function": torch.erf,
         "whole": lambda x: torch.floor(3 * x) + torch.ceil(2 * x) + torch.round(x) + torch.trunc(5 * x),
         "logs": lambda x: torch.log2(x.abs() + 1) + torch.log10(x.abs() + 1) + torch.exp2(x),
+        "arcs": lambda x: torch.acos(0.9 * x.tanh()) + torch.asin(0.9 * x.tanh()) + torch.atan(20 * x),
         "hyperbolic": lambda x: torch.sinh(x) + torch.cosh(x),
     },
     "arithmetic": {
@@ -164,6 +165,11 @@ GROUPS: dict[str, dict[str, Function]] = {
         "per_channel": lambda x: functional.linear(x.reshape(-1, 2, 3), W[:, :3]),
         "from_the_left": lambda x: torch.matmul(W[:, :3], x.reshape(-1, 3, 2)),
         "both_live": lambda x: torch.bmm(x.reshape(-1, 2, 3), x.reshape(-1, 3, 2)),
+        "bilinear": lambda x: functional.bilinear(x[:, :2], x[:, 2:5], W.reshape(4, 2, 3), C[:4]),
+        "spectrum": lambda x: torch.fft.rfft(x).abs() + torch.fft.rfft(x, norm="ortho").real,
+        "spectrum_and_back": lambda x: (
+            torch.fft.irfft(torch.fft.rfft(x) * C[:4]) + torch.fft.ifft(torch.fft.fft(x)).real
+        ),
         "einsum": lambda x: torch.einsum("bij,bkj->bik", x.reshape(-1, 2, 3), x.reshape(-1, 2, 3)),
         "outer": lambda x: functional.linear(x.unsqueeze(-1), W[:, :1]),
     },
@@ -184,6 +190,9 @@ GROUPS: dict[str, dict[str, Function]] = {
         "amax": lambda x: x.reshape(-1, 2, 3).amax(2) + x.reshape(-1, 2, 3).amin(2),
         "max": lambda x: x.max(1, keepdim=True).values + x.min(1, keepdim=True).values,
         "everything": lambda x: x.reshape(-1, 2, 3).sum((1, 2)) + x.reshape(-1, 2, 3).logsumexp((1, 2)),
+        "place": lambda x: torch.round(3 * x).argmax(1, keepdim=True) - x.argmin(1, keepdim=True),
+        "value_and_place": lambda x: x.max(1, keepdim=True).values * x.min(1, keepdim=True).indices,
+        "product": lambda x: x.prod(1, keepdim=True),
         "count": lambda x: (x > 0).sum(1, keepdim=True) * x,
         "running": lambda x: x.cumsum(1) + x.reshape(-1, 2, 3).cumsum(-1).cumsum(1).reshape(-1, 6),
         "dropout": lambda x: functional.dropout(x, 0.5, training=False),
@@ -365,7 +374,7 @@ def test_all_unsupported_calls_are_listed_at_once_with_path_and_remedy() -> None
         (lambda x: x + torch.arange(x.shape[0])[:, None], "mixes|size of the batch"),
         (lambda x: x if float(x[0, 0]) > 100 else -x, "into Python"),
         (lambda x: x.reshape(-1, 3) * 2, "batch"),
-        (lambda x: x.argmax(1, keepdim=True), "decision|int64"),
+        (lambda x: x.topk(1, 1).values, "choose outside the model"),
         (lambda x: x * x.long().bitwise_and(3), "bits of integers"),
         (lambda x: x[:, (x[0] > 0)], "batch size"),
     ],
