@@ -54,7 +54,7 @@ def _convolve(
     wide = np.int64 if source.bits == 16 else np.int32
     added = np.rint((np.zeros(outputs) if bias is None else bias) / sums).astype(wide)
     addend = context.const(added, "bias", Quant(tuple(map(float, sums.astype(np.float32))), zeros))
-    known = {"padding": schema().Padding.VALID, "strideH": 1, "strideW": 1, "version": 3} | options
+    known = {"padding": schema().Padding.VALID, "strideH": 1, "strideW": 1} | options
     builtin = "CONV_2D" if axis == 0 else "DEPTHWISE_CONV_2D"
     own = roomy(held, float(sums.max()))
     made = context.op(builtin, [x, weights, addend], shape, dtype=own.dtype, quant=own.quant, **known)
@@ -105,7 +105,7 @@ def added(context: Integers, x: int, y: int, held: Held, builtin: str = "ADD") -
     """The sum of two tensors of 16 bits, or what another builtin makes of them."""
     shape = tuple(np.broadcast_shapes(context.shape_of(x), context.shape_of(y)))
     own = roomy(held, max(context.held_by(v).scale for v in (x, y)))
-    made = context.elementwise(builtin, [x, y], shape, dtype=own.dtype, quant=own.quant, potScaleInt16=False, version=2)
+    made = context.elementwise(builtin, [x, y], shape, dtype=own.dtype, quant=own.quant, potScaleInt16=False)
     return context.moved(made, held)
 
 

@@ -47,9 +47,7 @@ def _mul(context: Integers, op: Op) -> None:
 def _times(context: Integers, op: Op, tensors: list[int]) -> None:
     held, (a, b) = context.result(op), (context.held_by(t).scale for t in tensors)
     own = roomy(held, a * b)
-    made = context.elementwise(
-        "MUL", tensors, context.shape(op.outputs[0]), dtype=own.dtype, quant=own.quant, version=2
-    )
+    made = context.elementwise("MUL", tensors, context.shape(op.outputs[0]), dtype=own.dtype, quant=own.quant)
     context.set(op, context.moved(made, held))
 
 
@@ -82,16 +80,16 @@ def _relu(context: Integers, op: Op) -> None:
     if held.zero == held.limits[0]:
         context.set(op, context.moved(x, held))
         return
-    _elementwise(context, op, "RELU", [context.wide(op.inputs[0])], held, version=2)
+    _elementwise(context, op, "RELU", [context.wide(op.inputs[0])], held)
 
 
 def _bounded(builtin: str, context: Integers, op: Op) -> None:
-    _elementwise(context, op, builtin, [context.wide(op.inputs[0])], context.result(op), version=3)
+    _elementwise(context, op, builtin, [context.wide(op.inputs[0])], context.result(op))
 
 
 def _nearer(builtin: str, context: Integers, op: Op) -> None:
     held = context.result(op)
-    _elementwise(context, op, builtin, [context.at(n, held) for n in op.inputs], held, version=2)
+    _elementwise(context, op, builtin, [context.at(n, held) for n in op.inputs], held)
 
 
 def _compare(builtin: str, context: Integers, op: Op) -> None:
@@ -169,7 +167,7 @@ def _amax(context: Integers, op: Op) -> None:
     while (length := context.shape_of(x)[axis]) > 1:
         half = length // 2
         parts = [context.slice(x, axis, at, at + half) for at in (0, half)]
-        best = context.op("MAXIMUM", parts, context.shape_of(parts[0]), **context.like(x), version=2)
+        best = context.op("MAXIMUM", parts, context.shape_of(parts[0]), **context.like(x))
         rest = [context.slice(x, axis, length - 1, length)] if length % 2 else []
         x = context.concat([best, *rest], axis)
     context.set(op, context.reshape(x, context.shape(op.outputs[0])))

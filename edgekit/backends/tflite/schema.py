@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -77,8 +78,40 @@ BUILTINS = MappingProxyType(
         "VAR_HANDLE": Builtin(142, "VarHandleOptions", 111),
     }
 )
-# Of float operators, the first version that reads all we write of them; 1 for those not listed.
-VERSIONS = MappingProxyType({"BROADCAST_TO": 2, "DEPTHWISE_CONV_2D": 2, "DEQUANTIZE": 2, "FULLY_CONNECTED": 5})
+# The first version of an operator that takes float32, int8, int16; 1 for all where it is not listed.
+VERSIONS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+    {
+        "ADD": (1, 2, 3),
+        "BROADCAST_TO": (2, 3, 3),
+        "CONCATENATION": (1, 2, 3),
+        "CONV_2D": (1, 3, 1),
+        "DEPTHWISE_CONV_2D": (2, 3, 2),
+        "DEQUANTIZE": (1, 2, 3),
+        "FULLY_CONNECTED": (5, 5, 7),
+        "GATHER": (1, 2, 4),
+        "LOGISTIC": (1, 2, 3),
+        "MAXIMUM": (1, 2, 4),
+        "MINIMUM": (1, 2, 4),
+        "MUL": (1, 2, 4),
+        "PAD": (1, 2, 3),
+        "PADV2": (1, 2, 3),
+        "RELU": (1, 2, 3),
+        "STRIDED_SLICE": (1, 2, 1),
+        "SUB": (1, 2, 5),
+        "TANH": (1, 2, 3),
+        "TRANSPOSE": (1, 2, 5),
+    }
+)
+
+
+def version_of(builtin: str, source: str, to: str) -> int:
+    """The version that an operator needs whose first input and output have these types."""
+    if builtin == "CAST":
+        return 3 if "INT8" in (source, to) else 1
+    if builtin == "QUANTIZE":
+        return 2 if to == "INT16" else 1
+    widths = {"INT8": 1, "INT16": 2}
+    return VERSIONS.get(builtin, (1, 1, 1))[widths.get(source, 0)]
 
 
 def schema() -> Any:

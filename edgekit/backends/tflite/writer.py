@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.backends.tflite.schema import BUILTINS, IDENTIFIER, VERSION, VERSIONS, flatbuffers, schema
+from edgekit.backends.tflite.schema import BUILTINS, IDENTIFIER, VERSION, flatbuffers, schema, version_of
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 16  # of the contents of a buffer, bytes: runtimes read weights in place, by vectors
@@ -112,6 +112,7 @@ class SubgraphWriter:
         self.model, self.name, self.index = model, name, index
         self._schema = schema()
         self._tensors: list[Any] = []
+        self._types: list[str] = []
         self._operators: list[Any] = []
         self._names: dict[str, int] = {}
         self.inputs: list[int] = []
@@ -133,6 +134,7 @@ class SubgraphWriter:
         made = s.TensorT(np.array(shape, np.int32), getattr(s.TensorType, dtype), buffer, self._unique(name), params)
         made.hasRank = True
         self._tensors.append(made)
+        self._types.append(dtype)
         return len(self._tensors) - 1
 
     def _unique(self, name: str) -> str:
@@ -140,13 +142,11 @@ class SubgraphWriter:
         self._names[name] = seen + 1
         return name if seen == 0 else self._unique(f"{name};{seen}")
 
-    def operator(
-        self, builtin: str, inputs: Sequence[int], outputs: Sequence[int], version: int = 0, **options: Any
-    ) -> None:
+    def operator(self, builtin: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any) -> None:
         """Add an operator; `options` are fields of its options table."""
         s = self._schema
         row = s.OperatorT(
-            self.model.code(builtin, version or VERSIONS.get(builtin, 1)),
+            self.model.code(builtin, version_of(builtin, *(self._type(ends) for ends in (inputs, outputs)))),
             np.array(inputs, np.int32),
             np.array(outputs, np.int32),
         )
@@ -155,6 +155,9 @@ class SubgraphWriter:
             row.builtinOptionsType = known.union
             row.builtinOptions = getattr(s, f"{known.options}T")(**options)
         self._operators.append(row)
+
+    def _type(self, tensors: Sequence[int]) -> str:
+        return self._types[tensors[0]] if tensors else ""
 
     def table(self) -> Any:
         """The subgraph as an object of the schema."""
