@@ -228,7 +228,10 @@ def _fft(low: Lowering, call: Call) -> Any:
     ahead = [*(a for a in range(rank) if a != axis), axis]
     parts = Complex(*(p if _is_zero(p) else low.transpose(p, ahead) for p in (x.re, x.im)))
     weights = Complex(
-        *(Known(np.float32(part), f"fourier.{name}") for part, name in ((matrix.real, "re"), (matrix.imag, "im")))
+        *(
+            Known(part.astype(np.float32), f"fourier.{name}")
+            for part, name in ((matrix.real, "re"), (matrix.imag, "im"))
+        )
     )
     y = _product(low, parts, weights, lambda a, w: formulas.linear(low, a, w))
     home = [ahead.index(a) for a in range(rank)]

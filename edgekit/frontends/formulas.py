@@ -141,7 +141,7 @@ _ACOS = (
 
 
 def acos(e: Emitter, x: Operand) -> Live:
-    """arc cosine within 1e-6: sqrt(1 - |x|) · polynomial of |x| (Abramowitz and Stegun 4.4.46), π minus it below zero."""
+    """arc cosine within 1e-6: sqrt(1 - |x|) · polynomial of |x| (Abramowitz, Stegun 4.4.46), π minus it below zero."""
     x = e.real(x)
     size = e.emit("abs", x)
     curve = e.emit("mul", size, _ACOS[-1])
