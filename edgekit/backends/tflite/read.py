@@ -24,6 +24,7 @@ MAX_BYTES = 2**28  # of a file
 MAX_MEMORY = 2**30  # of all values of a step together
 MAX_ELEMENTS = 2**28
 MAX_RANK = 8
+MAX_PORTS = 2048  # of a subgraph or an operator
 MAX_VERSION = 20
 STEP, INIT, RESET = "step", "init", "reset"
 
@@ -91,10 +92,12 @@ def _subgraph(row: Mapping[str, Any], codes: Sequence[str], buffers: Sequence[An
 
 
 def _value(row: Mapping[str, Any], buffers: Sequence[Any]) -> Value:
-    name, shape = row["name"], tuple(map(int, row["shape"]))
+    name = row["name"]
+    need(row["shape"].size <= MAX_RANK, f"value {name!r:.80} has {row['shape'].size} axes")
+    shape = tuple(map(int, row["shape"]))
     need(row["type"] in TYPES, f"value {name!r:.80} has type {row['type']}, which edgekit does not write")
     kind, dtype = TYPES[row["type"]]
-    sound = len(shape) <= MAX_RANK and all(1 <= n <= MAX_ELEMENTS for n in shape) and prod(shape) <= MAX_ELEMENTS
+    sound = all(1 <= n <= MAX_ELEMENTS for n in shape) and prod(shape) <= MAX_ELEMENTS
     need(sound, f"value {name!r:.80} has shape {shape!r:.80}")
     need(row["buffer"] < len(buffers), f"value {name!r:.80} has a buffer that is not there")
     raw, data = buffers[row["buffer"]], None
@@ -117,11 +120,12 @@ def _quant(row: Mapping[str, Any] | None, name: str, kind: str, shape: tuple[int
     need(fits, f"value {name!r:.80} has {scale.size} scales and {zero.size} zero points")
     need(bool(np.isfinite(scale).all() and (scale > 0).all()), f"value {name!r:.80} has a scale that is not positive")
     limit = {"INT8": 128, "INT16": 32768}.get(kind, 2**31)
-    need(bool((np.abs(zero.astype(object)) <= limit).all()), f"value {name!r:.80} has a zero point out of range")
+    need(bool(((zero >= -limit) & (zero <= limit)).all()), f"value {name!r:.80} has a zero point out of range")
     return scale, zero, axis
 
 
 def _indices(row: Any, count: int) -> tuple[int, ...]:
+    need(row.size <= MAX_PORTS, f"has a list of {row.size:,} values")
     found = tuple(map(int, row))
     need(all(0 <= i < count for i in found), "refers to a value that is not there")
     return found
@@ -132,6 +136,7 @@ def _operator(row: Mapping[str, Any], codes: Sequence[str], count: int) -> Opera
     builtin = codes[row["code"]]
     fits = row["options_type"] == BUILTINS[builtin].union
     need(fits, f"{builtin} has options of kind {row['options_type']}")
+    need(row["inputs"].size <= MAX_PORTS, f"{builtin} takes {row['inputs'].size:,} values")
     given = tuple(map(int, row["inputs"]))
     need(all(ABSENT <= i < count for i in given), f"{builtin} takes a value that is not there")
     return Operator(builtin, given, _indices(row["outputs"], count), row["options"] or {})

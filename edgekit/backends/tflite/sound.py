@@ -15,6 +15,7 @@ from edgekit.ir.ops.spatial import placements
 
 NUMBERS = ("FLOAT32", "INT8", "INT16")
 VALID = 1  # the padding that is none
+MAX_INDICES = 2**22
 MAX_STRIDE = 2**15
 MAX_FACTOR = 2.0**15
 ROOM = {"INT8": 2.0**20, "INT16": 2.0**15}  # by which kernels of ADD and SUB widen their operands
@@ -43,7 +44,7 @@ class Case:
     def ints(self, at: int) -> tuple[int, ...]:
         """The elements of an input that says where or how much: a constant."""
         value = self.x[at]
-        self.fit(value.data is not None and value.type == "INT32")
+        self.fit(value.data is not None and value.type == "INT32" and prod(value.shape) <= MAX_INDICES)
         return tuple(map(int, np.asarray(value.data).reshape(-1)))
 
     def alike(self, values: Sequence[Value], known: tuple[str, ...] = NUMBERS) -> None:
