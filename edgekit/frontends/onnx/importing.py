@@ -18,13 +18,14 @@ from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageErr
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand, printable
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.onnx.cells import cell_pairs
-from edgekit.frontends.onnx.lowering import Lost, Lowering, needed
+from edgekit.frontends.onnx.lowering import Lost, Lowering
 from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort, batch_axes
 from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
 from edgekit.frontends.onnx.ports import UNKNOWN, Port, batch_symbols, dims, input_ports, output_port
-from edgekit.frontends.onnx.reading import STANDARD, all_nodes, load_model, onnx_module, opset_of, stored_array
+from edgekit.frontends.onnx.reading import all_nodes, load_model, onnx_module, opset_of, stored_array
 from edgekit.frontends.onnx.sequence import as_step
 from edgekit.frontends.onnx.table import ROWS
+from edgekit.frontends.onnx.typed import at_one, element_types, read_names
 from edgekit.frontends.onnx.widen import narrow_types, widened
 from edgekit.ir import FLOAT32, SPIKE, Graph
 
@@ -89,7 +90,7 @@ class Import:
         self.free = [v for v in model.graph.input if v.name not in self.constants]
         self.ports = input_ports(self.free, shapes, thing)
         self.batches = batch_symbols(dims(v) for v in self.free)
-        self.model_at_one = self._at_one()
+        self.model_at_one = at_one(self.model, self.ports, self.thing)
         self.axes: Mapping[str, int] = {}
 
     def _told(self) -> list[Pair] | None:
@@ -132,10 +133,10 @@ class Import:
     def lowered(self, name: str, dt: float | None = None) -> tuple[Graph, OnnxOriginal]:
         """The graph as it was lowered, batch axis and all, and the model that it must equal."""
         emitter = Emitter(name, dt if dt is not None else self.document.dt if self.document else None)
-        lowering = Lowering(emitter, ROWS, opset_of(self.model), self._types())
+        lowering = Lowering(emitter, ROWS, opset_of(self.model), element_types(self.model_at_one))
         outputs = self._outputs()
         pairs = self._pairs(outputs)
-        read = self._read()
+        read = read_names(self.model_at_one)
         self._check_inputs(read, pairs)
         states = self._lower(lowering, pairs, read)
         runner, alone = self._runner, self._looks_at_the_batch()
@@ -168,40 +169,6 @@ class Import:
                 "file": self.thing,
             },
         )
-
-    def _at_one(self) -> Any:
-        """The model with the shapes of a step, functions written out, and the types of its values inferred."""
-        model = self.onnx.ModelProto()
-        model.CopyFrom(self.model)
-        for value in model.graph.input:
-            if value.name in self.ports:
-                _set_shape(value, self.ports[value.name].shape)
-        for value in model.graph.output:
-            value.type.tensor_type.ClearField("shape")
-        del model.graph.value_info[:]
-        try:
-            model = self.onnx.inliner.inline_local_functions(model)
-            composites = self._composites(model)
-            if composites:
-                model = self.onnx.inliner.inline_selected_functions(model, composites, inline_schema_functions=True)
-            return self.onnx.shape_inference.infer_shapes(model, data_prop=True)
-        except Exception as error:  # the C++ part of onnx raises RuntimeError, ValidationError and its own classes
-            raise ModelError(self.thing, f"cannot be typed ({str(error).strip()[:200]})", "export it again") from error
-
-    def _composites(self, model: Any) -> list[tuple[str, str]]:
-        """Operators without a row that onnx defines by simpler ones."""
-        found, opset = set(), opset_of(model)
-        for node in all_nodes(model.graph):
-            if node.domain in STANDARD and node.op_type not in ROWS and self.onnx.defs.has(node.op_type, opset, ""):
-                schema = self.onnx.defs.get_schema(node.op_type, opset, "")
-                if schema.has_function or schema.has_context_dependent_function:
-                    found.add(("", node.op_type))
-        return sorted(found)
-
-    def _types(self) -> dict[str, int]:
-        graph = self.model_at_one.graph
-        values = [*graph.input, *graph.value_info, *graph.output]
-        return {v.name: int(v.type.tensor_type.elem_type) for v in values if v.type.HasField("tensor_type")}
 
     def _outputs(self) -> list[Port]:
         """The outputs with the shapes that were inferred, else declared, else seen in a run over zeros."""
@@ -238,16 +205,6 @@ class Import:
     def _paired_default(self, name: str) -> bool:
         """Whether an input with a stored value could be a state: its file has an output of the same shape."""
         return any(name.lower() in v.name.lower() for v in self.model.graph.output)
-
-    def _read(self) -> set[str]:
-        """Everything that an output depends on."""
-        graph = self.model_at_one.graph
-        found = {o.name for o in graph.output}
-        for node in needed(list(graph.node), found):
-            found |= set(node.input)
-            for inner in (a.g for a in node.attribute if a.HasField("g")):
-                found |= {n for inside in all_nodes(inner) for n in inside.input} | {o.name for o in inner.output}
-        return found
 
     def _check_inputs(self, read: set[str], pairs: Sequence[Pair]) -> None:
         """Refuse inputs of types that a step cannot take, all at once."""
@@ -383,12 +340,3 @@ def _document(model: Any) -> StepDocument | None:
         return read_step_document(text, "metadata edgekit")
     except ArtifactError as error:
         raise ModelError("metadata edgekit", error.cause, "export it again", error.items) from error
-
-
-def _set_shape(value: Any, shape: Sequence[int]) -> None:
-    dim = value.type.tensor_type.shape.dim
-    while len(dim) < len(shape):
-        dim.add()
-    for at, length in enumerate(shape):
-        dim[at].Clear()
-        dim[at].dim_value = length
