@@ -132,7 +132,9 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     report = replay_selftest(graph, selftest, stream)
     stack = stack_bytes(stream, graph, selftest, raw)
     check_capacity(target, program, stack)
+    others = [replay_selftest(graph, selftest, program_stream(graph, o, o.target)) for o in program.also.values()]
     beside, remarks = members_beside(prepared, target, options, progress)
+    remarks += [f"self-test of the library beside it on {other.engine}: {other.steps} steps" for other in others]
     notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ()), *remarks]
     progress("pack")
     manifest = manifest_of(

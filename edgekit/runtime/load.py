@@ -8,7 +8,7 @@ from os import PathLike
 from edgekit.artifact import Artifact
 from edgekit.errors import TargetError, ToolchainError, UsageError
 from edgekit.ir import Graph
-from edgekit.runtime.build import Program, build_program
+from edgekit.runtime.build import Library, Program, build_program
 from edgekit.runtime.exported import exported_stream, is_exported
 from edgekit.runtime.session import Session
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
@@ -87,7 +87,7 @@ def rebuild(graph: Graph, engine: str) -> NativeProgram:
     return NativeProgram(graph, program.library, f"{engine} ({host.cpu}, {program.compiler.split()[0]})")
 
 
-def program_stream(graph: Graph, program: Program, target: Target) -> Stream:
+def program_stream(graph: Graph, program: Program | Library, target: Target) -> Stream:
     """A stream of a program just built here: on this computer if that is the target, else on the emulated core."""
     if target.is_host:
         return NativeStream(NativeProgram(graph, program.library, f"native ({target.cpu})"))

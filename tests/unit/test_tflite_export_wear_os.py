@@ -115,6 +115,12 @@ def test_the_artifact_holds_a_tflite_model_that_was_checked(watch: Artifact) -> 
     assert "model.tflite" not in artifact("quiet").file.members
 
 
+def test_both_libraries_pass_the_self_test_before_they_are_packed(watch: Artifact) -> None:
+    assert "cortex-a53" in watch.manifest["verification"]["selftest_on"]
+    notes = watch.manifest["notes"]
+    assert any(n.startswith("self-test of the library beside it on emulated cortex-a7") for n in notes), notes
+
+
 def test_what_tflite_does_not_have_is_said() -> None:
     pytest.importorskip("torch")
     learning = artifact("mlp", target="wear-os", learn="delta")
