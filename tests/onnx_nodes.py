@@ -33,6 +33,7 @@ REFUSED = {
     "diagonal": "takes a diagonal, or an ellipsis, by Einsum",
     "indices": "gives the indices of the largest elements too",
     "rank": "has more axes than the 6 of a graph",
+    "reduction": "adds, multiplies or compares what it scatters",
 }
 """What the importer refuses in claimed operators, and by which word of its message that is told."""
 _REFUSED_BY = {
@@ -41,6 +42,7 @@ _REFUSED_BY = {
     "diagonal": "...ii->...i",
     "indices": "gives the indices",
     "rank": "at most 6 of them",
+    "reduction": "combines what it writes",
 }
 
 COMPOSITES = "composites"

@@ -97,7 +97,54 @@ class Spiking(nn.Module):
         return spikes, mem, syn, last
 
 
-BATCHED = {0: "batch"}
+class Selective(nn.Module):
+    """A selective state-space step behind a short convolution, whose window is written in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay, self.kernel = nn.Parameter(torch.rand(8, 4)), nn.Parameter(torch.randn(8, 4))
+        self.project, self.rate, self.skip = nn.Linear(8, 9), nn.Linear(1, 8), nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor, h: Tensor, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        window = torch.roll(window, -1, -1).clone()
+        window[:, :, -1] = x
+        u = nn.functional.silu((window * self.kernel).sum(-1))
+        rate, b, c = torch.split(self.project(u), [1, 4, 4], -1)
+        dt = nn.functional.softplus(self.rate(rate))[:, :, None]
+        h = torch.exp(-dt * self.decay) * h + dt * b[:, None] * u[:, :, None]
+        return torch.einsum("bdn,bn->bd", h, c) + self.skip * u, h, window
+
+
+class Splines(nn.Module):
+    """A KAN layer of cubic B-splines by their recursion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("knots", torch.linspace(-2, 2, 12))
+        self.weights = nn.Parameter(torch.randn(3, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, t = x[:, :, None], self.knots
+        basis = ((x >= t[:-1]) & (x < t[1:])).float()
+        for k in range(1, 4):
+            left = (x - t[: -k - 1]) / (t[k:-1] - t[: -k - 1]) * basis[:, :, :-1]
+            basis = left + (t[k + 1 :] - x) / (t[k + 1 :] - t[1:-k]) * basis[:, :, 1:]
+        return torch.einsum("bik,oik->bo", basis, self.weights)
+
+
+class Upwards(nn.Module):
+    """A dilated convolution over a buffer, and a transposed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.up = nn.Conv1d(4, 4, 3, dilation=4), nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
+        self.slope = nn.PReLU(4)
+
+    def forward(self, x: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat([buffer, x], -1)
+        return self.up(self.slope(self.conv(x))), x[..., -8:]
+
+
 CASES: dict[str, tuple[type[nn.Module], dict[str, tuple[int, ...]], list[str], int]] = {
     "mlp": (Mlp, {"x": (2, 10)}, ["y"], 0),
     "lstm": (Lstm, {"x": (2, 1, 8), "h0": (2, 2, 12), "c0": (2, 2, 12)}, ["y", "hn", "cn"], 2),
@@ -109,6 +156,9 @@ CASES: dict[str, tuple[type[nn.Module], dict[str, tuple[int, ...]], list[str], i
         2,
     ),
     "image": (Image, {"x": (2, 1, 14, 14)}, ["y"], 0),
+    "selective": (Selective, {"x": (2, 8), "ssm": (2, 8, 4), "window": (2, 8, 4)}, ["y", "ssm_out", "window_out"], 2),
+    "splines": (Splines, {"x": (2, 8)}, ["y"], 0),
+    "upwards": (Upwards, {"x": (2, 4, 6), "buf": (2, 4, 8)}, ["y", "buf_next"], 1),
     "spiking": (
         Spiking,
         {"x": (2, 8), "mem": (2, 16), "syn": (2, 4), "last": (2, 4)},

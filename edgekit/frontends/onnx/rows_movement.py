@@ -176,6 +176,36 @@ def _gather_nd(lowering: Lowering, node: Node) -> Operand:
     return _flat_gather(lowering, x, places.reshape(*lead, *places.shape[1:]))
 
 
+def _written(lowering: Lowering, node: Node, x: Operand, targets: Array, updates: Operand) -> Operand:
+    """x with elements at flat places replaced by those of `updates`; of two for one place the later one stays."""
+    if node.attr("reduction", "none") != "none":
+        raise Refuse(
+            f"combines what it writes by {node.attr('reduction')}", "write each element once, reduction='none'"
+        )
+    e, size = lowering.e, math.prod(lowering.shape(x))
+    x, updates = _alike(lowering, [x, updates])
+    both = [e.reshape(v, (math.prod(lowering.shape(v)),)) for v in (x, updates)]
+    places = np.arange(size)
+    places[targets.reshape(-1)] = size + np.arange(targets.size)
+    return e.reshape(take(e, e.emit("concat", *both, axis=0), 0, places.tolist()), lowering.shape(x))
+
+
+def _scatter_nd(lowering: Lowering, node: Node) -> Operand:
+    x, indices, updates = lowering.operand(node, 0), lowering.array(node, 1, "indices"), lowering.operand(node, 2)
+    if indices is None:
+        raise Refuse("has no indices", CONSTANT_REMEDY)
+    return _written(lowering, node, x, _numbers(lowering, x)[tuple(np.moveaxis(indices, -1, 0))], updates)
+
+
+def _scatter_elements(lowering: Lowering, node: Node) -> Operand:
+    x, axis, indices = lowering.operand(node, 0), lowering.axis(node, 0), lowering.array(node, 1, "indices")
+    if indices is None:
+        raise Refuse("has no indices", CONSTANT_REMEDY)
+    places = np.indices(indices.shape)
+    places[axis] = indices % lowering.shape(x)[axis]
+    return _written(lowering, node, x, _numbers(lowering, x)[tuple(places)], lowering.operand(node, 2))
+
+
 def _pad(lowering: Lowering, node: Node) -> Operand:
     e, x, pads = lowering.e, lowering.operand(node, 0), lowering.ints(node, 1, "pads") or ()
     shape, mode = lowering.shape(x), node.attr("mode", "constant")
@@ -256,6 +286,8 @@ ROWS: dict[str, Row] = {
     "Pad": _pad,
     "Reshape": _reshape,
     "ReverseSequence": _reverse_sequence,
+    "ScatterElements": _scatter_elements,
+    "ScatterND": _scatter_nd,
     "Shape": _shape,
     "Size": _size,
     "Slice": _slice,
