@@ -99,10 +99,10 @@ def flatten(raw: RawNode, faults: list[str], notes: list[str]) -> Flat:
     if faults:
         return Flat(nodes, tuple(edges))
     _check_ends(nodes, edges, faults)
-    for kind in ("Input", "Output"):
-        at = 1 if kind == "Input" else 0  # where a node stands that has such a neighbour already
-        for name in [n for n in nodes if nodes[n].kind in PARAMETERS and nodes[n].kind != kind]:
-            if any(edge[at] == name for edge in edges) or nodes[name].kind in ("Input", "Output"):
+    ended = {"Input": {b for _, b in edges}, "Output": {a for a, _ in edges}}
+    for kind, done in ended.items():
+        for name in [n for n in nodes if nodes[n].kind in PARAMETERS]:
+            if name in done or nodes[name].kind in ("Input", "Output"):
                 continue
             port = _free(f"{kind.lower()}_{name}", nodes)
             notes.append(f"node {name} has no {kind.lower()}: {kind} node {port} was added, as nir does")

@@ -58,23 +58,24 @@ def step_order(flat: Flat, late: Collection[str], faults: list[str]) -> Order:
 
 
 def _cycle(waiting: Mapping[str, None], needs: Mapping[str, set[str]]) -> set[str]:
-    """Nodes that wait for each other and for no others."""
-
-    def behind(name: str) -> set[str]:
-        seen, stack = set[str](), [name]
-        while stack:
-            for source in needs[stack.pop()] - seen:
-                seen.add(source)
-                stack.append(source)
-        return seen
-
-    name = next(iter(waiting))
+    """Nodes that wait for each other and for no others: the first component that Tarjan's algorithm closes."""
+    start = next(iter(waiting))
+    number, low = {start: 0}, {start: 0}
+    open_, path = [start], [(start, iter(needs[start]))]
     while True:
-        before = behind(name)
-        further = next((n for n in sorted(before) if name not in behind(n)), None)
-        if further is None:
-            return before
-        name = further
+        name, rest = path[-1]
+        source = next(rest, None)
+        if source is None:
+            if low[name] == number[name]:
+                return set(open_[open_.index(name) :])
+            path.pop()
+            low[path[-1][0]] = min(low[path[-1][0]], low[name])
+        elif source not in number:
+            number[source] = low[source] = len(number)
+            open_.append(source)
+            path.append((source, iter(needs[source])))
+        else:  # nothing is closed yet, so every numbered node is open
+            low[name] = min(low[name], number[source])
 
 
 def _entry_rank(name: str, needs: set[str], flat: Flat, depth: Mapping[str, int]) -> tuple[bool, int, bool, str]:
@@ -98,14 +99,18 @@ def _depths(flat: Flat) -> dict[str, int]:
 
 def _refuse_algebraic(flat: Flat, late: Collection[str], faults: list[str]) -> None:
     """Report cycles in which every node gives what it takes within the step."""
-    direct = [n for n, node in flat.nodes.items() if node.kind not in STATEFUL and n not in late]
-    left = set(direct)
+    left = {n for n, node in flat.nodes.items() if node.kind not in STATEFUL and n not in late}
     needs = {n: {a for a in flat.sources[n] if a in left} for n in left}
-    while True:
-        free = {n for n in left if not needs[n] & left}
-        if not free:
-            break
-        left -= free
+    waits = {n: len(needs[n]) for n in left}
+    free = [n for n in left if not waits[n]]
+    while free:
+        name = free.pop()
+        left.discard(name)
+        for reader in flat.readers[name]:
+            if reader in left:
+                waits[reader] -= 1
+                if not waits[reader]:
+                    free.append(reader)
     for name in sorted(_on_cycles(left, needs)):
         how = "is on a cycle without a neuron or a Delay of a step, which has no value; put one into it"
         faults.append(f"{flat.nodes[name]}: {how}")
@@ -113,9 +118,16 @@ def _refuse_algebraic(flat: Flat, late: Collection[str], faults: list[str]) -> N
 
 def _on_cycles(left: set[str], needs: Mapping[str, set[str]]) -> set[str]:
     """Of nodes that wait for each other, those on cycles: they are also read by others that wait."""
-    while True:
-        read = {a for n in left for a in needs[n]}
-        kept = left & read
-        if kept == left:
-            return left
-        left = kept
+    reads = dict.fromkeys(left, 0)
+    for name in left:
+        for source in needs[name] & left:
+            reads[source] += 1
+    left, unread = set(left), [n for n, count in reads.items() if not count]
+    while unread:
+        name = unread.pop()
+        left.discard(name)
+        for source in needs[name] & left:
+            reads[source] -= 1
+            if not reads[source]:
+                unread.append(source)
+    return left

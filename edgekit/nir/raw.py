@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 GRAPH = "NIRGraph"
 MAX_DEPTH = 16
-MAX_NODES = 10_000
+MAX_NODES = 4096
 MAX_EDGES = 100_000
 MAX_VALUES = 2**25
 """Elements of all arrays of a graph: 128 MiB in float32."""

@@ -303,6 +303,17 @@ def test_the_order_does_not_hang_on_the_order_of_nodes_and_edges() -> None:
     np.testing.assert_allclose(run(first, x)[0], run(second, x)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_every_neighbour_feeding_back_is_ordered_in_time() -> None:
+    count = 60
+    nodes: dict[str, nir.NIRNode] = {"in": nir.Input(np.array([1])), "out": nir.Output(np.array([1]))}
+    nodes |= {f"l{i:02}": neuron("LIF", 1, i) for i in range(count)}
+    names = [f"l{i:02}" for i in range(count)]
+    forward = list(itertools.pairwise(["in", *names, "out"]))
+    back = [(b, a) for a, b in itertools.pairwise(names)]
+    imported = import_nir(nir.NIRGraph(nodes, [*back, *forward], type_check=False), dt=DT)
+    assert {note.split(":")[0] for note in imported.notes} == {f"recurrent edge {a} -> {b}" for a, b in back}
+
+
 def test_a_cycle_without_state_is_refused() -> None:
     nodes = {"in": nir.Input(np.array([2])), "a": nir.Scale(np.ones(2)), "b": nir.Threshold(np.ones(2))}
     nodes |= {"out": nir.Output(np.array([2])), "after": nir.Scale(np.ones(2))}
