@@ -37,6 +37,7 @@ EXCHANGED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {ONNX: ("fp32", "w8", "int8"), TFLITE: ("fp32", "w8", "int8"), NIR: ("fp32",)}
 )
 """Precisions of the formats that other runtimes read; programs in C have them all."""
+TFLITE_STATES = ("io", "resource")
 _PACKAGES = {ONNX: ("onnx", "onnx"), TFLITE: ("ai_edge_litert", "tflite"), NIR: ("nir", "nir")}  # package, extra
 
 
@@ -50,7 +51,7 @@ class Wanted:
 
     formats: tuple[str, ...] = (EDGE,)
     sequence: bool = False
-    tflite_states: str = "io"
+    tflite_states: str = TFLITE_STATES[0]
     approximate: bool = False
 
     @property
@@ -151,7 +152,9 @@ def check_wanted(wanted: Wanted, options: Options) -> None:
         faults.append("--compiler: nothing is compiled, it is for edge and c")
     if wanted.sequence and ONNX not in formats:
         faults.append("--sequence: is a form of onnx, which is not among the formats")
-    if wanted.tflite_states != "io" and TFLITE not in formats:
+    if wanted.tflite_states not in TFLITE_STATES:
+        faults.append(f"--tflite-states {wanted.tflite_states}: is not known, known are {', '.join(TFLITE_STATES)}")
+    elif wanted.tflite_states != TFLITE_STATES[0] and TFLITE not in formats:
         faults.append("--tflite-states: is for tflite, which is not among the formats")
     if wanted.approximate and NIR not in formats:
         faults.append("--approximate: is for nir, which is not among the formats")

@@ -100,6 +100,12 @@ def test_one_format_goes_to_the_output_several_beside_its_stem(model: Path, tmp_
     }
 
 
+def test_forms_of_tflite_are_those_of_its_backend() -> None:
+    from edgekit.backends.tflite.export import STATES
+
+    assert exports.TFLITE_STATES == STATES
+
+
 def test_paths() -> None:
     both = Wanted(("edge", "c"))
     assert both.paths(None, "m.host") == {"edge": Path("m.host.edge"), "c": Path("m.host.c")}

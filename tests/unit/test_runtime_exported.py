@@ -224,7 +224,8 @@ def foreign_onnx(path: Path) -> Path:
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     node = helper.make_node("Tanh", ["x"], ["y"])
     ends = [helper.make_tensor_value_info(n, kind, [1, 3]) for n in "xy"]
-    model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:]), ir_version=8)
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -237,6 +238,26 @@ def test_a_file_of_another_maker_is_to_be_converted_first(tmp_path: Path) -> Non
     answer = edgekit_main("run", path, "-i", tmp_path / "x.npy")
     assert answer.returncode == 2
     assert "convert it first" in answer.stderr
+
+
+def test_inspect_takes_a_file_of_another_maker_for_a_model(tmp_path: Path) -> None:
+    seen = machine("inspect", foreign_onnx(tmp_path / "other.onnx"))
+    assert seen["ops"] == {"tanh": 1}
+    assert seen["states"] == []
+
+
+def test_running_an_exported_file_needs_no_torch(files: dict[str, Path]) -> None:
+    import subprocess
+
+    code = (
+        "import sys, edgekit, numpy\n"
+        "for path in sys.argv[1:]:\n"
+        f"    edgekit.load(path).step(numpy.zeros({INPUTS}, numpy.float32))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    paths = [str(files[kind]) for kind in KINDS]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
