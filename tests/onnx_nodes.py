@@ -80,6 +80,13 @@ TAMED = frozenset({"Cast", "CastLike"})
 FLOAT16 = frozenset({"test_attention_4d_gqa_with_past_and_present_fp16_expanded"})
 """Tests whose expected values are rounded to float16 on the way: 1 of 576 differs from float32 by 1.01e-3."""
 
+CHANGES = {
+    "opset": "at opset 20 or 13 in place of a newer or older one in which the operator has the same form",
+    "stored": "with inputs that a model has as constants (shapes, axes, indices, zero points …) stored in it",
+    "retyped": "with the same numbers in float32 in place of integers",
+    "tamed": "with 0 in place of NaN and Inf",
+}
+
 REASONS = {
     "integers": "computes with integers at run time; a step has float32 and truth values",
     "opset": "comes at no opset from 13 to 20: a form of the operator, or a dtype, that is newer",
@@ -104,6 +111,8 @@ class Case:
     model: Any
     inputs: dict[str, Array]
     outputs: dict[str, Array]
+    changes: frozenset[str]
+    """What differs from the test as it comes: keys of CHANGES."""
 
 
 @dataclass(frozen=True)
@@ -174,38 +183,45 @@ def _made(case: Any, op: str) -> Case:
         raise _Out("dtype")
     if any(n.op_type not in ROWS for n in model.graph.node):
         raise _Out("expansion")
-    _at_known_opset(model)
+    changes = {"opset"} if _at_known_opset(model) else set()
     (inputs, outputs), *_ = case.data_sets
     given = {v.name: _array(x) for v, x in zip(model.graph.input, inputs, strict=True)}
     wanted = {v.name: _array(x) for v, x in zip(model.graph.output, outputs, strict=True)}
     if _trains(model, given):
         raise _Out("training")
+    count = len(given)
     _freeze(model, given)
+    changes |= {"stored"} if len(given) < count else set()
     if any(0 in x.shape for x in (*given.values(), *wanted.values())):
         raise _Out("empty")
     if not given and not _shape_work(case.model):
         if op not in RETYPED or not set(model_ops(model)) <= RETYPED:
             raise _Out("integers")
         model, given, wanted = _retyped(case, model)
+        changes.add("retyped")
     if set(model_ops(model)) <= TAMED:
         given, wanted = ({n: _tamed(x) for n, x in side.items()} for side in (given, wanted))
+        changes.add("tamed")
     if not all(np.isfinite(x).all() for x in (*given.values(), *wanted.values()) if x.dtype.kind == "f"):
         raise _Out("not finite")
     if case.name in FLOAT16:
         raise _Out("float16")
     version = next(o.version for o in model.opset_import if o.domain == "")
-    return Case(case.name, op, version, model, given, wanted)
+    return Case(case.name, op, version, model, given, wanted, frozenset(changes))
 
 
-def _at_known_opset(model: Any) -> None:
-    """Newer and older operators at opset 20 or 13, where their form is the same there."""
+def _at_known_opset(model: Any) -> bool:
+    """Newer and older operators at opset 20 or 13, where their form is the same there; whether that was needed."""
+    changed = False
     for imported in model.opset_import:
         if imported.domain == "" and imported.version not in OPSETS:
+            changed = True
             imported.version = OPSETS[-1] if imported.version > OPSETS[-1] else OPSETS[0]
             try:
                 onnx.checker.check_model(model, full_check=True)
             except Exception as error:  # whatever the checker says of a newer form
                 raise _Out("opset") from error
+    return changed
 
 
 def _trains(model: Any, given: dict[str, Array]) -> bool:
@@ -362,6 +378,8 @@ def table() -> str:
     for op in sorted({*ran, *left}):
         opsets = ", ".join(map(str, sorted(by_op.get(op, ()))))
         lines.append(f"| {op} | {ran[op]} | {opsets} | {left[op] or ''} |")
+    lines += ["", "| run | tests |", "|---|---:|", f"| as they come | {sum(not c.changes for c in running())} |"]
+    lines += [f"| {text} | {sum(key in c.changes for c in running())} |" for key, text in CHANGES.items()]
     lines += ["", "| not run | tests | operators |", "|---|---:|---|"]
     for reason, count in sorted(Counter(c.reason for c in out).items()):
         ops = ", ".join(sorted({c.op for c in out if c.reason == reason}))
