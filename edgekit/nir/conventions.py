@@ -146,7 +146,7 @@ def _reset(named: object, spiking: list[Node], open_: list[str]) -> str:
     nonzero = [n.name for n in spiking if "v_reset" in n.values and n["v_reset"].any()]
     if named is None and missing:
         choices = _choices("reset")
-        open_.append(f"reset: the file gives no v_reset for {', '.join(missing[:4])} ({choices})")
+        open_.append(f"reset: the file gives no v_reset for {', '.join(missing[:4])} (--reset; {choices})")
     if named in ("zero", "subtract") and nonzero:
         raise UsageError(
             f"reset = {named!r}", f"contradicts v_reset of {', '.join(nonzero[:4])}, which is not 0", "use 'v_reset'"
@@ -179,7 +179,9 @@ def _charge(neurons: list[Node], dt: float, assumed: dict[str, object], open_: l
     credible = [name for name, ok in near.items() if ok]
     if len(credible) != 1:
         choices = _choices("charge")
-        open_.append(f"charge: what the input of {', '.join(n.name for n in firing[:4])} is ({choices})")
+        open_.append(
+            f"charge: what the input of {', '.join(n.name for n in firing[:4])} is (--convention charge=…; {choices})"
+        )
         return "current"
     other = "impulse" if credible[0] == "current" else "current"
     size = max(steps) * (1 if other == "impulse" else dt)
