@@ -122,9 +122,10 @@ def _check_names(asked: Mapping[str, object]) -> None:
 
 def _seconds(value: object) -> float | None:
     """A time step, None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
         return None
-    return float(value) if math.isfinite(value) and value > 0 else None
+    seconds = float(value) if not np.iscomplexobj(value) else math.nan
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _dt(asked: object, metadata: Mapping[str, object], assumed: dict[str, object], open_: list[str]) -> float | None:

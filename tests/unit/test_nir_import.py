@@ -456,6 +456,11 @@ def test_time_constants_that_look_like_milliseconds_are_noted() -> None:
     assert not import_nir(chain(node, shape=(2,)), dt=1.0).notes
 
 
+def test_a_time_step_may_be_any_number_of_numpy() -> None:
+    for dt in (np.float32(0.5), np.float64(0.5), 0.5):
+        assert import_nir(chain(neuron("LI", 2, dt=0.5), shape=(2,)), dt=dt).graph.dt == 0.5
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     nodes = {
         "in": nir.Input(np.array([3])),
