@@ -142,3 +142,39 @@ def test_int8_models_equal_litert_in_every_byte(elsewhere: tuple[str, Path], tmp
     for name, values in found.items():
         for key, value in values.items():
             np.testing.assert_array_equal(value, wanted[name][key], err_msg=f"{name} {key}")
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_the_corpus_runs_there_too(
+    elsewhere: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every module of the corpus, 100 steps, outputs and states."""
+    for package in ("torch", "snntorch", "norse", "nir"):
+        pytest.importorskip(package)
+    from corpus.cases import CASES as CORPUS
+    from corpus.cases import imported
+    from corpus.compare import STEPS as MANY
+    from corpus.compare import inputs_of as corpus_inputs
+
+    monkeypatch.setattr(sys.modules[__name__], "STEPS", MANY)
+    graphs, inputs = {}, {}
+    for at, name in enumerate(CORPUS):
+        graph = own_outputs(run_passes(imported(name).graph, OPTIMISE))
+        names, rows = graph.entries["step"].inputs, corpus_inputs(name, graph)
+        graphs[f"c{at}"] = graph
+        inputs[f"c{at}"] = {n: np.stack([row[i] for row in rows]) for i, n in enumerate(names)}
+        write(tmp_path, f"c{at}", export_tflite(graph, io={}), inputs[f"c{at}"])
+    found = results(elsewhere, tmp_path)
+    assert found.keys() == graphs.keys()
+    far = {}
+    for key, values in found.items():
+        wanted = reference(graphs[key], inputs[key])
+        for name, value in values.items():
+            expected = wanted[name].astype(np.float64)
+            size = np.abs(expected)
+            if name.endswith(".next"):  # states by their size, as in check_tflite
+                size = size.reshape(len(size), -1).max(axis=1).reshape(-1, *(1,) * (size.ndim - 1))
+            error = float((np.abs(value - expected) / np.maximum(1, size)).max())
+            if error > TOLERANCE:
+                far[list(CORPUS)[int(key[1:])], name] = error
+    assert far == {}
