@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError, UsageError
-from edgekit.frontends.emitter import printable
 from edgekit.frontends.recurrent import Recurrent
 from edgekit.frontends.slots import clone, leaves, line
 from edgekit.frontends.step import Form, Tensors, leaf_names
+from edgekit.ir import printable
 
 
 @dataclass(frozen=True)

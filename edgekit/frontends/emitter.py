@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.ir import FLOAT32, SPIKE, DType, GraphBuilder
+from edgekit.ir import FLOAT32, SPIKE, DType, GraphBuilder, printable
 from edgekit.ir.graph import Shape
 
 Array = npt.NDArray[Any]
@@ -165,9 +164,3 @@ class Emitter:
         tensor = self.builder.tensor(state.name)
         value = self.spike(value) if tensor.dtype is SPIKE else self.real(value)
         self.builder.update(state.name, self.name(self.expand(value, tensor.shape)))
-
-
-def printable(name: str) -> str:
-    """A name that the graph accepts, from any key or path."""
-    name = re.sub(r"[^A-Za-z0-9_.:/-]", "_", name)
-    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"

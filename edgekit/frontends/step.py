@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from edgekit.frontends.emitter import printable
 from edgekit.frontends.slots import Slot, at, leaves, refilled
+from edgekit.ir import printable
 
 Tensors = tuple[Tensor, ...]
 

@@ -1,6 +1,6 @@
 """The intermediate representation: dtypes, tensors, states, the op table, graphs, their verifier and text form."""
 
-from edgekit.ir.build import GraphBuilder
+from edgekit.ir.build import GraphBuilder, printable
 from edgekit.ir.document import from_document, to_document
 from edgekit.ir.dtypes import DTYPES, FLOAT16, FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType
 from edgekit.ir.graph import Entry, Graph, Op, State, Tensor
@@ -35,6 +35,7 @@ __all__ = [
     "Tensor",
     "from_document",
     "from_text",
+    "printable",
     "to_document",
     "to_text",
     "verify",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from edgekit.ir.graph import Entry, Graph, Op, Shape, State, Tensor
 from edgekit.ir.ops import OPS
 from edgekit.ir.quant import QuantParams
 from edgekit.ir.verify import verify
+
+MAX_NAME = 160  # of a name made from another one, so that a suffix still fits
+
+
+def printable(name: str) -> str:
+    """A name that the graph accepts, from any key or path: other characters become `_`, what is too long is cut."""
+    name = re.sub(r"[^A-Za-z0-9_.:/-]", "_", name)[:MAX_NAME]
+    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
 
 
 class GraphBuilder:

@@ -13,7 +13,7 @@ from random_graphs import random_graph, same_graph
 
 from edgekit.artifact import dump_tensors, load_tensors
 from edgekit.errors import GraphError
-from edgekit.ir import from_document, from_text, to_document, to_text
+from edgekit.ir import GraphBuilder, from_document, from_text, printable, to_document, to_text
 from edgekit.passes.fuse import fuse_elementwise
 from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
 
@@ -130,3 +130,11 @@ def test_damaged_text_is_refused_or_read_but_never_crashes(seed, at, noise):
     except GraphError:
         return
     assert to_text(from_text(to_text(read), to_document(read)[1])) == to_text(read)
+
+
+def test_any_name_becomes_one_that_the_graph_accepts() -> None:
+    for name in ("1.conv/weight:0", "", "é ü", "x" * 1000, "a-b_c"):
+        b = GraphBuilder("g")
+        b.input(b.fresh(printable(name)), (1,))
+        b.output(b.op("neg", printable(name), out="y"))
+        assert b.build().entries["step"].inputs == (printable(name),)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.ir import FLOAT32, OPS, SPIKE, DType, Graph, GraphBuilder, Op
+from edgekit.ir import FLOAT32, OPS, SPIKE, DType, Graph, GraphBuilder, Op, printable
 from edgekit.ir.ops.elementwise import SCALAR_OPS
 
 Array = npt.NDArray[Any]
@@ -109,7 +109,7 @@ class _Vectors:
         if elements > MAX_MATRIX:
             self.faults.append(f"{source or name}: would be a matrix of {elements:,} elements in NIR")
             return self.b.const(self.b.fresh("lost"), np.zeros(elements // self.b.tensor(name).size), FLOAT32)
-        weight = self.b.const(self.b.fresh(f"{source or 'move'}.matrix"), matrix())
+        weight = self.b.const(self.b.fresh(printable(f"{source or 'move'}.matrix")), matrix())
         return self.b.op("linear", name, weight, *addend, source=source)
 
     def _linear(self, op: Op) -> str:

@@ -10,9 +10,9 @@ from math import prod
 import numpy as np
 
 from edgekit.errors import UnsupportedError
-from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse, printable
+from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.spatial import average_pool, padded, sum_pool
-from edgekit.ir import Entry, Graph, verify
+from edgekit.ir import Entry, Graph, printable, verify
 from edgekit.nir.flatten import PASS
 from edgekit.nir.nodes import SPIKING, STATEFUL, Node, Real
 from edgekit.nir.program import Program

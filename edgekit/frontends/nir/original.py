@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.frontends.emitter import printable
 from edgekit.frontends.original import CHUNK, Streams
+from edgekit.ir import printable
 from edgekit.nir.nodes import SPIKING
 from edgekit.nir.program import Program
 from edgekit.nir.simulate import Simulation

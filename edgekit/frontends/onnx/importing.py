@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgekit.artifact.describe import meta_of_raw
 from edgekit.artifact.exported import KEY, StepDocument, read_step_document
 from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageError
-from edgekit.frontends.emitter import Emitter, Known, Live, Operand, printable
+from edgekit.frontends.emitter import Emitter, Known, Live, Operand
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.onnx.cells import cell_pairs
 from edgekit.frontends.onnx.lowering import Lost, Lowering
@@ -27,7 +27,7 @@ from edgekit.frontends.onnx.sequence import as_step
 from edgekit.frontends.onnx.table import ROWS
 from edgekit.frontends.onnx.typed import at_one, element_types, read_names
 from edgekit.frontends.onnx.widen import narrow_types, widened
-from edgekit.ir import FLOAT32, SPIKE, Graph
+from edgekit.ir import FLOAT32, SPIKE, Graph, printable
 
 Array = npt.NDArray[Any]
 
