@@ -10,8 +10,11 @@ import pytest
 from c_nets import int8_weights, lowered, random_weights
 from c_runs import Emulated, Native, compiled
 
+import edgekit
+from edgekit.errors import UnsupportedError
 from edgekit.ir import SPIKE, Graph, GraphBuilder
 from edgekit.reference import Interpreter
+from edgekit.runtime.codec import real_outputs
 
 torch = pytest.importorskip("torch")
 
@@ -183,3 +186,57 @@ def test_work_follows_the_activity_of_spikes(int8: bool) -> None:
     assert cost[0.0] < dense / 8
     assert cost[0.05] < dense / 3
     assert cost[0.0] < cost[0.05] < cost[0.5]
+
+
+def test_windows_of_more_spikes_than_a_list_can_number_are_refused() -> None:
+    b = GraphBuilder("huge")
+    s = b.input("s", (2, 2**15 + 2), SPIKE)
+    w = b.const("w", np.ones((1, 2, 2**15 + 1), np.float32))
+    b.output(b.op("conv", s, w, stride=(1,), dilation=(1,)))
+    with pytest.raises(UnsupportedError) as refused:
+        compiled(lowered(b.build()))
+    assert "65,536 spikes in one window" in refused.value.items[0]
+
+
+class Network(torch.nn.Module):
+    """Convolutions with batch norm, pools, groups and dilation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        conv = torch.nn.Conv2d
+        self.first, self.norm = conv(1, 6, 3, padding=1), torch.nn.BatchNorm2d(6)
+        self.second, self.depthwise = conv(6, 16, 3, stride=2), conv(16, 16, 3, groups=16, padding=1)
+        self.last, self.read_out = conv(16, 8, 2, groups=2, dilation=2), torch.nn.Linear(8, 5)
+        self.norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.max_pool2d(torch.relu(self.norm(self.first(x))), 2, padding=1)
+        x = torch.nn.functional.gelu(self.depthwise(torch.relu(self.second(x))))
+        return self.read_out(torch.nn.functional.adaptive_avg_pool2d(self.last(x), 1).flatten(1))
+
+
+KERNELS = {
+    "fp32": {"conv_dense_f32", "conv_wide_f32"},
+    "w8": {"conv_dense_i8", "conv_wide_i8"},
+    "int8": {"walk_i16"},
+}
+
+
+@pytest.mark.parametrize("precision", KERNELS)
+@pytest.mark.parametrize(
+    "target", ["host", *(pytest.param(t, marks=pytest.mark.slow) for t in ("raspberrypi4", "smartwatch-m4"))]
+)
+def test_a_network_is_converted(target: str, precision: str) -> None:
+    """The conversion replays its program against the reference; here it is compared with the module."""
+    module, rng = Network().eval(), np.random.default_rng(0)
+    windows = rng.normal(size=(48, 1, 12, 12)).astype(np.float32)
+    made = edgekit.convert(
+        module, torch.zeros(1, 1, 12, 12), target=target, precision=precision, calib=windows, name="network"
+    )
+    assert KERNELS[precision] <= {k["kernel"] for k in made.manifest["kernels"]}
+    with torch.no_grad():
+        exact = module(torch.from_numpy(windows)).numpy()
+    got = real_outputs(made.graph, {made.graph.entries["step"].inputs[0]: windows[:, None]})[0][:, 0]
+    off = np.abs(got.reshape(exact.shape) - exact).max() / np.abs(exact).max()
+    assert off < {"fp32": 1e-5, "w8": 0.02, "int8": 0.02}[precision]

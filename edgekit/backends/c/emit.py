@@ -9,7 +9,7 @@ from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer import emit_integer, flavour_of
 from edgekit.backends.c.layout import make_layout
 from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
-from edgekit.backends.c.select import FLOAT_OPS
+from edgekit.backends.c.select import FLOAT_OPS, MAX_EVENTS, TOGETHER, windows_listed
 from edgekit.backends.c.states import blob_bytes, state_text
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
@@ -66,6 +66,8 @@ def _check(graph: Graph) -> None:
             faults.append(f"{origin}: no kernel; has the graph been lowered?")
         elif op.kind == "fused" and sum(graph.tensors[n].dtype is SPIKE for n in op.outputs) > MAX_SPIKE_RESULTS:
             faults.append(f"{origin}: more than {MAX_SPIKE_RESULTS} spike results")
+        elif windows_listed(graph, op)[0] > TOGETHER * MAX_EVENTS:
+            faults.append(f"{origin}: more than {MAX_EVENTS:,} spikes in one window")
     for tensor in graph.tensors.values():
         weights = tensor.dtype is INT8 and tensor.is_const
         if tensor.dtype not in (FLOAT32, SPIKE) and not weights:
