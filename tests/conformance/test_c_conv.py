@@ -92,9 +92,13 @@ def test_the_reference_convolves_as_torch_does() -> None:
         np.testing.assert_allclose(next(iter(outputs.values()))[0], by_torch(given), **CLOSE)
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-DEK_FORCE_PORTABLE")], ids=["native", "portable"])
-def test_random_convolutions_equal_torch(flags: tuple[str, ...]) -> None:
-    program = Native(lowered(cases()[0]), "gcc", flags)
+@pytest.mark.parametrize(
+    ("flags", "pad"),
+    [(("-O2",), 8), (("-O2",), 16), (("-O2", "-DEK_FORCE_PORTABLE"), 8)],
+    ids=["native", "avx512", "portable"],  # AVX-512 where this computer has it
+)
+def test_random_convolutions_equal_torch(flags: tuple[str, ...], pad: int) -> None:
+    program = Native(lowered(cases()[0]), "gcc", flags, pad=pad)
     for activity in (0.0, 0.1, 1.0):
         given = images(2, activity)
         code, (got,) = program.entry("step", given["x"], given["s"])
