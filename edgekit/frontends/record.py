@@ -137,7 +137,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._numbers = count()
         self._current: dict[int, Ref] = {}
         self._tensors: dict[int, list[Tensor]] = {}  # by memory; kept alive, so that identities stay unique
-        self._names = {id(tensor): slot.path for slot, tensor in slots(module).items()}
+        self._held = slots(module)  # kept alive: one that a step replaces would leave its identity to another tensor
+        self._names = {id(tensor): slot.path for slot, tensor in self._held.items()}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -117,3 +117,15 @@ def test_factory_makes_the_module_and_the_file_its_weights(tmp_path: Path, monke
 def test_neither_file_nor_factory() -> None:
     with pytest.raises(UsageError, match="no file and no factory"):
         import_file(None)
+
+
+def test_a_tensor_that_a_step_replaces_leaves_its_name_to_no_other() -> None:
+    from edgekit.frontends.record import Recorder
+
+    module = nn.Linear(2, 2)
+    module.mark = torch.zeros(2)
+    recorder, left = Recorder(module, lambda _: None), id(module.mark)
+    module.mark = None
+    fresh = [torch.zeros(2) for _ in range(100)]
+    assert left not in map(id, fresh)
+    assert {recorder.values[recorder.value_of(t)].hint for t in fresh} == {""}
