@@ -1044,3 +1044,31 @@ def test_graphs_in_graphs_end_somewhere(saved: Callable[..., Path]) -> None:
             outer["inputs"][1] = {"name": "g", "arg": {"as_graph": {"name": "g", "graph": inner}}, "kind": 1}
 
     assert "too de" in refusal(edited(path, nest))
+
+
+class LayersFirst(nn.Module):
+    """States [layers, batch, hidden] as arguments: the batch is not in axis 0 of every input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(6, 8, num_layers=2, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, (h, c) = self.rnn(x, (h, c))
+        return self.out(y), h, c
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")  # torch's own, of its recurrent layers
+@pytest.mark.parametrize("batch", [1, 3])
+def test_states_with_the_batch_behind_the_layers(batch: int, tmp_path: Path) -> None:
+    example = (torch.randn(batch, 1, 6), torch.zeros(2, batch, 8), torch.zeros(2, batch, 8))
+    size = torch.export.Dim("n")
+    open_sizes = None if batch == 1 else {"x": {0: size}, "h": {1: size}, "c": {1: size}}
+    program = torch.export.export(LayersFirst().eval(), example, dynamic_shapes=open_sizes)
+    torch.export.save(program, tmp_path / "net.pt2")
+    module, given = open_pt2(tmp_path / "net.pt2")
+    imported = import_module(module, given, name="net")
+    assert {s.tensor: s.init.shape for s in imported.graph.states} == {"h": (2, 1, 8), "c": (2, 1, 8)}
+    assert imported.report.worst_error < 1e-5
+    with pytest.raises(RuntimeError, match="x has shape"):  # what it was not exported for reaches no operator
+        module(torch.zeros(1, 3, 6), *given[1:])

@@ -50,7 +50,8 @@ def checked(ends: Ends, steps: tuple[Step, ...], tensors: Mapping[str, Tensor], 
     Raises ModelError for a step that fails, differs from what the file says of it or grows too large, UnsupportedError
     where integer inputs are used as such.
     """
-    declared = ends.program.graph.tensors if batch == ends.batch[0] else {}
+    as_declared = batch == ends.batch[0] and not ends.open_single
+    declared = ends.program.graph.tensors if as_declared else {}
     values = entered(ends, tensors, batch)
     integers = [n for n, meta in ends.metas.items() if not (meta.dtype.is_floating_point or meta.dtype.is_complex)]
     try:

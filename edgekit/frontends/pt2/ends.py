@@ -74,12 +74,38 @@ class Ends:
     # --- the batch ----------------------------------------------------------------------------------------------------
 
     @cached_property
+    def _led(self) -> tuple[dict[str, int], set[int]]:
+        """Symbols and numbers that lead the shapes of the inputs."""
+        led = [meta.sizes[0] for meta in self.metas.values() if meta.sizes]
+        symbols = {size.name: size.hint or 1 for size in led if isinstance(size, Symbol)}
+        return symbols, {size for size in led if isinstance(size, int)}
+
+    @cached_property
+    def single(self) -> bool:
+        """Whether the program is taken as it is, for one stream: the batch is not in axis 0 of every input.
+
+        Its first input begins with a one or with the open batch size; states such as [layers, batch, hidden] do not.
+        """
+        symbols, fixed = self._led
+        first = next((meta.sizes[0] for meta in self.metas.values() if meta.sizes), None)
+        one = first == 1 or (isinstance(first, Symbol) and first.name in symbols)
+        return one and (bool(self._tied()) or len(fixed) > 1 or (bool(symbols) and fixed not in (set(), {1})))
+
+    @property
+    def open_single(self) -> bool:
+        """Whether a program for one stream was exported with an open batch size, for which the file says another one."""
+        return self.single and bool(self._led[0])
+
+    def _tied(self) -> list[str]:
+        return sorted({name for name, size in self._inner() if size.name in self._led[0]})
+
+    @cached_property
     def batch(self) -> tuple[int, bool]:
         """Batch size of the example, and whether the program leaves it open; UnsupportedError without one in axis 0."""
-        led = {name: meta.sizes[0] for name, meta in self.metas.items() if meta.sizes}
-        symbols = {size.name: size.hint or 1 for size in led.values() if isinstance(size, Symbol)}
-        fixed = {size for size in led.values() if isinstance(size, int)}
-        if tied := sorted({name for name, size in self._inner() if size.name in symbols}):
+        symbols, fixed = self._led
+        if self.single:
+            return 1, False
+        if tied := self._tied():
             raise UnsupportedError(self.thing, "has the batch size in another axis than the first", BATCH_REMEDY, tied)
         if not fixed:
             return next(iter(symbols.values()), 1), True
@@ -94,14 +120,18 @@ class Ends:
     def notes(self) -> list[str]:
         """What is taken otherwise than the file says: open axes and dtypes."""
         kinds = [(name, meta.dtype, self.dtype(name)) for name, meta in self.metas.items()]
+        inner = [(name, s) for name, s in self._inner() if s.name not in self._led[0]]
         return [
-            *(f"{name}: an axis of any length is taken as {s.hint}, that of the example" for name, s in self._inner()),
+            *(f"{name}: an axis of any length is taken as {s.hint}, that of the example" for name, s in inner),
             *(f"{n}: {given}, taken as {kind}".replace("torch.", "") for n, given, kind in kinds if given is not kind),
         ]
 
     def shape(self, name: str, batch: int) -> Shape:
         """Shape of an input at a batch size."""
         shape = self.metas[name].shape() or ()
+        if self.single:  # the batch is one, wherever it is
+            sizes = zip(self.metas[name].sizes, shape, strict=True)
+            return tuple(1 if isinstance(s, Symbol) and s.name in self._led[0] else n for s, n in sizes)
         return (batch, *shape[1:]) if shape else ()
 
     def dtype(self, name: str) -> torch.dtype:

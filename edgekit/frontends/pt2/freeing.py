@@ -40,6 +40,9 @@ def freed(ends: Ends, plan: Plan, tensors: Tensors, changed: frozenset[str], val
     UnsupportedError for a program that works at another batch than 1 alone.
     """
     batch, _ = ends.batch
+    if ends.single:
+        shapes = {leaf: ends.shape(i.name, 1) for leaf, i in enumerate(ends.leaves) if i.name in ends.metas}
+        return Freed(replace(plan, batch=1, shapes=shapes), tensors)
     moving = frozenset(p for p in changed if tensors[p].shape[:1] == (batch,))
     sizes = {s for meta in ends.program.graph.tensors.values() for s in meta.sizes if isinstance(s, int)}
     new = next(n for n in range(batch + 1, batch + len(sizes) + 2) if n not in sizes)

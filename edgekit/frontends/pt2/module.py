@@ -25,7 +25,7 @@ class Plan:
     `leaves` are the graph's inputs behind the leaves of `in_tree`, `results` those behind the leaves of `out_tree`;
     `held` maps each graph input that is a tensor of the module to its path, `plain` those that are plain values;
     `passed` are inputs that became states, `updates` buffers and their new values; `batch` is the only batch size that
-    works, None where any does.
+    works, None where any does; `shapes` are all shapes that the inputs must have, by leaf, where only those work.
     """
 
     steps: tuple[Step, ...]
@@ -40,6 +40,7 @@ class Plan:
     updates: tuple[tuple[str, str], ...]
     parameters: frozenset[str]
     batch: int | None = None
+    shapes: Mapping[int, tuple[int, ...]] | None = None
 
 
 class Part(nn.Module):
@@ -70,6 +71,9 @@ class Exported(nn.Module):
         batch = next((int(t.shape[0]) for t in given.values() if isinstance(t, Tensor) and t.ndim), 1)
         if plan.batch not in (None, batch):
             raise RuntimeError(f"the program was exported for batch {plan.batch} alone, and is called with {batch}")
+        for leaf, shape in (plan.shapes or {}).items():  # operators below ATen's own checks read what they are told to
+            if isinstance(given.get(leaf), Tensor) and tuple(given[leaf].shape) != shape:
+                raise RuntimeError(f"{plan.leaves[leaf].name} has shape {tuple(given[leaf].shape)}, not {shape}")
         values.update(plan.plain)
         values.update({name: self.pt2_tensor(path) for name, path in plan.held.items()})
         for name in plan.passed:  # they start at batch 1, and follow the first call
