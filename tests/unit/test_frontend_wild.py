@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -382,3 +385,36 @@ def test_initial_values_of_each_kind_reach_the_graph() -> None:
     imported = import_module(module, example, name="m")
     first = {s.tensor: s.init for s in imported.graph.states}
     np.testing.assert_array_equal(first["_2._memories.v"], np.full(8, 0.1, np.float32))
+
+
+@pytest.mark.slow
+def test_a_thousand_operators_are_imported_in_seconds_and_converted_in_little_memory(tmp_path: Path) -> None:
+    code = f"""
+import resource, sys, time
+import torch
+from torch import nn
+import edgekit
+from edgekit.frontends import import_module
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(32), nn.Linear(32, 32), nn.Linear(32, 32)
+
+    def forward(self, x):
+        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
+
+torch.manual_seed(0)
+net = nn.Sequential(*[Block() for _ in range(60)])
+started = time.process_time()
+imported = import_module(net, torch.randn(2, 32), name="net")
+seconds = time.process_time() - started
+operators = len(imported.graph.entries["step"].ops)
+edgekit.convert(net, torch.randn(2, 32)).save({str(tmp_path / "net.edge")!r})
+peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1e6
+print(f"{{operators}} operators imported in {{seconds:.1f}} s of CPU, converted in at most {{peak:.2f}} GB")
+assert operators > 1000 and seconds < 20 and peak < 2
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
