@@ -239,8 +239,11 @@ def _print(
     rows = table("file", "size", "worst error", "checked", right=(1, 2))
     for made in done.made:
         worst = "" if made.worst is None else f"{made.worst:.2g}"
-        rows.add_row(f"{paths[made.format]}{'/' * (made.format == 'c')}", kilobytes(made.size), worst, made.check)
+        rows.add_row(f"{paths[made.format].name}{'/' * (made.format == 'c')}", kilobytes(made.size), worst, made.check)
     console.print(rows)
+    folder = paths[done.made[0].format].parent
+    if folder != Path():
+        console.print(f"in {folder}", soft_wrap=True)
     if conversion is not None:
         rows = table("", "", right=(1,))
         rows.show_header = False

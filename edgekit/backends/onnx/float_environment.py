@@ -1,47 +1,49 @@
-"""The float environment of a thread: ONNX Runtime switches denormals off in the thread that opens a session."""
+"""The float environment of a thread: exported files run without denormals, and the caller's thread keeps its own.
+
+ONNX Runtime has a switch for that, but the first session of a process decides for all, and for the thread for good.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 BYTES = 256  # more than fenv_t has on any platform
 
-
-class FloatEnvironment:
-    """A copy of rounding mode, exception masks and denormal flags, to be put back later.
-
-    Where the C library cannot be reached the thread stays as it is.
-    """
-
-    def __init__(self) -> None:
-        self._held = ctypes.create_string_buffer(BYTES)
-        if (libm := _libm()) is not None:
-            libm.fegetenv(self._held)
-
-    def restore(self) -> None:
-        """Put this environment back into the calling thread."""
-        if (libm := _libm()) is not None:
-            libm.fesetenv(self._held)
+# Where in fenv_t the control word of the vector unit is, and its bits that make denormals zero: glibc and musl, little
+# endian. x86-64: mxcsr behind 28 bytes of the x87 unit, FTZ and DAZ. Arm: fpcr or fpscr first, FZ.
+_CONTROL = {"x86_64": (28, 1 << 15 | 1 << 6), "aarch64": (0, 1 << 24), "armv7l": (0, 1 << 24)}
 
 
 @contextmanager
 def kept() -> Iterator[None]:
     """Leave the float environment of this thread as it was, whatever happens inside."""
-    before = FloatEnvironment()
+    libm = _libm()
+    before = ctypes.create_string_buffer(BYTES)
+    if libm is not None:
+        libm.fegetenv(before)
     try:
         yield
     finally:
-        before.restore()
+        if libm is not None:
+            libm.fesetenv(before)
 
 
 @contextmanager
-def within(environment: FloatEnvironment) -> Iterator[None]:
-    """Run under another float environment."""
+def without_denormals() -> Iterator[None]:
+    """Run with denormals taken and given as zero, where the processor is known; then put everything back."""
     with kept():
-        environment.restore()
+        place = _CONTROL.get(platform.machine())
+        if (libm := _libm()) is not None and place is not None:
+            offset, bits = place
+            held = ctypes.create_string_buffer(BYTES)
+            libm.fegetenv(held)
+            word = ctypes.c_uint32.from_buffer(held, offset)
+            word.value |= bits
+            libm.fesetenv(held)
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.backends.onnx.float_environment import FloatEnvironment, kept, within
+from edgekit.backends.onnx.float_environment import kept, without_denormals
 from edgekit.backends.onnx.packages import require
 from edgekit.backends.onnx.read import read_file
 from edgekit.errors import ArtifactError
@@ -27,13 +27,11 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.x64quantprecision", "1")  # int8 products without VNNI saturate
         self.document, self.form = read_file(data)
         try:
-            with kept():  # opening switches denormals off in this thread, for good
+            with kept():
                 self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-                self._environment = FloatEnvironment()
         except Exception as error:  # ONNX Runtime has an exception of its own for each way to fail
             raise ArtifactError("ONNX file", f"ONNX Runtime refuses it: {error}") from error
         self._quant = {s.output: s.quant for s in self.document.states}
@@ -42,7 +40,7 @@ class OnnxRuntime:
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name of inputs by name, states among both."""
         feeds = {name: np.ascontiguousarray(value) for name, value in values.items()}
-        with within(self._environment):
+        with without_denormals():
             found = self._session.run(None, feeds)
         return dict(zip(self._names, found, strict=True))
 
