@@ -123,6 +123,25 @@ def test_the_error_function_is_as_good_as_it_says() -> None:
     assert np.abs(clipped * top / bottom - exact).max() < 6e-7
 
 
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_the_error_function_ends_at_one_exactly(kernels: str) -> None:
+    """A gelu multiplies what is left of 1 + erf(x) by x."""
+    x = np.linspace(-200, 200, 40_001).astype(np.float32)
+    b = GraphBuilder("gelu")
+    given = b.input("x", x.shape)
+    erf = b.op("erf", b.op("mul", given, b.const("root", math.sqrt(0.5))))
+    b.output(erf)
+    b.output(b.op("mul", b.op("mul", given, b.const("half", 0.5)), b.op("add", erf, b.const("one", 1.0))))
+    model = TfliteStep(export_tflite(b.build(), io={}), kernels=kernels)
+    outputs, _ = model.execute({"x": x[None]}, model.initial_state())
+    erf, gelu = (outputs[p.name][0] for p in model.document.outputs)
+    exact = np.array([v / 2 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64).tolist()])
+    assert (np.abs(gelu - exact) / np.maximum(1, np.abs(exact))).max() < 2e-6
+    far = np.abs(x) > 5.5
+    np.testing.assert_array_equal(erf[far], np.sign(x[far]))
+    assert not gelu[x < -5.5].any()
+
+
 def test_int8_weights_stay_int8_and_equal_our_own() -> None:
     graph = quantize_weights_int8(run_passes(l2mu(), OPTIMISE))
     data = export_tflite(graph, io={}, precision="w8")
