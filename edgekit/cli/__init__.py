@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from edgekit.cli.exits import INTERRUPTED, STOPPED, report_error
+from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, STOPPED, report_error
+from edgekit.cli.packages import explain_import
 
 
 def main() -> None:
@@ -16,4 +17,10 @@ def main() -> None:
     except KeyboardInterrupt:
         report_error(STOPPED)
         code = INTERRUPTED
+    except ImportError as error:
+        text = explain_import(error)
+        if text is None:
+            raise
+        report_error(text)
+        code = BAD_INPUT
     sys.exit(code)

@@ -11,6 +11,7 @@ import typer
 from edgekit._version import __version__
 from edgekit.cli import convert, doctor, inspect, profile, run, supported_ops, targets, trust, verify
 from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, STOPPED, report_error
+from edgekit.cli.packages import explain_import
 from edgekit.errors import EdgekitError
 
 app = typer.Typer(
@@ -47,11 +48,6 @@ def _root(
 
 # What typer raises for options and arguments that fit nothing; it names this class only as a base of BadParameter.
 _WRONG_USAGE = cast("type[Exception]", typer.BadParameter.__base__)
-# optional package: the extra that has it
-_EXTRAS = {
-    **{"torch": "convert", "ziglang": "convert", "unicorn": "emulate", "onnx": "onnx", "onnxruntime": "onnx"},
-    **{"nir": "nir", "h5py": "nir", "ai_edge_litert": "tflite", "flatbuffers": "tflite"},
-}
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
@@ -62,8 +58,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return f"{_one_line(error)}; see edgekit --help", BAD_INPUT
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return STOPPED, INTERRUPTED
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        return f'{error.name}: is not installed; pip install "edgekit[{_EXTRAS[error.name]}]"', BAD_INPUT
+    if (package := explain_import(error)) is not None:
+        return package, BAD_INPUT
     if isinstance(error, MemoryError):
         return "memory: the input is too large for this computer; use less data at once", BAD_INPUT
     if isinstance(error, OSError):
@@ -93,7 +89,7 @@ def run_command_line() -> int:
         return OK
     except (
         EdgekitError,
-        ModuleNotFoundError,
+        ImportError,
         KeyboardInterrupt,
         MemoryError,
         OSError,
