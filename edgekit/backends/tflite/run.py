@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.artifact.exported import StepDocument
+from edgekit.backends.tflite.quiet import without_news
 from edgekit.backends.tflite.read import read_tflite
 from edgekit.backends.tflite.schema import REMEDY
 from edgekit.errors import ToolchainError, UsageError
@@ -42,12 +43,13 @@ class TfliteStep:
         self.engine, package = _package()
         resolver = getattr(package.OpResolverType, KERNELS[kernels])
         try:
-            self._interpreter = package.Interpreter(
-                model_content=data, experimental_op_resolver_type=resolver, num_threads=1
-            )
-            self._interpreter.allocate_tensors()
-            self._step = self._interpreter.get_signature_runner(STEP)
-            self._reset = self._interpreter.get_signature_runner(RESET) if self.resource else None
+            with without_news():
+                self._interpreter = package.Interpreter(
+                    model_content=data, experimental_op_resolver_type=resolver, num_threads=1
+                )
+                self._interpreter.allocate_tensors()
+                self._step = self._interpreter.get_signature_runner(STEP)
+                self._reset = self._interpreter.get_signature_runner(RESET) if self.resource else None
         except (ValueError, RuntimeError) as error:
             raise ToolchainError(self.engine, f"cannot load the model ({error})") from error
 
