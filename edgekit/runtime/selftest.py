@@ -31,13 +31,18 @@ class SelfTestReport:
 
 
 def relative_error(got: Array, expected: Array) -> float:
-    """The largest |got - expected| / max(1, |expected|); infinite where either is not finite, or integers differ."""
+    """The largest |got - expected| / max(1, |expected|), 0 where both are NaN or the same infinity.
+
+    Infinite where one alone is not finite, or integers differ.
+    """
     if got.dtype.kind == "i" and expected.dtype.kind == "i":
         return 0.0 if np.array_equal(got, expected) else float("inf")
     if got.size == 0:
         return 0.0
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):  # Inf - Inf
-        difference = np.abs(got.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected.astype(np.float64)))
+        difference = np.where(same, 0.0, np.abs(a - b) / np.maximum(1.0, np.abs(b)))
     worst = float(np.max(difference))
     return float("inf") if np.isnan(worst) else worst
 
@@ -103,8 +108,9 @@ def replay_selftest(graph: Graph, selftest: SelfTest, stream: Stream) -> SelfTes
 def _difference(got: Array, wanted: Array) -> str:
     """The element that is off most, or first where one is not finite: what it is, and what the reference says."""
     a, b = (np.asarray(values, np.float64).reshape(-1) for values in (got, wanted))
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
-        at = int(np.argmax(np.where(np.isnan(a - b), np.inf, np.abs(a - b))))
+        at = int(np.argmax(np.where(same, 0.0, np.where(np.isnan(a - b), np.inf, np.abs(a - b)))))
     return f"is {a[at]:.9g} where the reference says {b[at]:.9g} (element {at})"
 
 
