@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 EDGE, ONNX, TFLITE, NIR, C = "edge", "onnx", "tflite", "nir", "c"
 SUFFIXES: Mapping[str, str] = MappingProxyType({EDGE: ".edge", ONNX: ".onnx", TFLITE: ".tflite", NIR: ".nir", C: ".c"})
 SEQUENCE_SUFFIX = ".seq.onnx"
+OTHER_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".safetensors", ".pt2", ".npy", ".npz", ".json"})
+"""Suffixes that no format has, and that say of a file that it is something else."""
 FORMATS = tuple(SUFFIXES)
 COMPILED = frozenset({EDGE, C})
 EXCHANGED: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -64,17 +66,29 @@ class Wanted:
         """Where each file goes: one alone to `output` itself, several beside one another.
 
         Of several, `output` is the common stem, without a suffix of a known format; `stem` takes its place where it is
-        not given.
+        not given. UsageError for one file whose suffix says that it is of another format.
         """
         suffixes = self.suffixes
         if output is None:
             output = Path(stem)
         elif len(suffixes) == 1:
+            _check_suffix(output, *suffixes.items())
             return dict.fromkeys(suffixes, output)
         else:
             known = next((s for s in (SEQUENCE_SUFFIX, *SUFFIXES.values()) if output.name.endswith(s)), "")
             output = output.with_name(output.name.removesuffix(known) or output.name)
         return {name: output.with_name(output.name + suffix) for name, suffix in suffixes.items()}
+
+
+def _check_suffix(output: Path, asked: tuple[str, str]) -> None:
+    """UsageError when the suffix of an output is that of another format, or of a file of weights or numbers."""
+    name, suffix = asked
+    kind = next((kind for kind, its in SUFFIXES.items() if its == output.suffix), None)
+    if kind == name or (kind is None and output.suffix not in OTHER_SUFFIXES):
+        return
+    cause = f"has the suffix {output.suffix} of another kind of file, the format is {name}"
+    remedy = f"name it {output.with_suffix(suffix).name}" + (f", or give --format {kind}" if kind else "")
+    raise UsageError(f"-o {output}", cause, remedy)
 
 
 @dataclass(frozen=True, eq=False)

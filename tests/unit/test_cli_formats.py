@@ -116,6 +116,29 @@ def test_paths() -> None:
     assert sequence.paths(Path("x.seq.onnx"), "m") == {"onnx": Path("x.onnx"), "onnx sequence": Path("x.seq.onnx")}
 
 
+@pytest.mark.parametrize(
+    ("format_", "output", "said"),
+    [
+        ("onnx", "net.edge", "name it net.onnx, or give --format edge"),
+        ("edge", "net.onnx", "name it net.edge, or give --format onnx"),
+        ("tflite", "v1.nir", "name it v1.tflite, or give --format nir"),
+        ("c", "net.edge", "name it net.c, or give --format edge"),
+        ("edge", "out.pt", "name it out.edge"),
+        ("onnx", "out.npy", "name it out.onnx"),
+    ],
+)
+def test_a_suffix_of_another_format_is_refused(
+    format_: str, output: str, said: str, model: Path, tmp_path: Path
+) -> None:
+    refused(edgekit_main("convert", model, "--format", format_, "-o", tmp_path / output), output, said)
+    assert listed(tmp_path) == ["net.pt"]
+
+
+@pytest.mark.parametrize("output", ["net", "net.v1.2", "net.onnx", "a.seq.onnx"])
+def test_any_other_suffix_is_the_users_choice(output: str, tmp_path: Path) -> None:
+    assert Wanted(("onnx",)).paths(tmp_path / output, "x") == {"onnx": tmp_path / output}
+
+
 def test_only_what_is_compiled_needs_a_compiler(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("something was compiled")
