@@ -19,6 +19,7 @@ from edgekit.frontends.emitter import Emitter, Known, Live, Operand
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.onnx.cells import cell_pairs
 from edgekit.frontends.onnx.lowering import Lost, Lowering
+from edgekit.frontends.onnx.mean_variance import NOTE, normalises, written_out
 from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort, batch_axes
 from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
 from edgekit.frontends.onnx.ports import UNKNOWN, Port, batch_symbols, dims, input_ports, output_port
@@ -75,6 +76,9 @@ class Import:
         if narrow := narrow_types(model):
             self.notes.append(f"{' and '.join(narrow)} is computed in float32, here and in the replay")
             model = widened(model)
+        if normalises(model):
+            self.notes.append(NOTE)
+            model = written_out(model)
         self.sequence = as_step(model, thing)
         self.whole, self.model = model, self.sequence.step if self.sequence else model
         if self.sequence:
