@@ -109,6 +109,54 @@ def _inverse(low: Lowering, call: Call) -> Live:
     return rows[call.name.removeprefix("aten::")](low, call["self"])
 
 
+@row("atan2")
+def _atan2(low: Lowering, call: Call) -> Live:
+    """atan(y / x), turned by π where x < 0; 0 where both are 0."""
+    y, x = low.real(call["self"]), low.real(call["other"])
+    upright = low.emit("eq", x, 0.0)
+    angle = formulas.atan(low, low.emit("div", y, low.emit("where", upright, 1.0, x)))
+    half = low.emit("where", low.emit("ge", y, 0.0), math.pi, -math.pi)
+    turned = low.emit("where", low.emit("gt", 0.0, x), low.emit("add", angle, half), angle)
+    vertical = low.emit("mul", low.emit("sign", y), math.pi / 2)
+    return low.emit("where", upright, vertical, turned)
+
+
+@row("hypot")
+def _hypot(low: Lowering, call: Call) -> Live:
+    """sqrt(x² + y²)."""
+    squares = [low.emit("mul", v, v) for v in (low.real(call["self"]), low.real(call["other"]))]
+    return low.emit("sqrt", apply(low, "add", *squares))
+
+
+@row("logaddexp")
+def _log_add_exp(low: Lowering, call: Call) -> Live:
+    """max(x, y) + log(1 + e^-|x - y|)."""
+    x, y = low.real(call["self"]), low.real(call["other"])
+    gap = low.emit("neg", low.emit("abs", apply(low, "sub", x, y)))
+    return low.emit("add", apply(low, "maximum", x, y), low.emit("log", low.emit("add", low.emit("exp", gap), 1.0)))
+
+
+@row("isnan")
+def _is_nan(low: Lowering, call: Call) -> Live:
+    x = low.real(call["self"])
+    return low.emit("ne", x, x)
+
+
+@row("nan_to_num")
+def _nan_to_num(low: Lowering, call: Call) -> Live:
+    """NaN as `nan`, infinities as the ends of the range."""
+    x, largest = low.real(call["self"]), float(np.finfo(np.float32).max)
+    ends = [call[n] if call[n] is not None else end for n, end in (("neginf", -largest), ("posinf", largest))]
+    known = low.emit("where", low.emit("ne", x, x), float(call["nan"] or 0.0), x)
+    return formulas.clip(low, known, *map(float, ends))
+
+
+@row("copysign")
+def _copysign(low: Lowering, call: Call) -> Live:
+    size = apply(low, "abs", call["self"])
+    return low.emit("where", low.emit("ge", low.real(call["other"]), 0.0), size, low.emit("neg", size))
+
+
 @row("rsqrt")
 def _rsqrt(low: Lowering, call: Call) -> Live:
     return low.emit("reciprocal", apply(low, "sqrt", call["self"]))

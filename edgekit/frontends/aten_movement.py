@@ -258,12 +258,34 @@ def _index(low: Lowering, call: Call) -> Operand:
         if low.dtype(given[0][1]) is SPIKE:
             raise Refuse("picks as many elements as a mask has", "multiply by the mask, or use torch.where")
         return _along(low, call, *given[0])
+    if any(isinstance(index, Live) for _, index in given):
+        return _pick_one(low, call, given)
     chosen = [(at, _fixed_index(index)) for at, index in enumerate(call["indices"]) if index is not None]
     if len(chosen) == 1 and chosen[0][1].ndim == 1:
         axis, index = chosen[0]
         indices = np.flatnonzero(index) if index.dtype == np.bool_ else index
         return _gather(low, x, axis, indices.tolist())
     return _elements(low, x, _places(call["indices"], low.shape(x)), call.shape)
+
+
+def _pick_one(low: Lowering, call: Call, given: Sequence[tuple[int, Any]]) -> Operand:
+    """One place on each of several axes, some of them known only at run time."""
+    x = call["self"]
+    if any(math.prod(low.shape(index)) != 1 for _, index in given):
+        raise Refuse("picks by several indices that change at run time", "pick along one axis after another")
+    for axis, index in given:
+        n = low.shape(x)[axis]
+        if isinstance(index, Live):
+            place = low.live(low.reshape(_wrapped(low, index, n), (1,)))
+            rest = [a for a in range(len(low.shape(x))) if a != axis]
+            x = low.transpose(
+                _looked_up(low, x, axis, place),
+                [*(rest.index(a) + 1 for a in rest[:axis]), 0, *(rest.index(a) + 1 for a in rest[axis:])],
+            )
+        else:
+            at = int(_fixed_index(index).reshape(())) % n
+            x = low.emit("slice", low.live(x), axis=axis, start=at, stop=at + 1)
+    return low.reshape(x, call.shape)
 
 
 def _places(indices: Sequence[Any], shape: Sequence[int]) -> Array:
@@ -276,10 +298,11 @@ def _places(indices: Sequence[Any], shape: Sequence[int]) -> Array:
 def _index_put(low: Lowering, call: Call) -> Live:
     """x with the elements that indices pick replaced, or added to; an index that changes picks one place of an axis."""
     given = [(at, index) for at, index in enumerate(call["indices"]) if index is not None]
-    if len(given) == 1 and isinstance(given[0][1], Live) and low.dtype(given[0][1]) is not SPIKE:
-        return _put_one(low, call, *given[0])
-    if len(given) == 1 and isinstance(given[0][1], Live) and not call.args.get("accumulate"):
-        return _put_masked(low, call, given[0][1])
+    live = [index for _, index in given if isinstance(index, Live)]
+    if live and all(low.dtype(index) is not SPIKE for index in live):
+        return _put_one(low, call, given)
+    if len(given) == 1 and live and not call.args.get("accumulate"):
+        return _put_masked(low, call, live[0])
     return _written(low, call, _places(call["indices"], call.shape))
 
 
@@ -296,21 +319,32 @@ def _written(low: Lowering, call: Call, places: Array) -> Live:
     return overwritten(low, call["self"], low.expand(low.known(values) or values, places.shape), table, call)
 
 
-def _put_one(low: Lowering, call: Call, axis: int, index: Live) -> Live:
-    """where(place = index, values, x) along one axis."""
-    if math.prod(low.shape(index)) != 1:
+def _put_one(low: Lowering, call: Call, given: Sequence[tuple[int, Any]]) -> Live:
+    """where(places = indices, values, x): one place on each of some axes."""
+    axes = [axis for axis, _ in given]
+    if any(math.prod(low.shape(index)) != 1 for _, index in given) or axes != list(range(axes[0], axes[-1] + 1)):
         raise Refuse("writes to several places that change at run time", "write one after another")
-    n, behind = call.shape[axis], call.rank - 1 - axis
-    places = Known(np.arange(n, dtype=np.float32).reshape(n, *(1,) * behind), "const.places")
-    own = (1,) * (behind + 1)
-    hit = low.emit("eq", low.live(low.reshape(_wrapped(low, index, n), own)), places)
+    hit: Operand = True
+    for axis, index in given:
+        n, behind = call.shape[axis], call.rank - 1 - axis
+        places = np.arange(n, dtype=np.float32).reshape(n, *(1,) * behind)
+        if isinstance(index, Live):
+            place = low.reshape(_wrapped(low, index, n), (1,) * (behind + 1))
+            here: Operand = low.emit("eq", low.live(place), Known(places, "const.places"))
+        else:
+            here = Known(places == int(_fixed_index(index).reshape(())) % n, "const.place")
+        hit = here if hit is True else low.emit("logical_and", hit, here)
     x, values = low.real(call["self"]), low.real(call["values"])
-    shape = low.shape(values)
-    if len(low.shape(index)) == 0 and len(shape) > behind and shape:  # the axis that the index drops
-        values = low.reshape(values, (*shape[: len(shape) - behind], 1, *shape[len(shape) - behind :]))
+    shape, behind = low.shape(values), call.rank - 1 - axes[-1]
+    # the axes that the indices take the place of come back with one place each
+    own = max(len(low.shape(index)) for _, index in given)
+    ahead = shape[: max(len(shape) - behind - own, 0)]
+    if shape:
+        tail = shape[max(len(shape) - behind, 0) :] if behind else ()
+        values = low.reshape(values, (*ahead, *(1,) * len(axes), *tail))
     if call.args.get("accumulate"):
         values = apply(low, "add", x, values)
-    return low.emit("where", hit, low.live(low.expand(low.known(values) or values, call.shape)), x)
+    return low.emit("where", low.live(hit), low.live(low.expand(low.known(values) or values, call.shape)), x)
 
 
 def _put_masked(low: Lowering, call: Call, mask: Live) -> Live:
@@ -325,15 +359,31 @@ def _put_masked(low: Lowering, call: Call, mask: Live) -> Live:
 
 @row("scatter", "scatter_add")
 def _torch_scatter(low: Lowering, call: Call) -> Live:
-    """x with elements along an axis replaced at constant indices, or added to."""
-    index, axis = _fixed_index(call["index"]), axis_of(call["dim"], call.rank)
+    """x with elements along an axis replaced or added to: at constant places, or at one that changes in each row."""
+    axis, adds = axis_of(call["dim"], call.rank), call.name.endswith("add")
+    source = call.args.get("src", call.args.get("value"))
+    if isinstance(call["index"], Live):
+        return _scattered(low, call, axis, source, adds=adds)
+    index = _fixed_index(call["index"])
     places = np.arange(math.prod(call.shape)).reshape(call.shape)
     cut = places[tuple(slice(0, n) if at != axis else slice(None) for at, n in enumerate(index.shape))]
     table = np.take_along_axis(cut, index, axis)
-    source = call.args.get("src", call.args.get("value"))
-    given = {"self": call["self"], "indices": (), "accumulate": call.name.endswith("add")}
+    given = {"self": call["self"], "indices": (), "accumulate": adds}
     source = low.expand(low.known(source) or source, index.shape)
     return _written(low, dataclasses.replace(call, args={**given, "values": source}), table)
+
+
+def _scattered(low: Lowering, call: Call, axis: int, source: Any, *, adds: bool) -> Live:
+    """where(place = index, source, x) with one index in each row along the axis."""
+    shape = low.shape(call["index"])
+    if shape[axis] != 1 or any(a != b for at, (a, b) in enumerate(zip(shape, call.shape, strict=True)) if at != axis):
+        raise Refuse("writes to several places of a row that change at run time", "write one after another")
+    behind = call.rank - 1 - axis
+    places = Known(np.arange(call.shape[axis], dtype=np.float32).reshape(-1, *(1,) * behind), "const.places")
+    hit = low.emit("eq", low.live(call["index"]), places)
+    x, value = low.real(call["self"]), low.real(source)
+    value = apply(low, "add", x, value) if adds else value
+    return low.emit("where", hit, low.live(low.expand(low.known(value) or value, call.shape)), x)
 
 
 @row("diagonal")

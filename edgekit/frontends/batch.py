@@ -24,10 +24,8 @@ TOLERANCE = 1e-4
 MAX_GUESSES = 32
 """Ways to place the batch axes of states that are tried."""
 
-REMEDY = (
-    "let every operation keep the batch axis to itself, and write squeeze(dim) rather than squeeze(); "
-    "if the first axis of the example is time, give the input of one time step"
-)
+SEQUENCE = "if the first axis of the example is time, give the input of one time step"
+REMEDY = f"let every operation keep the batch axis to itself, and write squeeze(dim) rather than squeeze(); {SEQUENCE}"
 
 Axis = int | None
 
@@ -59,7 +57,7 @@ def spread(tensor: Tensor, batch: int, axis: Axis) -> Tensor:
 
 def placed(rows: Tensor, axis: Axis) -> Tensor:
     """Values [N, *shape] with the batch axis where the module has it."""
-    return rows[0] if axis is None else rows.movedim(0, axis)
+    return rows[0] if axis is None else rows.movedim(0, axis).contiguous()
 
 
 def drawn(example: Tensor, batch: int, axis: Axis, random: torch.Generator) -> Tensor:
@@ -106,19 +104,12 @@ def find_axes(probe: Probe, known: Sequence[Axis]) -> Axes:
     """
     found, templates = probe.subject, probe.templates
     batch = found.batch
-    choices = [
-        [axis] if axis is not None else [a for a, n in enumerate(t.shape) if n == batch]
+    choices: list[list[Axis]] = [
+        [axis] if axis is not None else [a for a, n in enumerate(t.shape) if n == batch] or [None]
         for t, axis in zip(templates, known, strict=True)
     ]
-    if without := [f"{n}: {list(t.shape)}" for n, t, c in zip(probe.states, templates, choices, strict=True) if not c]:
-        if batch == 1:
-            return _single(probe)
-        raise UnsupportedError(
-            found.thing,
-            f"holds state without a leading batch axis of {batch}",
-            "keep one state for each sample, batch axis first, or give an example of one sample",
-            without,
-        )
+    rows = zip(probe.states, templates, choices, strict=True)
+    without = [f"{name}: {list(t.shape)}" for name, t, choice in rows if choice == [None]]
     failures: list[tuple[str, list[str]]] = []
     for input_axis in found.input_axes:
         for guess in islice(product(*choices), MAX_GUESSES):
@@ -132,9 +123,16 @@ def find_axes(probe: Probe, known: Sequence[Axis]) -> Axes:
             if not mixed:
                 return axes
             failures.append(("mixes the samples of a batch", mixed))
-    cause, items = next((f for f in failures if f[1]), failures[0])
-    if batch == 1 and not items:
+    if batch == 1 and (without or not any(items for _, items in failures)):
         return _single(probe)
+    if without:
+        raise UnsupportedError(
+            found.thing,
+            f"holds state without a leading batch axis of {batch}",
+            f"keep one state for each sample, batch axis first, or give an example of one sample; {SEQUENCE}",
+            without,
+        )
+    cause, items = next((f for f in failures if f[1]), failures[0])
     raise UnsupportedError(found.thing, cause, REMEDY, items)
 
 
@@ -174,7 +172,8 @@ class _Trial:
         ]
         for at, (name, axis) in enumerate(zip(names, self.guess, strict=True)):
             parts = [a[1][at] for a in alone]
-            if axis is None or not _alike(joint[1][at], torch.cat(parts, axis)):
+            together = parts if axis is None else [torch.cat(parts, axis)]  # without an axis it is that of every sample
+            if not all(_alike(joint[1][at], part) for part in together):
                 mixed.append(f"state {name}")
         if any(a.shape != b.shape for a, b in zip(joint[1], self.states, strict=True)):
             raise ValueError("a state changes its shape with this batch")
@@ -207,6 +206,7 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 def _refuse_varying(found: Subject, names: Sequence[str], once: Tensors, again: Tensors) -> None:
+    """UnsupportedError where the same inputs and states gave two results."""
     if varying := [n for n, a, b in zip(names, once, again, strict=False) if not _alike(a, b)]:
         raise UnsupportedError(
             found.thing,

@@ -55,7 +55,7 @@ def _arguments(thing: str, example: object) -> tuple[Any, ...]:
     args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
     tensors = [torch.as_tensor(t) if isinstance(t, (int, float, np.ndarray)) else t for t in args]
     first = tensors[0] if tensors else None
-    if not isinstance(first, Tensor) or first.ndim < 2:
+    if not isinstance(first, Tensor) or first.ndim < (1 if first.dtype is torch.int64 else 2):
         raise UsageError(
             f"{thing}, example input",
             "must be a tensor [batch, features] for one time step",
@@ -81,6 +81,8 @@ def subject(module: nn.Module, example: object, method: str | None) -> Subject:
     are states when it takes them back.
     """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    if isinstance(module, torch.jit.ScriptModule):
+        clone(module)  # which refuses it
     thing = f"module {type(module).__name__}"
     args = _arguments(thing, example)
     if isinstance(module, nn.RNNBase) and method is None:
@@ -95,7 +97,7 @@ def subject(module: nn.Module, example: object, method: str | None) -> Subject:
         raise UsageError(thing, f"has no method {method!r}")
     _check_arguments(thing, module, method, args)
     args, result = _first_result(thing, module, method, args)
-    if isinstance(module, nn.RNNCellBase) and method == "forward":
+    if _is_cell(module) and method == "forward":
         return Subject(module, Form(method, "bare"), args[:1], args[1] if len(args) > 1 else None)
     found = _with_state(module, method, args, result)
     if found is not None:
@@ -103,6 +105,11 @@ def subject(module: nn.Module, example: object, method: str | None) -> Subject:
     if not all(isinstance(a, Tensor) for a in args):
         raise UsageError(f"{thing}, example input", f"{method} does not give back the state that it was given")
     return Subject(module, Form(method), args, None, _unused(module, method, args, result))
+
+
+def _is_cell(module: nn.Module) -> bool:
+    """Whether a module is called as torch's own cells are: a subclass may do as it likes."""
+    return type(module).forward in (nn.RNNCell.forward, nn.LSTMCell.forward, nn.GRUCell.forward)
 
 
 def _check_arguments(thing: str, module: nn.Module, method: str, args: tuple[Any, ...]) -> None:
@@ -130,8 +137,10 @@ def _first_result(thing: str, module: nn.Module, method: str, args: tuple[Any, .
 
 def _with_state(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> Subject | None:
     """The first way to hand the results back as arguments that works twice, None if there is none."""
-    for kind, count in _ways(module, method, args, result):
-        form, inputs, rest = Form(method, kind), args[:count], args[count:]
+    keyword = _keyword_state(module, method) if len(args) == len(_parameters(module, method)) else ""
+    for kind, count in _ways(module, method, args, result, keyword):
+        inputs, rest = args[:count], args[count:]
+        form = Form(method, kind, keyword if not rest and kind in ("pair", "bare") else "")
         if not all(isinstance(x, Tensor) for x in inputs):
             continue
         given = None if not rest else rest if kind == "spread" else rest[0]
@@ -143,20 +152,25 @@ def _with_state(module: nn.Module, method: str, args: tuple[Any, ...], result: A
             continue
         if shapes(first) != shapes(second) and not rest and kind == "bare":
             continue
-        names = _parameters(module, method)[count:] or ["the state"]
+        names = _parameters(module, method)[count:] or [keyword or "the state"]
         taken = names[: len(first)] if kind == "spread" else names[:1]
-        return Subject(module, form, inputs, given, (f"{', '.join(taken)}: passed as argument, taken as state",))
+        order = ", given back first" if kind == "first" else ""
+        return Subject(module, form, inputs, given, (f"{', '.join(taken)}: passed as argument, taken as state{order}",))
     return None
 
 
-Kind = Literal["spread", "pair", "bare"]
+Kind = Literal["spread", "pair", "bare", "first"]
 
 
-def _ways(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> Iterator[tuple[Kind, int]]:
+def _ways(
+    module: nn.Module, method: str, args: tuple[Any, ...], result: Any, keyword: str
+) -> Iterator[tuple[Kind, int]]:
     """How states may be passed, and how many of the arguments are then inputs."""
     returned = tuple(result) if isinstance(result, (tuple, list)) else ()
     rest, open_ended = _parameters(module, method)[len(args) :], _is_open_ended(module, method)
     states = len(returned) - 1
+    if states == 1 and len(args) > 1 and shapes(args[-1]) == shapes(returned[0]) != shapes(returned[1]):
+        yield "first", len(args) - 1
     all_tensors = states > 0 and all(isinstance(v, Tensor) for v in returned[1:])
     if all_tensors and len(args) > states and shapes(args[-states:]) == shapes(returned[1:]):
         yield "spread", len(args) - states
@@ -168,9 +182,9 @@ def _ways(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) ->
             yield "bare", len(args) - 1
     if all_tensors and (len(rest) >= states or open_ended):
         yield "spread", len(args)
-    if states == 1 and (rest or open_ended):
+    if states == 1 and (rest or open_ended or keyword):
         yield "pair", len(args)
-    if rest and STATE_NAME.fullmatch(rest[0]):
+    if keyword or (rest and STATE_NAME.fullmatch(rest[0])):
         yield "bare", len(args)
 
 
@@ -186,6 +200,13 @@ def _parameters(module: nn.Module, method: str) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = inspect.signature(getattr(module, method))
     return [p.name for p in signature.parameters.values() if p.kind in kinds]
+
+
+def _keyword_state(module: nn.Module, method: str) -> str:
+    """The argument that takes a state by name alone; empty if there is none."""
+    parameters = inspect.signature(getattr(module, method)).parameters.values()
+    named = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    return next((n for n in named if STATE_NAME.fullmatch(n) or re.fullmatch(r"st|hid", n)), "")
 
 
 def _is_open_ended(module: nn.Module, method: str) -> bool:
@@ -210,7 +231,7 @@ def _passed_names(found: Subject, state: Any) -> tuple[str, ...]:
     form, parameters = found.form, _parameters(found.module, found.form.method)[len(found.examples) :]
     if form.kind == "none":
         return ()
-    if isinstance(found.module, nn.RNNCellBase):
+    if _is_cell(found.module):
         return ("h", "c")[: len(list(leaves(state)))]
     if form.kind == "spread":
         named = [*parameters, *(f"state{at}" for at in range(len(parameters), len(state)))]

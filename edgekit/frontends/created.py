@@ -28,7 +28,7 @@ def created_states(probe: Probe) -> list[Tensor | None]:
         for step in range(size):
             left, right = (list(_items(run.calls[k + step].args)) for run, k in ((with_states, a), (without, b)))
             for given, made in zip(left, right, strict=False):
-                if given in refs and isinstance(made, Ref):
+                if isinstance(given, Ref) and given in refs and isinstance(made, Ref):
                     constant = without.values[made].constant
                     if constant is not None:
                         first.setdefault(given, constant)

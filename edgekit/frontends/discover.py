@@ -13,6 +13,7 @@ from edgekit.errors import ModelError, UnsupportedError
 from edgekit.frontends.batch import Axes, Axis, Probe, axes_between, find_axes, sample, spread, spread_tree
 from edgekit.frontends.calls import Subject, input_names, running, shapes, state_names, subject
 from edgekit.frontends.initial import first_values
+from edgekit.frontends.python_state import python_facts, refuse_python_state
 from edgekit.frontends.slots import Slot, clone, leaves, narrowed, slots
 from edgekit.frontends.step import Step, Tensors, leaf_names
 
@@ -71,13 +72,15 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
             # copies: a module that keeps its input must not be seen to keep the same tensor
             _, before_state = found.form.call(warm, tuple(x.clone() for x in found.examples), found.given)
             before = {slot: (tensor, tensor._version) for slot, tensor in slots(warm).items()}
+            before_facts = python_facts(warm)
             outputs, state = found.form.call(warm, tuple(x.clone() for x in found.examples), before_state)
         if not any(True for _ in leaves(outputs)):
             raise ModelError(found.thing, f"its {found.form.method} returns no tensor")
         _check_growth(found.thing, shapes(before_state), shapes(state))
         changed = _changed(found.thing, before, slots(warm))
-        held, counters = _without_counters(changed, warm)
-        held = _that_matter(found, Step(warm, found.form, held, state), state)
+        told = refuse_python_state(found, before_facts, warm, state)
+        held = _that_matter(found, Step(warm, found.form, changed, state), state)
+        counters = [s.path for s in changed if s not in held and not s.tensor(warm).ndim]
         step = Step(warm, found.form, held, state)
         names = state_names(found, [slot.path for slot in held], state)
         templates = (*(slot.tensor(warm) for slot in held), *(t for _, t in leaves(state)))
@@ -86,13 +89,19 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         axes = find_axes(probe, _native_axes(found, held, templates))
         initial = first_values(probe, axes.states)
         native_batch = 1 if axes.single else _native_batch(found, axes, held)
-        notes = [*found.notes]
+        notes = [*found.notes, *told]
         if kinds := narrowed(module):
             notes.append(f"{', '.join(kinds)} weights are converted as float32")
-        notes += [
-            f"{c}: a counter without a batch axis, left as it is; the replay tells if it matters" for c in counters
-        ]
+        notes += [f"{c}: a counter that nothing reads, left out" for c in counters]
         notes += [f"{n}: starts at a non-zero value" for n, value in zip(names, initial, strict=True) if value.any()]
+        notes += [
+            f"{n}: starts at infinity, taken as the largest number"
+            for n, value in zip(names, initial, strict=True)
+            if value.is_floating_point() and value.isinf().any()
+        ]
+        whole = [n for n, value in zip(names, initial, strict=True) if value.dtype in (torch.int64, torch.int32)]
+        if whole:
+            notes.append(f"{', '.join(whole)}: whole numbers are carried as float32, exact up to 2^24")
         if axes.single:
             notes.append("the module works for one stream at a time, and is replayed so")
         elif native_batch != NATIVE_BATCH:
@@ -125,8 +134,13 @@ def _that_matter(found: Subject, step: Step, state: Any) -> tuple[Slot, ...]:
     for slot in doubtful:
         at = step.slots.index(slot)
         other = [v + 1 if k == at and v.dtype is not torch.bool else v for k, v in enumerate(values)]
-        changed = step(found.examples, (*other, *passed))
-        pairs = zip((*usual[0], *usual[1]), (*changed[0], *changed[1]), strict=True)
+        try:
+            changed = step(found.examples, (*other, *passed))
+        except Exception:  # an index that is out of range matters
+            continue
+        # what only feeds itself is a counter that nothing reads
+        pairs = [*zip(usual[0], changed[0], strict=True), *zip(usual[1], changed[1], strict=True)]
+        del pairs[len(usual[0]) + at]
         if all(torch.equal(a, b) for a, b in pairs):
             unread.add(slot)
     return tuple(s for s in step.slots if s not in unread)
@@ -156,6 +170,9 @@ def _changed(thing: str, before: dict[Slot, tuple[Tensor, int]], after: dict[Slo
             thing, "its state grows from step to step", "keep a state of fixed size; do not record", sorted(grown)
         )
     changed = [s for s, (t, version) in before.items() if s in after and (after[s] is not t or t._version != version)]
+    # where values move through a container, one that has not moved yet will: a list of the same tensor many times
+    moving = {_place(s) for s in changed if s.keys}
+    changed = [s for s in before if s in after and (s in changed or (s.keys and _place(s) in moving))]
     _check_growth(
         thing,
         [(slot.path, tuple(before[slot][0].shape)) for slot in changed],
@@ -164,6 +181,11 @@ def _changed(thing: str, before: dict[Slot, tuple[Tensor, int]], after: dict[Slo
     if learned := [slot.path for slot in changed if slot.table == "_parameters"]:
         raise UnsupportedError(thing, "changes its own parameters in a step", "use a learning rule of edgekit", learned)
     return tuple(changed)
+
+
+def _place(slot: Slot) -> tuple[Any, ...]:
+    """The container that a slot is in."""
+    return slot.owner, slot.attribute, slot.keys[:-1]
 
 
 def _check_growth(
@@ -178,19 +200,13 @@ def _check_growth(
         raise UnsupportedError(thing, "its state grows from step to step", "keep a state of fixed size", grown)
 
 
-def _without_counters(changed: tuple[Slot, ...], module: nn.Module) -> tuple[tuple[Slot, ...], list[str]]:
-    """The changed slots, and apart from them the paths of single integers: counters of steps, no state of a sample."""
-    counters = {s for s in changed if (t := s.tensor(module)).ndim == 0 and not t.is_floating_point()}
-    return tuple(s for s in changed if s not in counters), [s.path for s in changed if s in counters]
-
-
 def _native_batch(found: Subject, axes: Axes, held: Sequence[Slot]) -> int:
     """The batch at which the untouched module can run beside the graph: any, or only that of the example."""
     inputs = tuple(spread(x, NATIVE_BATCH, axes.inputs) for x in found.examples)
     fresh = clone(found.module)
     try:
         found.form.call(fresh, inputs, spread_tree(found.given, NATIVE_BATCH, axes.states[len(held) :]))
-    except RuntimeError:  # torch's shape errors: the module holds state for a fixed batch
+    except Exception:  # shapes or indices that do not fit: the module holds state for a fixed batch
         return found.batch
     own = [(slot.read(fresh), axis) for slot, axis in zip(held, axes.states, strict=False)]
     fits = all(t is not None and (axis is None or t.shape[axis] == NATIVE_BATCH) for t, axis in own)

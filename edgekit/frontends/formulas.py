@@ -156,13 +156,23 @@ def asin(e: Emitter, x: Operand) -> Live:
     return e.emit("sub", math.pi / 2, acos(e, x))
 
 
+_ATAN = (
+    *(-0.3333314528, 0.1999355085, -0.1420889944, 0.1065626393),
+    *(-0.0752896400, 0.0429096138, -0.0161657367, 0.0028662257),
+)
+
+
 def atan(e: Emitter, x: Operand) -> Live:
-    """asin(z / sqrt(1 + z²)) with z = |x| up to 1 and 1 / |x|, taken from π/2, beyond; odd."""
+    """z + z · polynomial of z² (Abramowitz, Stegun 4.4.49) with z = |x| up to 1 and 1 / |x|, from π/2, beyond; odd."""
     x = e.real(x)
     size = e.emit("abs", x)
     beyond = e.emit("gt", size, 1.0)
     z = e.emit("where", beyond, e.emit("reciprocal", e.emit("maximum", size, 1.0)), size)
-    angle = asin(e, e.emit("div", z, e.emit("sqrt", e.emit("add", e.emit("mul", z, z), 1.0))))
+    square = e.emit("mul", z, z)
+    curve = e.emit("mul", square, _ATAN[-1])
+    for factor in reversed(_ATAN[:-1]):
+        curve = e.emit("mul", e.emit("add", curve, factor), square)
+    angle = e.emit("add", z, e.emit("mul", z, curve))
     angle = e.emit("where", beyond, e.emit("sub", math.pi / 2, angle), angle)
     return e.emit("where", e.emit("ge", x, 0.0), angle, e.emit("neg", angle))
 

@@ -60,6 +60,11 @@ Row = Callable[["Lowering", Call], Any]
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """Whole numbers are carried as float32, which is exact up to 2^24; the replay tells where that is not enough."""
 
+LARGEST = float(np.finfo(np.float32).max)
+NARROW = (torch.int16, torch.int8, torch.uint8)
+WRAPPING = frozenset(f"aten::{n}" for n in ("add", "sub", "rsub", "mul", "neg", "sum", "cumsum", "pow", "abs"))
+"""What leaves the range of a narrow integer, where torch wraps around and float32 does not."""
+
 DTYPES: dict[torch.dtype, DType] = {torch.bool: SPIKE, **dict.fromkeys((torch.float32, torch.float64, *WHOLE), FLOAT32)}
 
 
@@ -141,7 +146,10 @@ class Lowering(Emitter):
             kind = str(init.dtype).removeprefix("torch.")
             self._values[ref] = Lost(f"state {name} is {kind}; a state that matters must be a real number")
             return None
-        state = self.state(name, init.numpy())
+        first = init.numpy()
+        if first.dtype.kind == "f":  # what starts at -Inf waits to be exceeded: the lowest number does that too
+            first = np.nan_to_num(first, nan=np.nan, posinf=LARGEST, neginf=-LARGEST)
+        state = self.state(name, first)
         if init.dtype in WHOLE:
             self._whole.add(state.name)
         self._values[ref] = self.reshape(state, values[ref].shape)
@@ -207,6 +215,9 @@ class Lowering(Emitter):
             raise Refuse(record.fault)
         with_complex = expected[0].dtype.is_complex or any(isinstance(v, Complex) for v in _flat(args))
         rows = self.complex_rows if with_complex else self.rows
+        if expected[0].dtype in NARROW and record.name in WRAPPING:
+            kind = str(expected[0].dtype).removeprefix("torch.")
+            raise Refuse(f"computes in {kind}, which wraps around", "compute in float32 or int64")
         if record.name not in rows:
             raise Refuse(f"has no row in the lowering table{' for complex values' if with_complex else ''}")
         given = rows[record.name](self, Call(record.name, args, expected[0].shape, expected[0].dtype))
@@ -250,6 +261,7 @@ REMEDIES = {
     "aten::embedding": "feed the embedded vector",
     "aten::cumprod": "sum logarithms",
     "aten::topk": "return the scores and choose outside the model",
+    "aten::nonzero": "multiply by the mask, or use torch.where",
     "aten::sort": "return the scores and choose outside the model",
 }
 

@@ -34,9 +34,9 @@ OVERWRITE = "edgekit::overwrite"
 `index` tells for each element of `base`, row-major, which element of `values` it is now, or -1 where it stays.
 """
 
+_KINDS = ("zeros", "ones", "full", "empty")
 SHAPED = frozenset(
-    f"aten::{name}"
-    for name in ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
+    [*(f"aten::{k}_like" for k in _KINDS), *(f"aten::new_{k}" for k in _KINDS), "aten::new_empty_strided"]
 )
 """Calls that read the shape of a tensor, and no value."""
 
@@ -45,6 +45,12 @@ MAX_CALLS = 20_000
 
 AUTHOR_LINE = ContextVar("AUTHOR_LINE", default="")
 """The author's line of what we run ourselves, set by what carries out a program of a file."""
+
+LEAVES = "takes the value of a tensor into Python, to branch on it or to compute; use torch.where"
+BLANK = frozenset(
+    f"aten::{name}" for name in ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
+)
+"""Calls that give memory as it is; here it is zero, so that nothing of this process gets into a program."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
@@ -89,13 +95,23 @@ class OverlongError(UnsupportedError):
 
 
 class _Plain(TorchFunctionMode):
-    """Functions whose own implementation checks the values of a tensor, written without that."""
+    """Functions that a trace would not see, or that look at values only to check them."""
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        super().__init__()
+        self._recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.nn.functional.one_hot and _classes(*args, **(kwargs or {})) > 0:
             index, classes = args[0], _classes(*args, **(kwargs or {}))
             return (index.unsqueeze(-1) == torch.arange(classes)).to(torch.int64)
+        if func in LEAVING and self._recorder is not None:
+            self._recorder.leave(args[0], func.__name__)
         return func(*args, **(kwargs or {}))
+
+
+LEAVING = (Tensor.numpy, Tensor.tolist, Tensor.__array__)
+"""Ways out of torch, beside those that torch itself records."""
 
 
 def _classes(_: Tensor, num_classes: int = -1) -> int:
@@ -103,14 +119,14 @@ def _classes(_: Tensor, num_classes: int = -1) -> int:
 
 
 @contextmanager
-def plain_kernels() -> Iterator[None]:
+def plain_kernels(recorder: Recorder | None = None) -> Iterator[None]:
     """Without the fused CPU kernels of whole layers, which hide what a layer computes."""
     enabled = torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.flags also sets TF32, and warns of it
     fast = torch.backends.mha.get_fastpath_enabled()
     torch._C._set_mkldnn_enabled(False)
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Plain(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        with _Plain(recorder), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             yield
     finally:
         torch._C._set_mkldnn_enabled(enabled)
@@ -148,6 +164,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Declare an input or state."""
         return self._bind(tensor, constant=False)
 
+    def leave(self, tensor: Tensor, how: str) -> None:
+        """Note that a value is taken out of torch, where it can steer what no trace sees."""
+        ref = self._current.get(id(tensor))
+        if ref is not None and self.values[ref].constant is None:
+            self._note(f"torch.Tensor.{how}", {}, (), LEAVES)
+
     def value_of(self, tensor: Tensor) -> Ref:
         """The current value of a tensor; one that is seen for the first time is a constant."""
         ref = self._current.get(id(tensor))
@@ -177,6 +199,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             finally:
                 self._within.pop()
         result = func(*args, **kwargs)
+        if key_of(func) in BLANK and isinstance(result, Tensor):
+            result.zero_()
         written = _written(func, args, kwargs)
         hint = next((h for ref in refs_in((refs, named), Ref) if (h := self.values[ref].hint)), "")
         results = tuple(self._bind(t, constant=constant, hint=hint) for t in (written or refs_in(result, Tensor)))
@@ -276,7 +300,7 @@ def _fault(func: OpOverload, result: Any, *, constant: bool) -> str:
     if torch.Tag.nondeterministic_seeded in func.tags:
         return "draws random numbers; remove the noise for inference"
     if not constant and result is not None and not isinstance(result, (Tensor, tuple, list)):
-        return "takes the value of a tensor into Python, to branch on it or to compute; use torch.where"
+        return LEAVES
     return ""
 
 

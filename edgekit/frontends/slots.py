@@ -14,40 +14,60 @@ from torch import Tensor, nn
 
 from edgekit.errors import ModelError
 
-Keys = tuple[int | str, ...]
+Keys = tuple[Any, ...]
 
 MAX_NESTING = 3
 _MACHINERY = frozenset(nn.Module().__dict__)
 """Attributes that nn.Module itself uses; everything else in a module's `__dict__` is its author's."""
 
 
-def _items(tree: Any) -> list[tuple[int | str, Any]]:
-    """What a container holds, by key: sequences, mappings with names, and dataclasses."""
+def items_of(tree: Any) -> list[tuple[Any, Any]]:
+    """What a container holds, by key: sequences, mappings, dataclasses, and helper objects of the module's author."""
     if isinstance(tree, (tuple, list, deque)):
         return list(enumerate(tree))
     if isinstance(tree, dict):
-        return [(key, item) for key, item in tree.items() if isinstance(key, str)]
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        return [(f.name, getattr(tree, f.name)) for f in dataclasses.fields(tree)]
+        return list(tree.items())
+    if _is_helper(tree):
+        slotted = [n for c in type(tree).__mro__ for n in _names(getattr(c, "__slots__", ()))]
+        named = {**{n: getattr(tree, n) for n in slotted if hasattr(tree, n)}, **getattr(tree, "__dict__", {})}
+        return list(named.items())
     return []
 
 
-def at(tree: Any, key: int | str) -> Any:
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _is_helper(tree: Any) -> bool:
+    """Whether something is an object with attributes of its own, and no part of torch, numpy or Python itself."""
+    home = type(tree).__module__.partition(".")[0]
+    if isinstance(tree, (nn.Module, type)) or callable(tree) or home in _FOREIGN:
+        return False
+    return dataclasses.is_dataclass(tree) or hasattr(tree, "__dict__") or hasattr(type(tree), "__slots__")
+
+
+_FOREIGN = frozenset({"torch", "numpy", "builtins", "collections", "weakref", "threading", "_thread", "logging"})
+
+
+def at(tree: Any, key: Any) -> Any:
     """What a container holds behind a key; LookupError or AttributeError if it holds nothing there."""
-    return getattr(tree, str(key)) if dataclasses.is_dataclass(tree) else tree[key]
+    return tree[key] if isinstance(tree, (tuple, list, deque, dict)) else getattr(tree, str(key))
 
 
 def leaves(tree: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Tensor]]:
-    """Every tensor in nested sequences, mappings and dataclasses, with the keys that lead to it, in order."""
+    """Every tensor in nested sequences, mappings and helper objects, with the keys that lead to it, in order."""
     if isinstance(tree, Tensor):
         yield keys, tree
     elif len(keys) < MAX_NESTING:
-        for key, item in _items(tree):
+        for key, item in items_of(tree):
             yield from leaves(item, (*keys, key))
 
 
 def replaced(tree: Any, keys: Keys, tensor: Tensor) -> Any:
-    """The same tree with another tensor behind `keys`; the containers on the way are copied."""
+    """The same tree with another tensor behind `keys`; the containers on the way are copied.
+
+    Helper objects that are no dataclasses are changed in place: others may hold them too.
+    """
     if not keys:
         return tensor
     head, rest = keys[0], keys[1:]
@@ -56,12 +76,13 @@ def replaced(tree: Any, keys: Keys, tensor: Tensor) -> Any:
         items = [*tree]
         items[int(head)] = new
         return type(tree)._make(items) if hasattr(tree, "_make") else tuple(items)
-    fresh = copy.copy(tree)
-    if dataclasses.is_dataclass(tree):
-        object.__setattr__(fresh, str(head), new)  # frozen ones too
-    else:
-        fresh[head] = new
-    return fresh
+    if isinstance(tree, (list, deque, dict)):
+        changed = copy.copy(tree)
+        changed[head] = new
+        return changed
+    holder: Any = copy.copy(tree) if dataclasses.is_dataclass(tree) else tree
+    object.__setattr__(holder, str(head), new)  # frozen ones too
+    return holder
 
 
 def refilled(tree: Any, tensors: tuple[Tensor, ...]) -> Any:
@@ -112,17 +133,30 @@ class Slot:
         held[self.attribute] = replaced(held.get(self.attribute), self.keys, tensor)
 
 
+def own_attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module's author keeps in it beside parameters, buffers and submodules."""
+    return {k: v for k, v in module.__dict__.items() if k not in _MACHINERY}
+
+
 def slots(module: nn.Module) -> dict[Slot, Tensor]:
     """Every tensor that a module and its submodules hold as buffer, parameter or plain attribute."""
     found: dict[Slot, Tensor] = {}
     for owner, submodule in module.named_modules():
-        attributes = {k: v for k, v in submodule.__dict__.items() if k not in _MACHINERY}
+        attributes = own_attributes(submodule)
         tables = {"_parameters": submodule._parameters, "_buffers": submodule._buffers, "__dict__": attributes}
         for table, held in tables.items():
             for attribute, value in held.items():
                 for keys, tensor in leaves(value):
                     found[Slot(owner, table, attribute, keys)] = tensor
     return found
+
+
+def copied(value: Any, thing: str, history: dict[int, Any] | None = None) -> Any:
+    """A deep copy; ModelError where something in it cannot be copied."""
+    try:
+        return copy.deepcopy(value, history or {})
+    except Exception as error:  # whatever the attributes of a foreign class raise
+        raise ModelError(thing, f"cannot be copied ({line(error)})", "remove what cannot be deep-copied") from error
 
 
 def clone(module: nn.Module) -> nn.Module:
@@ -135,10 +169,7 @@ def clone(module: nn.Module) -> nn.Module:
         raise ModelError(thing, "is TorchScript", "convert the Python module (PYTORCH_JIT=0 before importing torch)")
     # deepcopy refuses tensors with a gradient history, such as the membrane left over from training
     history = {id(t): t.detach().clone() for t in slots(module).values() if not t.is_leaf or t.is_inference()}
-    try:
-        fresh = copy.deepcopy(module, history)
-    except Exception as error:  # whatever the attributes of a foreign class raise
-        raise ModelError(thing, f"cannot be copied ({line(error)})", "remove what cannot be deep-copied") from error
+    fresh: nn.Module = copied(module, thing, history)
     for slot, tensor in slots(fresh).items():
         if tensor.is_quantized or tensor.layout is not torch.strided:
             kind = tensor.dtype if tensor.is_quantized else tensor.layout

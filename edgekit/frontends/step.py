@@ -21,18 +21,21 @@ Tensors = tuple[Tensor, ...]
 class Form:
     """How a method takes and returns the state that it is given as an argument.
 
-    `none`: f(x) -> y · `pair`: f(x, state) -> (y, state) · `spread`: f(x, a, b) -> (y, a, b) · `bare`: f(x, state) ->
-    state, whose first tensor is the output too (torch.nn.LSTMCell). State that lives in attributes needs no form.
+    `none`: f(x) -> y · `pair`: f(x, state) -> (y, state) · `first`: f(x, state) -> (state, y) · `spread`: f(x, a, b) ->
+    (y, a, b) · `bare`: f(x, state) -> state, whose first tensor is the output too (torch.nn.LSTMCell). `keyword` names
+    an argument that takes the state by name alone. State that lives in attributes needs no form.
     """
 
     method: str
-    kind: Literal["none", "pair", "spread", "bare"] = "none"
+    kind: Literal["none", "pair", "first", "spread", "bare"] = "none"
+    keyword: str = ""
 
     def call(self, module: nn.Module, inputs: Tensors, state: Any = None) -> tuple[Any, Any]:
         """Run the method once: (outputs, next state), nested as the method nests them. A None state is left out."""
         passed = () if state is None else tuple(state) if self.kind == "spread" else (state,)
+        named = {self.keyword: passed[0]} if self.keyword and passed else {}
         with _only_these_neurons(module):
-            return self.split(getattr(module, self.method)(*inputs, *passed))
+            return self.split(getattr(module, self.method)(*inputs, *(() if named else passed), **named))
 
     def split(self, result: Any) -> tuple[Any, Any]:
         """(outputs, state) of what the method returned."""
@@ -40,6 +43,8 @@ class Form:
             return result, None
         if self.kind == "bare":
             return next(iter(leaves(result)))[1], result
+        if self.kind == "first":
+            return result[1], result[0]
         return (result[0], result[1]) if self.kind == "pair" else (result[0], tuple(result[1:]))
 
 
@@ -78,7 +83,7 @@ def leaf_names(tree: Any, stem: str) -> tuple[str, ...]:
     return tuple(printable(n) if bare else f"{stem}{n}" for n in names)
 
 
-def _labels(tree: Any, keys: Sequence[int | str]) -> Iterator[str]:
+def _labels(tree: Any, keys: Sequence[Any]) -> Iterator[str]:
     """The keys that lead to a tensor, those of a named tuple by name."""
     for key in keys:
         fields = getattr(tree, "_fields", None)

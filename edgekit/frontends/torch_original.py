@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgekit.frontends.batch import drawn, in_front, placed
+from edgekit.frontends.batch import Axis, drawn, in_front, placed
 from edgekit.frontends.discover import Discovered
 from edgekit.frontends.lower import complex_parts
 from edgekit.frontends.original import CHUNK, Streams
@@ -54,18 +54,23 @@ class _Torch:
     """Streams of the step with the states as arguments; arrays have the batch axis in front."""
 
     def __init__(self, found: Discovered, batch: int) -> None:
-        self.found = found
+        self.found, self._batch = found, batch
         self._states: Sequence[Tensor] = found.initial_states(batch)
 
     def states(self) -> Mapping[str, Array]:
         rows = zip(self.found.states, self._states, self.found.axes.states, strict=True)
-        named = [(name, in_front(state, axis)) for name, state, axis in rows]
+        named = [(name, self._of_each(state, axis)) for name, state, axis in rows]
         parts = [part for n, t in named for part in (complex_parts(n, t) if t.is_complex() else ((n, t),))]
         return {name: tensor.numpy().copy() for name, tensor in parts}
 
+    def _of_each(self, state: Tensor, axis: Axis) -> Tensor:
+        """A state [N, *shape]; one without a batch axis is that of every stream."""
+        rows = in_front(state, axis)
+        return rows.expand(self._batch, *rows.shape[1:]) if axis is None else rows
+
     def step(self, inputs: Sequence[Array]) -> list[Array]:
         examples, axis = self.found.subject.examples, self.found.axes.inputs
-        arrays = (torch.from_numpy(np.array(x, np.float32)) for x in inputs)
+        arrays = (torch.from_numpy(np.array(x, np.float32, order="C")) for x in inputs)
         given = [placed(x, axis).to(example.dtype) for x, example in zip(arrays, examples, strict=True)]
         with torch.no_grad():
             outputs = self._run(tuple(given))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from edgekit.frontends.record import (
     plain_kernels,
     refs_in,
 )
+from edgekit.frontends.slots import copied
 
 LOOP = 8
 """Runs of one layer in a call that are taken for a loop over time."""
@@ -47,13 +47,19 @@ def trace(found: Discovered, decomposed: Decomposed) -> Traced:
     Raises UnsupportedError when the step unrolls a sequence.
     """
     thing = found.subject.thing
-    step = copy.deepcopy(found.step)
+    step = copied(found.step, thing)
     inputs, states = tuple(x.clone() for x in found.inputs_for(1)), found.initial_states(1)
     recorder = Recorder(step.module, decomposed)
     entered = tuple(recorder.enter(x) for x in inputs), tuple(recorder.enter(s) for s in states)
     visits: Counter[str] = Counter()
     try:
-        with torch.no_grad(), plain_kernels(), running(thing), paths(step.module, recorder.path, visits), recorder:
+        with (
+            torch.no_grad(),
+            plain_kernels(recorder),
+            running(thing),
+            paths(step.module, recorder.path, visits),
+            recorder,
+        ):
             outputs, next_states = step(inputs, states)
     except OverlongError as error:
         loop = _loop(step.module, visits)

@@ -418,3 +418,185 @@ assert operators > 1000 and seconds < 20 and peak < 2
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
+
+
+# --- what is kept elsewhere ------------------------------------------------------------------------------------------
+
+
+class Ring:
+    """A helper that is no module, with the tensor that it keeps."""
+
+    def __init__(self) -> None:
+        self.held = torch.zeros(1, 4, 6)
+
+    def push(self, x: Tensor) -> Tensor:
+        self.held = torch.cat([self.held[:, 1:].expand(len(x), -1, -1), x[:, None]], 1)
+        return self.held
+
+
+class Helped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring, self.fc = Ring(), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.ring.push(x).flatten(1))
+
+
+class ByNumber(nn.Module):
+    """States in a dict whose keys are no names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[Any, Any] = {0: None, (1, 2): None}
+
+    def forward(self, x: Tensor) -> Tensor:
+        for key, state in self.held.items():
+            x = 0.5 * x + (0 if state is None else 0.4 * state)
+            self.held[key] = x
+        return x
+
+
+class SameTensor(nn.Module):
+    """A list of one tensor, four times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.fc = [torch.zeros(1, 6)] * 4, nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = [*self.last[1:], x]
+        return self.fc(torch.cat(self.last, 1))
+
+
+class StateFirst(Required):
+    def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        y, h = super().forward(x, hidden)
+        return h, y[:, :2]
+
+
+class ByKeyword(Required):
+    def forward(self, x: Tensor, *, state: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(x, torch.zeros(len(x), 5) if state is None else state)
+
+
+class Clocked(nn.Module):
+    """A pointer of no dimension, as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("tick", torch.tensor(0))
+        self.register_buffer("ring", torch.zeros(1, 3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.arange(len(x))
+        self.ring = self.ring.index_put((rows, self.tick.reshape(1)), x)
+        self.tick = (self.tick + 1) % 3
+        return self.ring[rows, self.tick.reshape(1)] + self.tick
+
+
+class FromBelow(nn.Module):
+    """A running maximum that starts at minus infinity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("most", torch.full((1, 6), -torch.inf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.most = torch.maximum(self.most, x)
+        return self.most
+
+
+ELSEWHERE: dict[str, tuple[nn.Module, Any, list[str]]] = {
+    "helper": (Helped(), X, ["ring.held"]),
+    "numbers as keys": (ByNumber(), X, ["held.0", "held._1__2_"]),
+    "same tensor": (SameTensor(), X[:1], ["last.1", "last.2", "last.3"]),
+    "state first": (StateFirst(), (X, ZEROS), ["hidden"]),
+    "by keyword": (ByKeyword(), X, ["state"]),
+    "pointer of no dimension": (Clocked(), X[:1], ["tick", "ring"]),
+    "from minus infinity": (FromBelow(), X, ["most"]),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_state_in_odd_places_is_found(case: str) -> None:
+    module, example, states = ELSEWHERE[case]
+    imported = import_module(module, example, name="m")
+    assert sorted(states_of(imported)) == sorted(states)
+    assert imported.report.worst_error < 1e-5
+
+
+class Late(nn.Module):
+    """Counts in Python, and changes its mind long after any replay."""
+
+    steps = 0
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where, self.count, self.box = where, 0, Charge(torch.zeros(1), torch.zeros(1))
+        self.box.n = 0  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.where == "attribute":
+            self.count += 1
+        elif self.where == "helper":
+            self.box.n += 1  # type: ignore[attr-defined]
+        else:
+            type(self).steps += 1
+        late = max(self.count, self.box.n, self.steps if self.where == "class" else 0)  # type: ignore[attr-defined]
+        return x if late <= 500 else -x
+
+
+@pytest.mark.parametrize("where", ["attribute", "class"])
+def test_a_counter_in_python_that_matters_late_is_refused(where: str) -> None:
+    with pytest.raises(UnsupportedError, match="keeps state in Python, which a graph cannot see") as caught:
+        import_module(Late(where), X, name="m")
+    assert any(("count" if where == "attribute" else "Late.steps") in item for item in caught.value.items)
+
+
+class Escapes(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if np.abs(x.numpy()).max() < 60 else -x
+
+
+def test_a_value_that_leaves_through_numpy_is_seen() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        import_module(Escapes(), X, name="m")
+    assert "torch.Tensor.numpy" in caught.value.items[0]
+    assert "takes the value of a tensor into Python" in caught.value.items[0]
+
+
+class Bytes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = torch.zeros(x.shape, dtype=torch.uint8) if self.seen is None else self.seen
+        self.seen = seen + (x > 0).to(torch.uint8)
+        return self.seen.float()
+
+
+def test_narrow_integers_that_would_wrap_around_are_refused() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        import_module(Bytes(), X, name="m")
+    assert "computes in uint8, which wraps around; compute in float32 or int64" in caught.value.items[0]
+
+
+def test_memory_that_torch_leaves_as_it_is_does_not_enter_a_program() -> None:
+    torch.manual_seed(0)
+    net = nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")
+    hashes = set()
+    for _ in range(6):
+        torch.full((4, 2, 12, 12), 7.0)  # memory that the next allocation may get
+        hashes.add(import_module(net, torch.randn(1, 2, 6, 6), name="m").graph.hash())
+    assert len(hashes) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Inhibition")  # snnTorch's own
+def test_spikes_that_inhibit_one_another() -> None:
+    snn = pytest.importorskip("snntorch")
+    net = nn.Sequential(nn.Linear(6, 8), snn.Leaky(0.9, threshold=0.2, inhibition=True, init_hidden=True))
+    imported = import_module(net, X[:1], name="m")
+    assert imported.report.spikes_fired > 0
+    assert imported.report.spikes_differing == 0
