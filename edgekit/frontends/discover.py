@@ -14,7 +14,7 @@ from edgekit.frontends.batch import Axes, Axis, Probe, axes_between, find_axes, 
 from edgekit.frontends.calls import Subject, input_names, running, shapes, state_names, subject
 from edgekit.frontends.initial import first_values
 from edgekit.frontends.python_state import python_facts, refuse_python_state
-from edgekit.frontends.slots import Slot, clone, leaves, narrowed, slots
+from edgekit.frontends.slots import Slot, clone, copied, leaves, narrowed, slots
 from edgekit.frontends.step import Step, Tensors, leaf_names
 
 NATIVE_BATCH = 4
@@ -79,7 +79,7 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         _check_growth(found.thing, shapes(before_state), shapes(state))
         changed = _changed(found.thing, before, slots(warm))
         told = refuse_python_state(found, before_facts, warm, state)
-        held = _that_matter(found, Step(warm, found.form, changed, state), state)
+        held = _that_matter(found, Step(copied(warm, found.thing), found.form, changed, state), state)
         counters = [s.path for s in changed if s not in held and not s.tensor(warm).ndim]
         step = Step(warm, found.form, held, state)
         names = state_names(found, [slot.path for slot in held], state)
