@@ -83,7 +83,7 @@ def choose(
     `asked` is what the caller named (None: not). Raises ModelError with every choice that is left open, UsageError for
     one that does not exist or contradicts the graph.
     """
-    stored = _stored(metadata)
+    stored = stored_choices(metadata)
     _check_names(asked)
     kinds = {node.kind for node in flat.nodes.values()}
     neurons = [n for n in flat.nodes.values() if n.kind in STATEFUL]
@@ -97,6 +97,9 @@ def choose(
     picked: dict[str, str] = {}
     if spiking:
         picked["reset"] = _reset(named["reset"], spiking, open_)
+        if asked.get("reset") is None:
+            where = "from the metadata of the file" if "reset" in stored else "since the file has v_reset"
+            assumed["reset"] = f"{picked['reset']}: {MEANING['reset:' + picked['reset']]}, {where}"
     if kinds & {"LIF", "LI", "CubaLIF", "CubaLI"}:
         picked["integrator"] = _defaulted("integrator", named, "euler", assumed)
     if any("v_leak" in n.values and n["v_leak"].any() for n in neurons):
@@ -193,7 +196,7 @@ def _charge(neurons: list[Node], dt: float, assumed: dict[str, object], open_: l
     return credible[0]
 
 
-def _stored(metadata: Mapping[str, object]) -> dict[str, str]:
+def stored_choices(metadata: Mapping[str, object]) -> dict[str, str]:
     """Choices that edgekit wrote into the metadata of a graph; anything else there is not trusted to be one."""
     text = metadata.get(METADATA_KEY)
     if not isinstance(text, str):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgekit.nir.nodes import PARAMETERS, Fault, Node, check_node
+from edgekit.nir.nodes import PARAMETERS, Fault, Node, check_node, listed
 from edgekit.nir.raw import GRAPH, RawNode
 
 PASS = "Pass"
@@ -99,6 +100,8 @@ def flatten(raw: RawNode, faults: list[str], notes: list[str]) -> Flat:
     if faults:
         return Flat(nodes, tuple(edges))
     _check_ends(nodes, edges, faults)
+    nodes, edges = _leading_out(nodes, edges, notes)
+    _note_outputs(nodes, edges, notes)
     ended = {"Input": {b for _, b in edges}, "Output": {a for a, _ in edges}}
     for kind, done in ended.items():
         for name in [n for n in nodes if nodes[n].kind in PARAMETERS]:
@@ -112,6 +115,39 @@ def flatten(raw: RawNode, faults: list[str], notes: list[str]) -> Flat:
         if not any(node.kind == kind for node in nodes.values()):
             faults.append(f"the graph: has no {kind} node and no node that could have one; add one")
     return Flat(nodes, tuple(edges))
+
+
+def _leading_out(
+    nodes: dict[str, Node], edges: list[tuple[str, str]], notes: list[str]
+) -> tuple[dict[str, Node], list[tuple[str, str]]]:
+    """What leads to an Output node, and all inputs; a graph without Output nodes stays as it is."""
+    kept = {name for name, node in nodes.items() if node.kind == "Output"}
+    if not kept:
+        return nodes, edges
+    flat, ahead = Flat(nodes, tuple(edges)), list(kept)
+    while ahead:
+        new = set(flat.sources[ahead.pop()]) - kept
+        kept |= new
+        ahead += new
+    gone = [n for n, node in nodes.items() if n not in kept and node.kind not in ("Input", PASS)]
+    if gone:
+        how = "lead to no Output node, and are" if len(gone) > 1 else "leads to no Output node, and is"
+        notes.append(f"{listed(gone)}: {how} left out")
+    left = {n: node for n, node in nodes.items() if n in kept or node.kind == "Input"}
+    return left, [edge for edge in edges if edge[1] in kept]
+
+
+def _note_outputs(nodes: Mapping[str, Node], edges: list[tuple[str, str]], notes: list[str]) -> None:
+    """nir gives every node that nothing reads an Output node: say so where there are others."""
+    flat = Flat(nodes, tuple(edges))
+    read = {name: flat.sources[name] for name, node in nodes.items() if node.kind == "Output"}
+    added = {o: s[0] for o, s in read.items() if s and re.fullmatch(rf"output_{re.escape(s[0])}(_\d+)?", o)}
+    for output, source in added.items():
+        if len(added) < len(read) and flat.readers[source] == (output,):
+            notes.append(
+                f"{output}: is named like the Output nodes that nir adds, and nothing else reads {source}; where "
+                f"{source} is no output, drop it before writing the graph"
+            )
 
 
 def _check_ends(nodes: Mapping[str, Node], edges: list[tuple[str, str]], faults: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,6 +57,12 @@ SHAPES = {
 }
 POSITIVE = ("tau", "tau_syn", "tau_mem", "kernel_size", "stride", "dilation", "groups")
 RANKS = {"Linear": (2, None), "Affine": (2, None), "Conv1d": (3, 3), "Conv2d": (4, 4)}
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a sentence, of many the first ones."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{rest}"
 
 
 class Fault(Exception):  # noqa: N818  (collected, and reported all at once)

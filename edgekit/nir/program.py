@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.errors import UnsupportedError
-from edgekit.nir.conventions import Conventions, choose
+from edgekit.nir.conventions import Conventions, choose, stored_choices
 from edgekit.nir.flatten import Flat, flatten
 from edgekit.nir.nodes import Fault, Node, Real, parameter
 from edgekit.nir.order import Order, step_order
+from edgekit.nir.peers import snntorch_notes
 from edgekit.nir.raw import RawNode
 from edgekit.nir.shapes import Shape, infer_shapes
 
@@ -79,6 +80,8 @@ def make_program(
     delays = _delays(flat, shaped.taken, conventions, faults, notes if round_delays else None)
     _check_stability(flat, conventions, faults, notes)
     _note_units(flat, conventions, notes)
+    if "reset" not in stored_choices(raw.metadata):  # written by edgekit, which knew
+        notes += snntorch_notes(flat, conventions, asked.get("reset"))
     late = {name for name, steps in delays.items() if steps.min() >= 1}
     order = step_order(flat, late, faults)
     _refuse(thing, faults)

@@ -117,7 +117,7 @@ def test_conventions_travel_in_the_metadata(tmp_path: Path) -> None:
     assert "reset_subtract" in export.notes[0]
     second = read_back(export, tmp_path / "g.nir")
     assert second.graph.dt == 2e-3
-    assert set(second.assumed) == {"dt"}
+    assert set(second.assumed) == {"dt", "reset"}
     np.testing.assert_array_equal(run(first, noise(N))[0], run(second, noise(N))[0])
 
 

@@ -425,6 +425,59 @@ def test_a_named_reset_may_not_contradict_the_file(reset: str) -> None:
         import_nir(chain(neuron("LIF", N), shape=(N,)), dt=DT, reset=reset)
 
 
+@pytest.mark.parametrize(("reset", "said"), [(None, True), ("subtract", False)])
+def test_the_reset_is_said_wherever_it_comes_from(reset: str | None, said: bool, tmp_path: Path) -> None:
+    node = neuron("LIF", N)
+    node.v_reset = np.zeros(N)
+    imported = import_nir(chain(node, shape=(N,)), dt=DT, reset=reset)
+    assert ("reset" in imported.assumed) == said
+    assert imported.provenance["reset"].startswith(reset or "v_reset")
+    if said:
+        assert str(imported.assumed["reset"]).startswith("v_reset: v = v_reset after a spike, in the same step")
+    graph = chain(node, shape=(N,))
+    graph.metadata["edgekit"] = '{"reset": "subtract"}'
+    nir.write(tmp_path / "m.nir", graph)
+    stored = import_nir(tmp_path / "m.nir", dt=DT)
+    assert str(stored.assumed["reset"]).startswith("subtract: ")
+    assert str(stored.assumed["reset"]).endswith("from the metadata of the file")
+
+
+def as_snntorch(kind: str) -> nir.NIRNode:
+    """A neuron as snnTorch's export writes it."""
+    tau = np.array([3e-4, 1e-3, 2e-3, 5e-3, 1e-2], np.float32)
+    r, none, one = tau / np.float32(1e-4), np.zeros(N), np.ones(N)
+    if kind == "LIF":
+        return nir.LIF(tau, r, none, one, none)
+    return nir.CubaLIF(tau / 2, tau, r, none, one, none, w_in=r / 2)
+
+
+@pytest.mark.parametrize("kind", ["LIF", "CubaLIF"])
+def test_what_snntorch_leaves_out_is_said(kind: str) -> None:
+    def notes(node: nir.NIRNode, **options: Any) -> tuple[str, ...]:
+        return import_nir(chain(node, shape=(N,)), **{"dt": 1e-4, **options}).notes
+
+    (note,) = notes(as_snntorch(kind))
+    assert note.startswith("n0: ")
+    for word in (
+        "snnTorch",
+        "subtracts the threshold",
+        "a step later",
+        "--reset subtract",
+        "convert the module itself",
+    ):
+        assert word in note
+    (note,) = notes(as_snntorch(kind), reset="subtract")
+    assert "a step later" in note
+    assert "--reset" not in note
+    assert notes(as_snntorch(kind), reset="zero") == ()
+    reset, dt = notes(as_snntorch(kind), dt=5e-5)
+    assert "snnTorch" in reset
+    assert "dt = 0.0001 s" in dt
+    other = as_snntorch(kind)
+    other.r = 1.01 * other.r
+    assert notes(other) == ()
+
+
 def test_unknown_choices_are_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="v_reset, zero, subtract"):
         import_nir(chain(neuron("LIF", N), shape=(N,)), dt=DT, reset="soft")
@@ -497,6 +550,44 @@ def test_nodes_without_ends_get_them_as_nir_gives_them() -> None:
     assert step.inputs == ("input_fc",)
     assert step.outputs == ("output_fc",)
     assert len(imported.notes) == 2
+
+
+def test_what_reaches_no_output_is_left_out_and_named() -> None:
+    graph = chain(neuron("LIF", N), shape=(N,))
+    expected = run(import_nir(graph, dt=DT), noise(N))
+    graph.nodes.update({"extra": neuron("LIF", N), "loop": nir.Linear(np.eye(N))})
+    graph.edges += [("n0", "extra"), ("extra", "loop"), ("loop", "extra")]
+    graph.nodes["side"] = nir.NIRGraph(
+        {"in": nir.Input(np.array([N])), "cell": neuron("LI", N), "out": nir.Output(np.array([N]))},
+        [("in", "cell"), ("cell", "out")],
+        type_check=False,
+    )
+    graph.edges.append(("n0", "side"))
+    imported = import_nir(graph, dt=DT)
+    assert imported.graph.entries["step"].outputs == ("output",)
+    assert [state.tensor for state in imported.graph.states] == ["n0.v"]
+    assert imported.notes == ("extra, loop, side.cell: lead to no Output node, and are left out",)
+    np.testing.assert_array_equal(run(imported, noise(N)), expected)
+
+
+def test_an_output_that_nothing_leads_to_is_refused() -> None:
+    graph = chain(neuron("LIF", N), shape=(N,))
+    graph.nodes["output_none"] = nir.Output(np.array([N]))
+    with pytest.raises(UnsupportedError, match=r"output_none \(Output\): nothing leads to it"):
+        import_nir(graph, dt=DT)
+
+
+def test_an_output_that_nir_added_is_pointed_out() -> None:
+    graph = chain(neuron("LIF", N), shape=(N,))
+    nodes, edges = {**graph.nodes, "extra": neuron("LIF", N)}, [*graph.edges, ("n0", "extra")]
+    imported = import_nir(nir.NIRGraph(nodes, edges), dt=DT)  # its check of types adds one
+    assert imported.graph.entries["step"].outputs == ("output", "output_extra")
+    (note,) = imported.notes
+    assert "output_extra" in note
+    assert "nothing else reads extra" in note
+    graph.nodes["output_n0"] = graph.nodes.pop("output")
+    graph.edges[-1] = ("n0", "output_n0")
+    assert import_nir(graph, dt=DT).notes == ()  # the only one
 
 
 def test_names_that_print_alike_stay_apart() -> None:

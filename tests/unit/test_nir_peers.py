@@ -126,10 +126,27 @@ def test_what_snntorch_exports_steps_as_its_module() -> None:
         module = torch.nn.Sequential(*layers)
         graph = export(module, torch.zeros(3))
         expected = outputs_of(module, noise())
-    imported = import_nir(graph, dt=SNNTORCH_DT)
+    imported = import_nir(graph, dt=SNNTORCH_DT, reset="zero")
     assert imported.notes == ("recurrent edge 3.w_rec -> 3.lif: carries the value of the previous step",)
     assert expected.any()
     np.testing.assert_array_equal(run(imported, noise())[0], expected)
+
+
+def test_snntorch_exports_its_own_reset_as_another_one() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        snn = pytest.importorskip("snntorch")
+        export = pytest.importorskip("snntorch.export_nir").export_to_nir
+        torch.manual_seed(0)
+        beta, threshold = torch.full((N,), 0.9), torch.full((N,), 0.3)
+        neurons = snn.Leaky(beta, threshold=threshold, init_hidden=True)
+        module = torch.nn.Sequential(torch.nn.Linear(3, N), neurons)
+        graph = export(module, torch.zeros(3))
+        expected = outputs_of(module, noise())
+    imported = import_nir(graph, dt=SNNTORCH_DT)
+    assert expected.any()
+    assert (run(imported, noise())[0] != expected).any()
+    assert "by default snnTorch subtracts the threshold, a step later" in imported.notes[0]
 
 
 def conv_net() -> nir.NIRGraph:
