@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,71 +14,102 @@ import numpy.typing as npt
 
 from edgekit.artifact.atomic import write_atomic
 from edgekit.errors import DataError
+from edgekit.runtime.session import to_float32
 
 Array = npt.NDArray[Any]
 MAX_BYTES = 4 << 30
+NPY, NPZ = ".npy", ".npz"
+X = "x"
 
 
 @dataclass(frozen=True)
 class Data:
-    """`x` in raw units, float32; `y` the labels when the file has them."""
+    """`inputs` in raw units, float32, one for each that was asked for; `y` the labels when the file has them."""
 
-    x: Array
+    inputs: tuple[Array, ...]
     y: Array | None = None
+
+    @property
+    def x(self) -> Array:
+        """The first input, which is the only one nearly everywhere."""
+        return self.inputs[0]
 
 
 def _check_size(path: Path) -> None:
     if not path.is_file():
-        raise DataError(str(path), "is not a regular file" if path.exists() else "no such file")
+        if path.exists():
+            raise DataError(str(path), "is not a regular file", "give a .npy or .npz file")
+        raise DataError(str(path), "no such file", "give a .npy or .npz file that is there")
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
     if size == 0:
-        raise DataError(str(path), "is empty")
+        raise DataError(str(path), "is empty", "write it again, with numpy.save")
     if size > MAX_BYTES:
         raise DataError(str(path), f"holds {size:,} bytes, more than {MAX_BYTES:,}", "split it")
 
 
-def _raw(path: Path) -> tuple[Array, Array | None]:
+def _raw(path: Path, names: Sequence[str]) -> tuple[list[Array], Array | None]:
     loaded = np.load(path, allow_pickle=False)
+    several = f"a .npz file with an array for each input: {', '.join(names)}"
     if isinstance(loaded, np.ndarray):
-        return loaded, None
+        if len(names) > 1:
+            raise DataError(str(path), f"is one array, the program has {len(names)} inputs", f"give {several}")
+        return [loaded], None
     with loaded:
-        if "x" not in loaded.files:
-            raise DataError(str(path), "has no array 'x'", f"it has {', '.join(loaded.files) or 'none'}")
-        x = loaded["x"]
+        has = f"it has {', '.join(loaded.files) or 'none'}"
+        if len(names) > 1:
+            if missing := [repr(name) for name in names if name not in loaded.files]:
+                raise DataError(str(path), f"has no array {', '.join(missing)}; {has}", f"give {several}")
+            return [loaded[name] for name in names], loaded["y"] if "y" in set(loaded.files) - set(names) else None
+        key = next((name for name in (X, *names) if name in loaded.files), None)
+        if key is None:
+            also = f" or {names[0]!r}" if names[0] != X else ""
+            raise DataError(str(path), f"has no array {X!r}{also}", has)
+        x = loaded[key]
         if "scale" in loaded.files:
             x = (x * loaded["scale"]).astype(np.float32)
-        return x, loaded["y"] if "y" in loaded.files else None
+        return [x], loaded["y"] if "y" in loaded.files and key != "y" else None
 
 
-def read_data(path: Path) -> Data:
-    """Read an array file; DataError for anything that is not numbers, is empty or cannot be read. Never unpickles."""
+def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
+    """Read an array file: the input of a program that has one, or from a .npz one array for each of several `names`.
+
+    DataError for anything that is not numbers, is empty, cannot be read or does not fit float32. Never unpickles.
+    """
     _check_size(path)
     try:
-        x, y = _raw(path)
+        arrays, y = _raw(path, names)
     except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         if "allow_pickle" in first:  # numpy's advice to unpickle is none that we would give
             first = "no array header, or pickled objects"
-        raise DataError(str(path), f"is not a .npy or .npz file that can be read ({first[:120]})") from error
+        raise DataError(
+            str(path), f"is not a .npy or .npz file that can be read ({first[:120]})", "write one with numpy.save"
+        ) from error
     except MemoryError as error:
         raise DataError(str(path), "claims more data than this computer has memory for") from error
-    if x.dtype.kind not in "fiub":
-        raise DataError(str(path), f"holds {x.dtype} values, not numbers")
-    if x.size == 0:
-        raise DataError(str(path), f"holds no samples (shape {x.shape})")
+    made = tuple(_numbers(path, array) for array in arrays)
+    x = made[0]
     if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x)):
         raise DataError(str(path), f"labels y {y.dtype}{y.shape} do not fit x {x.shape}", "one integer per sample")
-    with np.errstate(over="ignore"):  # a number beyond float32 becomes Inf, which the program refuses
-        return Data(x.astype(np.float32, copy=False), y)
+    return Data(made, y)
 
 
-def check_labels(path: Path, y: Array | None, classes: int) -> None:
-    """DataError when a label is not the index of a class."""
+def _numbers(path: Path, array: Array) -> Array:
+    if array.dtype.kind not in "fiub":
+        raise DataError(str(path), f"holds {array.dtype} values, not numbers")
+    if array.size == 0:
+        raise DataError(str(path), f"holds no samples (shape {array.shape})")
+    return to_float32(str(path), array)
+
+
+def check_labels(path: Path, y: Array | None, shape: tuple[int, ...]) -> None:
+    """DataError when a label is not the index of a class, the last axis of an output of this shape."""
+    classes = shape[-1] if shape else 1
     if y is not None and (y.min() < 0 or y.max() >= classes):
         raise DataError(str(path), f"has labels from {y.min()} to {y.max()}, the artifact has {classes} classes")
 
@@ -92,8 +124,26 @@ def check_output(path: Path) -> None:
         raise DataError(str(path), "is no regular file", "name another one")
 
 
-def write_array(path: Path, array: Array) -> None:
-    """Write a .npy file, whole or not at all."""
+def check_arrays_output(path: Path, several: int = 1) -> None:
+    """DataError when so many arrays cannot be written there: one goes to .npy or .npz, several to .npz alone."""
+    check_output(path)
+    if path.suffix not in (NPY, NPZ):
+        remedy = f"name it {path.stem}{NPY}" if path.suffix else f"name it {path.name}{NPY}"
+        raise DataError(str(path), f"is not the name of a {NPY} or {NPZ} file, and no other is written", remedy)
+    if several > 1 and path.suffix != NPZ:
+        cause = f"holds one array, the program has {several} outputs"
+        raise DataError(str(path), cause, f"name it {path.stem}{NPZ}: an array for each")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write one array as .npy, or all by name as .npz; whole or not at all."""
     buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
+    if path.suffix == NPY:
+        (array,) = arrays.values()
+        np.save(buffer, array, allow_pickle=False)
+    else:
+        with zipfile.ZipFile(buffer, "w") as archive:  # numpy.savez cannot write an array named file
+            for name, array in arrays.items():
+                with archive.open(f"{name}{NPY}", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
     write_atomic(path, buffer.getvalue())

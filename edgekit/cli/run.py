@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
-from edgekit.cli.arrays import check_labels, check_output, read_data, write_array
+from edgekit.cli.arrays import check_arrays_output, check_labels, read_data, write_arrays
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from edgekit.runtime.streams import MachineStream, Stream
 
 PROGRAM_HELP = "The .edge file; or an .onnx or .tflite file that edgekit wrote."
 PLACES = {"host": "auto", "emulator": "emulator"}
@@ -31,9 +35,18 @@ def engine_of(on: str, engine: str | None) -> str:
 def run(
     artifact: Annotated[Path, typer.Argument(help=PROGRAM_HELP)],
     input_file: Annotated[
-        Path, typer.Option("--input", "-i", help=".npy or .npz (array x) in raw units: [T, …] or [N, T, …].")
+        Path,
+        typer.Option(
+            "--input",
+            "-i",
+            help=".npy or .npz (array x) in raw units: [T, …] or [N, T, …]; several inputs: .npz, an array for each, "
+            "named like it.",
+        ),
     ],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the step outputs go (.npy).")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where the step outputs go: .npy, or .npz with an array for each."),
+    ] = None,
     on: Annotated[
         str, typer.Option(help="host, or emulator: the target's machine code, instructions counted.")
     ] = "host",
@@ -42,51 +55,59 @@ def run(
     ] = None,
     decide: Annotated[bool, typer.Option("--decide", help="Write one class per window instead.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Read and write stored integers (integer programs).")] = False,
-    count: Annotated[bool, typer.Option(help="In the emulator: count instructions (slower).")] = True,
+    count: Annotated[
+        bool | None,
+        typer.Option(
+            "--count/--no-count", help="In the emulator: count instructions, or not (faster).  [default: count]"
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run data through a program. Every sample of [N, T, …] starts from a reset."""
     from edgekit.runtime import load
-    from edgekit.runtime.streams import MachineStream
 
     if output is not None:
-        check_output(output)
+        check_arrays_output(output)
     session = load(artifact, engine=engine_of(on, engine))
+    names, shapes = list(session.facts.outputs), session.output_shapes
+    if output is not None and not decide:
+        check_arrays_output(output, len(names))
     if raw and session.codec is None:
         raise UsageError("--raw", f"{artifact} is no integer program: it has no stored integers", "leave --raw out")
-    data = read_data(input_file)
-    if len(session.facts.inputs) != 1 or len(session.facts.outputs) != 1:
-        raise UsageError(str(artifact), "has several inputs or outputs", "use Session.run in Python")
-    check_labels(input_file, data.y, session.output_shapes[0][-1])
-    counted: MachineStream | None = None
-    stream = session.engine_stream
-    if isinstance(stream, MachineStream) and stream.counts and count:
-        counted = stream
-        counted.counting = True
+    if decide and len(names) > 1:
+        raise UsageError("--decide", f"the program has {len(names)} outputs: {', '.join(names)}", "leave --decide out")
+    data = read_data(input_file, tuple(session.facts.inputs))
+    labels = data.y if len(names) == 1 else None
+    check_labels(input_file, labels, shapes[0])
+    counted = _counted(session.engine_stream, count)
     out = Output(as_json=json, quiet=quiet)
     started = time.perf_counter()
     with out.stages() as progress:
         progress(f"run on {session.engine}")
-        outputs = session.run(data.x, stored=raw)
+        found = session.run(*data.inputs, stored=raw)
     seconds = time.perf_counter() - started
-    steps = int(np.prod(outputs.shape[: outputs.ndim - len(session.output_shapes[0])]))
-    overflow = _first_overflow(outputs, len(session.output_shapes[0]))
-    classes = session.decide(outputs) if decide or data.y is not None else None
+    results = dict(zip(names, found if len(names) > 1 else (found,), strict=True))
+    outputs = results[names[0]]
+    steps = int(np.prod(outputs.shape[: outputs.ndim - len(shapes[0])]))
+    overflows = [_first_overflow(y, len(shape)) for y, shape in zip(results.values(), shapes, strict=True)]
+    overflow = min((at for at in overflows if at is not None), default=None)
+    classes = session.decide(outputs) if decide or labels is not None else None
     if output is not None:
-        write_array(output, np.asarray(classes) if decide else outputs)
+        write_arrays(output, {"decision": np.asarray(classes)} if decide else results)
     correct = None
-    if classes is not None and data.y is not None:
-        if np.shape(classes) != data.y.shape:
-            raise DataError(str(input_file), f"has {data.y.shape} labels for {np.shape(classes)} decisions")
-        correct = float(np.mean(classes == data.y))
+    if classes is not None and labels is not None:
+        if np.shape(classes) != labels.shape:
+            raise DataError(str(input_file), f"has {labels.shape} labels for {np.shape(classes)} decisions")
+        correct = float(np.mean(classes == labels))
     instructions = counted.total_instructions() if counted is not None else None
+    given = dict(zip(session.facts.inputs, data.inputs, strict=True))
 
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
-        console.print(
-            f"input {data.x.shape} -> output {outputs.shape} {outputs.dtype}, {steps:,} steps in {seconds:.2f} s"
-        )
+        console.print(f"{_shapes('input', given)} -> {_shapes('output', results)}, {steps:,} steps in {seconds:.2f} s")
+        if data.y is not None and labels is None:
+            console.print("the labels are not used: they are for a program with one output")
         if session.nonfinite:
             console.print(f"warning: {session.nonfinite:,} input values were NaN or Inf: taken as 0 and as full scale")
         if overflow is not None:
@@ -97,8 +118,8 @@ def run(
             names = session.facts.io.get("classes")
             shown = [names[c] if names else str(c) for c in np.atleast_1d(classes)[:20]]
             console.print("decisions: " + " ".join(shown) + (" …" if np.size(classes) > 20 else ""))
-        if correct is not None:
-            console.print(f"accuracy: {100 * correct:.2f} % of {len(data.y if data.y is not None else [])} windows")
+        if correct is not None and labels is not None:
+            console.print(f"accuracy: {100 * correct:.2f} % of {len(labels)} windows")
         if output is not None:
             console.print(f"wrote {output}")
 
@@ -107,6 +128,8 @@ def run(
         "engine": session.engine,
         "input_shape": list(data.x.shape),
         "output_shape": list(outputs.shape),
+        "inputs": {name: list(array.shape) for name, array in given.items()},
+        "outputs": {name: list(array.shape) for name, array in results.items()},
         "steps": steps,
         "seconds": round(seconds, 4),
         "instructions": instructions,
@@ -118,6 +141,32 @@ def run(
     if decide and output is None and classes is not None:
         document["decisions"] = np.atleast_1d(classes).tolist()
     out.answer(document, human)
+
+
+def _counted(stream: Stream, count: bool | None) -> MachineStream | None:
+    """The stream whose instructions are counted, None for none; UsageError where that was asked for and is impossible.
+
+    Counting costs time alone, and is on where the emulator can unless it was switched off.
+    """
+    from edgekit.runtime.streams import MachineStream
+
+    if not isinstance(stream, MachineStream) or not stream.counts:
+        if count is not None:
+            option = "--count" if count else "--no-count"
+            raise UsageError(option, f"nothing is counted on {stream.engine}", "it is for --on emulator")
+        return None
+    if count is False:
+        return None
+    stream.counting = True
+    return stream
+
+
+def _shapes(what: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Shapes of arrays, with their names where there are several."""
+    if len(arrays) == 1:
+        (only,) = arrays.values()
+        return f"{what} {only.shape}" + f" {only.dtype}" * (what == "output")
+    return f"{what}s " + ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
 
 
 def _first_overflow(outputs: np.ndarray, axes: int) -> list[int] | None:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from edgekit.cli.output import JsonOption, Output, VerboseOption, table
+from edgekit.errors import UsageError
 
 WIDTH = 100
 
@@ -25,6 +26,8 @@ def supported_ops(
     if from_ is None:
         _print_table(json=json, verbose=verbose)
         return
+    if verbose:
+        raise UsageError("--verbose", "is not used with --from, which has no more to say", "leave one of them out")
     names = read_by(from_)
 
     def human(console: Console) -> None:

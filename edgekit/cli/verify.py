@@ -94,7 +94,7 @@ def verify(
         x = noise(session.facts, *axes)[0] if found is None else found.x
         y = None if found is None else found.y
         if data is not None:
-            check_labels(data, y, session.output_shapes[0][-1])
+            check_labels(data, y, session.output_shapes[0])
         x, y = x[:limit], None if y is None else y[:limit]
         progress(f"compare on {session.engine}")
         report = verify_artifact(session, original, x, y)

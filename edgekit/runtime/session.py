@@ -23,6 +23,20 @@ DECISIONS = {
 }
 
 
+def to_float32(thing: str, array: Array) -> Array:
+    """Numbers as float32; DataError where a finite one is too large for that."""
+    with np.errstate(over="ignore"):
+        made = array.astype(np.float32, copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
+        over = np.isinf(made) & np.isfinite(array)
+        if over.any():
+            first = np.unravel_index(int(np.argmax(over)), array.shape)
+            most = float(np.finfo(np.float32).max)
+            cause = f"holds {array[first]:.3g} at {[int(n) for n in first]}, more than float32 can ({most:.3g})"
+            raise DataError(thing, cause, "scale it down")
+    return np.asarray(made)
+
+
 class Session:
     """Runs a program step by step; the state is inside. Inputs are in raw units, outputs are float32.
 
@@ -97,8 +111,10 @@ class Session:
             raise DataError(f"input {name!r}", f"is not an array of numbers: {error}") from error
         if array.dtype.kind not in "fiub":
             raise DataError(f"input {name!r}", f"holds {array.dtype} values, not numbers")
-        with np.errstate(over="ignore"):  # a number beyond float32 becomes Inf, which the program refuses
-            return array.astype(np.float32, copy=False)
+        if self.codec is not None:  # a number beyond float32 is one beyond the range: both end there
+            with np.errstate(over="ignore"):
+                return array.astype(np.float32, copy=False)
+        return to_float32(f"input {name!r}", array)
 
     def _checked(self, name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
         array = self._numbers(name, value)

@@ -150,7 +150,11 @@ RUN = {
     "stored integers": ("{f}/net.edge --input {f}/x.npy --raw", "--raw", "no integer program"),
     "no output folder": ("{f}/net.edge --input {f}/x.npy -o {f}/nowhere/y.npy", "nowhere"),
     "output is a folder": ("{f}/net.edge --input {f}/x.npy -o {f}/folder", "is a folder"),
-    "beyond float32": ("{f}/net.edge --input {f}/large.npy", "holds NaN or Inf"),
+    "beyond float32": ("{f}/net.edge --input {f}/large.npy", "1e+300", "float32", "scale it down"),
+    "output of another suffix": ("{f}/net.edge --input {f}/x.npy -o {f}/y.txt", "y.txt", "name it y.npy"),
+    "output without a suffix": ("{f}/net.edge --input {f}/x.npy -o {f}/y", "name it y.npy"),
+    "counting on the host": ("{f}/net.edge --input {f}/x.npy --count", "--count", "--on emulator"),
+    "not counting on the host": ("{f}/net.edge --input {f}/x.npy --no-count", "--no-count", "--on emulator"),
 }
 OTHERS = {
     "inspect nothing": ("inspect {f}/nothing.edge", "nothing.edge"),
@@ -161,6 +165,7 @@ OTHERS = {
     "trust a folder": ("trust {f}/folder", "folder"),
     "remove what": ("trust --remove", "--remove"),
     "unknown target": ("targets toaster", "toaster", "host"),
+    "operators with more": ("supported-ops --from onnx -v", "--verbose", "--from"),
     "unknown verb": ("frobnicate", "frobnicate"),
     "verify without reference": ("verify {f}/net.edge", "--reference"),
     "verify nothing": ("verify {f}/nothing.edge --reference {f}/net.pt", "nothing.edge"),

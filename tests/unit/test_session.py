@@ -454,3 +454,15 @@ def decaying():
             return self.u
 
     return edgekit.load(edgekit.convert(Decay(), torch.zeros(1, INPUTS), name="decay"))
+
+
+def test_a_finite_number_beyond_float32_is_not_called_infinite():
+    session = edgekit.load(artifact("mlp"))
+    x = np.zeros((4, INPUTS))
+    x[2, 1] = -1e300
+    for call in (lambda: session.run(x), lambda: session.step(x[2])):
+        with pytest.raises(DataError, match=r"holds -1e\+300 at \[(2, )?1\], more than float32 can \(3.4e\+38\)"):
+            call()
+    x[2, 1] = -np.inf
+    with pytest.raises(DataError, match="holds NaN or Inf"):
+        session.run(x)
