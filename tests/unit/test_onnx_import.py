@@ -476,7 +476,7 @@ def test_everything_unsupported_is_reported_at_once() -> None:
 def test_shapes_that_change_at_run_time_are_refused() -> None:
     nodes = [node("Cast", ["x"], ["n"], to=INT64), node("Reshape", ["v", "n"], ["y"])]
     with pytest.raises(UnsupportedError, match=r"its shape \(n\) changes at run time; export with constant shapes"):
-        import_onnx(model(nodes, [port("x", 1), port("v", 4)], [port("y", None)]))
+        import_onnx(model(nodes, [port("x", 1), port("v", 4)], [port("y", None)]), states=[])
 
 
 def test_other_domains_are_refused() -> None:

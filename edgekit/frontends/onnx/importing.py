@@ -17,11 +17,11 @@ from edgekit.artifact.exported import KEY, StepDocument, read_step_document
 from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageError
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand
 from edgekit.frontends.imported import Imported, finished, identifier
-from edgekit.frontends.onnx.cells import cell_pairs
+from edgekit.frontends.onnx.cells import cell_inputs, cell_pairs
 from edgekit.frontends.onnx.lowering import Lost, Lowering
 from edgekit.frontends.onnx.mean_variance import NOTE, normalises, written_out
 from edgekit.frontends.onnx.original import OnnxOriginal, Runner, StatePort, batch_axes
-from edgekit.frontends.onnx.pairing import Pair, find_pairs, lookalikes
+from edgekit.frontends.onnx.pairing import NO_STATES, Pair, find_pairs, lookalikes
 from edgekit.frontends.onnx.ports import UNKNOWN, Port, batch_symbols, dims, input_ports, output_port
 from edgekit.frontends.onnx.reading import all_nodes, load_model, onnx_module, opset_of, stored_array
 from edgekit.frontends.onnx.sequence import as_step
@@ -45,8 +45,9 @@ def import_onnx(
     """The graph of one time step of an ONNX model of opset 13 to 20, checked step by step against the model.
 
     `source` is a path, bytes or an onnx.ModelProto. `states` are pairs `input:output`; None finds them by what the file
-    says, by name, or by order, and [] says that there are none. `shapes` gives the full shape of inputs whose lengths
-    the file leaves open (the batch is 1), `constants` values of inputs that never change, `dt` the seconds of a step.
+    says, by cells, by name, or by order, and [] or `none` says that there are none. An output may be the next value of
+    a state too, where every output is one. `shapes` gives the full shape of inputs whose lengths the file leaves open
+    (the batch is 1), `constants` values of inputs that never change, `dt` the seconds of a step.
 
     Raises UnsupportedError with everything that cannot be lowered or told, ModelError for what is no valid model,
     UsageError for options that do not fit, ReplayError when graph and model differ.
@@ -68,7 +69,7 @@ class Import:
         shapes: Mapping[str, Sequence[int]] | None = None,
         constants: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
-        self.thing, self.states = thing, states
+        self.thing, self.states = thing, [] if states is not None and list(states) == [NO_STATES] else states
         self.onnx = onnx_module()
         self.kinds = self.onnx.TensorProto
         self.document = _document(model)
@@ -86,7 +87,7 @@ class Import:
             model = self.sequence.step
         self.constants = self._constants(constants or {})
         stored = {t.name for t in model.graph.initializer}
-        said = {text.split(":", 1)[0] for text in states or ()}
+        said = {text.split(":", 1)[0] for text in self.states or ()}
         self.told = self._told()
         told = {p.input for p in self.told or ()}
         # an input with a stored value is a parameter, unless it is a state that starts with it
@@ -199,7 +200,9 @@ class Import:
         inputs = [p for n, p in self.ports.items() if n not in self.defaults or self._paired_default(n)]
         integers = (self.kinds.INT64, self.kinds.INT32)
         inputs = [p for p in inputs if p.elem not in integers]
-        pairs = find_pairs(inputs, outputs, self.states, self.told, cell_pairs(self.model.graph, inputs, outputs))
+        graph = self.model.graph
+        cells, driven = cell_pairs(graph, inputs, outputs), cell_inputs(graph, inputs)
+        pairs = find_pairs(inputs, outputs, self.states, self.told, cells, driven=driven)
         self.notes += [f"state {p.input} → {p.output}: {p.how}" for p in pairs if p.how != "said"]
         if self.states is None and self.told is None and not pairs:
             alike = lookalikes(inputs, outputs, pairs)
@@ -298,6 +301,7 @@ class Import:
         e = lowering.e
         by_name = {v.name: v for v in self.model.graph.output}
         outputs, state_ports, faults = [], [], list[str]()
+        bare = all(port.name in next_of for port in declared)  # its next states are what it gives
         for port in declared:
             value = lowering.outcome(port.name)
             shape = lowering.shape(value)
@@ -310,6 +314,10 @@ class Import:
                 e.update(state, e.reshape(value, source.step_shape))
                 ends = Port(port.name, port.elem or source.elem, shape, source.batch, source.symbolic)
                 state_ports.append(StatePort(state.name, source, ends, init))
+                if bare:
+                    self.notes.append(f"output {port.name} is the next value of state {state.name} too")
+                    outputs.append(ends)
+                    self._output(e, value, ends)
                 continue
             full = output_port(by_name[port.name], port.elem, shape, list(self.ports.values()), self.axes)
             outputs.append(full)

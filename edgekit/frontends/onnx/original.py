@@ -192,8 +192,9 @@ class OnnxOriginal:
 
     def _once(self, ports: Sequence[Port], arrays: Sequence[Array], wanted: Sequence[Port]) -> list[Array]:
         feed = {p.name: _widened(a, p) for p, a in zip(ports, arrays, strict=True)}
-        results = self.runner([p.name for p in wanted], {**self.fixed, **feed})
-        return [_narrowed(y, p) for p, y in zip(wanted, results, strict=True)]
+        names = list(dict.fromkeys(p.name for p in wanted))  # an output may be the next value of a state too
+        results = dict(zip(names, self.runner(names, {**self.fixed, **feed}), strict=True))
+        return [_narrowed(results[p.name], p) for p in wanted]
 
 
 class _Streams:

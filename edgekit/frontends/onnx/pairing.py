@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from edgekit.errors import UnsupportedError, UsageError
 from edgekit.frontends.onnx.ports import UNKNOWN, Port
 
-REMEDY = "say which pairs are states: --state input:output for each, or states=[] for none"
+NO_STATES = "none"
+"""What says that a model has no states, in place of pairs."""
+REMEDY = "say which pairs are states: --state input:output for each, or --state none"
 _WEAK = frozenset({"in", "input", "inputs", "out", "output", "outputs"})
 """Marks that a signal may bear as well as a state."""
 _MARKS = {
@@ -47,8 +49,12 @@ def find_pairs(
     said: Sequence[str] | None,
     told: Sequence[Pair] | None,
     cells: Sequence[Pair] = (),
+    *,
+    driven: Set[str] = frozenset(),
 ) -> list[Pair]:
     """The states of a model; `said` are the caller's `in:out`, `told` what the file itself says, `cells` its operators.
+
+    `driven` are inputs that enter the arithmetic of a recurrent cell as its state does.
 
     Raises UsageError for pairs that do not fit, UnsupportedError where several pairings are possible.
     """
@@ -66,15 +72,11 @@ def find_pairs(
     if pairs and len(pairs) in (len(inputs), len(outputs)):  # a step has a signal: what is not named like a state
         likely = [p for p in pairs if _STATE_WORDS.fullmatch(p.input)]
         pairs = likely if 0 < len(likely) < len(pairs) else pairs
-    if pairs and len(pairs) in (len(inputs), len(outputs)):
-        side = "input" if len(pairs) == len(inputs) else "output"
+    if pairs and len(pairs) == len(inputs):
         raise UnsupportedError(
-            "states",
-            f"every {side} looks like a state",
-            REMEDY,
-            [f"{p.input}:{p.output} ({p.how})" for p in pairs],
+            "states", "every input looks like a state", REMEDY, [f"{p.input}:{p.output} ({p.how})" for p in pairs]
         )
-    return pairs
+    return pairs or _by_shape(inputs, outputs, driven)
 
 
 def alike(a: Port, b: Port) -> bool:
@@ -176,6 +178,29 @@ def _by_name(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[Pair]:
     return [Pair(i.name, o.name, "by name") for i, o in candidates]
 
 
+def _by_shape(inputs: Sequence[Port], outputs: Sequence[Port], driven: Set[str]) -> list[Pair]:
+    """The one pair of equal shapes, if it is a cell's; UnsupportedError where an input may well be a state.
+
+    It may by its name, by a cell's arithmetic, or by its place behind a signal that no such output could follow.
+    """
+    if len(inputs) < 2:
+        return []
+    fits = [(i, o) for i in inputs for o in outputs if alike(i, o)]
+    behind = [(i, o) for i, o in fits if i is not inputs[0] and not alike(inputs[0], o)]
+    placed = {i.name for i, _ in behind} if len({i.name for i, _ in behind}) <= len({o.name for _, o in behind}) else ()
+    likely = [(i, o) for i, o in fits if i.name in driven or i.name in placed or _STATE_WORDS.fullmatch(i.name)]
+    if not likely:
+        return []
+    if len(fits) == 1 and likely[0][0].name in driven:
+        return [Pair(likely[0][0].name, likely[0][1].name, "by the arithmetic of its cell")]
+    raise UnsupportedError(
+        "states",
+        "inputs that have the shape of an output could be states",
+        REMEDY,
+        [f"{i.name}:{o.name}" for i, o in likely],
+    )
+
+
 def _only_signal(pair: tuple[Port, Port], inputs: Sequence[Port], outputs: Sequence[Port]) -> bool:
     """x_in and x_out of a model that has nothing else, or nothing else on one side, are its signal and no state."""
     return (len(inputs) == 1 or len(outputs) == 1) and not _STATE_WORDS.fullmatch(pair[0].name)
@@ -198,7 +223,10 @@ def _by_order(inputs: Sequence[Port], outputs: Sequence[Port], *, alone: bool) -
     fitting = {p.name: [o.name for o in outputs if alike(p, o)] for p in tail_in}
     if not any(fitting.values()):
         return []
-    spare = len(outputs) > count or not alone
+    signals = inputs[:-count]
+    # what leaves may be the next states alone, if nothing else that comes in could be followed by them
+    bare = bool(signals) and not any(alike(p, o) for p in signals for o in tail_out)
+    spare = len(outputs) > count or not alone or bare
     if len(tail_out) == count and spare and all(map(alike, tail_in, tail_out)):
         others = [o for o in outputs[:-count] if any(alike(p, o) for p in tail_in)]
         named = all(_STATE_WORDS.fullmatch(o.name) for o in tail_out)
