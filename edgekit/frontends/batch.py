@@ -83,6 +83,10 @@ def spread_tree(tree: Any, batch: int, axes: Sequence[Axis]) -> Any:
     return refilled(tree, tuple(spread(t, batch, axis) for t, axis in zip(found, axes, strict=True)))
 
 
+class VaryingError(UnsupportedError):
+    """The same inputs and states gave two results."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """A step whose batch axes are wanted: names of its states and outputs, and states at the example's batch."""
@@ -208,7 +212,7 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 def _refuse_varying(found: Subject, names: Sequence[str], once: Tensors, again: Tensors) -> None:
     """UnsupportedError where the same inputs and states gave two results."""
     if varying := [n for n, a, b in zip(names, once, again, strict=False) if not _alike(a, b)]:
-        raise UnsupportedError(
+        raise VaryingError(
             found.thing,
             "gives different results for the same inputs and states",
             "keep state in tensors, not in Python numbers, and draw nothing at random",

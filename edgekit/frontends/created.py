@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgekit.frontends.batch import Probe
 from edgekit.frontends.calls import running
-from edgekit.frontends.record import Recorder, Ref, plain_kernels
+from edgekit.frontends.record import DRAWS, Recorder, Ref, plain_kernels
 from edgekit.frontends.slots import clone, refilled
 
 
@@ -33,6 +33,14 @@ def created_states(probe: Probe) -> list[Tensor | None]:
                     if constant is not None:
                         first.setdefault(given, constant)
     return [first.get(ref) for ref in refs]
+
+
+def random_calls(probe: Probe) -> list[str]:
+    """Where a step draws random numbers: operators with the line of their author."""
+    recorder, _ = _recorded(probe, tuple(t.clone() for t in probe.templates))
+    drawn = (c for c in recorder.calls if c.fault == DRAWS)
+    names = (f"{c.name} ({c.line})" if c.line else c.name for c in drawn)
+    return [f"{name.replace('aten::', 'aten.')}: {DRAWS}" for name in dict.fromkeys(names)]
 
 
 def _recorded(probe: Probe, states: tuple[Tensor, ...]) -> tuple[Recorder, list[Ref]]:

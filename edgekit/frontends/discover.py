@@ -10,10 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError, UnsupportedError
-from edgekit.frontends.batch import Axes, Axis, Probe, axes_between, find_axes, sample, spread, spread_tree
+from edgekit.frontends.batch import (
+    Axes,
+    Axis,
+    Probe,
+    VaryingError,
+    axes_between,
+    find_axes,
+    sample,
+    spread,
+    spread_tree,
+)
 from edgekit.frontends.calls import Subject, input_names, running, shapes, state_names, subject
+from edgekit.frontends.created import random_calls
 from edgekit.frontends.initial import first_values
-from edgekit.frontends.python_state import python_facts, refuse_python_state
+from edgekit.frontends.python_state import SHIFTS, loud, python_facts, refuse_python_state
 from edgekit.frontends.slots import Slot, clone, copied, leaves, narrowed, slots
 from edgekit.frontends.step import Step, Tensors, leaf_names
 
@@ -86,7 +97,11 @@ def discover(module: nn.Module, example: object, method: str | None = None) -> D
         templates = (*(slot.tensor(warm) for slot in held), *(t for _, t in leaves(state)))
         output_names = leaf_names(outputs, "y")
         probe = Probe(found, step, names, templates, output_names)
-        axes = find_axes(probe, _native_axes(found, held, templates))
+        try:
+            axes = find_axes(probe, _native_axes(found, held, templates))
+        except VaryingError as error:
+            items = [*error.items, *random_calls(probe)]
+            raise UnsupportedError(error.thing, error.cause, error.remedy, items) from error
         initial = first_values(probe, axes.states)
         native_batch = 1 if axes.single else _native_batch(found, axes, held)
         notes = [*found.notes, *told]
@@ -129,21 +144,29 @@ def _that_matter(found: Subject, step: Step, state: Any) -> tuple[Slot, ...]:
         return step.slots
     values = [s.tensor(step.module).clone() for s in step.slots]
     passed = tuple(t for _, t in leaves(state))
-    usual = step(found.examples, (*values, *passed))
-    unread = set()
-    for slot in doubtful:
-        at = step.slots.index(slot)
-        other = [v + 1 if k == at and v.dtype is not torch.bool else v for k, v in enumerate(values)]
+    noise = loud(found)
+    usual = step(noise, (*values, *passed))
+    unread = {s for s in doubtful if not _is_read(step, noise, (values, passed), step.slots.index(s), usual)}
+    return tuple(s for s in step.slots if s not in unread)
+
+
+def _is_read(
+    step: Step, noise: Tensors, states: tuple[Sequence[Tensor], Tensors], at: int, usual: tuple[Tensors, Tensors]
+) -> bool:
+    """Whether any result but its own next value follows a state that is moved on, by little or by much."""
+    values, passed = states
+    for shift in SHIFTS:
+        other = [v + shift if k == at and v.dtype is not torch.bool else v for k, v in enumerate(values)]
         try:
-            changed = step(found.examples, (*other, *passed))
+            changed = step(noise, (*other, *passed))
         except Exception:  # an index that is out of range matters
-            continue
+            return True
         # what only feeds itself is a counter that nothing reads
         pairs = [*zip(usual[0], changed[0], strict=True), *zip(usual[1], changed[1], strict=True)]
         del pairs[len(usual[0]) + at]
-        if all(torch.equal(a, b) for a, b in pairs):
-            unread.add(slot)
-    return tuple(s for s in step.slots if s not in unread)
+        if not all(torch.equal(a, b) for a, b in pairs):
+            return True
+    return False
 
 
 def _native_axes(found: Subject, held: Sequence[Slot], templates: Tensors) -> tuple[Axis, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import UnsupportedError
+from edgekit.frontends.batch import drawn
 from edgekit.frontends.calls import Subject
 from edgekit.frontends.slots import Keys, at, clone, copied, items_of, leaves, own_attributes
 
@@ -45,6 +46,12 @@ def _values(tree: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     elif not isinstance(tree, Tensor) and len(keys) < MAX_DEPTH:
         for key, item in items_of(tree):
             yield from _values(item, (*keys, key))
+
+
+def loud(found: Subject) -> tuple[Tensor, ...]:
+    """Random inputs like the example: of silence a module may make the same whatever it holds."""
+    random = torch.Generator().manual_seed(4)
+    return tuple(drawn(x, x.shape[0], 0, random) for x in found.examples)
 
 
 def refuse_python_state(found: Subject, before: dict[Place, Any], module: nn.Module, state: Any) -> tuple[str, ...]:
@@ -98,8 +105,7 @@ def _after(found: Subject, module: nn.Module, state: Any, place: Place, value: A
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            inputs = tuple(x.clone() for x in found.examples)
-            outputs, following = found.form.call(fresh, inputs, copied(state, found.thing))
+            outputs, following = found.form.call(fresh, loud(found), copied(state, found.thing))
     except Exception:  # whatever a module does with a number that it did not expect
         return None
     return [t for tree in (outputs, following) for _, t in leaves(tree)]

@@ -46,6 +46,7 @@ MAX_CALLS = 20_000
 AUTHOR_LINE = ContextVar("AUTHOR_LINE", default="")
 """The author's line of what we run ourselves, set by what carries out a program of a file."""
 
+DRAWS = "draws random numbers; remove the noise for inference"
 LEAVES = "takes the value of a tensor into Python, to branch on it or to compute; use torch.where"
 BLANK = frozenset(
     f"aten::{name}" for name in ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
@@ -107,11 +108,45 @@ class _Plain(TorchFunctionMode):
             return (index.unsqueeze(-1) == torch.arange(classes)).to(torch.int64)
         if func in LEAVING and self._recorder is not None:
             self._recorder.leave(args[0], func.__name__)
+        name = getattr(func, "__name__", "")
+        if name in ("__getitem__", "__setitem__") and self._recorder is not None:
+            place = _scalar_index(self._recorder, args[0], args[1])
+            if place is not None:
+                return _at_scalar(name, args, *place)
         return func(*args, **(kwargs or {}))
 
 
 LEAVING = (Tensor.numpy, Tensor.tolist, Tensor.__array__)
 """Ways out of torch, beside those that torch itself records."""
+
+
+def _scalar_index(recorder: Recorder, tensor: Tensor, index: Any) -> tuple[tuple[Any, ...], int, int] | None:
+    """An index with a single number that is computed: as a tuple, where in it the number is, and the axis it takes.
+
+    torch would take its value into Python.
+    """
+    items = index if isinstance(index, tuple) else (index,)
+    found = [k for k, item in enumerate(items) if isinstance(item, Tensor)]
+    plain = all(isinstance(item, (Tensor, slice, int)) for item in items)
+    if not plain or len(found) != 1 or len(items) > tensor.ndim:
+        return None
+    number = items[found[0]]
+    if number.ndim or number.is_floating_point() or number.dtype is torch.bool or not recorder.is_live(number):
+        return None
+    return items, found[0], sum(not isinstance(item, int) for item in items[: found[0]])
+
+
+def _at_scalar(name: str, args: Any, items: tuple[Any, ...], at: int, axis: int) -> Any:
+    """The same through an index of one element, whose axis goes afterwards."""
+    tensor, wide = args[0], (*items[:at], items[at].reshape(1), *items[at + 1 :])
+    if name == "__getitem__":
+        return tensor[wide].squeeze(axis)
+    value = args[2]
+    behind = tensor.ndim - len(items) + sum(not isinstance(item, int) for item in items[at + 1 :])
+    if isinstance(value, Tensor) and value.ndim > behind:
+        value = value.unsqueeze(value.ndim - behind)
+    tensor[wide] = value
+    return None
 
 
 def _classes(_: Tensor, num_classes: int = -1) -> int:
@@ -164,10 +199,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Declare an input or state."""
         return self._bind(tensor, constant=False)
 
+    def is_live(self, tensor: Tensor) -> bool:
+        """Whether a tensor holds what is computed from inputs or states."""
+        ref = self._current.get(id(tensor))
+        return ref is not None and self.values[ref].constant is None
+
     def leave(self, tensor: Tensor, how: str) -> None:
         """Note that a value is taken out of torch, where it can steer what no trace sees."""
-        ref = self._current.get(id(tensor))
-        if ref is not None and self.values[ref].constant is None:
+        if self.is_live(tensor):
             self._note(f"torch.Tensor.{how}", {}, (), LEAVES)
 
     def value_of(self, tensor: Tensor) -> Ref:
@@ -298,7 +337,7 @@ def _named(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 def _fault(func: OpOverload, result: Any, *, constant: bool) -> str:
     """Why a call cannot be part of a graph whatever its row, empty if it can."""
     if torch.Tag.nondeterministic_seeded in func.tags:
-        return "draws random numbers; remove the noise for inference"
+        return DRAWS
     if not constant and result is not None and not isinstance(result, (Tensor, tuple, list)):
         return LEAVES
     return ""

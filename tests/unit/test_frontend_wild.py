@@ -495,6 +495,27 @@ class Clocked(nn.Module):
         return self.ring[rows, self.tick.reshape(1)] + self.tick
 
 
+class Indexed(Clocked):
+    """The same, written and read by plain indexing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.ring[:, self.tick] = x
+        self.tick = (self.tick + 1) % 3
+        return self.ring[:, self.tick] + self.tick
+
+
+class Switched(nn.Module):
+    """A tick that matters only after many steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("tick", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.tick = self.tick + 1
+        return torch.where(self.tick < 500, x, -x)
+
+
 class FromBelow(nn.Module):
     """A running maximum that starts at minus infinity."""
 
@@ -514,6 +535,8 @@ ELSEWHERE: dict[str, tuple[nn.Module, Any, list[str]]] = {
     "state first": (StateFirst(), (X, ZEROS), ["hidden"]),
     "by keyword": (ByKeyword(), X, ["state"]),
     "pointer of no dimension": (Clocked(), X[:1], ["tick", "ring"]),
+    "pointer in an index": (Indexed(), X[:1], ["tick", "ring"]),
+    "a tick that matters late": (Switched(), X, ["tick"]),
     "from minus infinity": (FromBelow(), X, ["most"]),
 }
 
@@ -564,6 +587,17 @@ def test_a_value_that_leaves_through_numpy_is_seen() -> None:
         import_module(Escapes(), X, name="m")
     assert "torch.Tensor.numpy" in caught.value.items[0]
     assert "takes the value of a tensor into Python" in caught.value.items[0]
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, 0.5, training=True)
+
+
+def test_random_numbers_are_named_with_their_line() -> None:
+    with pytest.raises(UnsupportedError, match="different results for the same inputs") as caught:
+        import_module(Noisy(), X, name="m")
+    assert any("draws random numbers" in item and "test_frontend_wild.py:" in item for item in caught.value.items)
 
 
 class Bytes(nn.Module):
