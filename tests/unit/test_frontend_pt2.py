@@ -244,7 +244,52 @@ def test_a_neuron_with_explicit_state_spikes_alike(saved: Callable[..., Path]) -
     neuron = Spiking()
     exported = copy.deepcopy(neuron)  # which export leaves with fake tensors in it
     module = compare(saved(exported, (torch.randn(1, 4), torch.zeros(1, 6))), neuron, torch.zeros(1, 6), spikes=True)
-    assert module.import_notes == ()
+    assert module.import_notes == (START.format("mem: starts"),)
+
+
+START = "{} at zero: what the example gave is not read from the file; a registered buffer keeps its first value"
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(4, 6)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.cell(x, h)
+        return h.sum(1, keepdim=True), h
+
+
+@pytest.mark.parametrize("states", [None, ["h:y1"]])
+def test_a_passed_state_starts_at_zero_and_that_is_said(states: list[str] | None, saved: Callable[..., Path]) -> None:
+    original = Gated()
+    path = saved(original, (torch.randn(1, 4), torch.ones(1, 6)))
+    module = compare(path, original, torch.zeros(1, 6), states=states)
+    assert module.import_notes == (START.format("h: starts"),)
+
+
+class Alternating(nn.Module):
+    """Counts in a buffer of no axes, and gives every second output the other sign."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.register_buffer("v", torch.full((1, 3), 0.3))
+        self.register_buffer("n", torch.full((), start, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.n.add_(1)  # type: ignore[operator]
+        self.v.mul_(0.9).add_(self.fc(x))  # type: ignore[operator]
+        return self.v * torch.where(self.n % 2 == 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("start", [0, 7])
+def test_a_counter_of_no_axes_is_a_state(start: int, tmp_path: Path) -> None:
+    original = Alternating(start)
+    path = save(copy.deepcopy(original), (torch.randn(1, 4),), tmp_path / "m.pt2")
+    compare(path, original)
+    graph = import_module(*open_pt2(path), name="m").graph
+    assert {state.tensor: float(state.init.sum()) for state in graph.states}["n"] == start
 
 
 def test_dicts_and_plain_arguments(saved: Callable[..., Path]) -> None:
@@ -429,7 +474,7 @@ def test_states_behind_several_inputs_are_told_by_their_names(saved: Callable[..
             return (a + b + c).tanh(), a, b, c
 
     module, example = open_pt2(saved(Alpha(), tuple(torch.zeros(1, 3) for _ in range(4))))
-    assert module.import_notes == ()
+    assert module.import_notes == (START.format("a, b, c: start"),)
     assert {s.tensor for s in import_module(module, example, name="m").graph.states} == {"a", "b", "c"}
 
 

@@ -21,6 +21,9 @@ from edgekit.frontends.pt2.states import Pair, lost, state_pairs
 from edgekit.frontends.pt2.steps import Step, compiled
 from edgekit.frontends.pt2.trees import Tree
 
+START = "at zero: what the example gave is not read from the file; a registered buffer keeps its first value"
+"""Examples are pickled in the file."""
+
 
 def open_pt2(path: str | os.PathLike[str], *, states: Sequence[str] | None = None) -> tuple[nn.Module, Any]:
     """The program of a torch.export file as a module, and the tuple of zero inputs of one step at batch 1.
@@ -58,18 +61,25 @@ def open_pt2(path: str | os.PathLike[str], *, states: Sequence[str] | None = Non
         plan, held, notes = free.plan, free.tensors, [*notes, *free.notes]
     module: Exported = built(thing, plan, held)
     example = plan.in_tree.build(ends.zeros([leaf for leaf, _ in plan.in_tree.leaves()], 1))
-    if not pairs and not kept and not _has_state(module, example):
+    passed = _passed(module, example)
+    if not pairs and not kept and passed == ():
         notes += lost(ends)
+    if given := [*(pair.entry.names[0] for pair in pairs), *(passed or ())]:
+        notes.append(f"{', '.join(given)}: {'start' if len(given) > 1 else 'starts'} {START}")
     module.import_notes = tuple(dict.fromkeys(notes))
     return module, example
 
 
-def _has_state(module: nn.Module, example: tuple[Any, ...]) -> bool:
-    """Whether the module takes and gives back a state, found as in any module; what is amiss the import will say."""
+def _passed(module: Exported, example: tuple[Any, ...]) -> tuple[str, ...] | None:
+    """The arguments that the module gives back as its state, found as in any module.
+
+    None where a module cannot be called so; what is amiss the import will say.
+    """
     try:
-        return subject(module, example, None).form.kind != "none"
+        found = subject(module, example, None)
     except EdgekitError:
-        return True
+        return None
+    return () if found.form.kind == "none" else module.pt2_plan.names[len(found.examples) :]
 
 
 def _arguments(ends: Ends, states: frozenset[int]) -> list[tuple[str, Tree]]:
