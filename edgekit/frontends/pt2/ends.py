@@ -93,7 +93,7 @@ class Ends:
 
     @property
     def open_single(self) -> bool:
-        """Whether a program for one stream was exported with an open batch size, for which the file says another one."""
+        """Whether a program for one stream was exported with an open batch size: the file says another one."""
         return self.single and bool(self._led[0])
 
     def _tied(self) -> list[str]:
