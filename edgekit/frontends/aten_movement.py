@@ -13,6 +13,7 @@ import torch
 from edgekit.frontends.aten import axis_of, row
 from edgekit.frontends.emitter import Array, Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import apply
+from edgekit.frontends.lookup import from_front, looked_up, taken
 from edgekit.frontends.lower import Call, Lowering
 from edgekit.frontends.record import OVERWRITE
 from edgekit.ir import SPIKE
@@ -173,45 +174,16 @@ def _fixed_index(index: Any) -> Array:
     return index.array
 
 
-def _looked_up(low: Lowering, table: Any, axis: int, index: Live) -> Live:
-    """Slices of a table along an axis at indices that change at run time, in front the axes of the index.
-
-    By comparison: one neuron in n fires for each index, and a linear adds the columns of those that do.
-    """
-    rank, n = len(low.shape(table)), low.shape(table)[axis]
-    picked = low.shape(index)
-    places = Known(np.arange(n, dtype=np.float32), "const.places")
-    fired = low.emit("eq", low.live(low.reshape(index, (*picked, 1))), places)
-    last = low.transpose(table, [*(a for a in range(rank) if a != axis), axis])
-    rest = low.shape(last)[:-1]
-    matrix = low.reshape(last, (math.prod(rest), n))
-    y = low.emit("linear", fired, low.real(matrix))
-    return low.live(low.reshape(y, (*picked, *rest)))
-
-
-def _wrapped(low: Lowering, index: Live, size: int) -> Live:
-    """An index from 0 on: negative ones count from the end."""
-    return low.emit("where", low.emit("ge", index, 0.0), index, low.emit("add", index, float(size)))
-
-
 @row("embedding")
 def _embedding(low: Lowering, call: Call) -> Live:
-    return _looked_up(low, call["weight"], 0, low.live(low.real(call["indices"])))
+    return looked_up(low, call["weight"], 0, low.live(low.real(call["indices"])))
 
 
 @row("index_select")
 def _index_select(low: Lowering, call: Call) -> Operand:
     if isinstance(call["index"], Live):
-        return _along(low, call, axis_of(call["dim"], call.rank), call["index"])
+        return taken(low, call["self"], axis_of(call["dim"], call.rank), call["index"])
     return _gather(low, call["self"], axis_of(call["dim"], call.rank), _fixed_index(call["index"]).reshape(-1).tolist())
-
-
-def _along(low: Lowering, call: Call, axis: int, index: Live) -> Operand:
-    """x[…, index, …]: the axes of the index take the place of one axis."""
-    found = _looked_up(low, call["self"], axis, _wrapped(low, index, low.shape(call["self"])[axis]))
-    ahead, count = list(range(len(low.shape(index)))), len(low.shape(index))
-    rest = list(range(count, call.rank))
-    return low.transpose(found, [*rest[:axis], *ahead, *rest[axis:]])
 
 
 @row("gather")
@@ -257,7 +229,7 @@ def _index(low: Lowering, call: Call) -> Operand:
     if len(given) == 1 and isinstance(given[0][1], Live):
         if low.dtype(given[0][1]) is SPIKE:
             raise Refuse("picks as many elements as a mask has", "multiply by the mask, or use torch.where")
-        return _along(low, call, *given[0])
+        return taken(low, x, *given[0])
     if any(isinstance(index, Live) for _, index in given):
         return _pick_one(low, call, given)
     chosen = [(at, _fixed_index(index)) for at, index in enumerate(call["indices"]) if index is not None]
@@ -276,10 +248,10 @@ def _pick_one(low: Lowering, call: Call, given: Sequence[tuple[int, Any]]) -> Op
     for axis, index in given:
         n = low.shape(x)[axis]
         if isinstance(index, Live):
-            place = low.live(low.reshape(_wrapped(low, index, n), (1,)))
+            place = low.live(low.reshape(from_front(low, index, n), (1,)))
             rest = [a for a in range(len(low.shape(x))) if a != axis]
             x = low.transpose(
-                _looked_up(low, x, axis, place),
+                looked_up(low, x, axis, place),
                 [*(rest.index(a) + 1 for a in rest[:axis]), 0, *(rest.index(a) + 1 for a in rest[axis:])],
             )
         else:
@@ -329,7 +301,7 @@ def _put_one(low: Lowering, call: Call, given: Sequence[tuple[int, Any]]) -> Liv
         n, behind = call.shape[axis], call.rank - 1 - axis
         places = np.arange(n, dtype=np.float32).reshape(n, *(1,) * behind)
         if isinstance(index, Live):
-            place = low.reshape(_wrapped(low, index, n), (1,) * (behind + 1))
+            place = low.reshape(from_front(low, index, n), (1,) * (behind + 1))
             here: Operand = low.emit("eq", low.live(place), Known(places, "const.places"))
         else:
             here = Known(places == int(_fixed_index(index).reshape(())) % n, "const.place")

@@ -26,6 +26,7 @@ from edgekit.frontends.onnx.ports import UNKNOWN, Port, batch_symbols, dims, inp
 from edgekit.frontends.onnx.reading import all_nodes, load_model, onnx_module, opset_of, stored_array
 from edgekit.frontends.onnx.sequence import as_step
 from edgekit.frontends.onnx.table import ROWS
+from edgekit.frontends.onnx.tokens import tokens
 from edgekit.frontends.onnx.typed import at_one, element_types, read_names
 from edgekit.frontends.onnx.widen import narrow_types, widened
 from edgekit.ir import FLOAT32, SPIKE, Graph, printable
@@ -97,6 +98,8 @@ class Import:
         self.batches = batch_symbols(dims(v) for v in self.free)
         self.model_at_one = at_one(self.model, self.ports, self.thing)
         self.axes: Mapping[str, int] = {}
+        self.whole_numbers = [n for n, p in self.ports.items() if p.elem in (self.kinds.INT64, self.kinds.INT32)]
+        self.tokens = tokens(self.model_at_one, self.whole_numbers)
 
     def _told(self) -> list[Pair] | None:
         """The states that the file itself tells."""
@@ -148,7 +151,8 @@ class Import:
         self.axes = self._axes(runner, lowering)
         graph, ports = self._close(lowering, outputs, {p.output: p.input for p in pairs}, states)
         self.notes += lowering.notes
-        return graph, OnnxOriginal(runner, *ports, self._fixed(read), alone=alone)
+        counts = {name: found.count for name, found in self.tokens.items()}
+        return graph, OnnxOriginal(runner, *ports, self._fixed(read), alone=alone, tokens=counts)
 
     def run(self, name: str, dt: float | None) -> Imported:
         """The whole import."""
@@ -198,8 +202,8 @@ class Import:
 
     def _pairs(self, outputs: Sequence[Port]) -> list[Pair]:
         inputs = [p for n, p in self.ports.items() if n not in self.defaults or self._paired_default(n)]
-        integers = (self.kinds.INT64, self.kinds.INT32)
-        inputs = [p for p in inputs if p.elem not in integers]
+        looked = [p for p in inputs if p.name in self.tokens]  # signals, wherever they stand
+        inputs = looked + [p for p in inputs if p.name not in self.whole_numbers]
         graph = self.model.graph
         cells, driven = cell_pairs(graph, inputs, outputs), cell_inputs(graph, inputs)
         pairs = find_pairs(inputs, outputs, self.states, self.told, cells, driven=driven)
@@ -223,16 +227,21 @@ class Import:
             kind = self.kinds.DataType.Name(port.elem).lower()
             if name not in read or name in kept or (name in held and port.elem in (self.kinds.INT8, self.kinds.UINT8)):
                 continue
-            if port.elem not in allowed:
-                faults.append(f"input {name!r} is {kind}")
+            if name in self.tokens:
+                self.notes.append(
+                    f"input {name} takes whole numbers from 0 to {self.tokens[name].count - 1}, as float32"
+                )
+            elif port.elem not in allowed:
+                more = name in self.whole_numbers
+                faults.append(f"input {name!r} is {kind}{' and does more than look up rows of tables' if more else ''}")
             elif port.elem == self.kinds.DOUBLE:
                 self.notes.append(f"input {name!r} is {kind}: the step is computed in float32")
         if faults:
             raise UnsupportedError(
                 self.thing,
                 "takes integers at run time",
-                "give their value if it never changes (constants={name: value}), else feed float32: an embedding as "
-                "its vector, a quantised value as the float that it stands for",
+                "give their value if it never changes: --constant name=value; else let the model take float32: a "
+                "number, the vector of an embedding, the float that a quantised value stands for",
                 faults,
             )
 
@@ -264,6 +273,7 @@ class Import:
             elif name not in lowering.values:
                 self.notes.append(f"input {name!r} is not read")
                 lowering.values[name] = Lost()
+        lowering.tokens = frozenset[str]().union(*(t.values for t in self.tokens.values()))
         lowering.walk(graph.node, [o.name for o in graph.output])
         self._refuse(lowering.faults)
         return states

@@ -60,6 +60,7 @@ class Lowering:
     def __init__(self, emitter: Emitter, rows: Mapping[str, Row], opset: int, types: Mapping[str, int]) -> None:
         self.e, self.rows, self.opset, self.types = emitter, rows, opset, dict(types)
         self.leaving: frozenset[str] = frozenset()
+        self.tokens: frozenset[str] = frozenset()  # values that hold indices of tables
         self.values: dict[str, Operand | Lost] = {}
         self.faults: list[str] = []
         self.notes: dict[str, None] = {}

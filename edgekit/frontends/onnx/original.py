@@ -22,6 +22,8 @@ BATCH = 3
 BATCH_TOLERANCE = 1e-4
 """How far the results of one sample alone may be from those in a batch, absolute and relative: rounding only."""
 NATIVE_BATCH = 4
+SCALES = (0.0, 0.1, 1.0, 4.0)
+"""How large the noise is that goes with tokens."""
 REMEDY = "keep the batch axis to itself; write Reshape with 0 or -1 for the batch and not with its length at export"
 
 
@@ -115,6 +117,7 @@ def batch_axes(
 class OnnxOriginal:
     """A model as the replay and `verify` run it; `fixed` is what it is fed beside inputs and states.
 
+    `tokens` says how many rows the tables have that an input of whole numbers looks up.
     Streams run side by side where every port has a free batch axis, one after another where they must be `alone`.
     """
 
@@ -127,9 +130,10 @@ class OnnxOriginal:
         fixed: Mapping[str, Array],
         *,
         alone: bool = False,
+        tokens: Mapping[str, int] | None = None,
     ) -> None:
         self.runner, self.inputs, self.outputs = runner, tuple(inputs), tuple(outputs)
-        self.state_ports, self.fixed = tuple(states), dict(fixed)
+        self.state_ports, self.fixed, self.tokens = tuple(states), dict(fixed), dict(tokens or {})
         taken = [*inputs, *(s.input for s in states)]
         given = [*outputs, *(s.output for s in states)]
         self.joint = not alone and all(p.symbolic for p in taken) and all(p.batch is not None for p in (*taken, *given))
@@ -146,8 +150,17 @@ class OnnxOriginal:
     def most(self) -> int:
         return CHUNK
 
-    def draw(self, batch: int, random: np.random.Generator) -> None:
-        """Any number will do as an input."""
+    def draw(self, batch: int, random: np.random.Generator) -> list[Array] | None:
+        """Whole numbers for the inputs that look up a table, noise of some scale for others; None without tokens."""
+        if not any(p.name in self.tokens for p in self.inputs):
+            return None
+        return [self._drawn(p, batch, random, float(random.choice(SCALES))) for p in self.inputs]
+
+    def _drawn(self, port: Port, batch: int, random: np.random.Generator, scale: float = 1.0) -> Array:
+        shape = (batch, *port.step_shape)
+        if port.name in self.tokens:
+            return random.integers(self.tokens[port.name], size=shape).astype(np.float32)
+        return (scale * random.standard_normal(shape)).astype(np.float32)
 
     def start(self, batch: int, *, native: bool = False) -> Streams:
         """Fresh streams from the first values; streams of a model with a fixed batch run one after another.
@@ -164,7 +177,7 @@ class OnnxOriginal:
         random = np.random.default_rng(1)
         start = self.start(BATCH)
         states = {n: _noisy(v, random) for n, v in start.states().items()}
-        given = [random.standard_normal((BATCH, *p.step_shape)).astype(np.float32) for p in self.inputs]
+        given = [self._drawn(p, BATCH, random) for p in self.inputs]
         names = [*(p.name for p in self.outputs), *(f"state {n}" for n in states)]
         try:
             joint = self.call(given, states)

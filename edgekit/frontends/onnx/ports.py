@@ -76,11 +76,11 @@ def input_ports(values: Sequence[Any], shapes: Mapping[str, Sequence[int]] | Non
         faults += [f"input {value.name!r}, axis {axis}: {what}" for axis, what in missing]
     if faults:
         name = next(v.name for v in values if any(f"{v.name!r}" in f for f in faults))
-        example = ", ".join(
+        example = ",".join(
             str(d) if isinstance(d, int) else "1" if at == 0 or d in batches else "…"
             for at, d in enumerate(found[name] or [])
         )
-        remedy = f"give the full shape of one step: shapes={{{name!r}: ({example})}}"
+        remedy = f"give the full shape of one step: --shape {name}={example}"
         raise UnsupportedError(thing, "leaves lengths open that are not the batch", remedy, faults)
     return ports
 

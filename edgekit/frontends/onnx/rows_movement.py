@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from edgekit.frontends import spatial
-from edgekit.frontends.emitter import Array, Emitter, Known, Operand, Refuse
+from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
+from edgekit.frontends.lookup import fired, from_front, taken
 from edgekit.frontends.onnx.lowering import CONSTANT_REMEDY, Lowering, Node, Row, within
 
 
@@ -136,7 +137,9 @@ def _split(lowering: Lowering, node: Node) -> list[Operand]:
 
 
 def _gather(lowering: Lowering, node: Node) -> Operand:
-    axis, x = lowering.axis(node, 0), lowering.operand(node, 0)
+    axis, x, index = lowering.axis(node, 0), lowering.operand(node, 0), lowering.operand(node, 1)
+    if isinstance(index, Live) and node.inputs[1] in lowering.tokens:
+        return taken(lowering.e, x, axis, index)
     indices = lowering.array(node, 1, "indices")
     shape = lowering.shape(x)
     if indices is None:
@@ -144,6 +147,21 @@ def _gather(lowering: Lowering, node: Node) -> Operand:
     flat = [within(int(i), shape[axis]) for i in indices.reshape(-1)]
     y = take(lowering.e, x, axis, flat)
     return lowering.e.reshape(y, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+
+
+def _one_hot(lowering: Lowering, node: Node) -> Operand:
+    e, index, values = lowering.e, lowering.operand(node, 0), lowering.array(node, 2, "values")
+    depths = lowering.ints(node, 1, "depth")
+    if values is None or not depths:
+        raise Refuse("has no depth or no values", CONSTANT_REMEDY)
+    if lowering.type_of(node.inputs[0]) not in lowering.integers:
+        raise Refuse("has indices that are no integers", "Cast them to int64")
+    rank = len(lowering.shape(index)) + 1
+    codes = fired(e, from_front(e, e.live(index), depths[0]), depths[0])
+    off, on = (float(v) for v in values.reshape(-1))
+    order = list(range(rank - 1))
+    order.insert(within(int(node.attr("axis", -1)), rank), rank - 1)
+    return e.transpose(e.emit("where", codes, on, off), order)
 
 
 def _flat_gather(lowering: Lowering, x: Operand, places: Array) -> Operand:
@@ -283,6 +301,7 @@ ROWS: dict[str, Row] = {
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
     "Identity": _same,
+    "OneHot": _one_hot,
     "Pad": _pad,
     "Reshape": _reshape,
     "ReverseSequence": _reverse_sequence,
