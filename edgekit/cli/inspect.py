@@ -59,7 +59,7 @@ def inspect(
     """
     from edgekit.artifact import Artifact, is_trusted
     from edgekit.cli.inspect_files import inspect_exported, inspect_model
-    from edgekit.frontends.options import SUFFIXES
+    from edgekit.frontends.options import PROGRAM, SUFFIXES, check_uses
     from edgekit.ir import to_text
     from edgekit.runtime.exported import is_exported
 
@@ -82,8 +82,7 @@ def inspect(
         if not inspect_exported(artifact, importing, json=json, graph=graph):
             inspect_model(artifact, importing, json=json, graph=graph)
         return
-    if importing != type(importing)():
-        raise UsageError("options", "that say how a model is read are not used with an artifact", "leave them out")
+    check_uses(PROGRAM, importing)
     opened = Artifact.open(artifact)
     manifest = dict(opened.manifest)
     document: dict[str, Any] = {

@@ -20,13 +20,15 @@ def inspect_exported(path: Path, importing: ImportOptions, *, json: bool, graph:
     An .onnx file of another maker, or one that is to be read in a certain way, is a model.
     """
     from edgekit.errors import ArtifactError
+    from edgekit.frontends.options import PROGRAM, check_uses
     from edgekit.runtime.exported import FOREIGN, is_exported, read_exported
 
     asked = importing != type(importing)()
     if not is_exported(path) or (path.suffix == ".onnx" and (asked or graph)):
         return False
-    if asked or graph:
-        raise UsageError(str(path), "is a finished program, not a model", "inspect it without options")
+    check_uses(PROGRAM, importing)
+    if graph:
+        raise UsageError("--graph", f"{path} holds no graph of edgekit's", "leave it out")
     try:
         data, document = read_exported(path)
     except ArtifactError as error:

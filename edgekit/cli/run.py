@@ -22,13 +22,18 @@ PROGRAM_HELP = "The .edge file; or an .onnx or .tflite file that edgekit wrote."
 PLACES = {"host": "auto", "emulator": "emulator"}
 
 
-def engine_of(on: str, engine: str | None) -> str:
-    """The engine for `--on` and `--engine`; UsageError when they contradict or are unknown."""
+def engine_of(artifact: Path, on: str, engine: str | None) -> str:
+    """The engine for `--on` and `--engine`; UsageError when they contradict, are unknown, or do not fit the file."""
+    from edgekit.runtime.exported import is_exported
+
     if on not in PLACES:
         cause = "is not in this version yet" if on.startswith("ssh://") else "is not known"
         raise UsageError(f"--on {on}", cause, f"known are {', '.join(PLACES)}")
     if engine is not None and on != "host":
-        raise UsageError("--engine", f"cannot be combined with --on {on}")
+        raise UsageError("--engine", f"cannot be combined with --on {on}", "give one of them")
+    if is_exported(artifact) and (engine is not None or on != "host"):
+        option = f"--on {on}" if engine is None else f"--engine {engine}"
+        raise UsageError(option, f"{artifact} runs in the runtime it was exported for", "leave it out")
     return engine or PLACES[on]
 
 
@@ -69,7 +74,7 @@ def run(
 
     if output is not None:
         check_arrays_output(output)
-    session = load(artifact, engine=engine_of(on, engine))
+    session = load(artifact, engine=engine_of(artifact, on, engine))
     names, shapes = list(session.facts.outputs), session.output_shapes
     if output is not None and not decide:
         check_arrays_output(output, len(names))

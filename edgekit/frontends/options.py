@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgekit.errors import ModelError, UsageError
 
 CHECKPOINT, FACTORY, PT2, ONNX, NIR, MODULE = "checkpoint", "factory", "pt2", "onnx", "nir", "module"
+PROGRAM = "program"
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors", ".npz"), CHECKPOINT),
@@ -32,6 +33,7 @@ CALLED: Mapping[str, str] = MappingProxyType(
         ONNX: "an .onnx file",
         NIR: "a .nir file",
         MODULE: "a module",
+        PROGRAM: "a finished program",
     }
 )
 
@@ -63,7 +65,7 @@ _USES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "config": ("--config", "tells what a state_dict does not", (CHECKPOINT,)),
     "factory": ("--factory", "makes the module whose weights a file holds", (FACTORY,)),
     "weights": ("--weights", "names the state_dict for the module of --factory", (FACTORY,)),
-    "dt": ("--dt", "tells the seconds of a step", tuple(CALLED)),
+    "dt": ("--dt", "tells the seconds of a step", tuple(k for k in CALLED if k != PROGRAM)),
     "states": ("--state", "pairs an input with the output that is its next value", (PT2, ONNX)),
     "shapes": ("--shape", "tells lengths that an .onnx file leaves open", (ONNX,)),
     "constants": ("--constant", "gives an input of an .onnx file a value that never changes", (ONNX,)),
@@ -108,9 +110,11 @@ def check_uses(kind: str, options: ImportOptions) -> None:
     for name in given:
         spelled, does, kinds = _USES[name]
         if kind not in kinds:
-            misfits.append((spelled, f"{does}, for {' or '.join(CALLED[k] for k in kinds)}"))
+            whom = "models" if len(kinds) == len(CALLED) - 1 else " or ".join(CALLED[k] for k in kinds)
+            misfits.append((spelled, f"{does}, for {whom}"))
     if len(misfits) == 1:
         raise UsageError(misfits[0][0], f"is not used with {CALLED[kind]}", f"it {misfits[0][1]}")
     if misfits:
         items = [f"{spelled} {why}" for spelled, why in misfits]
-        raise UsageError("options", f"{len(misfits)} are not used with {CALLED[kind]}", "leave them out", items)
+        names = ", ".join(spelled for spelled, _ in misfits)
+        raise UsageError(names, f"are not used with {CALLED[kind]}", "leave them out", items)

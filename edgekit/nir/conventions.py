@@ -66,7 +66,7 @@ class Conventions:
     def seconds(self) -> float:
         """dt where there is one."""
         if self.dt is None:
-            raise UsageError("NIR graph", "has nodes that depend on time", "give dt in seconds")
+            raise UsageError("NIR graph", "has nodes that depend on time", "give --dt, the seconds of a step")
         return self.dt
 
     def to_metadata(self) -> dict[str, object]:
@@ -117,10 +117,15 @@ def _choices(key: str) -> str:
     return "; ".join(f"{name}: {MEANING[f'{key}:{name}']}" for name in CHOICES[key])
 
 
+def _option(key: str) -> str:
+    """How the command line spells a choice, up to its value."""
+    return "--reset " if key == "reset" else f"--convention {key}="
+
+
 def _check_names(asked: Mapping[str, object]) -> None:
     for key, choices in CHOICES.items():
         if asked.get(key) is not None and asked[key] not in choices:
-            raise UsageError(f"{key} = {asked[key]!r}", "is no choice", f"choose from {', '.join(choices)}")
+            raise UsageError(f"{_option(key)}{asked[key]}", "is no choice", f"choose from {', '.join(choices)}")
 
 
 def _seconds(value: object) -> float | None:
@@ -135,7 +140,7 @@ def _dt(asked: object, metadata: Mapping[str, object], assumed: dict[str, object
     if asked is not None:
         dt = _seconds(asked)
         if dt is None:
-            raise UsageError(f"dt = {asked!r}", "is no time step", "give the seconds of a step, such as 1e-3")
+            raise UsageError(f"--dt {asked!r}", "is no time step", "give the seconds of a step, such as 1e-3")
         return dt
     dt = _seconds(metadata.get("dt"))
     if dt is None:
@@ -153,7 +158,9 @@ def _reset(named: object, spiking: list[Node], open_: list[str]) -> str:
         open_.append(f"reset: the file gives no v_reset for {', '.join(missing[:4])} (--reset; {choices})")
     if named in ("zero", "subtract") and nonzero:
         raise UsageError(
-            f"reset = {named!r}", f"contradicts v_reset of {', '.join(nonzero[:4])}, which is not 0", "use 'v_reset'"
+            f"--reset {named}",
+            f"contradicts v_reset of {', '.join(nonzero[:4])}, which is not 0",
+            "use --reset v_reset",
         )
     return str(named or "v_reset")
 

@@ -21,7 +21,9 @@ MAX_DELAYED = 2**22
 TAUS = ("tau", "tau_mem", "tau_syn")
 LONG = 1.0
 """Seconds that are a long time constant."""
-UNSTABLE = "choose a smaller dt, or integrator = exponential (Norse's export writes τ·dt instead of τ, norse#411)"
+UNSTABLE = (
+    "choose a smaller --dt, or --convention integrator=exponential (Norse's export writes τ·dt instead of τ, norse#411)"
+)
 WHOLE = 1e-3
 """A delay this close to a whole number of steps, in steps, is that number: files hold float32."""
 
@@ -117,12 +119,12 @@ def _delays(
             worst = float(exact.reshape(-1)[off.argmax()])
             how = f"delays by {worst:.6g} steps of {conventions.seconds:g} s"
             if rounded is None:
-                faults.append(f"{node}: {how}, which is no whole number; choose another dt, or ask for rounded delays")
+                faults.append(f"{node}: {how}, which is no whole number; choose another --dt, or --round-delays")
                 continue
             rounded.append(f"{node}: {how}; rounded to {float(np.rint(worst)):g}")
         found[name] = steps.astype(np.int64)
     if held > MAX_DELAYED:
-        faults.append(f"Delay nodes: hold {held:,} values; up to {MAX_DELAYED:,} are possible; choose a larger dt")
+        faults.append(f"Delay nodes: hold {held:,} values; up to {MAX_DELAYED:,} are possible; choose a larger --dt")
     return found
 
 
@@ -133,7 +135,7 @@ def _note_units(flat: Flat, conventions: Conventions, notes: list[str]) -> None:
         return
     least = min(float(tau.min()) for tau in taus)
     if least >= LONG and conventions.dt <= LONG / 10:
-        notes.append(f"all time constants are {least:g} s or more; if the file counts in ms, give dt in ms too")
+        notes.append(f"all time constants are {least:g} s or more; if the file counts in ms, give --dt in ms too")
 
 
 def _check_stability(flat: Flat, conventions: Conventions, faults: list[str], notes: list[str]) -> None:

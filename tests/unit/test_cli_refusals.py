@@ -293,3 +293,36 @@ def test_ctrl_c_while_the_packages_load_is_no_traceback(flags, monkeypatch):
     assert answer.returncode == 130
     assert answer.stderr == "error: interrupted; nothing was written\n"
     assert bool(answer.stdout) is bool(flags)
+
+
+def write_nir(path: Path, delay: float) -> Path:
+    nir = pytest.importorskip("nir")
+    nodes = {
+        "input": nir.Input({"input": np.array([2])}),
+        "d": nir.Delay(np.full(2, delay)),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    nir.write(path, nir.NIRGraph(nodes, [("input", "d"), ("d", "output")]))
+    return path
+
+
+def test_remedies_are_spelled_as_on_the_command_line(files, monkeypatch):
+    monkeypatch.chdir(files)
+    for arguments, *said in (
+        ("convert l2mu.pt --format nir", "--dt"),
+        ("convert delay.nir --dt 1e-3", "--round-delays", "--dt"),
+        ("convert delay.nir --dt 1e-3 --reset never", "--reset never", "v_reset"),
+        ("convert delay.nir --dt 1e-3 --convention charge=no", "--convention charge=no", "current"),
+        ("run net.onnx -i x.npy --on emulator", "--on emulator", "leave it out"),
+        ("run net.onnx -i x.npy --engine native", "--engine native", "leave it out"),
+        ("verify net.onnx --reference net.pt --on emulator", "--on emulator", "leave it out"),
+        ("inspect net.edge --dt 1e-3", "--dt", "a finished program"),
+        ("inspect net.edge --dt 1e-3 --reset zero --factory a:b", "--dt", "--reset", "--factory"),
+        ("inspect net.tflite --state a:b", "--state", "a finished program"),
+    ):
+        write_nir(files / "delay.nir", 1.4e-3)
+        if not (files / "net.onnx").exists():
+            assert edgekit_main("convert", "net.pt", "--format", "onnx,tflite", "-o", "net", "-q").returncode == 0
+        answer = edgekit_main(*arguments.split())
+        refused(answer, *said)
+        assert "options:" not in answer.stderr

@@ -401,7 +401,7 @@ def test_options_that_exported_files_do_not_have(made: Path) -> None:
         (("profile", made / "quiet.onnx", "--on", "emulator"), "no machine code"),
         (("run", made / "quiet.tflite", "-i", made / "x.npy", "--on", "emulator"), "exported for"),
         (("run", made / "quiet.tflite", "-i", made / "x.npy", "--raw"), "--raw"),
-        (("inspect", made / "quiet.tflite", "--graph"), "finished program"),
+        (("inspect", made / "quiet.tflite", "--graph"), "holds no graph"),
         (("inspect", made / "quiet.onnx", "--cost"), "--cost"),
     ):
         answer = edgekit_main(*arguments)

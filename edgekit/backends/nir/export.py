@@ -69,7 +69,7 @@ def export_nir(
     other = () if program is None else (OTHER,)
     stateful = bool(graph.states)
     if stateful and (seconds is None or not np.isfinite(seconds) or seconds <= 0):
-        raise UsageError("NIR export", "needs the seconds of a step", "give dt: NIR states time constants in seconds")
+        raise UsageError("NIR export", "needs the seconds of a step", "give --dt: NIR states time constants in seconds")
     plain = legalize(fold_constants(clean_states(graph)), OPS.keys() - {"memory_update"}, "NIR")
     network = _network(plain, seconds or 1.0)
     _refuse(graph, network, approximate)
@@ -100,9 +100,7 @@ def _network(graph: Graph, dt: float) -> Network:
 def _returned(graph: Graph, program: Program, seconds: float | None) -> NirExport | None:
     """What an imported NIR graph came as; None where the graph is another one now."""
     if seconds is not None and program.conventions.dt not in (None, seconds):
-        raise UsageError(
-            f"dt = {seconds:g} s", f"is not that of the graph, {program.conventions.dt:g} s", "leave it out"
-        )
+        raise UsageError(f"--dt {seconds:g}", f"is not that of the graph, {program.conventions.dt:g} s", "leave it out")
     if not _same_ports(graph, program) or not compare(graph, program, exact=True).equal:
         return None
     notes = (SUBTRACT,) if program.conventions.reset == "subtract" else ()
@@ -127,7 +125,7 @@ def _refuse(graph: Graph, network: Network, approximate: bool) -> None:
         raise UnsupportedError(thing, "holds what NIR cannot say", items=[*items, *network.inexact])
     if network.inexact and not approximate:
         raise UnsupportedError(
-            thing, "holds what NIR cannot say exactly", "ask for an approximation", items=network.inexact
+            thing, "holds what NIR cannot say exactly", "allow that with --approximate", items=network.inexact
         )
 
 
