@@ -60,7 +60,9 @@ def load_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ArtifactError("file", f"cannot be read ({error.strerror})") from error
+        raise ArtifactError(
+            "file", f"cannot be read ({error.strerror})", "check the name and its permissions"
+        ) from error
 
 
 def _read(data: bytes) -> ArtifactFile:

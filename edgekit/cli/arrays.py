@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.artifact.atomic import write_atomic
+from edgekit.artifact.atomic import check_room, write_atomic
 from edgekit.errors import DataError
 from edgekit.runtime.session import to_float32
 
@@ -116,8 +116,7 @@ def check_labels(path: Path, y: Array | None, shape: tuple[int, ...]) -> None:
 
 def check_output(path: Path) -> None:
     """DataError when a file cannot be written there, before the work for it is done."""
-    if not path.parent.is_dir():
-        raise DataError(str(path), "its folder does not exist")
+    check_room(path)
     if path.is_dir():
         raise DataError(str(path), "is a folder", "name a file in it")
     if path.exists() and not path.is_file():  # a device or a pipe would be replaced, not written to

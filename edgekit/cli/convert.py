@@ -139,8 +139,8 @@ def convert(
     name = _name(model, weights, factory)
     paths = wanted.paths(output, f"{name}.{target}")
     for what, path in paths.items():
-        _check_source(path, model, weights, config)
         (check_folder if what == C else check_output)(path)
+        _check_source(path, model, weights, config)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
     if learning_rate is not None and learn is None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.artifact.atomic import PREFIX, cannot_write, check_room
 from edgekit.errors import ArtifactError, DataError
 
 Content = bytes | Mapping[str, bytes]
@@ -19,8 +20,7 @@ MARK = ".edgekit"
 
 def check_folder(path: Path) -> None:
     """DataError when a folder cannot be written there, or would take the place of something that is not ours."""
-    if not path.parent.is_dir():
-        raise DataError(str(path), "its folder does not exist")
+    check_room(path)
     if path.exists() and not path.is_dir():
         raise DataError(str(path), "is no folder", "name another one")
     if path.is_dir() and any(path.iterdir()) and not (path / MARK).is_file():
@@ -60,14 +60,17 @@ def write_together(files: Sequence[tuple[Path, Content]]) -> None:
     be written.
     """
     staged: list[_Staged] = []
+    where = Path()
     try:
         for path, content in files:
+            where = path
             if path.exists() and isinstance(content, bytes) and not path.is_file():
                 raise ArtifactError(str(path), "is no regular file", "name another one")
             staged.append(_room(path))
             _write(staged[-1].fresh, content)
         try:
             for one in staged:
+                where = one.path
                 one.swap()
         except BaseException:
             for one in reversed(staged):
@@ -76,8 +79,7 @@ def write_together(files: Sequence[tuple[Path, Content]]) -> None:
         for folder in {path.parent for path, _ in files}:
             _sync(folder)
     except OSError as error:
-        where = files[min(len(staged), len(files)) - 1][0] if staged else files[0][0]
-        raise ArtifactError(str(error.filename or where), f"cannot be written ({error.strerror})") from error
+        raise cannot_write(where, error) from error
     finally:
         for one in staged:
             _remove(one.fresh.parent)
@@ -85,7 +87,7 @@ def write_together(files: Sequence[tuple[Path, Content]]) -> None:
 
 def _room(path: Path) -> _Staged:
     """Temporary names beside a path, in a folder of their own."""
-    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    room = Path(tempfile.mkdtemp(prefix=PREFIX, dir=path.parent))
     return _Staged(path, room / "new", room / "old")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from edgekit.errors import UsageError
+from edgekit.errors import ModelError, UsageError
 from edgekit.frontends.imported import Imported
 from edgekit.frontends.options import CHECKPOINT, FACTORY, NIR, ONNX, ImportOptions, kind_of
 
@@ -63,6 +63,8 @@ def import_file(
 def import_with(path: Path | None, options: ImportOptions, name: str | None = None) -> Imported:
     """The graph of a model file; see `import_file`."""
     kind = kind_of(path, options)
+    if path is not None:
+        _check_there(path)
     if options.dt is not None and not (math.isfinite(options.dt) and options.dt > 0):
         raise UsageError(f"--dt {options.dt:g}", "is no time step", "give the seconds of a step, such as 1e-3")
     if kind == FACTORY:
@@ -84,6 +86,20 @@ def import_with(path: Path | None, options: ImportOptions, name: str | None = No
     if kind == NIR:
         return _named(_nir(path, options, stem), path)
     return _named(_pt2(path, options, stem), path)
+
+
+def _check_there(path: Path) -> None:
+    """ModelError unless there is a file with something in it."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise ModelError(str(path), "no such file", "check the name, and the folder that it is in") from None
+    except OSError as error:
+        raise ModelError(
+            str(path), f"cannot be read ({error.strerror})", "check the name and its permissions"
+        ) from error
+    if size == 0:
+        raise ModelError(str(path), "is empty", "save or export the model again")
 
 
 def _named(imported: Imported, path: Path | None) -> Imported:

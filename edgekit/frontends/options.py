@@ -85,6 +85,9 @@ def kind_of(path: Path | None, options: ImportOptions) -> str:
         if options.weights is not None:
             raise UsageError("--weights", "is not used without a factory", "add --factory package.module:function")
         raise UsageError("model", cause, "give one of them")
+    if path is not None and path.is_dir():
+        thing = str(path) if path != Path() else "model '.'"  # an empty name means that too
+        raise ModelError(thing, "is a folder", f"name the file of a model: {' '.join(SUFFIXES)}")
     if path is not None and path.suffix not in SUFFIXES:
         if path.suffix in PROGRAMS:
             raise ModelError(str(path), "is a finished program, not a model", "run, verify and profile take it")

@@ -147,7 +147,8 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     # A damaged file raises RuntimeError, EOFError, KeyError and others: the parsers share no base class.
     except Exception as error:
-        raise ModelError(str(path), "is damaged or not what its suffix says", items=[_first_line(error)]) from error
+        remedy = "save the model again, in the format of the suffix"
+        raise ModelError(str(path), f"is damaged or not what its suffix says ({_first_line(error)})", remedy) from error
     if not isinstance(content, Mapping):
         raise ModelError(str(path), f"holds a {type(content).__name__}, not a dict of weights")
     return dict(content)
@@ -190,4 +191,5 @@ def _check_inflated(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return "no array header, or pickled objects" if "allow_pickle" in first else first  # numpy advises to unpickle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -51,7 +52,16 @@ def _typed(thing: str) -> Iterator[None]:
     except EdgekitError:
         raise
     except FAULTS as error:
-        raise ModelError(thing, f"is damaged ({type(error).__name__}: {str(error)[:200]})", "write it anew") from error
+        raise ModelError(thing, f"is damaged ({_why(error)})", "write it anew") from error
+
+
+def _why(error: BaseException) -> str:
+    """What the HDF5 library says, without where in it that was found."""
+    text = str(error)
+    if "truncated file" in text:
+        return "it is cut short"
+    inner = re.search(r"\((.+)\)$", text)
+    return (inner[1] if inner else text or type(error).__name__)[:200]
 
 
 def _member(group: Any, key: str, thing: str) -> Any:

@@ -30,7 +30,8 @@ def read_nir(path: str | os.PathLike[str]) -> RawNode:
     seconds = SECONDS + _checked_size(path) // BYTES_PER_SECOND
     head, blobs = _answer(path, seconds)
     if "fault" in head:
-        raise ModelError(*head["fault"])
+        thing, *rest = head["fault"]
+        raise ModelError(str(path) if thing == str(path.resolve()) else thing, *rest)
     return _node(head, _Bytes(blobs))
 
 

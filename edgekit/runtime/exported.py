@@ -42,7 +42,7 @@ def read_exported(path: str | PathLike[str]) -> tuple[bytes, StepDocument]:
     try:
         data = load_bytes(path)
         if not data:
-            raise ArtifactError("file", "is empty")
+            raise ArtifactError("file", "is empty", "export it again")
         if path.suffix == ONNX:
             text = onnx_properties(data).get(KEY)
             if text is None:

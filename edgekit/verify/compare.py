@@ -140,8 +140,11 @@ def verify_artifact(
     errors = window_errors(before, after)
     differing = np.nonzero(errors > FLOAT_TOLERANCE)[0]
     decides = not session.stateful or session.facts.io.get("decision") is not None
-    if y is not None and (not decides or len(y) != len(x)):
-        raise DataError("labels", "cannot be compared", "the program declares no decision, or the counts differ")
+    if y is not None and not decides:
+        cause = f"program {session.facts.name!r} declares no decision over a window: it has no accuracy"
+        raise DataError("labels", cause, "give windows without labels (array x alone)")
+    if y is not None and len(y) != len(x):
+        raise DataError("labels", f"there are {len(y)} for {len(x)} windows", "give one for each window")
     classes_before = session.decide(before) if decides and finite else None
     classes_after = session.decide(after) if decides and finite else None
     agreement = None if classes_before is None else float(np.mean(classes_before == classes_after))

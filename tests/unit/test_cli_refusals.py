@@ -46,6 +46,7 @@ def files(tmp_path) -> Path:
     np.save(folder / "text.npy", np.array(["a", "b"]))
     np.save(folder / "complex.npy", np.zeros((2, INPUTS), np.complex64))
     np.savez(folder / "nox.npz", data=np.zeros((2, INPUTS)))
+    np.savez(folder / "marked.npz", x=stream(5, 0, 2), y=np.zeros(2, np.int64))
     np.savez(folder / "labels.npz", x=stream(6), y=np.zeros(5, np.int64))
     np.savez(folder / "soft.npz", x=stream(6), y=np.zeros((6, 4), np.float32))
     np.savez(folder / "scaled.npz", x=stream(6), scale=np.zeros(5))
@@ -111,6 +112,15 @@ CONVERT = {
     "factory missing": ("{f}/net.pt --factory no.such:thing", "no.such"),
     "no output folder": ("{f}/net.pt -o {f}/nowhere/out.edge", "out.edge", "folder"),
     "output is a folder": ("{f}/net.pt -o {f}/folder", "is a folder"),
+    "a name too long": (f"{{f}}/net.pt -o {{f}}/{'n' * 251}.edge", "256 bytes", "names have up to 255"),
+    "no name": (". -o {f}/x.edge", "model '.'", "is a folder", ".onnx"),
+    "a folder in place of a model": ("{f}/folder.pt", "is a folder", ".onnx"),
+    "no onnx file": ("{f}/nothing.onnx", "nothing.onnx: no such file", "check the name"),
+    "no nir file": ("{f}/nothing.nir", "nothing.nir: no such file", "check the name"),
+    "no pt2 file": ("{f}/nothing.pt2", "nothing.pt2: no such file", "check the name"),
+    "an empty onnx file": ("{f}/empty.onnx", "empty.onnx: is empty", "save or export"),
+    "an empty nir file": ("{f}/empty.nir", "empty.nir: is empty", "save or export"),
+    "noise in npz": ("{f}/noise.npz", "no array header, or pickled objects", "save the model again"),
     "no such option": ("{f}/net.pt --speed 9", "--speed"),
     "no model": ("", "model"),
 }
@@ -173,6 +183,11 @@ OTHERS = {
     "verify against noise": ("verify {f}/net.edge --reference {f}/noise.pt", "noise.pt"),
     "verify with another width": ("verify {f}/net.edge --reference {f}/net.pt --data {f}/wide.npy", "(6, 4)"),
     "verify with NaN": ("verify {f}/net.edge --reference {f}/net.pt --data {f}/nan.npy", "NaN"),
+    "verify labels of no decision": (
+        "verify {f}/l2mu.edge --reference {f}/l2mu.pt --data {f}/marked.npz",
+        "declares no decision",
+        "without labels",
+    ),
     "verify no windows": ("verify {f}/net.edge --reference {f}/net.pt --limit 0", "--limit"),
     "verify a step as windows": ("verify {f}/l2mu.edge --reference {f}/l2mu.pt --data {f}/x.npy", "[N, T, 3]"),
 }
@@ -326,3 +341,27 @@ def test_remedies_are_spelled_as_on_the_command_line(files, monkeypatch):
         answer = edgekit_main(*arguments.split())
         refused(answer, *said)
         assert "options:" not in answer.stderr
+
+
+def test_a_short_nir_file_is_said_to_be_short_and_named_as_it_was(files, monkeypatch):
+    monkeypatch.chdir(files)
+    write_nir(files / "delay.nir", 1e-3)
+    (files / "short.nir").write_bytes((files / "delay.nir").read_bytes()[:3000])
+    answer = edgekit_main("convert", "short.nir", "--dt", "1e-3")
+    refused(answer, "error: short.nir: is damaged (it is cut short); write it anew")
+
+
+def test_the_longest_name_that_a_file_can_have(files):
+    path = files / f"{'n' * 250}.edge"
+    assert edgekit_main("convert", files / "net.pt", "-o", path, "-q").returncode == 0
+    assert path.is_file()
+    assert edgekit_main("run", path, "-i", files / "x.npy", "-o", files / f"{'y' * 251}.npy", "-q").returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["convert net.pt -o /proc/x.edge", "run net.edge -i x.npy -o /proc/y.npy"])
+def test_a_place_that_takes_no_files_is_named_and_not_a_temporary_file(files, verb, monkeypatch):
+    if not Path("/proc/self").exists():
+        pytest.skip("no such place here")
+    monkeypatch.chdir(files)
+    answer = edgekit_main(*verb.split())
+    refused(answer, f"error: {verb.split()[-1]}: cannot be written (", "name a")
