@@ -46,7 +46,6 @@ def files(tmp_path) -> Path:
     np.save(folder / "text.npy", np.array(["a", "b"]))
     np.save(folder / "complex.npy", np.zeros((2, INPUTS), np.complex64))
     np.savez(folder / "nox.npz", data=np.zeros((2, INPUTS)))
-    np.savez(folder / "marked.npz", x=stream(5, 0, 2), y=np.zeros(2, np.int64))
     np.savez(folder / "labels.npz", x=stream(6), y=np.zeros(5, np.int64))
     np.savez(folder / "soft.npz", x=stream(6), y=np.zeros((6, 4), np.float32))
     np.savez(folder / "scaled.npz", x=stream(6), scale=np.zeros(5))
@@ -183,11 +182,6 @@ OTHERS = {
     "verify against noise": ("verify {f}/net.edge --reference {f}/noise.pt", "noise.pt"),
     "verify with another width": ("verify {f}/net.edge --reference {f}/net.pt --data {f}/wide.npy", "(6, 4)"),
     "verify with NaN": ("verify {f}/net.edge --reference {f}/net.pt --data {f}/nan.npy", "NaN"),
-    "verify labels of no decision": (
-        "verify {f}/l2mu.edge --reference {f}/l2mu.pt --data {f}/marked.npz",
-        "declares no decision",
-        "without labels",
-    ),
     "verify no windows": ("verify {f}/net.edge --reference {f}/net.pt --limit 0", "--limit"),
     "verify a step as windows": ("verify {f}/l2mu.edge --reference {f}/l2mu.pt --data {f}/x.npy", "[N, T, 3]"),
 }
@@ -365,3 +359,12 @@ def test_a_place_that_takes_no_files_is_named_and_not_a_temporary_file(files, ve
     monkeypatch.chdir(files)
     answer = edgekit_main(*verb.split())
     refused(answer, f"error: {verb.split()[-1]}: cannot be written (", "name a")
+
+
+def test_labels_for_a_program_that_decides_nothing(files, monkeypatch):
+    monkeypatch.chdir(files)
+    write_nir(files / "delay.nir", 1e-3)
+    assert edgekit_main("convert", "delay.nir", "--dt", "1e-3", "-o", "delay.edge", "-q").returncode == 0
+    np.savez(files / "marked.npz", x=np.zeros((2, 5, 2), np.float32), y=np.zeros(2, np.int64))
+    answer = edgekit_main(*"verify delay.edge --reference delay.nir --dt 1e-3 --data marked.npz".split())
+    refused(answer, "declares no decision over a window", "without labels")
