@@ -366,5 +366,5 @@ def test_labels_for_a_program_that_decides_nothing(files, monkeypatch):
     write_nir(files / "delay.nir", 1e-3)
     assert edgekit_main("convert", "delay.nir", "--dt", "1e-3", "-o", "delay.edge", "-q").returncode == 0
     np.savez(files / "marked.npz", x=np.zeros((2, 5, 2), np.float32), y=np.zeros(2, np.int64))
-    answer = edgekit_main(*"verify delay.edge --reference delay.nir --dt 1e-3 --data marked.npz".split())
+    answer = edgekit_main(*["verify", "delay.edge", "--reference", "delay.nir", "--dt", "1e-3", "--data", "marked.npz"])
     refused(answer, "declares no decision over a window", "without labels")
