@@ -182,7 +182,8 @@ def _embedding(low: Lowering, call: Call) -> Live:
 @row("index_select")
 def _index_select(low: Lowering, call: Call) -> Operand:
     if isinstance(call["index"], Live):
-        return taken(low, call["self"], axis_of(call["dim"], call.rank), call["index"])
+        axis = axis_of(call["dim"], call.rank)
+        return taken(low, call["self"], axis, from_front(low, call["index"], low.shape(call["self"])[axis]))
     return _gather(low, call["self"], axis_of(call["dim"], call.rank), _fixed_index(call["index"]).reshape(-1).tolist())
 
 
@@ -229,7 +230,8 @@ def _index(low: Lowering, call: Call) -> Operand:
     if len(given) == 1 and isinstance(given[0][1], Live):
         if low.dtype(given[0][1]) is SPIKE:
             raise Refuse("picks as many elements as a mask has", "multiply by the mask, or use torch.where")
-        return taken(low, x, *given[0])
+        axis, index = given[0]
+        return taken(low, x, axis, from_front(low, index, low.shape(x)[axis]))
     if any(isinstance(index, Live) for _, index in given):
         return _pick_one(low, call, given)
     chosen = [(at, _fixed_index(index)) for at, index in enumerate(call["indices"]) if index is not None]

@@ -34,8 +34,8 @@ def from_front(e: Emitter, index: Live, size: int) -> Live:
 
 
 def taken(e: Emitter, x: Operand, axis: int, index: Live) -> Operand:
-    """x[…, index, …]: the axes of the index take the place of one axis; negative indices count from the end."""
-    found = looked_up(e, x, axis, from_front(e, index, e.shape(x)[axis]))
+    """x[…, index, …]: the axes of the index take the place of one axis; indices count from 0 on."""
+    found = looked_up(e, x, axis, index)
     count, rank = len(e.shape(index)), len(e.shape(found))
     rest = list(range(count, rank))
     return e.transpose(found, [*rest[:axis], *range(count), *rest[axis:]])

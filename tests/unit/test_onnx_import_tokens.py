@@ -24,10 +24,19 @@ def embedding(*nodes: Any, shape: tuple[Any, ...] = ("N",), out: tuple[Any, ...]
 def test_tokens_pick_their_row() -> None:
     imported = import_onnx(embedding())
     assert "input token takes whole numbers from 0 to 6, as float32" in imported.notes
-    step = np.array([[0, 6, 3, -1]], np.float32)
+    step = np.array([[0, 6, 3, 1]], np.float32)
     outputs, _ = Interpreter(imported.graph).run({"token": step})
     np.testing.assert_allclose(outputs["y"][0], np.tanh(TABLE[step[0].astype(int)]), atol=1e-6)
     assert imported.report.worst_error < 1e-6
+
+
+def test_any_number_is_the_nearest_token() -> None:
+    imported = import_onnx(embedding())
+    numbers = np.array([2.4, 2.5, 3.5, -0.6, -1.0, -99.0, 99.0], np.float32)
+    outputs, _ = Interpreter(imported.graph).run({"token": numbers[None]})
+    expected = np.tanh(TABLE[[2, 2, 4, 0, 0, 0, 6]])
+    np.testing.assert_allclose(outputs["y"][0], expected, atol=1e-6)
+    np.testing.assert_allclose(imported.original.start(7).step([numbers])[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -65,8 +74,8 @@ def test_one_hot_codes() -> None:
     stored = {"depth": np.array(5), "values": np.array([-1.0, 2.0], np.float32), "w": rng.normal(size=(5, 2))}
     nodes = [node("OneHot", ["i", "depth", "values"], ["code"]), node("MatMul", ["code", "w"], ["y"])]
     imported = import_onnx(model(nodes, [port("i", "N", elem=INT64)], [port("y", "N", 2)], stored))
-    outputs, _ = Interpreter(imported.graph).run({"i": np.array([[0, 4, -5, 5]], np.float32)})
-    codes = np.where(np.array([0, 4, 0, 9])[:, None] == np.arange(5), 2.0, -1.0)
+    outputs, _ = Interpreter(imported.graph).run({"i": np.array([[0, 4, -5, 9]], np.float32)})
+    codes = np.where(np.array([0, 4, 0, 4])[:, None] == np.arange(5), 2.0, -1.0)
     np.testing.assert_allclose(outputs["y"][0], codes @ stored["w"], atol=1e-5)
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgekit.artifact.describe import meta_of_raw
 from edgekit.artifact.exported import KEY, StepDocument, read_step_document
 from edgekit.errors import ArtifactError, ModelError, UnsupportedError, UsageError
+from edgekit.frontends import formulas as f
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.onnx.cells import cell_inputs, cell_pairs
@@ -269,6 +270,8 @@ class Import:
             elif name not in lowering.values and name in read:
                 dtype = SPIKE if port.elem == self.kinds.BOOL else FLOAT32
                 given = Live(e.builder.input(e.builder.fresh(printable(name)), port.step_shape, dtype))
+                if name in self.tokens:  # any number stands for the nearest token, as in the original
+                    given = f.clip(e, e.emit("round", given), 0.0, float(self.tokens[name].count - 1))
                 lowering.values[name] = e.reshape(given, lead)
             elif name not in lowering.values:
                 self.notes.append(f"input {name!r} is not read")

@@ -117,7 +117,7 @@ def batch_axes(
 class OnnxOriginal:
     """A model as the replay and `verify` run it; `fixed` is what it is fed beside inputs and states.
 
-    `tokens` says how many rows the tables have that an input of whole numbers looks up.
+    `tokens` says how many whole numbers an input takes, from 0 on: what it is fed becomes the nearest of them.
     Streams run side by side where every port has a free batch axis, one after another where they must be `alone`.
     """
 
@@ -204,10 +204,13 @@ class OnnxOriginal:
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
     def _once(self, ports: Sequence[Port], arrays: Sequence[Array], wanted: Sequence[Port]) -> list[Array]:
-        feed = {p.name: _widened(a, p) for p, a in zip(ports, arrays, strict=True)}
+        feed = {p.name: _widened(self._token(a, p), p) for p, a in zip(ports, arrays, strict=True)}
         names = list(dict.fromkeys(p.name for p in wanted))  # an output may be the next value of a state too
         results = dict(zip(names, self.runner(names, {**self.fixed, **feed}), strict=True))
         return [_narrowed(results[p.name], p) for p in wanted]
+
+    def _token(self, array: Array, port: Port) -> Array:
+        return np.clip(np.rint(array), 0, self.tokens[port.name] - 1) if port.name in self.tokens else array
 
 
 class _Streams:

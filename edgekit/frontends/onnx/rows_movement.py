@@ -157,7 +157,9 @@ def _one_hot(lowering: Lowering, node: Node) -> Operand:
     if lowering.type_of(node.inputs[0]) not in lowering.integers:
         raise Refuse("has indices that are no integers", "Cast them to int64")
     rank = len(lowering.shape(index)) + 1
-    codes = fired(e, from_front(e, e.live(index), depths[0]), depths[0])
+    index = e.live(index)
+    places = index if node.inputs[0] in lowering.tokens else from_front(e, index, depths[0])
+    codes = fired(e, places, depths[0])
     off, on = (float(v) for v in values.reshape(-1))
     order = list(range(rank - 1))
     order.insert(within(int(node.attr("axis", -1)), rank), rank - 1)
