@@ -159,7 +159,7 @@ def check_wanted(wanted: Wanted, options: Options) -> None:
             faults.append(f"{name}: has no precision {options.precision!r}, it has {', '.join(known)}")
     exchanged = [name for name in wanted.formats if name in EXCHANGED]
     if options.learn is not None and exchanged:
-        faults.append(f"--learn: {', '.join(exchanged)} files hold a step alone; learning is for edge and c")
+        faults.append(f"--learn: {', '.join(exchanged)} files hold a step alone; make edge and c apart from them")
     if options.widen and exchanged:
         faults.append(f"--widen: has no meaning in {', '.join(exchanged)} files")
     if options.compiler is not None and not formats & COMPILED:
