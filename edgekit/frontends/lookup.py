@@ -10,9 +10,13 @@ from edgekit.frontends.emitter import Emitter, Known, Live, Operand
 
 
 def fired(e: Emitter, index: Live, size: int) -> Live:
-    """One neuron in `size` fires for each index, on a new last axis; none for an index outside of 0 … size - 1."""
+    """One neuron in `size` fires for each index, on a new last axis; none for an index outside of 0 … size - 1.
+
+    |index - place| < 1/2 and not equality: in integers of another scale an index is only near its place.
+    """
     places = Known(np.arange(size, dtype=np.float32), "const.places")
-    return e.emit("eq", e.live(e.reshape(index, (*e.shape(index), 1))), places)
+    away = e.emit("sub", e.live(e.reshape(index, (*e.shape(index), 1))), places)
+    return e.emit("lt", e.emit("abs", away), 0.5)
 
 
 def looked_up(e: Emitter, table: Operand, axis: int, index: Live) -> Live:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx_models import INT64, model, node, port
 
+import edgekit
+from edgekit.convert import original_of
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.onnx import import_onnx
 from edgekit.reference import Interpreter
+from edgekit.verify import verify_artifact
 
 rng = np.random.default_rng(2)
 TABLE = rng.normal(size=(7, 3)).astype(np.float32)
@@ -131,3 +135,27 @@ def test_a_recurrent_model_of_tokens_keeps_its_state() -> None:
     assert imported.graph.state_names == {"h"}
     assert imported.graph.entries["step"].inputs == ("token",)
     assert imported.report.worst_error < 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_model_of_tokens_is_converted_and_verified(tmp_path: Path, precision: str) -> None:
+    table, weights, out = (rng.normal(size=size) / 5 for size in ((40, 48), (48, 40), (40, 30)))
+    nodes = [
+        node("Gather", ["table", "token"], ["row"]),
+        node("MatMul", ["row", "w"], ["driven"]),
+        node("Mul", ["h", "half"], ["left"]),
+        node("Add", ["left", "driven"], ["sum"]),
+        node("Tanh", ["sum"], ["h_out"]),
+        node("MatMul", ["h_out", "v"], ["y"]),
+    ]
+    ports = [port("token", 1, elem=INT64), port("h", 1, 40), port("y", 1, 30), port("h_out", 1, 40)]
+    stored = {"table": table, "w": weights, "half": np.float32(0.5), "v": out}
+    built = model(nodes, ports[:2], ports[2:], stored)
+    path = tmp_path / "tokens.onnx"
+    path.write_bytes(built.SerializeToString())
+    tokens = rng.integers(40, size=(16, 20, 1)).astype(np.float32)
+    tokens[:4] = np.arange(80).reshape(4, 20, 1) % 40  # every token
+    artifact = edgekit.convert(path, precision=precision, calib=tokens if precision == "int8" else None)
+    report = verify_artifact(edgekit.load(artifact), original_of(import_onnx(path)), tokens)
+    assert report.passed
+    assert report.worst_output_error < (0.03 if precision == "int8" else 1e-5)
