@@ -17,6 +17,8 @@ from edgekit.errors import EdgekitError
 app = typer.Typer(
     name="edgekit",
     help="Trained PyTorch models as verified, tiny, measured programs for edge devices.",
+    epilog="Verbs share --target, --json, -o, -v and -q. Exit codes: 0 ok; 1 the answer is no; 2 bad usage or input; "
+    "130 interrupted, as by Ctrl-C.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,7 +45,7 @@ def _version(show: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Verbs share --target, --json, -o, -v and -q. Exit codes: 0 ok; 1 the answer is no; 2 bad usage or input."""
+    """The options of edgekit itself."""
 
 
 # What typer raises for options and arguments that fit nothing; it names this class only as a base of BadParameter.

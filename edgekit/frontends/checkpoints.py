@@ -55,9 +55,9 @@ def _settings(config: Mapping[str, Any] | str | os.PathLike[str] | None) -> dict
             )
         settings = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(str(path), f"cannot be read ({error.strerror})") from error
+        raise DataError(str(path), f"cannot be read ({error.strerror})", "check the name of the JSON file") from error
     except ValueError as error:
-        raise DataError(str(path), f"is not JSON ({error})") from error
+        raise DataError(str(path), f"is not JSON ({error})", 'write {"key": value, …}') from error
     if not isinstance(settings, dict):
         raise DataError(str(path), "is not a JSON object", 'write {"key": value, …}')
     return settings

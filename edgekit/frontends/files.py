@@ -63,14 +63,15 @@ def import_file(
 def import_with(path: Path | None, options: ImportOptions, name: str | None = None) -> Imported:
     """The graph of a model file; see `import_file`."""
     kind = kind_of(path, options)
-    if path is not None:
-        _check_there(path)
+    weights = None if options.weights is None else Path(options.weights)
+    for file in filter(None, (path, weights)):
+        _check_there(file)
     if options.dt is not None and not (math.isfinite(options.dt) and options.dt > 0):
         raise UsageError(f"--dt {options.dt:g}", "is no time step", "give the seconds of a step, such as 1e-3")
     if kind == FACTORY:
         from edgekit.frontends.checkpoints import import_factory
 
-        source = path if path is not None else None if options.weights is None else Path(options.weights)
+        source = path if path is not None else weights
         imported = import_factory(source, options, name or (source.stem if source else None))
         return _named(imported, source)
     if path is None:

@@ -129,10 +129,10 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix not in READERS:
         raise ModelError(str(path), f"unknown suffix {path.suffix!r}", "known: " + " ".join(READERS))
     if not path.is_file():
-        raise ModelError(str(path), "no such file")
+        raise ModelError(str(path), "no such file" if not path.exists() else "is no regular file", "check the name")
     size = path.stat().st_size
     if size == 0:
-        raise ModelError(str(path), "is empty")
+        raise ModelError(str(path), "is empty", "save the model again")
     if size > MAX_BYTES:
         raise ModelError(str(path), f"{size:,} bytes is more than the {MAX_BYTES:,} that a model file may have")
     try:

@@ -48,6 +48,8 @@ def test_help_and_version():
         for verb in ("doctor", "targets", "supported-ops", "inspect", "convert", "verify", "run", "profile", "trust"):
             assert f"  {verb}" in answer.stdout
             assert edgekit_main(verb, "--help").returncode == 0
+    shown = " ".join(edgekit_main("--help").stdout.split())
+    assert "0 ok; 1 the answer is no; 2 bad usage or input; 130 interrupted" in shown
     assert edgekit_main("--version").stdout == f"edgekit {edgekit.__version__}\n"
 
 

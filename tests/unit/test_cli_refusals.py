@@ -115,6 +115,8 @@ CONVERT = {
     "no name": (". -o {f}/x.edge", "model '.'", "is a folder", ".onnx"),
     "a folder in place of a model": ("{f}/folder.pt", "is a folder", ".onnx"),
     "no onnx file": ("{f}/nothing.onnx", "nothing.onnx: no such file", "check the name"),
+    "no weights": ("--factory elsewhere:f --weights {f}/nothing.pt", "nothing.pt: no such file", "check the name"),
+    "no configuration": ("{f}/net.pt --config {f}/nothing.json", "nothing.json", "check the name"),
     "no nir file": ("{f}/nothing.nir", "nothing.nir: no such file", "check the name"),
     "no pt2 file": ("{f}/nothing.pt2", "nothing.pt2: no such file", "check the name"),
     "an empty onnx file": ("{f}/empty.onnx", "empty.onnx: is empty", "save or export"),
