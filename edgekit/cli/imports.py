@@ -28,7 +28,10 @@ WeightsOption = Annotated[
 DtOption = Annotated[float | None, typer.Option(help="Seconds of a step, such as 1e-4; a .nir file seldom tells.")]
 StateOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="IN:OUT", help="ONNX, .pt2: an input that takes a state and the output that gives its next."),
+    typer.Option(
+        metavar="IN:OUT",
+        help="ONNX, .pt2: an input that takes a state and the output that gives its next; ONNX: none if there are none.",
+    ),
 ]
 ShapeOption = Annotated[
     list[str] | None,
