@@ -60,6 +60,7 @@ CONSTANT = {
     "ConvTranspose": (1, 2),
     "Dropout": (1, 2),
     "If": (0,),
+    "OneHot": (1, 2),
     "Pad": (2,),
     "Range": (0, 1, 2),
     "Resize": (1, 2, 3),

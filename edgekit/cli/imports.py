@@ -30,7 +30,7 @@ StateOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="IN:OUT",
-        help="ONNX, .pt2: an input that takes a state and the output that gives its next; ONNX: none if there are none.",
+        help="ONNX, .pt2: an input that takes a state and the output of its next; ONNX: none if it has none.",
     ),
 ]
 ShapeOption = Annotated[

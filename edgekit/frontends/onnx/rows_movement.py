@@ -12,6 +12,7 @@ from edgekit.frontends import spatial
 from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.lookup import fired, from_front, taken
 from edgekit.frontends.onnx.lowering import CONSTANT_REMEDY, Lowering, Node, Row, within
+from edgekit.frontends.onnx.rows_elementwise import truncated
 
 
 def take(e: Emitter, value: Operand, axis: int, indices: Sequence[int]) -> Operand:
@@ -154,10 +155,10 @@ def _one_hot(lowering: Lowering, node: Node) -> Operand:
     depths = lowering.ints(node, 1, "depth")
     if values is None or not depths:
         raise Refuse("has no depth or no values", CONSTANT_REMEDY)
-    if lowering.type_of(node.inputs[0]) not in lowering.integers:
-        raise Refuse("has indices that are no integers", "Cast them to int64")
     rank = len(lowering.shape(index)) + 1
-    index = e.live(index)
+    index = e.live(e.real(index))
+    if lowering.type_of(node.inputs[0]) not in lowering.integers:  # numbers are cut to whole ones, towards zero
+        index = truncated(e, index)
     places = index if node.inputs[0] in lowering.tokens else from_front(e, index, depths[0])
     codes = fired(e, places, depths[0])
     off, on = (float(v) for v in values.reshape(-1))
