@@ -181,12 +181,17 @@ def _by_name(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[Pair]:
 def _by_shape(inputs: Sequence[Port], outputs: Sequence[Port], driven: Set[str]) -> list[Pair]:
     """The one pair of equal shapes, if it is a cell's; UnsupportedError where an input may well be a state.
 
-    It may by its name, by a cell's arithmetic, or by its place behind a signal that no such output could follow.
+    It may by its name, by a cell's arithmetic, or by its place behind a signal that no such output could follow,
+    unless it is called like a signal.
     """
     if len(inputs) < 2:
         return []
     fits = [(i, o) for i in inputs for o in outputs if alike(i, o)]
-    behind = [(i, o) for i, o in fits if i is not inputs[0] and not alike(inputs[0], o)]
+    behind = [
+        (i, o)
+        for i, o in fits
+        if i is not inputs[0] and not alike(inputs[0], o) and not set(_words(i.name)) <= _SIGNALS
+    ]
     placed = {i.name for i, _ in behind} if len({i.name for i, _ in behind}) <= len({o.name for _, o in behind}) else ()
     likely = [(i, o) for i, o in fits if i.name in driven or i.name in placed or _STATE_WORDS.fullmatch(i.name)]
     if not likely:
