@@ -6,8 +6,7 @@ whose row refuses it, is noted; all are reported at once.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from edgekit.frontends.discover import Discovered
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.record import Record, Ref, Shape, Value
 from edgekit.frontends.trace import Traced
-from edgekit.ir import FLOAT32, SPIKE, DType, Entry, Graph, verify
+from edgekit.ir import FLOAT32, SPIKE, DType, Graph, verify
+from edgekit.passes.rename import renamed
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Lowering(Emitter):
                 f"{count} operation{'s' if count > 1 else ''} cannot be lowered",
                 items=self.faults,
             )
-        return _renamed(self.builder.build(), self._leaving)
+        return verify(renamed(self.builder.build(), lambda name: self._leaving.get(name, name)))
 
     def is_whole(self, value: object) -> bool:
         """Whether a value is known to hold whole numbers."""
@@ -273,23 +273,3 @@ def _flat(args: Any) -> list[Any]:
     if isinstance(args, Mapping):
         return [leaf for item in args.values() for leaf in _flat(item)]
     return [args]
-
-
-def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The same graph with some tensors under other names."""
-
-    def new(tensors: Iterable[str]) -> tuple[str, ...]:
-        return tuple(names.get(n, n) for n in tensors)
-
-    entries = [
-        Entry(
-            entry.name,
-            new(entry.inputs),
-            new(entry.outputs),
-            tuple(dataclasses.replace(op, inputs=new(op.inputs), outputs=new(op.outputs)) for op in entry.ops),
-            {state: names.get(value, value) for state, value in entry.updates.items()},
-        )
-        for entry in graph.entries.values()
-    ]
-    tensors = {names.get(n, n): dataclasses.replace(t, name=names.get(n, n)) for n, t in graph.tensors.items()}
-    return verify(graph.replace(tensors=tensors).with_entries(*entries))

@@ -15,6 +15,7 @@ from edgekit.passes.integer_convolutions import convolutions_as_linears
 from edgekit.passes.memory_update import share_memory_update
 from edgekit.passes.merge_filters import merge_filters
 from edgekit.passes.pool_spikes import pool_spikes
+from edgekit.passes.rename import with_output_names
 from edgekit.passes.running_sums import linear_as_running_sums
 from edgekit.passes.simplify import simplify
 from edgekit.passes.sink_transposes import sink_transposes
@@ -60,7 +61,8 @@ LOWER: Sequence[Pass] = (
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:
-    """Apply passes in order."""
+    """Apply passes in order; outputs keep their names."""
+    before = graph
     for apply in passes:
         graph = apply(graph)
-    return graph
+    return with_output_names(graph, before)

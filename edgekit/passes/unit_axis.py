@@ -8,14 +8,15 @@ nothing reads it. An op without a rule keeps its wide operands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from edgekit.ir.graph import Entry, Graph, Op, Shape
+from edgekit.ir.graph import Graph, Op, Shape
 from edgekit.ir.ops import SCALAR_OPS
 from edgekit.ir.verify import verify
+from edgekit.passes.rename import renamed
 from edgekit.passes.rewrite import Rewriter, rewrite, sweep
 
 
@@ -33,7 +34,7 @@ def strip_unit_axis(graph: Graph) -> Graph:
     narrowed = drop_empty_reshapes(rewrite(graph, strip.rule))
     names = {**strip.names, **{new: old for (old, _), new in strip.consts.items()}}
     free = {new: old for new, old in names.items() if new in narrowed.tensors and old not in narrowed.tensors}
-    return verify(_renamed(narrowed, narrowed.entries.values(), lambda name: free.get(name, name)))
+    return verify(renamed(narrowed, lambda name: free.get(name, name)))
 
 
 class _Strip:
@@ -267,22 +268,4 @@ def drop_empty_reshapes(graph: Graph) -> Graph:
             kept.append(op)
             made.update(op.outputs)
         entries.append(dataclasses.replace(entry, ops=tuple(kept)))
-    return sweep(_renamed(graph, entries, resolve))
-
-
-def _renamed(graph: Graph, entries: Iterable[Entry], resolve: Callable[[str], str]) -> Graph:
-    def new(tensors: Iterable[str]) -> tuple[str, ...]:
-        return tuple(resolve(n) for n in tensors)
-
-    tensors = {resolve(n): dataclasses.replace(t, name=resolve(n)) for n, t in graph.tensors.items()}
-    changed = [
-        Entry(
-            e.name,
-            e.inputs,
-            new(e.outputs),
-            tuple(dataclasses.replace(o, inputs=new(o.inputs), outputs=new(o.outputs)) for o in e.ops),
-            {s: resolve(v) for s, v in e.updates.items()},
-        )
-        for e in entries
-    ]
-    return graph.replace(tensors=tensors).with_entries(*changed)
+    return sweep(renamed(graph.with_entries(*entries), resolve))
