@@ -20,7 +20,7 @@ BOXES = (
         120,
         "#eaf2fb",
         "model file",
-        ("edgekit.save, state_dict,", "or any nn.Module step:", "MLP, LMU, L2MU, ELM …"),
+        ("any nn.Module, .pt2,", ".onnx, .nir, checkpoints:", "a step with its states"),
     ),
     (
         210,
@@ -29,7 +29,7 @@ BOXES = (
         120,
         "#eef7ec",
         "import",
-        ("states found by identity", "every ATen call recorded", "original replayed"),
+        ("states found, not declared", "ATen, ONNX, NIR: one way", "original replayed"),
     ),
     (
         400,
@@ -58,7 +58,7 @@ BOXES = (
         "C, libc-free",
         ("caller-owned struct", "NEON · AVX2 · AVX-512", "init step run save restore"),
     ),
-    (970, 96, 130, 120, "#e8f6f6", "model.edge", ("one file, hashed", "graph, weights, code,", "self-test vectors")),
+    (970, 96, 130, 120, "#e8f6f6", "model.edge", ("one file, hashed, or", ".onnx .tflite .nir,", "each one checked")),
 )
 NOTES = (
     (285, 262, "the original is replayed beside it"),
