@@ -29,7 +29,7 @@ BOXES = (
         120,
         "#eef7ec",
         "import",
-        ("states found, not declared", "ATen, ONNX, NIR: one way", "original replayed"),
+        ("its states are found", "ATen, ONNX and NIR alike", "original replayed"),
     ),
     (
         400,
