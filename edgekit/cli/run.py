@@ -156,9 +156,8 @@ def _counted(stream: Stream, count: bool | None) -> MachineStream | None:
     from edgekit.runtime.streams import MachineStream
 
     if not isinstance(stream, MachineStream) or not stream.counts:
-        if count is not None:
-            option = "--count" if count else "--no-count"
-            raise UsageError(option, f"nothing is counted on {stream.engine}", "it is for --on emulator")
+        if count:  # not to count is what happens anyway
+            raise UsageError("--count", f"nothing is counted on {stream.engine}", "it is for --on emulator")
         return None
     if count is False:
         return None

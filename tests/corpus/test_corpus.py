@@ -13,6 +13,7 @@ def test_the_corpus_is_large_enough():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch's own, of which kernel it takes
 @pytest.mark.parametrize("name", CASES)
 def test_every_format_computes_what_the_module_computes(name):
     model = imported(name)

@@ -165,7 +165,6 @@ RUN = {
     "output of another suffix": ("{f}/net.edge --input {f}/x.npy -o {f}/y.txt", "y.txt", "name it y.npy"),
     "output without a suffix": ("{f}/net.edge --input {f}/x.npy -o {f}/y", "name it y.npy"),
     "counting on the host": ("{f}/net.edge --input {f}/x.npy --count", "--count", "--on emulator"),
-    "not counting on the host": ("{f}/net.edge --input {f}/x.npy --no-count", "--no-count", "--on emulator"),
 }
 OTHERS = {
     "inspect nothing": ("inspect {f}/nothing.edge", "nothing.edge"),
