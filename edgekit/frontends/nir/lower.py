@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import prod
@@ -12,13 +11,14 @@ import numpy as np
 from edgekit.errors import UnsupportedError
 from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.spatial import average_pool, padded, sum_pool
-from edgekit.ir import Entry, Graph, printable, verify
+from edgekit.ir import Graph, printable, verify
 from edgekit.nir.flatten import PASS
 from edgekit.nir.nodes import SPIKING, STATEFUL, Node, Real
 from edgekit.nir.program import Program
 from edgekit.nir.retime import kept_edges
 from edgekit.nir.shapes import conv_padding
 from edgekit.nir.simulate import Simulation
+from edgekit.passes.rename import renamed
 
 ONE = 2**-22
 """A factor this close to one is one: what tau and r in float32 leave of dt/tau · r when r is tau/dt."""
@@ -63,7 +63,7 @@ class _Lowering:
         for name, node in p.flat.nodes.items():
             if node.kind == "Output":
                 self._output(name, names)
-        return _renamed(e.builder.build(), names)
+        return verify(renamed(e.builder.build(), lambda n: names.get(n, n)))
 
     def _order(self) -> list[str]:
         """Nodes so that each follows what it reads, kept edges aside."""
@@ -301,17 +301,3 @@ _ROWS: Mapping[str, Row] = {
     "Threshold": _threshold,
     "Flatten": _flatten,
 }
-
-
-def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The same graph with some tensors under other names."""
-
-    def new(tensors: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(names.get(n, n) for n in tensors)
-
-    step = graph.entries["step"]
-    ops = tuple(dataclasses.replace(op, inputs=new(op.inputs), outputs=new(op.outputs)) for op in step.ops)
-    updates = {state: names.get(value, value) for state, value in step.updates.items()}
-    tensors = {names.get(n, n): dataclasses.replace(t, name=names.get(n, n)) for n, t in graph.tensors.items()}
-    entry = Entry("step", step.inputs, new(step.outputs), ops, updates)
-    return verify(graph.replace(tensors=tensors).with_entries(entry))
