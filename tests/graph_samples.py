@@ -6,6 +6,8 @@ import numpy as np
 
 from edgekit.ir import Graph, GraphBuilder
 
+UP = np.float32(1) + np.finfo(np.float32).eps  # a membrane that is just above a threshold of one
+
 
 def busy_graph(name: str = "tiny") -> Graph:
     """One LIF layer, a read-out that keeps its state, and every op that moves, gathers or reduces.
@@ -31,4 +33,18 @@ def busy_graph(name: str = "tiny") -> Graph:
     b.update("u", raised)
     b.update("total", count)
     b.output(count, peak)
+    return b.build()
+
+
+def neuron(size: int = 3) -> Graph:
+    """A membrane that spikes above one and then loses one; each spike is counted."""
+    b = GraphBuilder("neuron")
+    x, u, n = b.input("x", (size,)), b.state("u", np.zeros(size)), b.state("n", np.zeros(size))
+    one = b.const("one", 1.0)
+    raised = b.op("add", u, x)
+    spikes = b.op("gt", raised, one)
+    fired = b.op("cast", spikes, to="float32")
+    b.update(u, b.op("sub", raised, fired))
+    b.update(n, b.op("add", n, fired))
+    b.output(spikes)
     return b.build()

@@ -6,7 +6,7 @@ it then gives must still be one of these outcomes: that some comparison was clos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -44,7 +44,8 @@ def near_ties(
     values = exact.trace(inputs, wide)
     found: list[Tie] = []
     for at, op in enumerate(graph.entries["step"].ops):
-        jump = _jump(graph, op, values)
+        with np.errstate(invalid="ignore"):  # Inf - Inf: never close
+            jump = _jump(graph, op, values)
         if jump is not None:
             distance, other = jump
             close = np.flatnonzero(distance < margin).tolist()
@@ -85,24 +86,24 @@ def _divisor(graph: Graph, name: str) -> float:
     return 1.0
 
 
-def outcomes(graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array]) -> tuple[Values, Values] | None:
-    """Outputs and next states [K, *shape] of the K - 1 ways in which a step of one stream may come out otherwise.
+def outcomes(graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array]) -> Iterator[tuple[Values, Values]]:
+    """Outputs and next states [1, *shape] of each way in which a step of one stream may come out otherwise.
 
-    The first is that of the reference. None where no tie is near.
+    There is none where no tie is near.
     """
     ties = near_ties(graph, inputs, state)
     if not ties:
-        return None
+        return
     if len(ties) <= MOST_TIES:
-        ways = np.array(list(product((False, True), repeat=len(ties))))
+        ways = np.array(list(product((False, True), repeat=len(ties)))[1:])
     else:
-        ways = np.concatenate(
-            [np.zeros((1, len(ties)), bool), np.eye(len(ties), dtype=bool), np.ones((1, len(ties)), bool)]
-        )
+        ways = np.concatenate([np.eye(len(ties), dtype=bool), np.ones((1, len(ties)), bool)])
     values = _traced(graph, inputs, state, ties, ways)
     step = graph.entries["step"]
-    updates = {s.tensor: values[step.updates.get(s.tensor, s.tensor)] for s in graph.states}
-    return {n: _ways(values[n], len(ways)) for n in step.outputs}, {n: _ways(v, len(ways)) for n, v in updates.items()}
+    following = {s.tensor: step.updates.get(s.tensor, s.tensor) for s in graph.states}
+    for at in range(len(ways)):
+        one = {name: array[at : at + 1] if len(array) > 1 else array for name, array in values.items()}
+        yield {name: one[name] for name in step.outputs}, {name: one[value] for name, value in following.items()}
 
 
 def _ways(array: Array, count: int) -> Array:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from c_nets import l2mu
-from graph_samples import busy_graph
+from graph_samples import UP, busy_graph, neuron
 from tflite_cases import CASES, inputs_of, ports
 
 from edgekit.artifact.exported import KEY
-from edgekit.backends.tflite import KERNELS, SUPPORTED, TfliteStep, check_tflite, export_tflite, read_tflite
+from edgekit.backends.tflite import KERNELS, SUPPORTED, Checked, TfliteStep, check_tflite, export_tflite, read_tflite
 from edgekit.backends.tflite import schema as schema_module
 from edgekit.backends.tflite.elementwise import ERF_END, ERF_P, ERF_Q
 from edgekit.backends.tflite.flat import TABLES
@@ -23,7 +23,6 @@ from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.errors import DataError, ReplayError, ToolchainError, UnsupportedError, UsageError
 from edgekit.ir import INT8, INT16, OPS, GraphBuilder
 from edgekit.passes.pipelines import OPTIMISE, run_passes
-from edgekit.reference import Interpreter
 
 pytest.importorskip("ai_edge_litert")
 INTEGER_OPS = {"rescale", "quantize", "dequantize", "lookup"}
@@ -182,19 +181,65 @@ def test_a_difference_names_value_and_step(monkeypatch: pytest.MonkeyPatch) -> N
         check_tflite(data, graph)
 
 
-def test_a_tie_is_excused_and_counted() -> None:
-    """A threshold that float32 cannot tell from the membrane: either is right, and the count says so."""
-    b = GraphBuilder("tie")
-    x = b.input("x", (2,))
-    total = b.op("add", b.op("mul", x, b.const("third", np.full(2, 1 / 3))), b.const("c", np.full(2, 1e-8)))
-    b.output(b.op("cast", b.op("gt", total, b.const("thr", np.full(2, np.float32(1 / 3)))), to="float32"))
-    graph = b.build()
-    flipped = graph.replace(name="tie")
-    data = export_tflite(flipped, io={})
-    found = check_tflite(data, graph, inputs={"x": np.ones((5, 2), np.float32)})
-    assert found.excused in (0, 10)  # whichever way the runtime rounds
-    close = Interpreter(graph, np.float64).trace({"x": np.ones((1, 2))}, {})
-    assert 0 < np.abs(close[graph.entries["step"].ops[2].inputs[0]] - np.float32(1 / 3)).max() < 1e-5
+def checked_otherwise(monkeypatch: pytest.MonkeyPatch, element: int, at: int, states: str = "io") -> Checked:
+    """A check of a neuron, of which the first step brings element 1 next to its threshold; the model decides the
+    spike of an `element` otherwise than LiteRT at one step.
+    """
+    graph, execute, calls = neuron(), TfliteStep.execute, []
+    (fired,) = graph.entries["step"].outputs
+
+    def otherwise(self: TfliteStep, inputs: Any, state: Any) -> Any:
+        outputs, following = ({n: v.copy() for n, v in found.items()} for found in execute(self, inputs, state))
+        if len(calls) == at:
+            change = 1 - 2 * outputs[fired][0, element]
+            outputs[fired][0, element] += change
+            if following:
+                following["u"][0, element] -= change
+                following["n"][0, element] += change
+        calls.append(1)
+        return outputs, following
+
+    x = np.full((6, 3), 0.26, np.float32)
+    x[0] = [0.1, UP, 0.1]
+    monkeypatch.setattr(TfliteStep, "execute", otherwise)
+    data = export_tflite(graph, io={}, states=states)
+    return check_tflite(data, graph, inputs={"x": x}, kernels=("reference",))
+
+
+def test_a_spike_next_to_its_threshold_is_excused_and_counted_and_what_follows_is_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = checked_otherwise(monkeypatch, element=1, at=0)
+    assert (found.steps, found.excused) == (6, 1)
+    assert found.worst <= 1e-6
+    found = checked_otherwise(monkeypatch, element=1, at=0, states="resource")
+    assert (found.steps, found.excused) == (1, 1)  # which way its states went cannot be seen
+
+
+@pytest.mark.parametrize("states", ["io", "resource"])
+@pytest.mark.parametrize(("element", "at"), [(2, 0), (1, 1)])
+def test_a_spike_beside_or_behind_one_that_is_close_is_not_excused(
+    monkeypatch: pytest.MonkeyPatch, element: int, at: int, states: str
+) -> None:
+    with pytest.raises(ReplayError, match=f"at step {at}"):
+        checked_otherwise(monkeypatch, element, at, states)
+
+
+def test_an_infinite_element_of_a_state_excuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = GraphBuilder("endless")
+    b.update(b.state("u", np.zeros(2)), b.op("exp", b.input("x", (2,))))
+    b.output(b.op("abs", "x"))
+    graph, execute = b.build(), TfliteStep.execute
+    data, inputs = export_tflite(graph, io={}), {"x": np.array([[200.0, 0.0]], np.float32)}
+    assert check_tflite(data, graph, inputs=inputs).worst < 1e-6
+
+    def wrong(self: TfliteStep, inputs: Any, state: Any) -> Any:
+        outputs, following = execute(self, inputs, state)
+        return outputs, {"u": following["u"] + np.float32([0, 0.5])}
+
+    monkeypatch.setattr(TfliteStep, "execute", wrong)
+    with pytest.raises(ReplayError, match=r"'u.next' differs"):
+        check_tflite(data, graph, inputs=inputs)
 
 
 def test_streams_start_from_first_values() -> None:

@@ -15,8 +15,8 @@ from edgekit.backends.onnx.program import make_program
 from edgekit.backends.onnx.session import OnnxRuntime
 from edgekit.compress.calibrate import Calibration
 from edgekit.errors import DataError, ReplayError
-from edgekit.ir import SPIKE, Graph
-from edgekit.reference import Interpreter, Values, outcomes
+from edgekit.ir import Graph
+from edgekit.reference import Interpreter, Values, largest_error, outcomes, random_inputs
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +24,6 @@ TOLERANCE = 1e-5  # of a float, times max(1, |y|)
 ROUNDINGS = 16  # times the error of the reference against float64 that a next state may be off
 DECIDED = 1e-3  # an error that no rounding makes: a comparison fell otherwise
 MOST_PATHS = 64  # that are followed at once through ties whose outcome is not seen
-ACTIVITY = 0.3  # share of spikes among random spike inputs
 
 
 @dataclass(frozen=True)
@@ -41,17 +40,6 @@ class Checked:
     worst: float
     excused: int
     amplified: int
-
-
-def random_inputs(graph: Graph, streams: int, steps: int, seed: int = 0) -> dict[str, Array]:
-    """Inputs [N, T, *shape] of a step: normal numbers, and spikes of 0 and 1."""
-    rng, inputs = np.random.default_rng(seed), {}
-    for name in graph.entries["step"].inputs:
-        tensor = graph.tensors[name]
-        shape = (streams, steps, *tensor.shape)
-        drawn = rng.random(shape) < ACTIVITY if tensor.dtype is SPIKE else rng.standard_normal(shape)
-        inputs[name] = drawn.astype(np.float32)
-    return inputs
 
 
 def check_onnx(
@@ -76,7 +64,7 @@ def check_onnx(
     if document.graph_sha256 != graph.hash():
         raise DataError("ONNX file", "was not made of this graph")
     program = make_program(graph, document.precision, calibration)
-    given = dict(inputs) if inputs is not None else random_inputs(program.graph, streams, steps, seed)
+    given = dict(inputs) if inputs is not None else random_inputs(program.graph, streams, steps, seed=seed)
     first = {name: array[:1] for name, array in given.items()}
     reference, paths, values = program.reference(), list[_Path](), 0
     for some in (given, first):
@@ -138,19 +126,18 @@ def _followed(graph: Graph, given: Mapping[str, Array], seen: Sequence[Values]) 
         missed: dict[str, float] = {}
         for path in paths:
             outputs, following = reference.execute(inputs, path.state)
-            errors = _errors(got, _ports(outputs, following), 0)
+            errors = _errors(got, _ports(outputs, following))
             fits = _fits(errors, partial(_rounding, graph, given, path.turned, t))
             told = fits and (not following or len(got) > len(outputs))  # states are seen, or there are none
-            ways = None if told else outcomes(graph, inputs, path.state)
+            ways = () if told else outcomes(graph, inputs, path.state)
             if fits:
                 on.append(path.on(following, errors))
             else:
                 missed = missed or errors
-            for way in range(1, len(next(iter(ways[0].values()))) if ways else 1):
-                tried = _errors(got, _ports(*ways), way) if ways else {}
-                if ways and max(tried.values()) <= TOLERANCE:
-                    state = {name: value[way : way + 1] for name, value in ways[1].items()}
-                    on.append(replace(path, turned=(t + 1, state), turns=path.turns + 1).on(state, tried))
+            for outputs, following in ways:
+                tried = _errors(got, _ports(outputs, following))
+                if max(tried.values()) <= TOLERANCE:
+                    on.append(replace(path, turned=(t + 1, following), turns=path.turns + 1).on(following, tried))
         if not on:
             raise _mismatch(missed, t)
         paths = sorted(on, key=lambda path: path.turns)[:MOST_PATHS]
@@ -174,7 +161,7 @@ def _rounding(graph: Graph, given: Mapping[str, Array], since: tuple[int, Values
     for t in range(since[0], last + 1):
         inputs = {name: array[:, t] for name, array in given.items()}
         state, wide = reference.execute(inputs, state)[1], exact.execute(inputs, wide)[1]
-        errors = _errors(_ports({}, {name: value[0] for name, value in wide.items()}), _ports({}, state), 0)
+        errors = _errors(_ports({}, {name: value[0] for name, value in wide.items()}), _ports({}, state))
         if max(errors.values()) < DECIDED:
             found = {name: max(found[name], error) for name, error in errors.items()}
         else:  # float64 decided a comparison otherwise: from here on it is another stream
@@ -198,17 +185,6 @@ def _mismatch(errors: Mapping[str, float], t: int) -> ReplayError:
     )
 
 
-def _errors(got: Mapping[str, Array], wanted: Mapping[str, Array], way: int) -> dict[str, float]:
-    """max |y - r| / max(1, |r|) of each value that is seen, infinite where a spike, shape or special value differs."""
-    return {name: _error(value, wanted[name][way]) for name, value in got.items()}
-
-
-def _error(got: Array, wanted: Array) -> float:
-    if got.shape != wanted.shape:
-        return np.inf
-    if wanted.dtype == np.bool_:
-        return 0.0 if np.array_equal(got, wanted.astype(np.float32)) else np.inf
-    same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-    with np.errstate(invalid="ignore"):
-        error = np.abs(got.astype(np.float64) - wanted) / np.maximum(1.0, np.abs(wanted, dtype=np.float64))
-    return float(np.max(np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf)), initial=0.0))
+def _errors(got: Mapping[str, Array], wanted: Mapping[str, Array]) -> dict[str, float]:
+    """The error of each value of one stream that is seen."""
+    return {name: largest_error(value, wanted[name][0]) for name, value in got.items()}
