@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgekit.artifact.exported import KEY, dump_step_document, state_output, step_document
+from edgekit.artifact.exported import step_document
 from edgekit.backends.tflite import contract, elementwise, movement
 from edgekit.backends.tflite.context import Context
+from edgekit.backends.tflite.step_end import STEP, finished
 from edgekit.backends.tflite.variables import Variables
 from edgekit.backends.tflite.writer import ModelWriter
 from edgekit.ir import SPIKE, Graph
@@ -16,7 +17,6 @@ from edgekit.passes.legalize import legalize
 
 ROWS = {**elementwise.ROWS, **movement.ROWS, **contract.ROWS}
 SUPPORTED = frozenset(ROWS)
-STEP = "step"
 
 
 def legal_step(graph: Graph) -> Graph:
@@ -56,13 +56,4 @@ def emit_float(graph: Graph, *, meta: Mapping[str, Any], precision: str, resourc
     outputs = {port: context.output(value) for port, value in names}
     following = {s.tensor: step.updates.get(s.tensor, s.tensor) for s in states}
     ends = {s: context.output(v) for s, v in following.items() if not variables or s != v}
-    if variables:
-        variables.write(ends)
-    else:
-        outputs |= {state_output(s): value for s, value in ends.items()}
-    to.inputs, to.outputs = list(inputs.values()), list(outputs.values())
-    model.signature(STEP, to, inputs, outputs)
-    if variables:
-        variables.signatures()
-    model.metadata(KEY, dump_step_document(document))
-    return model.finish()
+    return finished(model, to, document, inputs=inputs, outputs=outputs, following=ends, variables=variables)

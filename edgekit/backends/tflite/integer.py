@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgekit.artifact.exported import KEY, Quantised, dump_step_document, state_output, step_document
+from edgekit.artifact.exported import Quantised, step_document
 from edgekit.backends.tflite.integer_rows import ROWS
 from edgekit.backends.tflite.integers import Integers
 from edgekit.backends.tflite.scales import Scales, ports
+from edgekit.backends.tflite.step_end import STEP, finished
 from edgekit.backends.tflite.variables import Variables
 from edgekit.backends.tflite.writer import ModelWriter
 from edgekit.compress.plan import Plan
 from edgekit.errors import UnsupportedError
 from edgekit.ir import DTYPES, SPIKE, Graph
-
-STEP = "step"
 
 
 def emit_integer(graph: Graph, *, meta: Mapping[str, Any], precision: str, resource: bool, plan: Plan) -> bytes:
@@ -52,16 +51,7 @@ def emit_integer(graph: Graph, *, meta: Mapping[str, Any], precision: str, resou
     outputs = {name: context.ending(name, held[name]) for name in step.outputs}
     following = {s.tensor: step.updates.get(s.tensor, s.tensor) for s in states}
     ends = {s: context.ending(v, held[s]) for s, v in following.items() if not variables or s != v}
-    if variables:
-        variables.write(ends)
-    else:
-        outputs |= {state_output(s): value for s, value in ends.items()}
-    to.inputs, to.outputs = list(inputs.values()), list(outputs.values())
-    model.signature(STEP, to, inputs, outputs)
-    if variables:
-        variables.signatures()
-    model.metadata(KEY, dump_step_document(document))
-    return model.finish()
+    return finished(model, to, document, inputs=inputs, outputs=outputs, following=ends, variables=variables)
 
 
 def _take(context: Integers, name: str, port: int) -> None:
