@@ -127,6 +127,24 @@ BOMBS: dict[str, tuple[list[Any], dict[str, Any]]] = {
         {"row": np.zeros((1, 2**14)), "column": np.zeros((2**14, 1))},
     ),
     "Pad": ([node("Pad", ["row", "n"], ["c"])], {"row": np.zeros(2), "n": np.array([2**40, 0])}),
+    "Gather": (
+        [node("Gather", ["row", "zeros"], ["c"], axis=1)],
+        {"row": np.zeros((2**14, 1)), "zeros": np.zeros(2**14, np.int64)},
+    ),
+    "Einsum": (
+        [node("Einsum", ["row", "row"], ["c"], equation="i,j->ij")],
+        {"row": np.zeros(2**14)},
+    ),
+    "ConvTranspose": (
+        [node("ConvTranspose", ["row", "one"], ["c"], strides=[2**27])],
+        {"row": np.zeros((1, 1, 3)), "one": np.ones((1, 1, 1))},
+    ),
+    "live Resize": ([node("Resize", ["x", "", "", "n"], ["c"])], {"n": np.array([1, 2**28])}),
+    "live Pad": ([node("Pad", ["x", "n"], ["c"], mode="edge")], {"n": np.array([0, 0, 0, 2**28])}),
+    "live pool": (
+        [node("Unsqueeze", ["x", "n"], ["x3"]), node("AveragePool", ["x3"], ["c"], kernel_shape=[1], pads=[0, 2**28])],
+        {"n": np.array([0])},
+    ),
     "live": ([node("Expand", ["x", "n"], ["c"])], {"n": np.array([2**20, 2**20, 1, 4])}),
 }
 

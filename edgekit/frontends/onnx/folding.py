@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,15 @@ _NEVER = frozenset(
         "Multinomial",
         "Bernoulli",
         "ImageDecoder",
+        "MaxUnpool",
         "Optional",
         "SequenceEmpty",
         "SequenceConstruct",
         "SplitToSequence",
     }
 )
+MAX_TOLD = 64
+"""Longest constant whose values can say how long a result is: no array has more axes."""
 
 
 def can_fold(op: str) -> bool:
@@ -39,12 +42,8 @@ def can_fold(op: str) -> bool:
 
 
 def fold(proto: Any, opset: int, arrays: Mapping[str, Array]) -> list[Array]:
-    """The results of a node on constants; Refuse where they would be too large or onnx cannot evaluate the node."""
+    """The results of a node on constants; Refuse where onnx cannot evaluate it. Their size is checked beforehand."""
     onnx = onnx_module()
-    inputs = [arrays.get(name) for name in proto.input]
-    largest = _elements(proto, inputs)
-    if largest > MAX_ELEMENTS:
-        raise Refuse(f"makes a constant of {largest:,} elements, more than {MAX_ELEMENTS:,}")
     from onnx.reference import ReferenceEvaluator
 
     try:
@@ -57,48 +56,35 @@ def fold(proto: Any, opset: int, arrays: Mapping[str, Array]) -> list[Array]:
     return [np.asarray(r) for r in results]
 
 
-def _elements(proto: Any, inputs: Sequence[Array | None]) -> int:
-    """How many elements a result may have: what a small, hostile constant can blow up is computed beforehand."""
-    shapes = [a.shape for a in inputs if a is not None]
-    if proto.op_type in _GROWS and inputs and inputs[0] is not None:
-        return int(_GROWS[proto.op_type](inputs))
-    if proto.op_type in ("MatMul", "Gemm") and len(shapes) >= 2 and min(map(len, shapes[:2])) >= 1:
-        return int(math.prod(shapes[0]) * shapes[1][-1])
+def check_size(
+    proto: Any, opset: int, given: Mapping[str, tuple[int, Sequence[int]]], arrays: Mapping[str, Array]
+) -> None:
+    """Refuse a node with a result of more than MAX_ELEMENTS elements, before anything is allocated for it.
+
+    `given` are element types and shapes of its inputs, `arrays` those that are constant. What onnx's shape inference
+    leaves open is no larger than the inputs: it depends on their values, as in Compress.
+    """
+    onnx = onnx_module()
+    # onnx's own functions give Range lists of one number, which only its inference refuses
+    scalars = proto.op_type == "Range"
+    types = {n: onnx.helper.make_tensor_type_proto(kind, () if scalars else s) for n, (kind, s) in given.items()}
+    short = {n: a.reshape(()) if scalars else a for n, a in arrays.items() if a.size <= MAX_TOLD}
+    told = {n: onnx.numpy_helper.from_array(a, n) for n, a in short.items()}
     try:
-        return math.prod(np.broadcast_shapes(*shapes))
-    except ValueError:  # no elementwise op: the result is at most a view, a choice, or a sum of the inputs
-        return sum(math.prod(s) for s in shapes)
-
-
-def _product(array: Array | None) -> int:
-    return math.prod(max(int(n), 1) for n in (array.reshape(-1) if array is not None else ()))
-
-
-def _range(inputs: Sequence[Array | None]) -> int:
-    start, limit, delta = (float(a.reshape(())) if a is not None else 1.0 for a in inputs)
-    return max(math.ceil((limit - start) / delta), 0) if delta and math.isfinite(limit - start) else MAX_ELEMENTS + 1
-
-
-def _resize(inputs: Sequence[Array | None]) -> int:
-    given = [a for a in inputs[2:] if a is not None and a.size]
-    scales = inputs[2] if len(inputs) > 2 else None
-    if scales is not None and scales.size:
-        return math.ceil(inputs[0].size * float(np.prod(np.maximum(scales.astype(np.float64), 1))))  # type: ignore[union-attr]
-    return _product(given[-1]) * inputs[0].size if given else inputs[0].size  # type: ignore[union-attr]
-
-
-def _size(array: Array | None) -> int:
-    return 1 if array is None else max(array.size, 1)
-
-
-_GROWS: dict[str, Callable[[Sequence[Array | None]], float]] = {
-    "ConstantOfShape": lambda i: _product(i[0]),
-    "Expand": lambda i: _size(i[0]) * _product(i[1]),
-    "Tile": lambda i: _size(i[0]) * _product(i[1]),
-    "Range": _range,
-    "Pad": lambda i: _size(i[0]) * _product(np.abs(i[1]) + 1 if i[1] is not None else None),
-    "Resize": _resize,
-    "OneHot": lambda i: _size(i[0]) * _product(i[1]),
-    "EyeLike": lambda i: _size(i[0]),
-    "CenterCropPad": lambda i: _size(i[0]) * _product(i[1]),
-}
+        schema = onnx.defs.get_schema(proto.op_type, opset, "")
+        if schema.deprecated:  # GroupNormalization, by mistake; its result has the shape of its input
+            return
+        imports = [onnx.helper.make_opsetid("", opset)]
+        results = onnx.shape_inference.infer_node_outputs(schema, proto, types, told, opset_imports=imports)
+    except (
+        RuntimeError,
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        onnx.defs.SchemaError,
+    ) as error:
+        raise Refuse(f"is malformed ({str(error).strip()[:160]})", "export it again") from error
+    for result in results.values():
+        if result.HasField("tensor_type") and result.tensor_type.HasField("shape"):
+            count = math.prod(d.dim_value if d.HasField("dim_value") else 1 for d in result.tensor_type.shape.dim)
+            if count > MAX_ELEMENTS:
+                raise Refuse(f"gives {count:,} elements, more than {MAX_ELEMENTS:,}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekit.errors import GraphError
 from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
-from edgekit.frontends.onnx.folding import can_fold, fold
+from edgekit.frontends.onnx.folding import can_fold, check_size, fold
 from edgekit.frontends.onnx.ports import MAX_ELEMENTS
 from edgekit.frontends.onnx.reading import STANDARD, onnx_module, stored_array
 from edgekit.ir import SPIKE
@@ -198,15 +198,25 @@ class Lowering:
         if node.proto.domain not in STANDARD:
             raise Refuse(f"is of the domain {node.proto.domain}", "export with standard operators only")
         given = {n: self.e.known(self.values[n]) for n in node.inputs if n}
-        if can_fold(node.op) and all(known is not None for known in given.values()):
-            results = self._folded(node, {n: k.array for n, k in given.items() if k is not None})
-        elif node.op not in self.rows:
+        folds = can_fold(node.op) and all(known is not None for known in given.values())
+        if not folds and node.op not in self.rows:
             raise Refuse("has no row in the lowering table", REMEDIES.get(node.op, ""))
+        arrays = {n: k.array for n, k in given.items() if k is not None}
+        if not any(a.HasField("g") for a in node.proto.attribute):  # the nodes of a branch are looked at one by one
+            check_size(node.proto, node.opset, {n: self._declared(n) for n in given}, arrays)
+        if folds:
+            results = self._folded(node, arrays)
         else:
             made = self.rows[node.op](self, node)
             results = list(made) if isinstance(made, (tuple, list)) else [made]
         results += [Lost()] * (len(node.outputs) - len(results))
         return [self._typed(name, value) for name, value in zip(node.outputs, results, strict=False)]
+
+    def _declared(self, name: str) -> tuple[int, tuple[int, ...]]:
+        """Element type and shape of a value."""
+        value = self.outcome(name)
+        kind = self._onnx.TensorProto.BOOL if self.is_bool(value) else self._onnx.TensorProto.FLOAT
+        return self.type_of(name) or kind, self.shape(value)
 
     def _folded(self, node: Node, arrays: Mapping[str, Array]) -> list[Any]:
         hint = node.outputs[0] or node.name
