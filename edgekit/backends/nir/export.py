@@ -28,9 +28,10 @@ SUBTRACT = (
     "its neurons subtract the threshold, which no field of NIR says: name it where the file is read "
     "(edgekit: --reset subtract, or the metadata of this file; Norse: reset_method=reset_subtract)"
 )
-
-
-OTHER = "the graph is not what its NIR file holds any more (it is normalised, say): all parameters are computed anew"
+OTHER = (
+    "the graph is not what its NIR file holds any more (it is normalised, say), or rounding decides too many spikes to "
+    "tell: all parameters are computed anew"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +146,7 @@ def _settled(graph: Graph, network: Network, conventions: Conventions) -> tuple[
     says it.
     """
     nodes, edges, late = dict(network.nodes), list(network.edges), set(network.late)
+    delays: dict[str, str] = {}
     while True:
         raw = RawNode(GRAPH, nodes=dict(nodes), edges=tuple(edges), metadata=conventions.to_metadata())
         program, _, _ = make_program(f"graph {graph.name!r}", raw, {})
@@ -157,7 +159,9 @@ def _settled(graph: Graph, network: Network, conventions: Conventions) -> tuple[
             raise UnsupportedError(f"graph {graph.name!r}", "needs what a neuron gives in the same step", items=items)
         edge = min(missed, key=lambda e: (nodes[e[0]].kind in SPIKING, e))
         _refuse_early(graph, program, edge)
-        _delay(nodes, edges, edge, program.given[edge[0]], conventions.seconds)
+        if edge[0] not in delays:
+            delays[edge[0]] = _delay(nodes, edges, edge[0], program.given[edge[0]], conventions.seconds)
+        edges[edges.index(edge)] = (delays[edge[0]], edge[1])
         late.discard(edge)
 
 
@@ -170,11 +174,12 @@ def _refuse_early(graph: Graph, program: Program, edge: tuple[str, str]) -> None
 
 
 def _delay(
-    nodes: dict[str, RawNode], edges: list[tuple[str, str]], edge: tuple[str, str], shape: tuple[int, ...], dt: float
-) -> None:
-    """Put a Delay of one step into an edge."""
-    name = f"{edge[0]}_before"
-    nodes.setdefault(name, RawNode("Delay", {"delay": np.full(shape, dt)}))
-    edges[edges.index(edge)] = (name, edge[1])
-    if (edge[0], name) not in edges:
-        edges.append((edge[0], name))
+    nodes: dict[str, RawNode], edges: list[tuple[str, str]], source: str, shape: tuple[int, ...], dt: float
+) -> str:
+    """Add a Delay of one step behind a node, and give its name."""
+    name = f"{source}_before"
+    while name in nodes:
+        name = f"{name}_step"
+    nodes[name] = RawNode("Delay", {"delay": np.full(shape, dt)})
+    edges.append((source, name))
+    return name
