@@ -18,6 +18,7 @@ from nir_graphs import chain, neuron, random_graph, run  # noqa: E402
 
 from edgekit.backends.nir import NirExport, export_nir  # noqa: E402
 from edgekit.backends.nir import objects as objects_module  # noqa: E402
+from edgekit.backends.nir.check import BATCH, STEPS, compare  # noqa: E402
 from edgekit.errors import UnsupportedError, UsageError  # noqa: E402
 from edgekit.frontends import import_module  # noqa: E402
 from edgekit.frontends.nir import import_nir  # noqa: E402
@@ -140,6 +141,27 @@ def test_a_graph_that_is_another_one_now_has_its_parameters_computed_anew(tmp_pa
     np.testing.assert_array_equal(run(a, x)[0], run(read_back(export, tmp_path / "g.nir"), x)[0])
     with pytest.raises(UsageError, match="is not that of the graph"):
         export_nir(a.graph, dt=2 * DT, program=a.original.program)
+
+
+def counting(factor: float) -> nir.NIRGraph:
+    """What fires where `factor` times the number of spikes is above one: with a factor of 1 a single spike is a tie."""
+    layers = (nir.Linear(np.eye(N)), nir.Threshold(np.full(N, 0.2)), nir.Linear(factor * np.ones((N, N))))
+    return chain(*layers, nir.Threshold(np.ones(N)), shape=(N,))
+
+
+def test_ties_at_every_threshold_do_not_pass_another_graph_as_the_same(tmp_path: Path) -> None:
+    one, two = (import_nir(counting(factor)) for factor in (1.0, 2.0))
+    same = compare(one.graph, one.original.program, exact=True)
+    assert same.equal
+    assert same.excused == 0  # tied in every stream, and compared all the same
+    assert same.steps == STEPS * BATCH
+    difference = compare(two.graph, one.original.program, exact=True)
+    assert not difference.equal
+    assert "8 of 8 streams differ after a tie" in str(difference)
+    export = export_nir(two.graph, program=one.original.program)
+    assert "computed anew" in export.notes[0]
+    x = noise(N)
+    np.testing.assert_array_equal(run(two, x)[0], run(read_back(export, tmp_path / "g.nir"), x)[0])
 
 
 def test_the_optimised_graph_leaves_too(tmp_path: Path) -> None:
@@ -408,6 +430,52 @@ def test_a_synapse_that_the_membrane_feeds_is_told_apart_from_it(tmp_path: Path)
     assert kinds(export) == ["CubaLI", "Input", "Linear", "Output"]
     second = read_back(export, tmp_path / "g.nir")
     np.testing.assert_allclose(run(first, noise(N))[0], run(second, noise(N))[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_port_may_be_called_a_sum(tmp_path: Path) -> None:
+    ends = {"in": nir.Input(np.array([N])), "all.sum": nir.Output(np.array([N]))}
+    graph = nir.NIRGraph(
+        {**ends, "fc": nir.Scale(np.full(N, 2.0))}, [("in", "fc"), ("fc", "all.sum")], type_check=False
+    )
+    export = export_nir(import_nir(graph).graph)
+    np.testing.assert_allclose(run(read_back(export, tmp_path / "g.nir"), noise(N))[0], 2 * noise(N), rtol=1e-6)
+
+
+def test_a_port_keeps_its_name_beside_a_module_of_that_name() -> None:
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.y, self.last = torch.nn.Linear(3, N), torch.nn.Linear(N, N)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.y(x))
+
+    graph = import_module(Named(), torch.zeros(1, 3), name="m").graph
+    assert graph.entries["step"].outputs == ("y",)
+    assert type(export_nir(graph).graph.nodes["y"]).__name__ == "Output"
+
+
+@pytest.mark.parametrize("module", ["fc", "lif_before"])
+def test_spikes_of_the_step_before_leave_through_one_delay_for_all_readers(module: str, tmp_path: Path) -> None:
+    b = GraphBuilder("g", DT)
+    x, v, s = b.input("x", (N,)), b.state("v", np.zeros(N)), b.state("s", np.zeros(N, bool), SPIKE)
+    membrane = b.op("add", b.op("mul", v, b.const("decay", 0.9)), x, source="lif")
+    fired = b.op("gt", membrane, b.const("threshold", 1.0), source="lif")
+    b.update(v, b.op("where", fired, b.const("reset", 0.0), membrane))
+    b.update(s, fired)
+    weights = [np.random.default_rng(seed).normal(size=(2, N)).astype(np.float32) for seed in (1, 2)]
+    for at, (weight, source) in enumerate(zip(weights, (module, "other"), strict=True)):
+        b.output(b.op("linear", s, b.const(f"w{at}", weight), source=source, out=f"y{at}"))
+    export = export_nir(b.build())
+    assert kinds(export).count("Delay") == 1
+    again = read_back(export, tmp_path / "g.nir")
+    membranes, spikes, expected = np.zeros(N), np.zeros(N), []
+    for value in noise(N):
+        expected.append(np.concatenate([weight @ spikes for weight in weights]))
+        membranes = 0.9 * membranes + value
+        spikes = (membranes > 1).astype(np.float64)
+        membranes = np.where(spikes > 0, 0.0, membranes)
+    np.testing.assert_allclose(np.concatenate(run(again, noise(N)), axis=1), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_value_that_is_added_to_itself_counts_twice(tmp_path: Path) -> None:

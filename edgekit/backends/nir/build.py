@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.backends.nir.forms import ELEMENTWISE, Forms, NotAffine, Real
+from edgekit.backends.nir.forms import ELEMENTWISE, OWN_SUM, Forms, NotAffine, Real
 from edgekit.backends.nir.neurons import Neuron, recognise
 from edgekit.ir import Graph, Op
 from edgekit.nir.raw import RawNode
 
-OWN_SUM = ".sum"
-"""What a value W x is called beside the sum W x + addend that its op gives."""
 MAX_MATRIX = 2**20
 """Elements of a unit matrix that stands before a bias."""
 
@@ -104,9 +102,10 @@ class Builder:
         self, stem: str, kind: str, given: tuple[int, ...], sources: Sequence[Source], fields: Mapping[str, Any]
     ) -> Source:
         """Add a node that gives values of a shape, and the edges to it."""
-        stem = stem.replace("/", "_") or kind.lower()
-        at, name = 1, stem
-        while name in self.net.nodes:
+        stem = _node_name(stem) or kind.lower()
+        kept = () if kind in ("Input", "Output") else map(_node_name, self.step.outputs)
+        at, name, taken = 1, stem, self.net.nodes.keys() | kept
+        while name in taken:
             at, name = at + 1, f"{stem}_{at}"
         self.net.nodes[name] = RawNode(kind, {k: v if isinstance(v, str) else np.asarray(v) for k, v in fields.items()})
         self._shapes[name] = given
@@ -315,6 +314,11 @@ class Builder:
 def place(op: Op) -> str:
     """An op and where in the model it is."""
     return f"{op.kind} in {op.source}" if op.source else op.kind
+
+
+def _node_name(name: str) -> str:
+    """A name that HDF5 takes for one of a node, not for a path."""
+    return name.replace("/", "_")
 
 
 def _is_leaky(neuron: Neuron) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.ir import FLOAT32, SPIKE, Graph, Op
+from edgekit.ir import SPIKE, Graph, Op
 
 Real = npt.NDArray[np.float64]
 COMPARISONS: Mapping[str, int] = {"gt": 1, "ge": 1, "lt": -1, "le": -1}
@@ -22,6 +22,8 @@ STRICT = ("gt", "lt")
 LOGIC = ("logical_and", "logical_or", "logical_not")
 ELEMENTWISE = ("add", "sub", "mul", "div", "neg", "cast", "where", *LOGIC, *COMPARISONS)
 MAX_CASES = 16
+OWN_SUM = "|sum"
+"""What a value W x is called beside the sum W x + addend that its op gives: no tensor of a graph has such a name."""
 
 
 class NotAffine(Exception):  # noqa: N818  (control flow: the value is described in another way, or refused)
@@ -247,10 +249,10 @@ def _where(cases: _Cases, op: Op, fired: Mapping[str, bool]) -> Form:
 
 
 def _linear(cases: _Cases, op: Op, fired: Mapping[str, bool]) -> Form:
-    """W x + addend: the addend is part of the sum, W x is a value of its own, called by the op's result and `.sum`."""
+    """W x + addend: the addend is part of the sum, W x is a value of its own, called by the op's result and OWN_SUM."""
     if len(op.inputs) != 3 or cases.forms.data(op.inputs[2]) is not None or op.inputs[0] in cases.reached:
         raise NotAffine("goes through linear")
-    return cases.form(op.inputs[2], fired).plus(Form({f"{op.outputs[0]}.sum": np.ones(())}, np.zeros(())))
+    return cases.form(op.inputs[2], fired).plus(Form({f"{op.outputs[0]}{OWN_SUM}": np.ones(())}, np.zeros(())))
 
 
 _ROWS: dict[str, Row] = {
@@ -263,11 +265,6 @@ _ROWS: dict[str, Row] = {
     "where": _where,
     "linear": _linear,
 }
-
-
-def is_float(graph: Graph, name: str) -> bool:
-    """Whether a tensor holds float32."""
-    return graph.tensor(name).dtype is FLOAT32
 
 
 def same(x: Any, y: Any) -> bool:
