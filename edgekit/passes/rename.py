@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from edgekit.errors import GraphError
 from edgekit.ir.graph import Entry, Graph, Op, Tensor
 from edgekit.ir.verify import verify
 
@@ -31,25 +32,31 @@ def renamed(graph: Graph, new: Callable[[str], str]) -> Graph:
 
 
 def with_output_names(graph: Graph, like: Graph) -> Graph:
-    """The graph with outputs called as in `like`: who made one takes over its name; what passes through gets an op."""
+    """The graph with outputs called as in `like`: who made one takes over its name; what passes through gets an op.
+
+    GraphError where another value has the name of an output.
+    """
     names: dict[str, str] = {}
     entries = dict(graph.entries)
     tensors = dict(graph.tensors)
     for entry in graph.entries.values():
         made = {n for op in entry.ops for n in op.outputs}
         wanted = like.entries[entry.name].outputs if entry.name in like.entries else entry.outputs
-        outputs, ops = list(entry.outputs), list(entry.ops)
-        for at, (have, want) in enumerate(zip(entry.outputs, wanted, strict=True)):
-            if have == want or want in graph.tensors or want in names.values():
+        leaving, ops = dict(zip(wanted, entry.outputs, strict=True)), list(entry.ops)
+        for want, have in leaving.items():
+            if have == want:
                 continue
+            if want in graph.tensors:
+                raise GraphError(f"output {want!r}", f"became {have!r} in a pass, and its name is another value's now")
             if have in made and have not in names and have not in wanted:
                 names[have] = want
-            else:
-                tensor = graph.tensors[have]
-                tensors[want] = Tensor(want, tensor.shape, tensor.dtype, tensor.quant)
-                ops.append(Op("reshape", (have,), (want,), {"shape": tensor.shape}))
-                outputs[at] = want
-        entries[entry.name] = dataclasses.replace(entry, outputs=tuple(outputs), ops=tuple(ops))
+                continue
+            tensor = graph.tensors[have]
+            tensors[want] = Tensor(want, tensor.shape, tensor.dtype, tensor.quant)
+            ops.append(Op("reshape", (have,), (want,), {"shape": tensor.shape}))
+            leaving[want] = want
+        outputs = tuple(leaving[want] for want in wanted)
+        entries[entry.name] = dataclasses.replace(entry, outputs=outputs, ops=tuple(ops))
     if entries == dict(graph.entries) and not names:
         return graph
     changed = graph.replace(tensors=tensors).with_entries(*entries.values())

@@ -47,6 +47,6 @@ def narrow_spike_states(graph: Graph) -> Graph:
             casts.append(Op("cast", (state_name,), (name,), {"to": "float32"}))
         ops = [dataclasses.replace(op, inputs=tuple(alias.get(n, n) for n in op.inputs)) for op in entry.ops]
         updates = {s: narrow[s][entry.name] if s in narrow else alias.get(v, v) for s, v in entry.updates.items()}
-        outputs = tuple(alias.get(n, n) for n in entry.outputs)
-        entries.append(Entry(entry.name, entry.inputs, outputs, (*casts, *ops), updates))
+        # a state that leaves does so as spikes, under its own name: a port writes them as 0.0 and 1.0
+        entries.append(Entry(entry.name, entry.inputs, entry.outputs, (*casts, *ops), updates))
     return sweep(graph.replace(tensors=tensors, states=tuple(states)).with_entries(*entries))

@@ -527,10 +527,9 @@ NARROW = {
         state %s spike[2] keep zero
         entry step
           in %x float32[2]
-          %step.s.float float32[2] = cast %s {"to": "float32"}
           %f spike[2] = gt %x %thr
           update %s %f
-          out %step.s.float
+          out %s
         """,
     ),
 }
