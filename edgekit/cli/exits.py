@@ -7,7 +7,7 @@ import sys
 
 SCHEMA_VERSION = 1
 OK, ANSWER_IS_NO, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-STOPPED = "interrupted; nothing was written"
+STOPPED = "interrupted; no file is half written"  # all may be: it comes as well while the answer is printed
 
 
 def report_error(text: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +59,8 @@ class _Staged:
 def write_together(files: Sequence[tuple[Path, Content]]) -> None:
     """Write files and folders under temporary names, flush them to the disk, then rename all.
 
-    What goes wrong on the way, an interrupt as well, leaves everything as it was. ArtifactError when something cannot
-    be written.
+    What goes wrong on the way, an interrupt as well, leaves everything as it was; one that comes while the names change
+    waits until all of them have. ArtifactError when something cannot be written.
     """
     staged: list[_Staged] = []
     where = Path()
@@ -66,23 +69,42 @@ def write_together(files: Sequence[tuple[Path, Content]]) -> None:
             where = path
             if path.exists() and isinstance(content, bytes) and not path.is_file():
                 raise ArtifactError(str(path), "is no regular file", "name another one")
-            staged.append(_room(path))
+            with _uninterrupted():
+                staged.append(_room(path))
             _write(staged[-1].fresh, content)
-        try:
-            for one in staged:
-                where = one.path
-                one.swap()
-        except BaseException:
-            for one in reversed(staged):
-                one.restore()
-            raise
-        for folder in {path.parent for path, _ in files}:
-            _sync(folder)
+        with _uninterrupted():
+            try:
+                for one in staged:
+                    where = one.path
+                    one.swap()
+            except BaseException:
+                for one in reversed(staged):
+                    one.restore()
+                raise
+            for folder in {path.parent for path, _ in files}:
+                _sync(folder)
     except OSError as error:
         raise cannot_write(where, error) from error
     finally:
-        for one in staged:
-            _remove(one.fresh.parent)
+        with _uninterrupted():
+            for one in staged:
+                _remove(one.fresh.parent)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until this is left; it only ever reaches the main thread, and a handler of Python."""
+    stop, held = signal.getsignal(signal.SIGINT), list[int]()
+    if not callable(stop) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, stop)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _room(path: Path) -> _Staged:

@@ -286,7 +286,7 @@ def test_ctrl_c_leaves_nothing_half_written(files, when):
     assert process.returncode in (130, -signal.SIGINT)
     assert list(out.iterdir()) == []
     if compiling:  # before that, Python itself may still be starting
-        assert errors == "error: interrupted; nothing was written\n"
+        assert errors == "error: interrupted; no file is half written\n"
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
@@ -301,7 +301,7 @@ def test_ctrl_c_while_the_packages_load_is_no_traceback(flags, monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
     answer = edgekit_main("doctor", *flags)
     assert answer.returncode == 130
-    assert answer.stderr == "error: interrupted; nothing was written\n"
+    assert answer.stderr == "error: interrupted; no file is half written\n"
     assert bool(answer.stdout) is bool(flags)
 
 
