@@ -243,6 +243,7 @@ def _onnx(prepared: Prepared, wanted: Wanted, options: Options, notes: list[str]
             continue
         found = check_onnx(data, graph, calibration=calibration, inputs=_streams(prepared))
         check = f"onnxruntime {version('onnxruntime')}: {found.streams} x {found.steps} steps{_excused(found.excused)}"
+        check += f", {found.amplified} with a state off by more than 1e-5" if found.amplified else ""
         made.append(Made(what, data, check, True, found.worst))
     if options.precision != "fp32":
         rounded = make_program(graph, options.precision, calibration).reference()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from converted import edgekit_main, module
 from graph_samples import UP, neuron
 
+import edgekit
+from edgekit.backends import onnx as backend
 from edgekit.backends.onnx import check as checks
 from edgekit.backends.onnx import check_onnx, export_onnx
 from edgekit.errors import ReplayError
@@ -149,6 +155,20 @@ def test_a_state_that_float32_could_hold_better_is_not_excused(monkeypatch):
         checked(monkeypatch, np.full((2, 6, 3), 0.26, np.float32), 0, 0, Drifting)
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "rounded", "fits"),
+    [
+        ("u.next", 5e-5, 7e-6, True),
+        ("u.next", 5e-5, 6e-6, False),  # more than eight times
+        ("u.next", 1.1e-4, 1.0, False),  # too far, whatever float32 does
+        ("y", 1.1e-5, 1.0, False),  # an output
+        ("y", 1e-5, 0.0, True),
+    ],
+)
+def test_how_far_a_state_may_be_off_that_float32_holds_no_better(name, error, rounded, fits):
+    assert checks._fits({name: error}, lambda: {"u.next": rounded}) == fits
+
+
 def test_a_spike_next_to_its_threshold_is_excused_and_counted_and_what_follows_is_still_compared(monkeypatch):
     x = np.full((2, 6, 3), 0.26, np.float32)
     x[0, 0] = [0.1, UP, 0.1]
@@ -187,3 +207,13 @@ def test_a_sequence_follows_both_ways_of_a_hidden_tie():
     seen[4][fired][0] = 0.0
     with pytest.raises(ReplayError, match="at step 4"):
         checks._followed(graph, {"x": x}, seen)
+
+
+def test_convert_prints_both_exceptions(tmp_path: Path, monkeypatch):
+    pytest.importorskip("torch")
+    edgekit.save(module("mlp"), tmp_path / "net.pt")
+    check = backend.check_onnx
+    monkeypatch.setattr(backend, "check_onnx", lambda *a, **k: replace(check(*a, **k), excused=2, amplified=3))
+    monkeypatch.chdir(tmp_path)
+    shown = " ".join(edgekit_main("convert", "net.pt", "--format", "onnx").stdout.split())
+    assert "steps, 2 near a tie, 3 with a state off by more than 1e-5" in shown

@@ -21,7 +21,8 @@ from edgekit.reference import Interpreter, Values, largest_error, outcomes, rand
 Array = npt.NDArray[Any]
 
 TOLERANCE = 1e-5  # of a float, times max(1, |y|)
-ROUNDINGS = 16  # times the error of the reference against float64 that a next state may be off
+ROUNDINGS = 8  # times the error of the reference against float64 that a next state may be off
+AMPLIFIED = 1e-4  # times max(1, |y|): the most that a next state may be off on that ground
 DECIDED = 1e-3  # an error that no rounding makes: a comparison fell otherwise
 MOST_PATHS = 64  # that are followed at once through ties whose outcome is not seen
 
@@ -30,7 +31,7 @@ MOST_PATHS = 64  # that are followed at once through ties whose outcome is not s
 class Checked:
     """What a comparison found: values compared, the largest error |y - r| / max(1, |r|), how many steps of a stream
     came out otherwise because a comparison was within 1e-5 of a tie, and after how many a state was off by more than
-    1e-5, where float32 in the reference is itself off by a sixteenth of that or more.
+    1e-5, where float32 in the reference is itself off by an eighth of that or more.
     """
 
     form: str
@@ -55,9 +56,9 @@ def check_onnx(
     """Compare a file with the optimised graph it was made of, over `inputs` [N, T, *shape] or random ones.
 
     Runs all streams at once, then the first alone. Spikes must be equal, floats within 1e-5 · max(1, |y|); so must next
-    states, or within 16 times the error that the reference in float32 has against float64. A step where a comparison is
-    within 1e-5 of a tie in float64 may come out as that comparison decides. Both exceptions are counted. ReplayError
-    names the first value and step that are not so, DataError a file of another graph.
+    states, or within 1e-4 · max(1, |y|) and 8 times the error that the reference in float32 has against float64. A step
+    where a comparison is within 1e-5 of a tie in float64 may come out as that comparison decides. Both exceptions are
+    counted. ReplayError names the first value and step that are not so, DataError a file of another graph.
     """
     engine = OnnxRuntime(data)
     document = engine.document
@@ -145,9 +146,9 @@ def _followed(graph: Graph, given: Mapping[str, Array], seen: Sequence[Values]) 
 
 
 def _fits(errors: Mapping[str, float], rounding: Callable[[], Mapping[str, float]]) -> bool:
-    """Outputs within the tolerance; next states too, or within some times of what the reference itself rounds."""
+    """Outputs within the tolerance; next states too, or not far off and within some times what the reference rounds."""
     wrong = {name: error for name, error in errors.items() if not error <= TOLERANCE}
-    if not wrong or not max(wrong.values()) < DECIDED:
+    if not wrong or not max(wrong.values()) <= AMPLIFIED:
         return not wrong
     rounded = rounding()
     return all(error <= ROUNDINGS * rounded.get(name, 0.0) for name, error in wrong.items())
