@@ -7,7 +7,7 @@ UNTESTED ON DEVICE: the project's tests run this script against a stand-in that 
 
 An engine only fits the GPU and the TensorRT that built it, so that it is kept under a key of the GPU's name and compute
 capability, the version of TensorRT, the SHA-256 of the model, and what was asked for (precision, batch, steps). Needs
-Python 3.8 and trtexec; nothing else. `deploy` calls `engine_for`.
+Python 3.8 and trtexec; nothing else.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from graph_samples import busy_graph
 from tflite_cases import CASES, inputs_of, ports
 from tflite_int8 import random_plan, run
 
-from edgekit.backends.tflite import KERNELS, TfliteStep, export_tflite, measure_tflite, read_tflite
+from edgekit.backends.tflite import KERNELS, TfliteStep, export_tflite, measure_tflite, plan_of, read_tflite
 from edgekit.backends.tflite.integer_rows import ROWS
 from edgekit.backends.tflite.measure import real_values, stored_values
 from edgekit.errors import DataError, UnsupportedError, UsageError
@@ -127,6 +127,24 @@ def test_thresholds_are_rounded_to_the_side_that_keeps_comparisons_exact(kind: s
     wanted, _ = Interpreter(graph, np.float64).execute({"x": real_values(port, values)[None]}, {})
     for name, spikes in wanted.items():
         np.testing.assert_array_equal(got[name], spikes.astype(np.int8))
+
+
+@pytest.mark.parametrize(("kind", "off"), [("tanh", 7.4e-5), ("sigmoid", 3.7e-5)])
+def test_curves_are_as_good_as_it_says(kind: str, off: float) -> None:
+    """What the kernels are off by over ±5.9, of the inputs that their integers stand for."""
+    x = np.linspace(-5.9, 5.9, 20_001).astype(np.float32)
+    b = GraphBuilder("curve")
+    b.output(b.op(kind, b.input("x", x.shape)))
+    graph = b.build()
+    plan = plan_of(graph, {"x": x[None, None]})
+    for kernels in KERNELS:
+        model = TfliteStep(export_tflite(graph, io={}, precision="int8", plan=plan), kernels=kernels)
+        (given,), (port,) = model.document.inputs, model.document.outputs
+        stored = stored_values(given, x)
+        got = real_values(port, model.execute({"x": stored[None]}, {})[0][port.name][0])
+        real = real_values(given, stored)
+        exact = np.tanh(real) if kind == "tanh" else 1 / (1 + np.exp(-real))
+        assert np.abs(got - exact).max() < off
 
 
 def test_what_rounding_changes_is_measured() -> None:
