@@ -36,9 +36,7 @@ def legalize(graph: Graph, supported: Collection[str], backend: str) -> Graph:
 
     legal = rewrite(graph, rule)
     while any(op.kind not in supported and OPS[op.kind].decompose for _, op in legal.ops()):
-        legal = rewrite(
-            legal, rule
-        )  # what an op decomposes into may be decomposed in turn, into simpler ones each time
+        legal = rewrite(legal, rule)  # into simpler ops each time
     left = [(e, op) for e, op in legal.ops() if op.kind not in supported]
     if left:
         items = [f"{op.kind} in entry {e.name} (from {op.source or 'the graph'})" for e, op in left]

@@ -266,6 +266,23 @@ def test_an_unlisted_saturation_is_told():
     assert contradictions(claimed, proven) == [f"{proven['saturates'][0]['tensor']} may saturate"]
 
 
+def test_what_a_restored_state_may_wrap_is_told():
+    """s' = x between -20 and 20, of which the sum s + s fits int8; from any state at all it does not."""
+    b = GraphBuilder("g")
+    x, s = b.input("x", (2,), INT8), b.state("s", np.zeros(2), INT8)
+    low, high = b.const("low", -20, INT8), b.const("high", 20, INT8)
+    b.update(s, b.op("minimum", b.op("maximum", x, low), high))
+    b.output(b.op("add", s, s))
+    proven = certified(b.build())
+    assert proven["from_any_state"] is False
+    assert contradictions({**proven, "from_any_state": True}, proven) == [
+        "a state that was restored may make a value wrap around"
+    ]
+    saturating = certified(leaky((0,), most=20))
+    assert saturating["from_any_state"] is True
+    assert not contradictions({**saturating, "from_any_state": False}, saturating)
+
+
 # --- edgekit inspect --ranges -----------------------------------------------------------------------------------------
 
 

@@ -111,4 +111,4 @@ class Ranges:
     states: Mapping[str, StateProof]
     overflows: list[Overflow]
     saturations: list[Overflow]
-    from_any_state: bool = False
+    from_any_state: bool

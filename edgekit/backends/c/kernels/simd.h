@@ -11,8 +11,8 @@
  *             ek_digits makes the digits of eight inputs, ek_dot_store eight outputs of two sums; ek_most keeps the
  *             largest magnitude of each lane, ek_most_lane that of all lanes, and NaN is larger than any
  *
- * Without a type of their own: ek_fma_one, one float; ek_store_across, lane j of four vectors to y[j * step + 0..3]; ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of
- * 32 floats that is neither 0.0 nor -0.0.
+ * Without a type of their own: ek_fma_one, one float; ek_store_across, lane j of four vectors to y[j * step + 0..3];
+ * ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of 32 floats that is neither 0.0 nor -0.0.
  *
  * A spike tensor of n elements is uint32_t[(n + 31) / 32]: element i is bit i % 32 of word i / 32, unused bits are 0.
  * Float buffers are padded to a multiple of 32 elements, so that whole vectors may be read and written.
