@@ -133,6 +133,15 @@ def test_nested_graphs_leave_flat(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(first, noise(4))[0], run(second, noise(4))[0])
 
 
+def test_names_that_no_file_can_hold_are_refused() -> None:
+    ends = {"in/put": nir.Input(np.array([N])), "out": nir.Output(np.array([N]))}
+    graph = nir.NIRGraph({**ends, ".": nir.Scale(np.ones(N))}, [("in/put", "."), (".", "out")], type_check=False)
+    first = import_nir(graph)
+    with pytest.raises(UnsupportedError, match="no file can hold") as caught:
+        export_nir(first.graph, program=first.original.program).to_bytes()
+    assert set(caught.value.items) == {"in/put", "."}
+
+
 def test_a_graph_that_is_another_one_now_has_its_parameters_computed_anew(tmp_path: Path) -> None:
     a, b = (import_nir(chain(neuron("LIF", N, seed), shape=(N,)), dt=DT) for seed in (0, 1))
     export = export_nir(a.graph, program=b.original.program)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.errors import UsageError
+from edgekit.errors import UnsupportedError, UsageError
 from edgekit.nir.flatten import PASS
 from edgekit.nir.nodes import PARAMETERS, SIZES, Node
 from edgekit.nir.program import Program
@@ -57,7 +57,10 @@ def _python(value: Any) -> Any:
 
 
 def to_bytes(graph: Any) -> bytes:
-    """The `.nir` file of a `nir.NIRGraph`."""
+    """The `.nir` file of a `nir.NIRGraph`; UnsupportedError for names that HDF5 takes for a path."""
+    paths = [name for name in graph.nodes if "/" in name or name == "."]
+    if paths:
+        raise UnsupportedError("NIR export", "has node names that no file can hold", "rename the nodes", items=paths)
     stream = io.BytesIO()
     nir_package().write(stream, graph)
     return stream.getvalue()
