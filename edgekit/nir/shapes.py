@@ -105,9 +105,7 @@ class _Inference:
             return node
         wants = {demanded(self.flat.nodes[r]) for r in self.flat.readers[node.name]} - {None}
         (start,), (end,) = node.ints("start_dim"), node.ints("end_dim")
-        shifted = replace(
-            node, sizes={"start_dim": (start - 1,), "end_dim": (end - 1 if end > 0 else end,)}, stated=node.stated
-        )
+        shifted = replace(node, sizes={"start_dim": (start - 1,), "end_dim": (end - 1 if end > 0 else end,)})
         try:
             literal: Shape | None = result_shape(node, shape)
         except Fault:
