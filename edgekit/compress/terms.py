@@ -15,7 +15,6 @@ from edgekit.passes.rewrite import use_counts
 Array = npt.NDArray[Any]
 
 AFFINE = ("add", "sub", "neg", "mul", "div", "linear", "memory_update", "where")
-VIEWS = ("reshape", "transpose")
 
 
 @dataclass(frozen=True, eq=False)

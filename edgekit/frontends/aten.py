@@ -12,7 +12,7 @@ from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
 from edgekit.frontends import formulas
-from edgekit.frontends.emitter import Known, Live, Operand, Refuse
+from edgekit.frontends.emitter import LARGEST, Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import apply
 from edgekit.frontends.lower import WHOLE, Call, Lost, Lowering, Row
 from edgekit.frontends.record import Decomposed, key_of
@@ -69,8 +69,7 @@ def _convert(low: Lowering, call: Call) -> Any:
         return low.spike(value)
     value, whole = low.real(value), call.dtype in WHOLE
     if whole and not low.is_whole(value):  # towards zero
-        size = low.emit("floor", low.emit("abs", value))
-        return low.emit("mul", low.emit("sign", value), size)
+        return formulas.truncated(low, value)
     return value
 
 
@@ -93,8 +92,7 @@ def _ceil(low: Lowering, call: Call) -> Live:
 
 @row("trunc")
 def _trunc(low: Lowering, call: Call) -> Live:
-    x = low.real(call["self"])
-    return low.emit("mul", low.emit("sign", x), low.emit("floor", low.emit("abs", x)))
+    return formulas.truncated(low, call["self"])
 
 
 @row("tan")
@@ -145,8 +143,8 @@ def _is_nan(low: Lowering, call: Call) -> Live:
 @row("nan_to_num")
 def _nan_to_num(low: Lowering, call: Call) -> Live:
     """NaN as `nan`, infinities as the ends of the range."""
-    x, largest = low.real(call["self"]), float(np.finfo(np.float32).max)
-    ends = [call[n] if call[n] is not None else end for n, end in (("neginf", -largest), ("posinf", largest))]
+    x = low.real(call["self"])
+    ends = [call[n] if call[n] is not None else end for n, end in (("neginf", -LARGEST), ("posinf", LARGEST))]
     known = low.emit("where", low.emit("ne", x, x), float(call["nan"] or 0.0), x)
     return formulas.clip(low, known, *map(float, ends))
 
@@ -236,7 +234,7 @@ def _div(low: Lowering, call: Call) -> Live:
         return low.real(call["self"])  # type: ignore[no-any-return]
     y = apply(low, "div", call["self"], call["other"])
     if mode == "trunc":
-        return low.emit("mul", low.emit("sign", y), low.emit("floor", low.emit("abs", y)))
+        return formulas.truncated(low, y)
     return y if mode is None else low.emit("floor", y)
 
 
@@ -250,10 +248,8 @@ def _remainder(low: Lowering, call: Call) -> Live:
     """self - other · floor(self / other), or of the quotient cut towards zero."""
     x, y = low.real(call["self"]), low.real(call["other"])
     quotient = low.emit("div", x, y)
-    if call.name.endswith("remainder"):
-        whole = low.emit("floor", quotient)
-    else:
-        whole = low.emit("mul", low.emit("sign", quotient), low.emit("floor", low.emit("abs", quotient)))
+    floor = call.name.endswith("remainder")
+    whole = low.emit("floor", quotient) if floor else formulas.truncated(low, quotient)
     return low.emit("sub", x, low.emit("mul", whole, y))
 
 

@@ -256,7 +256,7 @@ def _convert(low: Lowering, call: Call) -> Complex:
 def _as_real(low: Lowering, call: Call) -> Live:
     x = pair(low, call["self"])
     shape = call.shape[:-1]
-    columns = [low.reshape(low.expand(low.known(p) or p, shape), (*shape, 1)) for p in (x.re, x.im)]
+    columns = [low.reshape(low.expand(p, shape), (*shape, 1)) for p in (x.re, x.im)]
     return low.emit("concat", *columns, axis=len(shape))
 
 

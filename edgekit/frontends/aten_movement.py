@@ -26,7 +26,7 @@ def _overwrite(low: Lowering, call: Call) -> Operand:
     """What a tensor holds after it was written as a whole."""
     value = call["src"] if call.name == "aten::copy" else call.args.get("value", 0.0)
     value = low.spike(value) if call.dtype is torch.bool else low.real(value)
-    return low.expand(low.known(value) or value, call.shape)
+    return low.expand(value, call.shape)
 
 
 @row(OVERWRITE)
@@ -290,7 +290,7 @@ def _written(low: Lowering, call: Call, places: Array) -> Live:
         values = low.emit("add", low.live(_elements(low, call["self"], places, places.shape)), values)
     table = np.full(math.prod(call.shape), -1, np.int64)
     table[places.reshape(-1)] = np.arange(places.size)
-    return overwritten(low, call["self"], low.expand(low.known(values) or values, places.shape), table, call)
+    return overwritten(low, call["self"], low.expand(values, places.shape), table, call)
 
 
 def _put_one(low: Lowering, call: Call, given: Sequence[tuple[int, Any]]) -> Live:
@@ -318,7 +318,7 @@ def _put_one(low: Lowering, call: Call, given: Sequence[tuple[int, Any]]) -> Liv
         values = low.reshape(values, (*ahead, *(1,) * len(axes), *tail))
     if call.args.get("accumulate"):
         values = apply(low, "add", x, values)
-    return low.emit("where", low.live(hit), low.live(low.expand(low.known(values) or values, call.shape)), x)
+    return low.emit("where", low.live(hit), low.live(low.expand(values, call.shape)), x)
 
 
 def _put_masked(low: Lowering, call: Call, mask: Live) -> Live:
@@ -343,7 +343,7 @@ def _torch_scatter(low: Lowering, call: Call) -> Live:
     cut = places[tuple(slice(0, n) if at != axis else slice(None) for at, n in enumerate(index.shape))]
     table = np.take_along_axis(cut, index, axis)
     given = {"self": call["self"], "indices": (), "accumulate": adds}
-    source = low.expand(low.known(source) or source, index.shape)
+    source = low.expand(source, index.shape)
     return _written(low, dataclasses.replace(call, args={**given, "values": source}), table)
 
 
@@ -357,7 +357,7 @@ def _scattered(low: Lowering, call: Call, axis: int, source: Any, *, adds: bool)
     hit = low.emit("eq", low.live(call["index"]), places)
     x, value = low.real(call["self"]), low.real(source)
     value = apply(low, "add", x, value) if adds else value
-    return low.emit("where", hit, low.live(low.expand(low.known(value) or value, call.shape)), x)
+    return low.emit("where", hit, low.live(low.expand(value, call.shape)), x)
 
 
 @row("diagonal")

@@ -47,7 +47,9 @@ class Subject:
         return (0, 1) if ahead else (0,)
 
 
-STATE_NAME = re.compile(r"(h|hx|c|cx|s|v|u|z)\d*|.*(state|hidden|mem|carry|cache|prev|cell|buf).*", re.IGNORECASE)
+STATE_NAME = re.compile(
+    r"(h|hx|hid|c|cx|s|st|v|u|z)\d*|.*(state|hidden|mem|carry|cache|prev|cell|buf).*", re.IGNORECASE
+)
 """Names of an argument that is taken as state when what comes back is like it; a mask may have any shape."""
 
 
@@ -99,7 +101,7 @@ def subject(module: nn.Module, example: object, method: str | None) -> Subject:
     args, result = _first_result(thing, module, method, args)
     if _is_cell(module) and method == "forward":
         return Subject(module, Form(method, "bare"), args[:1], args[1] if len(args) > 1 else None)
-    found = _with_state(module, method, args, result)
+    found = _with_state(thing, module, method, args, result)
     if found is not None:
         return found
     if not all(isinstance(a, Tensor) for a in args):
@@ -135,8 +137,12 @@ def _first_result(thing: str, module: nn.Module, method: str, args: tuple[Any, .
         return _floats(args), form.call(clone(module), _floats(args))[0]
 
 
-def _with_state(module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> Subject | None:
-    """The first way to hand the results back as arguments that works twice, None if there is none."""
+def _with_state(thing: str, module: nn.Module, method: str, args: tuple[Any, ...], result: Any) -> Subject | None:
+    """The first way to hand the results back as arguments that works twice, None if there is none.
+
+    ModelError when an argument that is called like a state comes back in its shape, but is not taken again.
+    """
+    refusal: ModelError | None = None
     keyword = _keyword_state(module, method) if len(args) == len(_parameters(module, method)) else ""
     for kind, count in _ways(module, method, args, result, keyword):
         inputs, rest = args[:count], args[count:]
@@ -144,18 +150,23 @@ def _with_state(module: nn.Module, method: str, args: tuple[Any, ...], result: A
         if not all(isinstance(x, Tensor) for x in inputs):
             continue
         given = None if not rest else rest if kind == "spread" else rest[0]
+        names = _parameters(module, method)[count:] or [keyword or "the state"]
         try:
             probe = clone(module)
             _, first = form.call(probe, inputs, given)
             _, second = form.call(probe, inputs, first)
-        except Exception:  # only the module itself knows what it takes
+        except Exception as error:  # only the module itself knows what it takes
+            if rest and STATE_NAME.fullmatch(names[0]) and refusal is None:
+                cause = f"does not take back its own state, {names[0]} ({line(error)})"
+                refusal = ModelError(thing, cause, "let the step take the state in the form in which it returns it")
             continue
         if shapes(first) != shapes(second) and not rest and kind == "bare":
-            continue
-        names = _parameters(module, method)[count:] or [keyword or "the state"]
+            continue  # nothing but a name says that this is a state; one that grows is refused later where more does
         taken = names[: len(first)] if kind == "spread" else names[:1]
         order = ", given back first" if kind == "first" else ""
         return Subject(module, form, inputs, given, (f"{', '.join(taken)}: passed as argument, taken as state{order}",))
+    if refusal is not None:
+        raise refusal
     return None
 
 
@@ -206,7 +217,7 @@ def _keyword_state(module: nn.Module, method: str) -> str:
     """The argument that takes a state by name alone; empty if there is none."""
     parameters = inspect.signature(getattr(module, method)).parameters.values()
     named = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    return next((n for n in named if STATE_NAME.fullmatch(n) or re.fullmatch(r"st|hid", n)), "")
+    return next((n for n in named if STATE_NAME.fullmatch(n)), "")
 
 
 def _is_open_ended(module: nn.Module, method: str) -> bool:

@@ -30,6 +30,9 @@ class Known:
     hint: str = "const"
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest finite float32, where a graph needs a number in the place of infinity."""
+
 Operand = Live | Known | float | int | bool
 
 

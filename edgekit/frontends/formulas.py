@@ -140,6 +140,12 @@ _ACOS = (
 )
 
 
+def truncated(e: Emitter, x: Operand) -> Live:
+    """x without its fraction, towards zero: what a cast to an integer does."""
+    x = e.real(x)
+    return e.emit("mul", e.emit("sign", x), e.emit("floor", e.emit("abs", x)))
+
+
 def acos(e: Emitter, x: Operand) -> Live:
     """arc cosine within 1e-6: sqrt(1 - |x|) · polynomial of |x| (Abramowitz, Stegun 4.4.46), π minus it below zero."""
     x = e.real(x)
@@ -247,10 +253,10 @@ def layer_norm(e: Emitter, x: Operand, axes: int, *, weight: Operand | None, bia
     full = e.shape(x)
     size = math.prod(full[len(full) - axes :])
     y = standardised(e, e.reshape(e.real(x), (*full[: len(full) - axes], size)), (len(full) - axes,), eps)
-    for kind, factor in (("mul", weight), ("add", bias)):
-        if factor is not None:
-            y = e.emit(kind, y, e.reshape(e.real(factor), (size,)) if math.prod(e.shape(factor)) == size else factor)
-    return e.live(e.reshape(y, full))
+    factors = [
+        f if f is None or math.prod(e.shape(f)) != size else e.reshape(e.real(f), (size,)) for f in (weight, bias)
+    ]
+    return e.live(e.reshape(affine(e, y, *factors), full))
 
 
 def group_norm(
@@ -260,20 +266,27 @@ def group_norm(
     full = e.shape(x)
     grouped = e.reshape(e.real(x), (full[0], groups, math.prod(full[1:]) // groups))
     y = e.live(e.reshape(standardised(e, grouped, (2,), eps), full))
-    for kind, factor in (("mul", weight), ("add", bias)):
-        if factor is not None:
-            y = e.emit(kind, y, per_channel(e, factor, len(full)))
-    return y
+    return channel_affine(e, y, weight, bias)
 
 
 def channel_norm(e: Emitter, x: Operand, *, weight: Operand | None, bias: Operand | None, eps: float) -> Live:
     """(x - mean) / sqrt(var + eps) · weight + bias, the statistics of each channel (axis 1) over all other axes."""
     rank = len(e.shape(x))
     y = standardised(e, x, [axis for axis in range(rank) if axis != 1], eps)
-    for kind, factor in (("mul", weight), ("add", bias)):
-        if factor is not None:
-            y = e.emit(kind, y, per_channel(e, factor, rank))
-    return y
+    return channel_affine(e, y, weight, bias)
+
+
+def affine(e: Emitter, x: Live, weight: Operand | None, bias: Operand | None) -> Live:
+    """x · weight + bias, either of which may be missing."""
+    if weight is not None:
+        x = e.emit("mul", x, weight)
+    return x if bias is None else e.emit("add", x, bias)
+
+
+def channel_affine(e: Emitter, x: Live, weight: Operand | None, bias: Operand | None) -> Live:
+    """x · weight + bias with one weight and one bias per channel (axis 1)."""
+    rank = len(e.shape(x))
+    return affine(e, x, *(None if factor is None else per_channel(e, factor, rank) for factor in (weight, bias)))
 
 
 def per_channel(e: Emitter, vector: Operand, rank: int) -> Operand:
@@ -299,10 +312,7 @@ def batch_norm(e: Emitter, x: Operand, factors: Sequence[Operand | None], eps: f
         return e.emit("add", e.emit("mul", e.real(x), parts[0]), parts[1])
     y = e.emit("sub", e.real(x), per_channel(e, average, rank))
     y = e.emit("div", y, e.emit("sqrt", e.emit("add", e.live(per_channel(e, variance, rank)), float(eps))))
-    for kind, factor in (("mul", weight), ("add", bias)):
-        if factor is not None:
-            y = e.emit(kind, y, per_channel(e, factor, rank))
-    return y
+    return channel_affine(e, y, weight, bias)
 
 
 # --- products --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import torch
 
 from edgekit.errors import GraphError, UnsupportedError
 from edgekit.frontends.discover import Discovered
-from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse
+from edgekit.frontends.emitter import LARGEST, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.record import Record, Ref, Shape, Value
 from edgekit.frontends.trace import Traced
 from edgekit.ir import FLOAT32, SPIKE, DType, Graph, verify
@@ -60,7 +60,6 @@ Row = Callable[["Lowering", Call], Any]
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """Whole numbers are carried as float32, which is exact up to 2^24; the replay tells where that is not enough."""
 
-LARGEST = float(np.finfo(np.float32).max)
 NARROW = (torch.int16, torch.int8, torch.uint8)
 WRAPPING = frozenset(f"aten::{n}" for n in ("add", "sub", "rsub", "mul", "neg", "sum", "cumsum", "pow", "abs"))
 """What leaves the range of a narrow integer, where torch wraps around and float32 does not."""
@@ -73,7 +72,7 @@ State = Live | tuple[Live, ...] | None
 
 
 def complex_parts(name: str, value: torch.Tensor) -> tuple[tuple[str, torch.Tensor], tuple[str, torch.Tensor]]:
-    """The parts of a complex state under their names in the graph."""
+    """The parts of a complex tensor under their names in the graph."""
     return (f"{name}.real", value.real.contiguous()), (f"{name}.imag", value.imag.contiguous())
 
 
@@ -131,10 +130,7 @@ class Lowering(Emitter):
             return Lost("", reported=True)
         hint, constant = value.hint or "const", value.constant.resolve_conj().resolve_neg()
         if constant.is_complex():
-            parts = (
-                (part.contiguous().numpy(), name) for part, name in ((constant.real, "real"), (constant.imag, "imag"))
-            )
-            return Complex(*(Known(array, f"{hint}.{name}") for array, name in parts))
+            return Complex(*(Known(part.numpy(), name) for name, part in complex_parts(hint, constant)))
         return Known(constant.numpy(), hint)
 
     def _enter_state(self, ref: Ref, name: str, init: torch.Tensor, values: Mapping[Ref, Value]) -> State:
@@ -258,7 +254,6 @@ def _without(shape: Shape, axis: int | None) -> Shape:
 
 
 REMEDIES = {
-    "aten::embedding": "feed the embedded vector",
     "aten::cumprod": "sum logarithms",
     "aten::topk": "return the scores and choose outside the model",
     "aten::nonzero": "multiply by the mask, or use torch.where",

@@ -41,6 +41,8 @@ def python_facts(module: nn.Module) -> dict[Place, Any]:
 def _values(tree: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     if isinstance(tree, (bool, int, float, str, Enum)) or tree is None:
         yield keys, tree
+    elif isinstance(tree, np.generic):
+        yield keys, tree.item()
     elif isinstance(tree, np.ndarray):
         yield keys, tree.tobytes()
     elif not isinstance(tree, Tensor) and len(keys) < MAX_DEPTH:

@@ -177,9 +177,8 @@ def key_of(target: OpOverload) -> str:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every call. A value that no input or state entered is constant, and kept as it was then."""
 
-    def __init__(self, module: nn.Module, decomposed: Decomposed, most: int = MAX_CALLS) -> None:
+    def __init__(self, module: nn.Module, decomposed: Decomposed) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._most = most
         self.values: dict[Ref, Value] = {}
         self.calls: list[Record] = []
         self.path: list[str] = []
@@ -254,8 +253,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._note(key_of(func), _named(func, args, kwargs), results, fault)
 
     def _note(self, name: str, args: Mapping[str, Any], results: tuple[Ref, ...], fault: str = "") -> None:
-        if len(self.calls) >= self._most:
-            raise OverlongError("module", f"makes more than {self._most:,} calls in one step")
+        if len(self.calls) >= MAX_CALLS:
+            cause = f"makes more than {MAX_CALLS:,} calls in one step"
+            raise OverlongError("module", cause, "convert the step, not the sequence")
         source, part_of = (stack[-1] if stack else "" for stack in (self.path, self._within[:1]))
         self.calls.append(Record(name, args, results, source, fault, part_of, _author_line()))
 

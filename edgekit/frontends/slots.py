@@ -1,4 +1,4 @@
-"""Where a module keeps tensors: attributes of its submodules, also inside tuples, lists and dicts."""
+"""Where a module keeps tensors: attributes of its submodules, also inside containers and helper objects."""
 
 from __future__ import annotations
 

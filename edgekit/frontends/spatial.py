@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
+from edgekit.frontends.emitter import LARGEST, Array, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.formulas import mean, per_channel
-
-LOWEST = float(np.finfo(np.float32).min)
 
 
 def padded(e: Emitter, x: Operand, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> Operand:
@@ -132,7 +130,7 @@ def max_pool(
     dilation: Sequence[int],
 ) -> Live:
     """The largest element of each window over the last axes; padding never wins."""
-    x = padded(e, e.real(x), before, after, LOWEST)
+    x = padded(e, e.real(x), before, after, -LARGEST)
     rows = e.emit("windows", e.live(x), size=tuple(size), stride=tuple(stride), dilation=tuple(dilation))
     return e.emit("amax", rows, axis=len(e.shape(rows)) - 1, keepdims=False)
 

@@ -63,7 +63,7 @@ def trace(found: Discovered, decomposed: Decomposed) -> Traced:
             outputs, next_states = step(inputs, states)
     except OverlongError as error:
         loop = _loop(step.module, visits)
-        raise UnsupportedError(thing, error.cause, "convert the step, not the sequence", loop) from error
+        raise UnsupportedError(thing, error.cause, error.remedy, loop) from error
     left = tuple(recorder.value_of(y) for y in outputs), tuple(recorder.value_of(s) for s in next_states)
     loop = _loop(step.module, visits)
     return Traced(recorder.values, _needed(recorder.calls, {*left[0], *left[1]}), *entered, *left, loop)

@@ -346,6 +346,15 @@ class Refused:
             self.steps += 1
             return x * self.steps
 
+    class CountingInNumpy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = np.int64(0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.steps += 1
+            return x * int(self.steps)
+
     class Late(nn.Module):
         """Changes its mind after the few steps that discovery runs."""
 
@@ -373,6 +382,7 @@ class Refused:
         (Refused.Learning(), UnsupportedError, "changes its own parameters"),
         (Refused.Unbatched(), UnsupportedError, "without a leading batch axis"),
         (Refused.Counting(), UnsupportedError, "keeps state in Python"),
+        (Refused.CountingInNumpy(), UnsupportedError, "keeps state in Python"),
         (nn.LSTM(5, 3, bidirectional=True), UnsupportedError, "runs backwards too"),
         (Refused.Noisy(), UnsupportedError, "different results for the same inputs"),
         (Refused.Late(), UnsupportedError, r"keeps state in Python.*\n  - steps: \d, then \d"),
@@ -382,6 +392,17 @@ class Refused:
 def test_refused_with_a_reason(module: nn.Module, error: type[EdgekitError], says: str) -> None:
     with pytest.raises(error, match=says):
         import_module(module, X, name="m")
+
+
+def test_a_state_that_comes_back_but_is_not_taken_again_is_no_input() -> None:
+    class OnceOnly(nn.Module):
+        def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            if state.any():
+                raise ValueError("only a fresh state")
+            return x, state + x
+
+    with pytest.raises(ModelError, match=r"its own state, state .*only a fresh state.*; let the step"):
+        import_module(OnceOnly(), (X, torch.zeros_like(X)), name="m")
 
 
 def test_a_counter_that_does_not_matter_is_left_out() -> None:

@@ -162,13 +162,8 @@ def _mod(lowering: Lowering, node: Node) -> Operand:
     e = lowering.e
     x, y = (e.real(lowering.operand(node, at)) for at in range(2))
     ratio = e.emit("div", x, y)
-    whole = truncated(e, ratio) if node.attr("fmod", 0) else e.emit("floor", ratio)
+    whole = f.truncated(e, ratio) if node.attr("fmod", 0) else e.emit("floor", ratio)
     return e.emit("sub", x, e.emit("mul", y, whole))
-
-
-def truncated(e: Emitter, x: Operand) -> Live:
-    """x without its fraction, towards zero: what a cast to an integer does."""
-    return e.emit("mul", e.emit("sign", x), e.emit("floor", e.emit("abs", x)))
 
 
 def _cast(lowering: Lowering, node: Node) -> Operand:
@@ -201,7 +196,7 @@ def cast_to(lowering: Lowering, node: Node, to: int) -> Operand:
             lowering.note(
                 f"{node.outputs[0]}: what does not fit into {kinds.DataType.Name(to).lower()} is kept as it is"
             )
-        return e.live(e.real(value)) if whole else truncated(e, e.real(value))
+        return e.live(e.real(value)) if whole else f.truncated(e, e.real(value))
     raise Refuse(f"casts to {kinds.DataType.Name(to).lower()}", "compute in float32, with comparisons as bool")
 
 

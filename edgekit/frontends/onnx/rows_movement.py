@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from edgekit.frontends import formulas as f
 from edgekit.frontends import spatial
 from edgekit.frontends.emitter import Array, Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.lookup import fired, from_front, taken
 from edgekit.frontends.onnx.lowering import CONSTANT_REMEDY, Lowering, Node, Row, within
-from edgekit.frontends.onnx.rows_elementwise import truncated
 
 
 def take(e: Emitter, value: Operand, axis: int, indices: Sequence[int]) -> Operand:
@@ -158,7 +158,7 @@ def _one_hot(lowering: Lowering, node: Node) -> Operand:
     rank = len(lowering.shape(index)) + 1
     index = e.live(e.real(index))
     if lowering.type_of(node.inputs[0]) not in lowering.integers:  # numbers are cut to whole ones, towards zero
-        index = truncated(e, index)
+        index = f.truncated(e, index)
     places = index if node.inputs[0] in lowering.tokens else from_front(e, index, depths[0])
     codes = fired(e, places, depths[0])
     off, on = (float(v) for v in values.reshape(-1))
