@@ -59,7 +59,7 @@ class Archive:
         try:
             return self._zip.read(member)
         except FAULTS as error:
-            raise ModelError(self.thing, f"is damaged in {name} ({_line(error)})") from error
+            raise ModelError(self.thing, f"is damaged in {name} ({line(error)})") from error
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def archive(path: str | os.PathLike[str]) -> Iterator[Archive]:
                 opened = zipfile.ZipFile(_Guarded(stream, thing))
             except FAULTS as error:
                 raise ModelError(
-                    thing, f"is no zip archive, or a damaged one ({_line(error)})", "write it with torch.export.save"
+                    thing, f"is no zip archive, or a damaged one ({line(error)})", "write it with torch.export.save"
                 ) from error
             with opened:
                 yield Archive(thing, opened, _checked(thing, opened.infolist(), size))
@@ -124,5 +124,6 @@ def _checked(thing: str, members: list[zipfile.ZipInfo], size: int) -> dict[str,
     return dict(zip(names, members, strict=True))
 
 
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+def line(error: BaseException) -> str:
+    """A foreign exception in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -72,7 +72,6 @@ class Program:
     in_tree: Tree
     out_tree: Tree
     arguments: tuple[str, ...]
-    torch_version: str
 
 
 def read_program(doc: Doc) -> Program:
@@ -110,7 +109,6 @@ def _program(doc: Doc) -> Program:
         in_tree=read_tree(doc.thing, f"{call.place}.in_spec", call["in_spec"].text()),
         out_tree=read_tree(doc.thing, f"{call.place}.out_spec", call["out_spec"].text()),
         arguments=() if names.missing else tuple(name.text() for name in names),
-        torch_version=doc["torch_version"].text()[:40] if not doc.get("torch_version").missing else "unknown",
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import ModelError
-from edgekit.frontends.pt2.archive import FAULTS, MAX_BYTES, MAX_JSON_BYTES, Archive
+from edgekit.frontends.pt2.archive import FAULTS, MAX_BYTES, MAX_JSON_BYTES, Archive, line
 from edgekit.frontends.pt2.document import Doc, parse
 from edgekit.frontends.pt2.values import MAX_ELEMENTS, Meta, Symbol, read_meta
 
@@ -92,7 +92,7 @@ def _pickled(opened: Archive, name: str) -> Payload:
     except Exception as error:
         cause = "is damaged, or holds something other than plain tensors (perhaps code; it was not run)"
         raise ModelError(
-            opened.thing, f"{name} {cause}", "export and save it again with torch 2.9 or later", [_line(error)]
+            opened.thing, f"{name} {cause}", "export and save it again with torch 2.9 or later", [line(error)]
         ) from error
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise ModelError(opened.thing, f"{name} holds no dict of tensors")
@@ -114,10 +114,6 @@ def _check_inner(thing: str, name: str, data: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(data)) as inner:
             members = inner.infolist()
     except FAULTS as error:
-        raise ModelError(thing, f"{name} is damaged ({_line(error)})") from error
+        raise ModelError(thing, f"{name} is damaged ({line(error)})") from error
     if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > MAX_BYTES:
         raise ModelError(thing, f"{name} is compressed or too large", "torch.save stores its members as they are")
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
