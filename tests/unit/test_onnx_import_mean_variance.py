@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 from onnx_models import model, node, port
 
 from edgekit.frontends.onnx import import_onnx
@@ -26,6 +27,13 @@ def test_mean_variance_normalization(opset: int) -> None:
     expected = centred / (np.sqrt((centred**2).mean(-1, keepdims=True)) + 1e-9)
     np.testing.assert_allclose(outputs["y"], expected, atol=1e-5)
     assert (outputs["y"][0, :2] == 0).all()
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_in_float64(opset: int) -> None:
+    ends = [port(name, 1, 8, elem=TensorProto.DOUBLE) for name in ("x", "y")]
+    built = model([node("MeanVarianceNormalization", ["x"], ["y"], axes=[1])], ends[:1], ends[1:], opset=opset)
+    assert import_onnx(built).report.worst_error < 1e-5
 
 
 def test_the_default_axes_are_those_of_images() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from edgekit.frontends.onnx.reading import all_nodes, onnx_module, opset_of
+from edgekit.frontends.onnx.reading import all_graphs, all_nodes, onnx_module, opset_of
+from edgekit.frontends.onnx.typed import element_types
 
 OP = "MeanVarianceNormalization"
 NOTE = f"{OP} is written out with its 1e-9 in the divisor, here and in the replay: ONNX Runtime divides 0 by 0"
@@ -20,19 +21,21 @@ def normalises(model: Any) -> bool:
 
 def written_out(model: Any) -> Any:
     """The same model with d / (√(mean d²) + 1e-9), d = x - mean x, in place of each of the operators."""
-    plain = onnx_module().ModelProto()
+    onnx = onnx_module()
+    plain = onnx.ModelProto()
     plain.CopyFrom(model)
-    for graph in [plain.graph, *(a.g for n in all_nodes(plain.graph) for a in n.attribute if a.HasField("g"))]:
+    types = element_types(onnx.shape_inference.infer_shapes(plain))
+    for graph in list(all_graphs(plain)):
         nodes = list(graph.node)
         if any(node.op_type == OP for node in nodes):
             graph.ClearField("node")
             for node in nodes:
-                graph.node.extend(_parts(node, opset_of(model)) if node.op_type == OP else [node])
+                graph.node.extend(_parts(node, opset_of(model), types) if node.op_type == OP else [node])
     return plain
 
 
-def _parts(node: Any, opset: int) -> Iterator[Any]:
-    helper = onnx_module().helper
+def _parts(node: Any, opset: int, types: Mapping[str, int]) -> Iterator[Any]:
+    helper, kinds = onnx_module().helper, onnx_module().TensorProto
     axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), [0, 2, 3])
     x, y = node.input[0], node.output[0]
     names = {part: f"{y}.{part}" for part in ("axes", "tiny", "mean", "centred", "square", "variance", "root", "scale")}
@@ -47,7 +50,7 @@ def _parts(node: Any, opset: int) -> Iterator[Any]:
 
     if opset >= 18:
         yield constant("axes", np.array(axes, np.int64))
-    yield constant("tiny", np.array(1e-9, np.float32))
+    yield constant("tiny", np.array(1e-9, np.float64 if types.get(x) == kinds.DOUBLE else np.float32))
     yield mean(x, "mean")
     yield helper.make_node("Sub", [x, names["mean"]], [names["centred"]])
     yield helper.make_node("Mul", [names["centred"], names["centred"]], [names["square"]])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgekit.errors import ModelError, ReplayError, UnsupportedError
 from edgekit.frontends.onnx.ports import Port
-from edgekit.frontends.onnx.reading import onnx_module
+from edgekit.frontends.onnx.reading import line, onnx_module
 from edgekit.frontends.original import CHUNK, Streams
 
 Array = npt.NDArray[Any]
@@ -65,7 +65,7 @@ class Runner:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime has no common class of errors
-            self.note = f"replayed with onnx's own reference; ONNX Runtime cannot load it ({_line(error)})"
+            self.note = f"replayed with onnx's own reference; ONNX Runtime cannot load it ({line(error)})"
             return self._reference(model)
         return session.run
 
@@ -83,7 +83,7 @@ class Runner:
                 pairs = zip(names, results, strict=True)
                 return [np.take(y, 0, self._time[n]) if n in self._time else y for n, y in pairs]
         except Exception as error:  # whatever a runtime raises on a model that is valid but cannot run
-            raise ModelError(self.thing, f"cannot run ({_line(error)})", "check it with ONNX Runtime") from error
+            raise ModelError(self.thing, f"cannot run ({line(error)})", "check it with ONNX Runtime") from error
 
 
 def batch_axes(
@@ -262,7 +262,3 @@ def _close(a: Array, b: Array) -> bool:
     return bool(
         np.allclose(a.astype(np.float64), b.astype(np.float64), BATCH_TOLERANCE, BATCH_TOLERANCE, equal_nan=True)
     )
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -62,7 +62,7 @@ def load_model(source: Any) -> tuple[Any, str]:
     try:
         onnx.checker.check_model(_checkable(onnx, model))
     except Exception as error:  # ValidationError, or what the checker's parser raises on damaged tensors
-        raise ModelError(thing, f"is not valid ONNX ({_line(error)})", "export it again") from error
+        raise ModelError(thing, f"is not valid ONNX ({line(error)})", "export it again") from error
     _check_names(onnx, model, thing)
     count = sum(1 for _ in all_nodes(model.graph))
     if count > MAX_NODES:
@@ -75,7 +75,7 @@ def stored_array(tensor: Any) -> npt.NDArray[Any]:
     try:
         return np.asarray(onnx_module().numpy_helper.to_array(tensor))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ModelError(f"tensor {tensor.name!r}", f"is damaged ({_line(error)})", "export the model again") from error
+        raise ModelError(f"tensor {tensor.name!r}", f"is damaged ({line(error)})", "export the model again") from error
 
 
 def _check_names(onnx: Any, model: Any, thing: str) -> None:
@@ -142,14 +142,20 @@ def _check_opset(model: Any, thing: str) -> None:
         raise UnsupportedError(thing, "has sparse initializers", "store them as dense tensors")
 
 
+def all_graphs(model: Any) -> Iterator[Any]:
+    """The graph of a model and the graphs inside its nodes."""
+    yield model.graph
+    for node in all_nodes(model.graph):
+        yield from (a.g for a in node.attribute if a.HasField("g"))
+
+
 def _tensors(model: Any) -> Iterator[Any]:
-    yield from model.graph.initializer
+    for graph in all_graphs(model):
+        yield from graph.initializer
     for node in all_nodes(model.graph):
         for attribute in node.attribute:
             yield from ((attribute.t,) if attribute.HasField("t") else ())
             yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from attribute.g.initializer
 
 
 def _load_external(onnx: Any, model: Any, folder: Path | None, thing: str) -> None:
@@ -189,12 +195,12 @@ def _fill(tensor: Any, folder: Path, budget: int) -> int:
             file.seek(offset)
             tensor.raw_data = file.read(length)
     except (OSError, ValueError) as error:
-        raise ModelError(location, f"{location!r} cannot be read ({_line(error)})") from error
+        raise ModelError(location, f"{location!r} cannot be read ({line(error)})") from error
     tensor.ClearField("data_location")
     del tensor.external_data[:]
     return length
 
 
-def _line(error: BaseException) -> str:
+def line(error: BaseException) -> str:
     """A foreign exception in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -61,15 +61,9 @@ def _min(e: Emitter, x: Live, axes: tuple[int, ...], keep: bool) -> Live:
 
 def _prod(e: Emitter, x: Live, axes: tuple[int, ...], keep: bool) -> Live:
     for axis in sorted(axes, reverse=True):
-        shape = e.shape(x)
-        if shape[axis] > MAX_FACTORS:
-            raise Refuse(f"multiplies {shape[axis]} factors", f"at most {MAX_FACTORS}; sum logarithms")
-        parts = [e.emit("slice", x, axis=axis, start=i, stop=i + 1) for i in range(shape[axis])]
-        x = parts[0]
-        for part in parts[1:]:
-            x = e.emit("mul", x, part)
-        if not keep:
-            x = e.live(e.reshape(x, (*shape[:axis], *shape[axis + 1 :])))
+        if (size := e.shape(x)[axis]) > MAX_FACTORS:
+            raise Refuse(f"multiplies {size} factors", f"at most {MAX_FACTORS}; sum logarithms")
+        x = f.product(e, x, axis, keepdims=keep)
     return x
 
 

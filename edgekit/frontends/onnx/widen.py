@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.frontends.onnx.reading import all_nodes, onnx_module, stored_array
+from edgekit.frontends.onnx.reading import all_graphs, all_nodes, onnx_module, stored_array
 
 
 def narrow_types(model: Any) -> list[str]:
@@ -24,7 +24,7 @@ def widened(model: Any) -> Any:
     narrow = (kinds.FLOAT16, kinds.BFLOAT16)
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
-    for graph in _graphs(wide):
+    for graph in all_graphs(wide):
         for tensor in graph.initializer:
             _widen(tensor, narrow)
         for value in (*graph.input, *graph.output, *graph.value_info):
@@ -45,14 +45,8 @@ def _widen(tensor: Any, narrow: tuple[int, ...]) -> None:
         tensor.CopyFrom(onnx_module().numpy_helper.from_array(wide, tensor.name))
 
 
-def _graphs(model: Any) -> Iterator[Any]:
-    yield model.graph
-    for node in all_nodes(model.graph):
-        yield from (a.g for a in node.attribute if a.HasField("g"))
-
-
 def _elements(model: Any, narrow: tuple[int, ...]) -> Iterator[int]:
-    for graph in _graphs(model):
+    for graph in all_graphs(model):
         yield from (t.data_type for t in graph.initializer if t.data_type in narrow)
         values = (*graph.input, *graph.output)
         yield from (e for v in values if (e := v.type.tensor_type.elem_type) in narrow)
