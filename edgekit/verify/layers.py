@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 # A float counts as diverged beyond this, relative to the larger of 1 and the original's value; a spike when it differs.
 DIVERGED = 1e-4
-BORDER = float(np.finfo(np.float32).min)
+BORDER = float(np.finfo(np.float32).min)  # what a padded pool is padded with: as low as a float can be
 
 
 @dataclass
@@ -117,15 +117,18 @@ def _as_state(graph: Graph, original: Mapping[str, Array], own: Mapping[str, Arr
 
 
 def window_errors(original: Array, got: Array) -> Array:
-    """The largest relative error of each of N windows, [N]; infinite where a value is not finite.
-
-    The border of a pool, as low as a float can be, is no number: integers hold it as their lowest one.
-    """
+    """The largest relative error of each of N windows, [N]; infinite where a value is not finite."""
     a = np.asarray(original, np.float64).reshape(original.shape[0], -1)
     b = np.asarray(got, np.float64).reshape(got.shape[0], -1)
     with np.errstate(invalid="ignore"):  # Inf - Inf
-        errors = np.max(np.where(a == BORDER, 0.0, np.abs(a - b) / np.maximum(1.0, np.abs(a))), axis=1)
+        errors = np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)), axis=1)
     return np.where(np.isnan(errors), np.inf, errors)
+
+
+def _layer_errors(exact: Array, tensor: Tensor, stored_values: Array) -> Array:
+    """The errors of a layer; of integers without the border of a padded pool, which is their lowest value."""
+    got = reals(tensor, stored_values).reshape(exact.shape)
+    return window_errors(exact, np.where(exact == BORDER, exact, got) if tensor.dtype.is_integer else got)
 
 
 def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[LayerReport]:
@@ -152,11 +155,11 @@ def compare_layers(original: Graph, program: Graph, inputs: Array) -> list[Layer
             own.see(x, exact_state, {p.program: values_a[p.original] for p in pairs})
         for pair, layer in layers:
             exact = values_a[pair.original]
-            errors = window_errors(exact, reals(pair.stands_for, values_b[pair.program]))
+            errors = _layer_errors(exact, pair.stands_for, values_b[pair.program])
             layer.by_step.append(float(errors.max()))
             layer.worst = max(layer.worst, layer.by_step[-1])
             if alone is not None:
-                errors_alone = window_errors(exact, reals(pair.stands_for, alone[pair.program]))
+                errors_alone = _layer_errors(exact, pair.stands_for, alone[pair.program])
                 layer.isolated = max(layer.isolated or 0.0, float(errors_alone.max()))
             beyond = errors > DIVERGED
             if layer.step is None and beyond.any():

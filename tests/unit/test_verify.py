@@ -16,6 +16,7 @@ from edgekit.errors import DataError, StateError
 from edgekit.frontends import import_module
 from edgekit.models import ELM, L2MU, LMU, MLP
 from edgekit.verify import VerifyReport, verify_artifact
+from edgekit.verify.layers import BORDER, window_errors
 from edgekit.verify.margins import first_divergence, states_of
 from tests.converted import edgekit_main
 
@@ -259,3 +260,19 @@ def test_the_table_of_layers_fits_a_hundred_columns(tmp_path: Path) -> None:
     assert max(map(len, rows)) <= 100
     assert "n/a" in answer.stdout
     assert "isolated errors are not available: the original has no state like s.sum" in answer.stdout
+
+
+def test_the_border_of_a_padded_pool_is_excused_in_integer_layers_alone() -> None:
+    torch.manual_seed(0)
+    nn = torch.nn
+    pool = nn.MaxPool1d(3, stride=1, padding=1)
+    model = nn.Sequential(nn.Unflatten(1, (1, 6)), pool, nn.Flatten(), nn.Linear(6, 3)).eval()
+    x = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
+    artifact = edgekit.convert(model, torch.zeros(1, 6), precision="int8", calib=x)
+    original = original_of(import_module(model, torch.zeros(1, 6), name="net"))
+    layers = verify_artifact(edgekit.load(artifact), original, x).layers
+    assert any("pad" in layer.name for layer in layers)
+    assert max(layer.worst for layer in layers) < 1e-2
+    border = np.full((1, 2), BORDER, np.float32)
+    assert window_errors(border, np.zeros((1, 2), np.float32)) == 1  # an output is judged, whatever its value
+    assert window_errors(border, np.full((1, 2), np.nan, np.float32)) == np.inf
