@@ -66,12 +66,9 @@ def gelu(e: Emitter, x: Operand, approximate: str = "none") -> Live:
     return e.emit("mul", e.emit("mul", x, 0.5), e.emit("add", curve, 1.0))
 
 
-def hard_sigmoid(e: Emitter, x: Operand, alpha: float = 1 / 6, beta: float = 0.5) -> Live:
-    """max(0, min(1, alpha · x + beta)); with 1/6 and 1/2 as min(max(x + 3, 0), 6) / 6, the way torch rounds it."""
-    x = e.real(x)
-    if (alpha, beta) == (1 / 6, 0.5):
-        return e.emit("div", clip(e, e.emit("add", x, 3.0), 0.0, 6.0), 6.0)
-    return clip(e, e.emit("add", e.emit("mul", x, float(alpha)), float(beta)), 0.0, 1.0)
+def hard_sigmoid(e: Emitter, x: Operand) -> Live:
+    """min(max(x + 3, 0), 6) / 6, the way torch rounds it."""
+    return e.emit("div", clip(e, e.emit("add", e.real(x), 3.0), 0.0, 6.0), 6.0)
 
 
 def hard_swish(e: Emitter, x: Operand) -> Live:

@@ -99,12 +99,14 @@ def _cosh(e: Emitter, x: Operand) -> Operand:
     return e.emit("mul", e.emit("add", powers, e.emit("reciprocal", powers)), 0.5)
 
 
-def _softsign(e: Emitter, x: Operand) -> Operand:
+def softsign(e: Emitter, x: Operand) -> Live:
+    """x / (1 + |x|)."""
     return e.emit("div", x, e.emit("add", e.emit("abs", x), 1.0))
 
 
-def _thresholded_relu(e: Emitter, x: Operand, node: Node) -> Operand:
-    return e.emit("where", e.emit("gt", x, float(node.attr("alpha", 1.0))), x, 0.0)
+def thresholded_relu(e: Emitter, x: Operand, alpha: float) -> Live:
+    """x where x > alpha, else 0."""
+    return e.emit("where", e.emit("gt", x, alpha), x, 0.0)
 
 
 def _shrink(e: Emitter, x: Operand, node: Node) -> Operand:
@@ -259,7 +261,7 @@ ROWS: dict[str, Row] = {
     "LeakyRelu": activation(lambda e, x, n: f.leaky_relu(e, x, float(n.attr("alpha", 0.01)))),
     "Mish": plain(f.mish),
     "Softplus": plain(f.softplus),
-    "Softsign": plain(_softsign),
+    "Softsign": plain(softsign),
     "Shrink": activation(_shrink),
-    "ThresholdedRelu": activation(_thresholded_relu),
+    "ThresholdedRelu": activation(lambda e, x, n: thresholded_relu(e, x, float(n.attr("alpha", 1.0)))),
 }

@@ -137,14 +137,19 @@ def _split(lowering: Lowering, node: Node) -> list[Operand]:
     return [take(lowering.e, x, axis, range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
 
+def _indices(lowering: Lowering, node: Node) -> Array:
+    """The constant indices of a gather or scatter."""
+    indices = lowering.array(node, 1, "indices")
+    if indices is None:
+        raise Refuse("has no indices", CONSTANT_REMEDY)
+    return indices
+
+
 def _gather(lowering: Lowering, node: Node) -> Operand:
     axis, x, index = lowering.axis(node, 0), lowering.operand(node, 0), lowering.operand(node, 1)
     if isinstance(index, Live) and node.inputs[1] in lowering.tokens:
         return taken(lowering.e, x, axis, index)
-    indices = lowering.array(node, 1, "indices")
-    shape = lowering.shape(x)
-    if indices is None:
-        raise Refuse("has no indices", CONSTANT_REMEDY)
+    indices, shape = _indices(lowering, node), lowering.shape(x)
     flat = [within(int(i), shape[axis]) for i in indices.reshape(-1)]
     y = take(lowering.e, x, axis, flat)
     return lowering.e.reshape(y, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
@@ -180,17 +185,13 @@ def _numbers(lowering: Lowering, x: Operand) -> Array:
 
 
 def _gather_elements(lowering: Lowering, node: Node) -> Operand:
-    x, axis, indices = lowering.operand(node, 0), lowering.axis(node, 0), lowering.array(node, 1, "indices")
-    if indices is None:
-        raise Refuse("has no indices", CONSTANT_REMEDY)
+    x, axis, indices = lowering.operand(node, 0), lowering.axis(node, 0), _indices(lowering, node)
     n = lowering.shape(x)[axis]
     return _flat_gather(lowering, x, np.take_along_axis(_numbers(lowering, x), indices % n, axis))
 
 
 def _gather_nd(lowering: Lowering, node: Node) -> Operand:
-    x, indices = lowering.operand(node, 0), lowering.array(node, 1, "indices")
-    if indices is None:
-        raise Refuse("has no indices", CONSTANT_REMEDY)
+    x, indices = lowering.operand(node, 0), _indices(lowering, node)
     lead = indices.shape[: int(node.attr("batch_dims", 0))]
     numbers = _numbers(lowering, x)
     places = np.stack([numbers[at][tuple(np.moveaxis(indices[at], -1, 0))] for at in np.ndindex(*lead)])
@@ -212,16 +213,12 @@ def _written(lowering: Lowering, node: Node, x: Operand, targets: Array, updates
 
 
 def _scatter_nd(lowering: Lowering, node: Node) -> Operand:
-    x, indices, updates = lowering.operand(node, 0), lowering.array(node, 1, "indices"), lowering.operand(node, 2)
-    if indices is None:
-        raise Refuse("has no indices", CONSTANT_REMEDY)
+    x, indices, updates = lowering.operand(node, 0), _indices(lowering, node), lowering.operand(node, 2)
     return _written(lowering, node, x, _numbers(lowering, x)[tuple(np.moveaxis(indices, -1, 0))], updates)
 
 
 def _scatter_elements(lowering: Lowering, node: Node) -> Operand:
-    x, axis, indices = lowering.operand(node, 0), lowering.axis(node, 0), lowering.array(node, 1, "indices")
-    if indices is None:
-        raise Refuse("has no indices", CONSTANT_REMEDY)
+    x, axis, indices = lowering.operand(node, 0), lowering.axis(node, 0), _indices(lowering, node)
     places = np.indices(indices.shape)
     places[axis] = indices % lowering.shape(x)[axis]
     return _written(lowering, node, x, _numbers(lowering, x)[tuple(places)], lowering.operand(node, 2))

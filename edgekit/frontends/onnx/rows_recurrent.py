@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.frontends import formulas as f
 from edgekit.frontends.emitter import Emitter, Known, Live, Operand, Refuse
 from edgekit.frontends.onnx.lowering import Lowering, Node, Row
-from edgekit.frontends.onnx.rows_elementwise import hard_sigmoid
+from edgekit.frontends.onnx.rows_elementwise import hard_sigmoid, softsign, thresholded_relu
 
 MAX_UNROLL = 256
 """Most steps that a sequence inside of a model may have; a longer one should be exported as its step."""
@@ -42,11 +42,11 @@ def _function(e: Emitter, name: str, alpha: float | None, beta: float | None) ->
         "Sigmoid": lambda x: e.emit("sigmoid", x),
         "Affine": lambda x: e.emit("add", e.emit("mul", x, a), b),
         "LeakyRelu": lambda x: f.leaky_relu(e, x, a),
-        "ThresholdedRelu": lambda x: e.emit("where", e.emit("gt", x, a), x, 0.0),
+        "ThresholdedRelu": lambda x: thresholded_relu(e, x, a),
         "ScaledTanh": lambda x: e.emit("mul", e.emit("tanh", e.emit("mul", x, b)), a),
         "HardSigmoid": lambda x: hard_sigmoid(e, x, a, b),
         "Elu": lambda x: f.elu(e, x, alpha=a),
-        "Softsign": lambda x: e.emit("div", x, e.emit("add", e.emit("abs", x), 1.0)),
+        "Softsign": lambda x: softsign(e, x),
         "Softplus": lambda x: f.softplus(e, x),
     }
     return table[kind]

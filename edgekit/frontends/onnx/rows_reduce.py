@@ -113,10 +113,7 @@ def _layer_norm(lowering: Lowering, node: Node) -> list[Operand]:
     centred = f.apply(e, "sub", x, mean)
     variance = f.mean(e, e.emit("mul", centred, centred), axes, keepdims=True)
     factor = e.emit("reciprocal", e.emit("sqrt", e.emit("add", variance, eps)))
-    y = e.emit("mul", centred, factor)
-    for kind, parameter in (("mul", weight), ("add", bias)):
-        y = y if parameter is None else f.apply(e, kind, y, parameter)
-    return [y, mean, factor]
+    return [f.affine(e, e.emit("mul", centred, factor), weight, bias), mean, factor]
 
 
 def _group_norm(lowering: Lowering, node: Node) -> Operand:
