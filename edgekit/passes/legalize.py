@@ -8,6 +8,7 @@ from typing import Any
 from edgekit.errors import UnsupportedError
 from edgekit.ir.graph import Graph, Op
 from edgekit.ir.ops import OPS
+from edgekit.passes.rename import with_output_names
 from edgekit.passes.rewrite import Rewriter, rewrite
 
 
@@ -24,7 +25,10 @@ class _Simpler:
 
 
 def legalize(graph: Graph, supported: Collection[str], backend: str) -> Graph:
-    """Decompose ops outside `supported`; UnsupportedError lists every op that is left, with its origin."""
+    """Decompose ops outside `supported`; outputs keep their names.
+
+    UnsupportedError lists every op that is left, with its origin.
+    """
 
     def rule(rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
         decompose = OPS[op.kind].decompose
@@ -43,4 +47,4 @@ def legalize(graph: Graph, supported: Collection[str], backend: str) -> Graph:
         raise UnsupportedError(
             f"graph {graph.name!r}", f"the {backend} backend has no kernel for {len(left)} ops", items=items
         )
-    return legal
+    return with_output_names(legal, graph)

@@ -9,7 +9,8 @@ import pytest
 from cases import read
 
 from edgekit.errors import GraphError
-from edgekit.ir import Graph, to_text
+from edgekit.ir import OPS, Graph, to_text
+from edgekit.passes.legalize import legalize
 from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
 from edgekit.passes.rename import renamed, with_output_names
 from edgekit.reference import Interpreter
@@ -129,6 +130,27 @@ def test_who_made_an_output_takes_over_its_name() -> None:
     like = read(CASES["made by another op"])
     after = with_output_names(read(CASES["made by another op"].replace("%y", "%w").replace("%z", "%v")), like)
     assert to_text(after) == to_text(like)
+
+
+def test_an_output_that_is_decomposed_keeps_its_name() -> None:
+    """The memory of an LMU that is let out: the update becomes two linears."""
+    graph = read(
+        """
+        graph g
+        const %a float32[2,2] = [0.5, 0.0, 0.25, 0.5]
+        const %b float32[2,1] = [1.0, 2.0]
+        state %m float32[1,2] reset zero
+        entry step
+          in %u float32[1,1]
+          %y float32[1,2] = memory_update %m %a %u %b
+          update %m %y
+          out %y
+        """
+    )
+    made = legalize(graph, OPS.keys() - {"memory_update"}, "small")
+    assert [(op.kind, op.outputs) for _, op in made.ops()] == [("linear", ("u.linear",)), ("linear", ("y",))]
+    assert made.entries["step"].outputs == ("y",)
+    assert dict(made.entries["step"].updates) == {"m": "y"}
 
 
 def test_a_graph_that_has_the_names_is_left_alone() -> None:
