@@ -186,6 +186,14 @@ def test_attributes_out_of_range(broken: Any) -> None:
         import_onnx(model([broken], [port("x", 1, 4)], [port("y", None, None)], {"n": np.array([7, 9])}))
 
 
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_an_unknown_padding_is_refused(op: str) -> None:
+    built = model([node(op, ["x", "w"], ["y"], auto_pad="FOO")], [port("x", 1, 1, 3)], [port("y", 1, 1, None)])
+    built.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 1, 2), np.float32), "w"))
+    with pytest.raises(UnsupportedError, match="has auto_pad 'FOO'; use NOTSET with pads"):
+        import_onnx(built)
+
+
 def test_the_document_of_another_tool_is_refused() -> None:
     built = leaky()
     built.metadata_props.add(key="edgekit", value='{"schema_version": 99}')

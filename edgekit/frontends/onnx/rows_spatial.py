@@ -18,16 +18,21 @@ def _ints(node: Node, name: str, rank: int, default: int) -> Ints:
     return tuple(int(n) for n in values) if values else (default,) * rank
 
 
+def _auto_pad(node: Node) -> str:
+    kind = str(node.attr("auto_pad", "NOTSET") or "NOTSET")
+    if kind not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise Refuse(f"has auto_pad {kind!r}", "use NOTSET with pads")
+    return kind
+
+
 def padding(node: Node, spatial_shape: Sequence[int], size: Ints, stride: Ints, dilation: Ints) -> tuple[Ints, Ints]:
     """(before, after) of each axis from `auto_pad` or `pads`."""
-    rank, kind = len(size), node.attr("auto_pad", "NOTSET")
-    if kind in ("NOTSET", ""):
+    rank, kind = len(size), _auto_pad(node)
+    if kind == "NOTSET":
         pads = _ints(node, "pads", 2 * rank, 0)
         return pads[:rank], pads[rank:]
     if kind == "VALID":
         return (0,) * rank, (0,) * rank
-    if kind not in ("SAME_UPPER", "SAME_LOWER"):
-        raise Refuse(f"has auto_pad {kind!r}", "use NOTSET with pads")
     totals = [
         max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
         for n, k, s, d in zip(spatial_shape, size, stride, dilation, strict=True)
@@ -64,7 +69,7 @@ def _conv_transpose(lowering: Lowering, node: Node) -> Operand:
     stride, dilation = _ints(node, "strides", rank, 1), _ints(node, "dilations", rank, 1)
     extra = _ints(node, "output_padding", rank, 0)
     full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(shape, size, stride, dilation, strict=True)]
-    kind, wanted = node.attr("auto_pad", "NOTSET"), node.attr("output_shape")
+    kind, wanted = _auto_pad(node), node.attr("output_shape")
     if wanted is None and kind in ("SAME_UPPER", "SAME_LOWER"):
         wanted = [n * s for n, s in zip(shape, stride, strict=True)]
     if wanted is None:
