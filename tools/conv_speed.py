@@ -75,6 +75,8 @@ def native_step(artifact: Artifact) -> Callable[[], None]:
     y = np.zeros(64 * 64, np.float32)
     arguments = [ctypes.c_void_p(n) for n in (address, x.ctypes.data, y.ctypes.data)]
     step, alive = library[f"{prefix}_step"], (model, x, y)
+    if code := step(*arguments):  # a refused input would look fast
+        raise SystemExit(f"{prefix}_step returns {code}")
 
     def call() -> None:
         step(*arguments)

@@ -11,7 +11,7 @@ import pytest
 from edgekit.backends.c.program import kernel_files
 
 # Worst error in units in the last place that kernels/math.h promises; a result below the smallest normal float is 0.
-WORST = {"exp": 1.1, "log": 1.0, "tanh": 1.4, "sigmoid": 2.5, "erf": 1.5, "sin": 2.8, "cos": 2.8}
+WORST = {"exp": 1.1, "log": 1.0, "tanh": 1.4, "sigmoid": 2.5, "erf": 1.5, "sin": 2.5, "cos": 2.5}
 WORST |= {"floor": 0.0, "round": 0.0}  # to the bit, the sign of zero too
 
 # The test program is hosted C: it may use libm, as the truth in double precision.
@@ -95,6 +95,7 @@ def worst_errors(folder: Path, flags: tuple[str, ...], stride: int) -> dict[str,
 def check(errors: dict[str, tuple[float, float, int]]) -> None:
     assert errors.keys() == WORST.keys()
     for name, (worst, where, wrong) in errors.items():
+        print(f"{name}: {worst:.4f} ulp at {where}")
         assert wrong == 0, f"{name}: {wrong} special values are wrong"
         assert worst <= WORST[name], f"{name}: {worst} ulp at {where}"
 
