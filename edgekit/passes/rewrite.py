@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,15 @@ class Rewriter:
         outputs = tuple(self.resolve(n) for n in entry.outputs)
         updates = {s: self.resolve(v) for s, v in entry.updates.items()}
         return Entry(entry.name, entry.inputs, outputs, tuple(self._ops), updates)
+
+
+def first_of(rules: Sequence[Rule]) -> Rule:
+    """One rule out of several: the first that applies."""
+
+    def rule(rewriter: Rewriter, op: Op) -> tuple[str, ...] | None:
+        return next((names for each in rules if (names := each(rewriter, op)) is not None), None)
+
+    return rule
 
 
 def rewrite(graph: Graph, rule: Rule) -> Graph:

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekit.ir.dtypes import FLOAT32, SPIKE
 from edgekit.ir.graph import Graph, Op
-from edgekit.passes.rewrite import Rewriter, rewrite
+from edgekit.passes.rewrite import Rewriter, first_of, rewrite
 
 Names = tuple[str, ...]
 
@@ -173,18 +173,11 @@ RULES = (
 )
 
 
-def _first_rule(graph: Rewriter, op: Op) -> Names | None:
-    for rule in RULES:
-        if (names := rule(graph, op)) is not None:
-            return names
-    return None
-
-
 def simplify(graph: Graph) -> Graph:
     """Apply the local rewrites until none applies."""
     while True:
         before = sum(len(e.ops) for e in graph.entries.values()), _kinds(graph)
-        graph = rewrite(graph, _first_rule)
+        graph = rewrite(graph, first_of(RULES))
         if (sum(len(e.ops) for e in graph.entries.values()), _kinds(graph)) == before:
             return graph
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekit.ir.graph import Graph, Op
 from edgekit.ir.ops import SCALAR_OPS
-from edgekit.passes.rewrite import Rewriter, rewrite
+from edgekit.passes.rewrite import Rewriter, first_of, rewrite
 from edgekit.passes.simplify import simplify
 
 Names = tuple[str, ...]
@@ -63,18 +63,11 @@ def _behind_pad(graph: Rewriter, op: Op) -> Names | None:
 RULES = (_two_in_a_row, _behind_elementwise, _behind_pad)
 
 
-def _first_rule(graph: Rewriter, op: Op) -> Names | None:
-    for rule in RULES:
-        if (names := rule(graph, op)) is not None:
-            return names
-    return None
-
-
 def sink_transposes(graph: Graph) -> Graph:
     """Move transposes behind what works on each element alone, and join those that meet."""
     before = [(op.kind, op.inputs) for _, op in graph.ops()]
     while True:
-        graph = simplify(rewrite(graph, _first_rule))
+        graph = simplify(rewrite(graph, first_of(RULES)))
         after = [(op.kind, op.inputs) for _, op in graph.ops()]
         if after == before:
             return graph
