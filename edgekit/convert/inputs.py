@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edgekit.errors import DataError
 from edgekit.ir import SPIKE, Graph
 from edgekit.passes.normalise import prepend_normalisation
+from edgekit.reference.compare import ACTIVITY
 
 Array = npt.NDArray[Any]
 Inputs = dict[str, Array]
@@ -18,7 +19,6 @@ Inputs = dict[str, Array]
 SELFTEST_STEPS = 32
 ACTIVITY_WINDOWS = 64
 NOISE_WINDOWS = 64
-ACTIVITY = 0.3  # share of spikes among inputs that are spikes, in noise
 
 
 def normalised(graph: Graph, meta: Mapping[str, Any]) -> Graph:

@@ -191,5 +191,7 @@ def _check_inflated(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return "no array header, or pickled objects" if "allow_pickle" in first else first  # numpy advises to unpickle
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    if "allow_pickle" in first:  # numpy advises to unpickle
+        return "no array header, or pickled objects"
+    return first.partition(". ")[0][:200]  # torch goes on about its own options

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgekit.reference.compare import ACTIVITY
 from edgekit.runtime.facts import Facts
 from edgekit.runtime.streams import Array
-
-ACTIVITY = 0.3  # share of spikes among inputs that are spikes
 
 
 def noise(facts: Facts, *axes: int) -> list[Array]:

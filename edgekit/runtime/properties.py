@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgekit.errors import ArtifactError
 
-WHERE = "ONNX file"
+WHERE, REMEDY = "ONNX file", "export it again"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 _PROPERTIES, _KEY, _VALUE = 14, 1, 2  # ModelProto.metadata_props, its entries
 MOST = 4096  # fields of a message: a model has a handful
@@ -21,7 +21,7 @@ def onnx_properties(data: bytes) -> dict[str, str]:
             try:
                 found[entry.get(_KEY, b"").decode()] = entry.get(_VALUE, b"").decode()
             except UnicodeDecodeError as error:
-                raise ArtifactError(WHERE, "has a property that is no text") from error
+                raise ArtifactError(WHERE, "has a property that is no text", REMEDY) from error
     return found
 
 
@@ -33,7 +33,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         tag, at = _varint(data, at)
         number, kind = tag >> 3, tag & 7
         if number == 0 or count > MOST:
-            raise ArtifactError(WHERE, "is not an ONNX model")
+            raise ArtifactError(WHERE, "is not an ONNX model", REMEDY)
         if kind == _VARINT:
             value, at = _varint(data, at)
             yield number, value
@@ -42,7 +42,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         if kind == _BYTES:
             length, at = _varint(data, at)
         if length is None or length > len(data) - at:
-            raise ArtifactError(WHERE, "is not an ONNX model, or is cut off")
+            raise ArtifactError(WHERE, "is not an ONNX model, or is cut off", REMEDY)
         yield number, data[at : at + length]
         at += length
 
@@ -51,10 +51,10 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
-            raise ArtifactError(WHERE, "is not an ONNX model, or is cut off")
+            raise ArtifactError(WHERE, "is not an ONNX model, or is cut off", REMEDY)
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ArtifactError(WHERE, "is not an ONNX model")
+    raise ArtifactError(WHERE, "is not an ONNX model", REMEDY)

@@ -64,11 +64,6 @@ def refused(code: int, entry: str, graph: Graph, inputs: Sequence[Array]) -> Exc
     return ToolchainError(f"entry {entry!r}", f"returned the unknown code {code}")
 
 
-def output_shapes(graph: Graph, entry: Entry) -> list[tuple[int, ...]]:
-    """Shapes of an entry's outputs, in order."""
-    return [graph.tensors[name].shape for name in entry.outputs]
-
-
 class ReferenceStream:
     """A stream on the numpy reference interpreter: slow, needs nothing but numpy, and is the specification."""
 
