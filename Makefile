@@ -32,6 +32,9 @@ $(DEV): $(BIN)/pip pyproject.toml constraints.txt
 demo: $(DEMO)
 	$(BIN)/python -m examples.har.demo
 
+# tests run in two processes already: threads of numpy and torch would only wait for each other, and count as CPU time
+test check test-all: export OMP_NUM_THREADS ?= 1
+
 test: $(DEV)
 	$(BIN)/pytest -q -n 2
 
