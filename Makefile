@@ -7,7 +7,7 @@ DEV  := $(VENV)/.installed-dev
 # torch first and pinned: anything else that asks for torch would bring its CUDA build
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-all bench clean
+.PHONY: help demo test check test-all bench pmnist clean
 
 help:
 	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4 and watch"
@@ -15,6 +15,7 @@ help:
 	@echo "make check     ruff, mypy --strict, import contracts, fast tests"
 	@echo "make test-all  the sweeps too: all floats, golden files on every core"
 	@echo "make bench     peers side by side, in one run"
+	@echo "make pmnist    permuted MNIST learned continually; goes on where it was interrupted"
 
 $(BIN)/pip:
 	$(PY) -m venv $(VENV)
@@ -50,6 +51,9 @@ test-all: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m edgekit.bench
+
+pmnist: $(DEV)
+	$(BIN)/python -m tools.pmnist
 
 clean:
 	rm -rf $(VENV) build dist .cache
