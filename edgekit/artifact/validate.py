@@ -115,6 +115,22 @@ _RANGES = record(  # what is proven of an integer program; in stored integers, `
     }
 )
 
+_LEARNING = record(  # how a program learns on the device; the weights that change are states of the graph
+    {"rule": NAME, "plastic": list_of(NAME, minimum=1), "window": count(1, 2**20), "rate": number(positive=True)},
+    {
+        "subspace": list_of(count(1, 4096)),  # lateral rows of each task
+        "subspace_rate": number(positive=True),
+        "iterations": count(1),
+        "momentum": optional(number()),
+        "lateral_steps": optional(count(1)),
+        "trace": number(),
+        "gain": number(),
+        "budget": optional(number(positive=True)),
+        "ram_bytes": count(),  # what learning adds to the program
+        "journal_bytes": count(),  # learned values, as a journal stores them
+    },
+)
+
 MANIFEST_SCHEMA: Check = record(
     {
         "schema_version": choice(SCHEMA_VERSION),
@@ -138,6 +154,7 @@ MANIFEST_SCHEMA: Check = record(
         "verification": table_of(scalar),
         "quantisation": optional(_QUANTISATION),
         "ranges": optional(_RANGES),
+        "learning": optional(_LEARNING),
     },
 )
 

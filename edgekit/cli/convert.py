@@ -26,6 +26,20 @@ from edgekit.cli.imports import (
     WeightsOption,
     import_options,
 )
+from edgekit.cli.learning import (
+    BudgetOption,
+    IterationsOption,
+    LearningRateOption,
+    LearnOption,
+    LearnWindowOption,
+    MomentumOption,
+    PlasticOption,
+    SubspaceOption,
+    SubspaceRateOption,
+    TasksOption,
+    TraceOption,
+    learning_of,
+)
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
 from edgekit.cli.quantisation import quantisation_lines
@@ -98,8 +112,17 @@ def convert(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="nir: write what NIR cannot express as well as it can; says how far.")
     ] = False,
-    learn: Annotated[str | None, typer.Option(help="Add an entry that learns on the device: delta.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Step size of the learning rule; 0.01.")] = None,
+    learn: LearnOption = None,
+    learning_rate: LearningRateOption = None,
+    plastic: PlasticOption = None,
+    subspace: SubspaceOption = None,
+    tasks: TasksOption = None,
+    subspace_rate: SubspaceRateOption = None,
+    iterations: IterationsOption = None,
+    momentum: MomentumOption = None,
+    learn_window: LearnWindowOption = None,
+    trace: TraceOption = None,
+    learn_budget_ram: BudgetOption = None,
     compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
     output: Annotated[
         Path | None,
@@ -143,8 +166,19 @@ def convert(
         _check_source(path, model, weights, config)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
-    if learning_rate is not None and learn is None:
-        raise UsageError("--learning-rate", "is not used without a learning rule", "add --learn delta")
+    learning = learning_of(
+        learn,
+        rate=learning_rate,
+        plastic=plastic,
+        subspace=subspace,
+        tasks=tasks,
+        subspace_rate=subspace_rate,
+        iterations=iterations,
+        momentum=momentum,
+        window=learn_window,
+        trace=trace,
+        ram=learn_budget_ram,
+    )
     if min_agreement is not None and precision != AUTO:
         raise UsageError("--min-agreement", f"is not used with precision {precision!r}", "add --precision auto")
     if calib_method is not None and precision in FLOAT_PRECISIONS:
@@ -156,8 +190,7 @@ def convert(
         calib_method=calib_method or Options.calib_method,
         min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
         widen=dict(map(_bits, widen or ())),
-        learn=learn,
-        learning_rate=Options.learning_rate if learning_rate is None else learning_rate,
+        learn=learning,
         compiler=compiler,
     )
     with out.stages() as progress:

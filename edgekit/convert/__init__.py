@@ -18,6 +18,7 @@ from edgekit.convert.options import PRECISIONS, Options, check_options
 from edgekit.convert.original import Original, original_of
 from edgekit.convert.pipeline import Conversion, convert_file, convert_imported
 from edgekit.errors import UsageError
+from edgekit.learn import Learning
 
 if TYPE_CHECKING:
     from edgekit.frontends import Imported
@@ -47,8 +48,8 @@ def convert(
     name: str | None = None,
     dt: float | None = None,
     io: Mapping[str, Any] | None = None,
-    learn: str | None = None,
-    learning_rate: float = 0.01,
+    learn: str | Learning | None = None,
+    learning_rate: float = Learning.rate,
     **importing: Any,
 ) -> Artifact:
     """Turn a torch module whose call is one time step, or a model file, into a verified artifact.
@@ -58,8 +59,9 @@ def convert(
     conventions, round_delays. `example_input` is one batch of a module's inputs, [B, features] (an edgekit model needs
     none); `calib` raw inputs from which
     spike rates and integer scales are measured ("synthetic": noise), by `calib_method`; `min_agreement` the share of
-    decisions that precision `auto` keeps; `widen` the bits of single weights, states or operands; `io` the
-    normalisation, window, decision and class names; `dt` seconds per step.
+    decisions that precision `auto` keeps; `widen` the bits of single weights, states or operands; `learn` how the
+    program learns on the device, or the name of a rule alone; `io` the normalisation, window, decision and class names;
+    `dt` seconds per step.
     Raises an EdgekitError that names what cannot be converted, and why.
     """
     windows = calib if calib is None or isinstance(calib, str) else np.asarray(calib)
@@ -70,8 +72,7 @@ def convert(
         calib_method=calib_method,
         min_agreement=min_agreement,
         widen=widen or {},
-        learn=learn,
-        learning_rate=learning_rate,
+        learn=Learning(learn, rate=learning_rate) if isinstance(learn, str) else learn,
     )
     check_options(options)
     imported = _imported(module, example_input, name, {"dt": dt, **importing})

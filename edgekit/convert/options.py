@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
-from edgekit.learn import RULES
+from edgekit.learn import Learning, check_learning
 from edgekit.target import load_target
 
 SYNTHETIC = "synthetic"
@@ -25,7 +25,7 @@ PRECISIONS = (*FLOAT_PRECISIONS, *RECIPES, AUTO)
 
 @dataclass(frozen=True)
 class Options:
-    """What a conversion was asked for; `learn` names a rule, `compiler` a compiler to use instead of the first."""
+    """What a conversion was asked for; `compiler` is one to use instead of the first, `learn` None for no learning."""
 
     target: str = "host"
     precision: str = "fp32"
@@ -33,8 +33,7 @@ class Options:
     calib_method: str = CALIBRATION_METHODS[0]  # how integer ranges are read off the calibration windows
     min_agreement: float = 0.985  # of decisions, 0 to 1, that precision `auto` has to reach
     widen: Mapping[str, int] = field(default_factory=dict)  # bits of single weights, states and operands of matrices
-    learn: str | None = None
-    learning_rate: float = 0.01
+    learn: Learning | None = None
     compiler: str | None = None
 
     @property
@@ -71,6 +70,6 @@ def check_options(options: Options) -> None:
         )
     if options.is_integer and options.learn is not None:
         raise UsageError("--learn", f"is not possible with {thing} yet", "learn with fp32 or w8")
-    if options.learn is not None and options.learn not in RULES:
-        raise UsageError(f"learning rule {options.learn!r}", "is not known", f"known are {', '.join(RULES)}")
+    if options.learn is not None:
+        check_learning(options.learn)
     load_target(options.target)

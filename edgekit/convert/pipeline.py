@@ -18,7 +18,7 @@ from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
 from edgekit.ir import SCALAR_OPS, Graph
-from edgekit.learn import RULES
+from edgekit.learn import learning_section, with_learning
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.legalize import legalize
@@ -110,16 +110,18 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         rounded = integer.graph
     else:
         if options.learn is not None:
-            exact = RULES[options.learn](exact, options.learning_rate)
+            exact = with_learning(exact, options.learn)
         rounded = FLOAT_PRECISIONS[options.precision](exact)
     graph = run_passes(legalize(rounded, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = stored_inputs(graph, raw) if integer else raw
     activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
     graph = choose_forms(graph, activity)
     sections: dict[str, Any] = {}
+    if options.learn is not None:
+        sections["learning"] = learning_section(options.learn, graph)
     if integer:
         progress("prove that nothing wraps around")  # before anything is compiled
-        sections = {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
+        sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
     progress("compile")
     program = build_program(graph, target, compiler=options.compiler)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from edgekit.backends.c.integer.ops import BORDER
+from edgekit.backends.c.integer.ops import BORDER, CHANGING
 from edgekit.backends.c.select import FLOAT_OPS
 from edgekit.compress.lower_values import INTEGER_FORMS
 from edgekit.compress.terms import AFFINE
@@ -22,11 +22,11 @@ MEANING: Mapping[str, str] = MappingProxyType(
         REWRITTEN: "is written as simpler ops",
         PARTLY: "has one for some operands: div and linear by a constant, conv over one axis or two",
         NONE: "is refused",
-        INTERNAL: "is made by lowering, no model holds it",
+        INTERNAL: "is made by lowering or by a learning rule, no model holds it",
     }
 )
-MADE = frozenset({"fused", "rescale", *BORDER})
-"""Ops that a float graph of a model never holds: fusion and quantisation make them."""
+MADE = frozenset({"fused", "rescale", *BORDER, *CHANGING})
+"""Ops that a float graph of a model never holds: fusion, quantisation and learning rules make them."""
 BY_A_CONSTANT = ("div", "linear")
 """Ops that integer programs have by a constant alone: its scale is folded into a multiplier."""
 FROM = ("torch", "onnx", "nir")

@@ -24,7 +24,7 @@ from edgekit.ir.quant import QuantParams
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
-RESET_POLICIES = ("reset", "keep")
+RESET_POLICIES = ("reset", "keep", "scratch")
 
 
 def frozen(array: Array) -> Array:
@@ -66,7 +66,10 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A value carried from step to step; a reset puts `init` back unless the policy is `keep`."""
+    """A value carried from step to step; a reset puts `init` back unless the policy is `keep`.
+
+    `scratch` is what one entry leaves for another, such as what a layer was given: no memory of the model's own.
+    """
 
     tensor: str
     init: Array

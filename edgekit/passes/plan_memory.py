@@ -40,6 +40,8 @@ def _lives(entry: Entry, root: dict[str, str]) -> dict[str, _Life]:
 def _elementwise_at(entry: Entry, at: int, name: str) -> bool:
     """Whether op `at` reads `name` element by element, so that its result may take the same place."""
     op = entry.ops[at]
+    if op.kind == "outer_add":
+        return name == op.inputs[0] not in op.inputs[1:]
     return op.kind in ("fused", "lookup") or (
         op.kind == "linear" and len(op.inputs) == 3 and name == op.inputs[2] != op.inputs[0]
     )
@@ -91,7 +93,8 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
     whole vectors.
 
     A value lives from the op that makes it to the last op that reads it; a place is free again after that op. A linear
-    may write over its addend, and a fused op over an input of the same dtype, when that input dies there.
+    may write over its addend, an outer_add over its weights, and a fused op over an input of the same dtype, when that
+    input dies there.
     """
 
     def size_of(name: str) -> int:

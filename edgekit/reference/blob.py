@@ -65,7 +65,7 @@ class BlobLayout:
         return HEADER.pack(MAGIC, BLOB_VERSION, bytes.fromhex(self.digest)) + b"".join(body)
 
     def with_first_values(self, blob: bytes) -> bytes:
-        """The blob with every state of the policy `reset` at its first value; `keep` states stay as they are in it."""
+        """The blob with every state at its first value but those of the policy `keep`, which stay as they are in it."""
         parts, offset = [blob[: HEADER.size]], HEADER.size
         for row in self.rows:
             kept = blob[offset : offset + row.nbytes]
@@ -104,7 +104,7 @@ def pack_states(graph: Graph, state: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def with_first_values(graph: Graph, blob: bytes) -> bytes:
-    """The blob with every state of the policy `reset` at its first value; `keep` states stay as they are in it."""
+    """The blob with every state at its first value but those of the policy `keep`, which stay as they are in it."""
     return BlobLayout.of(graph).with_first_values(blob)
 
 

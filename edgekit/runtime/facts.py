@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgekit.artifact import Artifact
@@ -16,7 +16,7 @@ from edgekit.reference import BlobLayout, StateRow
 class Facts:
     """Names and shapes of what a step takes and gives, the io section, and how its states are saved.
 
-    `graph` is that of an artifact, None of an exported file, which has none.
+    `graph` is that of an artifact, None of an exported file, which has none. `learning` says how it learns.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Facts:
     outputs: Mapping[str, tuple[int, ...]]
     layout: BlobLayout
     graph: Graph | None = None
+    learning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stateful(self) -> bool:
@@ -51,6 +52,7 @@ def artifact_facts(artifact: Artifact) -> Facts:
         outputs={n: tensors[n].shape for n in step.outputs},
         layout=BlobLayout(str(artifact.manifest["graph_sha256"]), tuple(rows)),  # that of the graph: it was checked
         graph=graph,
+        learning=artifact.manifest.get("learning", {}),
     )
 
 

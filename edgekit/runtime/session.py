@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
+from edgekit.ir import Graph
 from edgekit.runtime.codec import Codec
 from edgekit.runtime.exported import ExportedStream
 from edgekit.runtime.facts import artifact_facts, exported_facts
@@ -213,29 +214,66 @@ class Session:
         return np.asarray(np.argmax(y, axis=-1), dtype=np.int64)
 
     def learn(self, *inputs: npt.ArrayLike) -> Any:
-        """One step that also learns: the inputs of a step, then the target, a class index or an array.
+        """One step that is learned from: the inputs of a step, then the target, a class index or an array.
 
-        Returns the outputs of the step, computed before the weights changed. UsageError when the artifact has no
-        learning rule.
+        Returns the outputs of the step, computed before the weights changed. A program that learns from windows takes
+        a window, [T, *shape] of each input, from a reset on. UsageError when the artifact has no learning rule.
         """
+        graph = self._learning()
+        names = [*self._names, *graph.entries["learn"].inputs]
+        if len(inputs) != len(names):
+            raise DataError("learn", f"takes {len(names)} arguments ({', '.join(names)}), got {len(inputs)}")
+        (target,) = self._target(graph, inputs[-1])
+        steps = int(self.facts.learning.get("window", 1))
+        if steps == 1:
+            arrays = [self._checked(n, a, s) for n, a, s in zip(self._names, inputs[:-1], self._shapes, strict=True)]
+            windows = [a[None] for a in self._stored(arrays, stored=False)]
+        else:
+            shapes = [(steps, *s) for s in self._shapes]
+            arrays = [self._checked(n, a, s) for n, a, s in zip(self._names, inputs[:-1], shapes, strict=True)]
+            if self.codec is None and not all(np.isfinite(a).all() for a in arrays):
+                raise DataError("window", "holds NaN or Inf", "nothing was learned")
+            windows = self._stored(arrays, stored=False)
+            self.reset()
+        found = []
+        for at in range(steps):
+            found.append(self._stream.call("step", [w[at] for w in windows]))
+            if "gather" in graph.entries:
+                self._stream.call("gather", [])
+        self._stream.call("learn", [target])
+        outputs = found[0] if steps == 1 else [np.stack(parts) for parts in zip(*found, strict=True)]
+        return self._results(outputs, stored=False)
+
+    def merge(self) -> int:
+        """End a task: what was learned so far is protected from what comes. Returns how many tasks are done."""
+        graph = self._learning()
+        if "merge" not in graph.entries:
+            raise UsageError(
+                "merge", f"program {self.facts.name!r} has no tasks to end", "convert it with --learn hlop"
+            )
+        (done,) = self._stream.call("merge", [])
+        return int(done)
+
+    def _learning(self) -> Graph:
         graph = self.facts.graph
         if graph is None or "learn" not in graph.entries:
             raise UsageError(
                 "learn", f"program {self.facts.name!r} has no learning rule", "convert it with --learn delta"
             )
-        names = graph.entries["learn"].inputs
-        if len(inputs) != len(names):
-            raise DataError("learn", f"takes {len(names)} arguments ({', '.join(names)}), got {len(inputs)}")
-        target_shape = graph.tensors[names[-1]].shape
-        target = np.asarray(inputs[-1])
+        return graph
+
+    def _target(self, graph: Graph, value: npt.ArrayLike) -> list[Array]:
+        """A class index as a vector of 0 and 1, or a vector as it is, as the entry `learn` takes it."""
+        (name,) = graph.entries["learn"].inputs
+        shape, target = graph.tensors[name].shape, np.asarray(value)
         if target.ndim == 0 and target.dtype.kind in "iu":
-            if not 0 <= target < target_shape[0]:
-                raise DataError("label", f"{target} is outside the {target_shape[0]} classes")
-            target = np.eye(target_shape[0], dtype=np.float32)[int(target)]
-        values = [*inputs[:-1], target]
-        arrays = [self._checked(n, a, graph.tensors[n].shape) for n, a in zip(names, values, strict=True)]
-        outputs = self._stream.call("learn", arrays)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+            if not 0 <= target < shape[0]:
+                raise DataError("label", f"{target} is outside the {shape[0]} classes")
+            target = np.eye(shape[0], dtype=np.float32)[int(target)]
+        given = self._checked(name, target, shape)
+        if not np.isfinite(given).all():
+            raise DataError("target", "holds NaN or Inf", "nothing was learned")
+        return [given.astype(graph.port_dtype(name))]
 
     def reset(self) -> None:
         """Start again: first values for all states but those that a reset keeps (learned weights)."""

@@ -104,7 +104,8 @@ def _comparable(tensor: Tensor) -> bool:
 
 def unmatched_states(original: Graph, program: Graph) -> list[str]:
     """States that change in the program's step and that the original has not: a pass has made them, say of a sum."""
-    return [name for name in program.entries["step"].updates if name not in original.state_names]
+    scratch = {s.tensor for s in program.states if s.reset == "scratch"}  # is read by other entries alone
+    return [n for n in program.entries["step"].updates if n not in original.state_names and n not in scratch]
 
 
 def _as_state(graph: Graph, original: Mapping[str, Array], own: Mapping[str, Array]) -> Values:

@@ -85,6 +85,22 @@ CASES = {
         ([whole(INT16, 5), whole_const(INT16, 17, low=-32768, high=32768)], {}),
         ([whole(INT16, 3), whole_const(INT16, 4097, low=-32768, high=32768)], {}),
     ],
+    "matvec": [
+        ([whole(INT16, 3), whole(INT16, 4, 3)], {"to": "int32"}),
+        ([whole(INT16, 2, 3), whole_const(INT16, 4, 3), whole(INT32, 4)], {"shift": 7, "to": "int16"}),
+        ([spikes(2, 3), whole(INT16, 4, 3)], {"shift": 1, "to": "int16"}),
+    ],
+    "matvec_t": [
+        ([real(4), real(4, 3)], {}),
+        ([real(2, 4), const(4, 3)], {}),
+        ([whole(INT16, 2, 4), whole(INT16, 4, 3)], {"shift": 18, "to": "int16"}),
+    ],
+    "outer_add": [
+        ([real(4, 3), real(4), real(3)], {}),
+        ([real(4, 3), real(2, 4), real(2, 3)], {}),
+        ([whole(INT16, 4, 3), whole(INT16, 4), whole(INT16, 3)], {"shift": 16}),
+        ([whole(INT16, 4, 3), whole(INT16, 5, 4), whole(INT16, 5, 3)], {"shift": 0}),
+    ],
     "sum": [
         ([whole(INT8, 2, 3)], {"axis": 1}),
         ([real(2, 3)], {"axis": 0}),
@@ -266,6 +282,8 @@ def test_a_decomposition_gives_the_same_values():
         if spec.decompose is None:
             continue
         for inputs, attrs in CASES[kind]:
+            if spec.group == "plastic" and inputs[0].dtype is INT16:
+                continue  # integers have kernels: only reals are ever rewritten
             b = GraphBuilder("d")
             names = [
                 b.const(f"c{i}", t.data, t.dtype, t.quant) if t.is_const else b.input(f"x{i}", t.shape, t.dtype)

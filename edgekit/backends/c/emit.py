@@ -18,7 +18,21 @@ from edgekit.ir.plan import ALIGN
 MAX_SPIKE_RESULTS = 8  # of one fused op: EK_MAX_SPIKES in kernels/map.h
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash")
 PADS = (8, PAD_I8)
-KERNEL_HEADERS = ("conv", "copy", "dot", "io", "linear", "map", "math", "memory", "reduce", "simd", "sparse", "state")
+KERNEL_HEADERS = (
+    "conv",
+    "copy",
+    "dot",
+    "io",
+    "linear",
+    "map",
+    "math",
+    "memory",
+    "plastic",
+    "reduce",
+    "simd",
+    "sparse",
+    "state",
+)
 
 
 def emit(

@@ -13,6 +13,7 @@ from edgekit.backends.c.conv import conv_lines
 from edgekit.backends.c.data import float_literal
 from edgekit.backends.c.fused import CTYPES, line_expression, needed_lines
 from edgekit.backends.c.linear import linear_lines, memory_lines
+from edgekit.backends.c.plastic import PLASTIC, plastic_lines
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.select import kernel_of
 from edgekit.backends.c.walk import gather_sizes, walk_lines
@@ -42,6 +43,8 @@ def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
         lines = _reduce(ctx, entry, op)
     elif op.kind == "gather":
         lines = _gather(ctx, entry, op)
+    elif op.kind in PLASTIC:
+        lines = plastic_lines(ctx, entry, op)
     elif op.kind == "conv":
         lines = conv_lines(ctx, entry, op)
     else:

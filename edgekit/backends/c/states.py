@@ -34,7 +34,7 @@ def state_text(ctx: Context) -> str:
         good.append(f"ek_good_{kind}(blob + {at}u, {n}u)")
         restore.append(f"ek_restore_{kind}({where}, blob + {at}u, {n}u);")
         at += stored_bytes(ctx.graph, state)
-    fresh = [line for s in ctx.graph.states if s.reset == "reset" for line in _first(ctx, s)]
+    fresh = [line for s in ctx.graph.states if s.reset != "keep" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
     # Padding too starts as zero: it is computed on, and denormals there would be slow.
     clear = [f"ek_zero_{f.ctype}(m->{f.name}, {f.length}u);" for f in ctx.layout.fields]

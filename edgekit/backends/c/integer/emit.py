@@ -20,7 +20,7 @@ from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite")
 FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
-KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops")
+KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops", "int_plastic")
 
 
 def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Program:
@@ -53,6 +53,8 @@ def _listed_in_rows(graph: Graph) -> list[str]:
     for _, op in graph.ops():
         if op.kind in ("linear", "memory_update") and listed(graph, op) is None:
             found += [n for n in op.inputs[:3:2] if graph.tensors[n].dtype is SPIKE]
+        elif op.kind == "matvec" and graph.tensors[op.inputs[0]].dtype is SPIKE:
+            found.append(op.inputs[0])
     return found
 
 

@@ -81,7 +81,7 @@ def state_text(ctx: Context) -> str:
             good.append(f"ek_good_spike(blob + {at}u, {n}u)")
         restore.append(f"ek_restore_{kind}({where}, blob + {at}u, {n}u);")
         at += stored_bytes(ctx.graph, state)
-    fresh = [line for s in ctx.graph.states if s.reset == "reset" for line in _first(ctx, s)]
+    fresh = [line for s in ctx.graph.states if s.reset != "keep" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
     lists = ctx.forms.lists(ctx)
     words = ctx.layout.struct_bytes // 4

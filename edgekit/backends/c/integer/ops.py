@@ -12,12 +12,14 @@ from edgekit.backends.c.integer.context import PORTS, SUFFIXES, VALUES, Context,
 from edgekit.backends.c.integer.forms import Code
 from edgekit.backends.c.integer.fused import fused_code
 from edgekit.backends.c.integer.linear import linear_code, memory_code
+from edgekit.backends.c.plastic import PLASTIC, plastic_sizes
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.walk import gather_sizes, walk_lines
 from edgekit.ir import INT8, OPS, SPIKE, Entry, Op
 
 MOVES = ("transpose", "expand", "slice", "concat", "gather", "pad", "windows")
-SUPPORTED = frozenset({"fused", "linear", "memory_update", "sum", "amax", "cumsum", "reshape", *MOVES})
+CHANGING = frozenset({"matvec", *PLASTIC})
+SUPPORTED = frozenset({"fused", "linear", "memory_update", "sum", "amax", "cumsum", "reshape", *MOVES, *CHANGING})
 BORDER = frozenset({"quantize", "dequantize", "lookup"})
 
 
@@ -52,6 +54,8 @@ def _code(ctx: Context, entry: Entry, at: int, op: Op) -> Code:
     kernel = _kernel_of(ctx, op)
     if op.kind in ("sum", "amax", "cumsum"):
         return Code(kernel, _reduce(ctx, entry, op))
+    if op.kind in CHANGING:
+        return _plastic(ctx, entry, op)
     if op.kind in BORDER:
         return Code(kernel, _border(ctx, entry, op))
     return Code(kernel, (_gather if op.kind == "gather" else _walk)(ctx, entry, op, kernel))
@@ -72,6 +76,22 @@ def _reduce(ctx: Context, entry: Entry, op: Op) -> list[str]:
     dtype = ctx.tensor(op.inputs[0]).dtype
     kernel = f"ek_{op.kind}_{'spike' if dtype is SPIKE else dtype.bits}"
     return [*_cleared(ctx, op, args[0]), f"{kernel}({', '.join(args)});"]
+
+
+def _plastic(ctx: Context, entry: Entry, op: Op) -> Code:
+    """A product with weights of the program, or their update."""
+    y, bits = ctx.pointer(entry, op.outputs[0]), ctx.tensor(op.outputs[0]).dtype.bits
+    sizes, shift = plastic_sizes(ctx.graph, op), f"{op.attrs.get('shift', 0)}u"
+    xs = [ctx.pointer(entry, n) for n in op.inputs]
+    if op.kind == "outer_add":
+        return Code("outer_add_16", [f"ek_outer_add_16({y}, {', '.join(xs)}, {sizes}, {shift});"])
+    if op.kind == "matvec_t":
+        kernel = f"matvec_t_{bits}"
+        return Code(kernel, [f"ek_{kernel}({y}, {xs[1]}, {xs[0]}, {sizes}, {shift});"])
+    spikes = ctx.tensor(op.inputs[0]).dtype is SPIKE
+    kernel, lists = f"matvec_{'spike' if spikes else '16'}_{bits}", "m->row, " if spikes else ""
+    c = xs[2] if len(xs) == 3 else "0"
+    return Code(kernel, [f"ek_{kernel}({y}, {c}, {xs[1]}, {xs[0]}, {lists}{sizes}, {shift});"])
 
 
 def _border(ctx: Context, entry: Entry, op: Op) -> list[str]:

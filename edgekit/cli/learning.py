@@ -1,0 +1,98 @@
+"""The options of `edgekit convert` that say how a program learns on the device."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgekit.learn import Learning
+
+TASKS = 4  # that one number of lateral rows is for
+UNITS = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
+
+LearnOption = Annotated[
+    str | None, typer.Option(help="Learn on the device: delta (the read-out), hlop (does not forget earlier tasks).")
+]
+LearningRateOption = Annotated[float | None, typer.Option(help="Step size of the learning rule; 0.01.")]
+PlasticOption = Annotated[
+    str | None, typer.Option(metavar="LAYER,…", help="Layers that learn: readout (default), or names of layers too.")
+]
+SubspaceOption = Annotated[
+    str | None,
+    typer.Option(metavar="K[,K…]", help="hlop: lateral rows of each task; one number is for every task (--tasks)."),
+]
+TasksOption = Annotated[int | None, typer.Option(help=f"hlop: how many tasks are kept apart; {TASKS}.")]
+SubspaceRateOption = Annotated[float | None, typer.Option(help="hlop: step size of the lateral rows; 0.01.")]
+IterationsOption = Annotated[int | None, typer.Option(help="hlop: Hebbian iterations in an update; 5.")]
+MomentumOption = Annotated[float | None, typer.Option(help="hlop: momentum of the lateral rows; none is kept.")]
+LearnWindowOption = Annotated[
+    int | None, typer.Option(help="Steps of a labelled window, which are learned from at once; 1: each step by itself.")
+]
+TraceOption = Annotated[
+    float | None, typer.Option(help="What a presynaptic trace keeps from step to step, 0 to 1; 0: the signal itself.")
+]
+BudgetOption = Annotated[
+    str | None, typer.Option(metavar="BYTES", help="RAM that learning may take, such as 8kB; more is refused.")
+]
+
+
+def learning_of(rule: str | None, **given: Any) -> Learning | None:
+    """How a program learns; None without a rule. UsageError for options that then have no use, or make no sense."""
+    from edgekit.learn import Learning
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    if rule is None:
+        if asked:
+            named = ", ".join(sorted(_OPTIONS[name] for name in asked))
+            raise UsageError(named, "is not used without a learning rule", "add --learn delta, or --learn hlop")
+        return None
+    if "plastic" in asked:
+        asked["plastic"] = tuple(name.strip() for name in asked["plastic"].split(",") if name.strip())
+    tasks = asked.pop("tasks", None)
+    if tasks is not None and "subspace" not in asked:
+        raise UsageError("--tasks", "is not used without --subspace", "add --subspace 16, for example")
+    if "subspace" in asked:
+        asked["subspace"] = _rows(asked["subspace"], tasks)
+    if "ram" in asked:
+        asked["ram"] = _bytes(asked["ram"])
+    return Learning(rule, **asked)
+
+
+_OPTIONS = {
+    "rate": "--learning-rate",
+    "plastic": "--plastic",
+    "subspace": "--subspace",
+    "tasks": "--tasks",
+    "subspace_rate": "--subspace-rate",
+    "iterations": "--iterations",
+    "momentum": "--momentum",
+    "window": "--learn-window",
+    "trace": "--trace",
+    "ram": "--learn-budget-ram",
+}
+
+
+def _rows(text: str, tasks: int | None) -> tuple[int, ...]:
+    """Rows of each task from `16` or `24,8,8`."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--subspace {text}", "is not a number of rows, or one for each task", "16, or 24,8,8")
+    rows = tuple(map(int, parts))
+    if len(rows) > 1 and tasks is not None:
+        raise UsageError("--tasks", f"is not used with rows for {len(rows)} tasks", "leave one of them out")
+    if tasks is not None and not 1 <= tasks <= 1000:
+        raise UsageError(f"--tasks {tasks}", "is not from 1 to 1000")
+    return rows * (tasks or TASKS) if len(rows) == 1 else rows
+
+
+def _bytes(text: str) -> int:
+    """Bytes from `8kB`, `8192`, `8 KiB`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2] not in UNITS:
+        raise UsageError(f"--learn-budget-ram {text}", "is not a number of bytes", "8kB, for example")
+    return int(float(found[1]) * UNITS[found[2]])

@@ -1,0 +1,208 @@
+"""What rules compute with, in float32: one vocabulary, which `fixed.py` speaks in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.ir.dtypes import SPIKE
+from edgekit.learn.draft import Draft
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Num:
+    """A value: real = scale · stored, |real| at most about `bound`. Floats are stored as they are, with scale 1."""
+
+    name: str
+    bound: float = 1.0
+    scale: float = 1.0
+
+
+class Arithmetic(Protocol):
+    """Real arithmetic in the ops of a draft.
+
+    Vectors have shape [N], or [B, N] for B rows at once. `bound` is how large a result may become: integers choose
+    their scale by it, and saturate there.
+    """
+
+    draft: Draft
+
+    def matrix(self, stem: str, init: Array, bound: float) -> Num:
+        """Plastic weights [R, C]: a state that a reset keeps."""
+
+    def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
+        """A state of reals."""
+
+    def value(self, name: str) -> Num:
+        """What the graph holds under a name; a spike as 0 or 1."""
+
+    def target(self, stem: str, size: int) -> Num:
+        """An input of the entry: what the output should be, 0 or 1 for classes."""
+
+    def product(self, w: Num, x: Num, bound: float) -> Num:
+        """W x."""
+
+    def back(self, w: Num, y: Num, bound: float) -> Num:
+        """Wᵀ y."""
+
+    def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
+        """W + rate · Σ a bᵀ over the rows of a and b."""
+
+    def add(self, a: Num, b: Num, bound: float) -> Num:
+        """a + b."""
+
+    def sub(self, a: Num, b: Num, bound: float) -> Num:
+        """a - b."""
+
+    def times(self, a: Num, b: Num, bound: float) -> Num:
+        """a · b, element by element."""
+
+    def scaled(self, a: Num, factor: float) -> Num:
+        """factor · a."""
+
+    def chosen(self, mask: str, a: Num) -> Num:
+        """a where a spike is, 0 elsewhere."""
+
+    def number(self, stem: str, data: Array) -> Num:
+        """A constant."""
+
+    def compare(self, kind: str, a: Num, b: Num) -> str:
+        """Where a < b (`lt`), a = b (`eq`), a <= b (`le`), a > b (`gt`): spikes. Both on one scale."""
+
+    def softmax(self, y: Num) -> Num:
+        """exp(y) / Σ exp(y) along the only axis."""
+
+    def stepped(self, a: Num, step: float, limit: float) -> Num:
+        """a limited to ±limit and rounded to whole steps; halves as the arithmetic rounds."""
+
+    def update(self, state: Num, value: Num) -> None:
+        """The value becomes the state."""
+
+    def clear(self, state: Num) -> None:
+        """The state becomes zero."""
+
+
+class Floats:
+    """Float32."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+
+    def matrix(self, stem: str, init: Array, bound: float) -> Num:
+        """Plastic weights [R, C]: a state that a reset keeps."""
+        return self.vector(stem, init, bound, "keep")
+
+    def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
+        """A state of reals."""
+        return Num(self.draft.state(stem, np.asarray(init, np.float32), policy), bound)
+
+    def value(self, name: str) -> Num:
+        """What the graph holds under a name; a spike as 0 or 1."""
+        if self.draft.tensor(name).dtype is SPIKE:
+            name = self._op("cast", name, to="float32")
+        return Num(name)
+
+    def target(self, stem: str, size: int) -> Num:
+        """An input of the entry: what the output should be."""
+        return Num(self.draft.input(stem, (size,)))
+
+    def product(self, w: Num, x: Num, bound: float) -> Num:
+        """W x."""
+        return Num(self._op("linear", x.name, w.name), bound)
+
+    def back(self, w: Num, y: Num, bound: float) -> Num:
+        """Wᵀ y."""
+        return Num(self._op("matvec_t", y.name, w.name), bound)
+
+    def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
+        """W + rate · Σ a bᵀ over the rows of a and b."""
+        return Num(self._op("outer_add", w.name, self.scaled(a, rate).name, b.name), w.bound)
+
+    def add(self, a: Num, b: Num, bound: float) -> Num:
+        """a + b."""
+        return Num(self._op("add", a.name, b.name), bound)
+
+    def sub(self, a: Num, b: Num, bound: float) -> Num:
+        """a - b."""
+        return Num(self._op("sub", a.name, b.name), bound)
+
+    def times(self, a: Num, b: Num, bound: float) -> Num:
+        """a · b, element by element."""
+        return Num(self._op("mul", a.name, b.name), bound)
+
+    def scaled(self, a: Num, factor: float) -> Num:
+        """factor · a."""
+        return a if factor == 1 else Num(self._op("mul", a.name, self._number(factor)), a.bound * abs(factor))
+
+    def chosen(self, mask: str, a: Num) -> Num:
+        """a where a spike is, 0 elsewhere."""
+        return Num(self._op("where", mask, a.name, self._number(0.0)), a.bound)
+
+    def number(self, stem: str, data: Array) -> Num:
+        """A constant."""
+        return Num(self.draft.const(stem, data), float(np.abs(data).max()))
+
+    def compare(self, kind: str, a: Num, b: Num) -> str:
+        """Where a < b (`lt`), a = b (`eq`), a <= b (`le`), a > b (`gt`): spikes."""
+        return self._op(kind, a.name, b.name)
+
+    def softmax(self, y: Num) -> Num:
+        """exp(y) / Σ exp(y) along the only axis."""
+        most = self._op("amax", y.name, axis=0, keepdims=True)
+        raised = self._op("exp", self._op("sub", y.name, most))
+        return Num(self._op("div", raised, self._op("sum", raised, axis=0, keepdims=True)))
+
+    def stepped(self, a: Num, step: float, limit: float) -> Num:
+        """a limited to ±limit and rounded to whole steps, halves to even: round(clip(a) / limit · n) / n · limit."""
+        n = limit / step
+        inside = self.clipped(a, limit)
+        whole = self._op("round", self._each("mul", self._each("div", inside.name, limit), n))
+        return Num(self._each("mul", self._each("div", whole, n), limit), limit)
+
+    def clipped(self, a: Num, limit: float) -> Num:
+        """a limited to ±limit."""
+        low = self._each("maximum", a.name, -limit)
+        return Num(self._each("minimum", low, limit), min(a.bound, limit))
+
+    def rows_together(self, a: Num, b: Num, bound: float) -> Num:
+        """Σ a bᵀ over rows, or of one row each: [N] x [M] -> [N, M]."""
+        columns = []
+        for vector in (a, b):
+            shape = self.draft.tensor(vector.name).shape
+            if len(shape) == 1:
+                columns.append(self._op("reshape", vector.name, shape=(*shape, 1)))
+            else:
+                columns.append(self._op("transpose", vector.name, perm=(1, 0)))
+        return Num(self._op("linear", *columns), bound)
+
+    def rows_of(self, mask: str, columns: int) -> str:
+        """A mask over rows as one over a matrix."""
+        (rows,) = self.draft.tensor(mask).shape
+        return self._op("expand", self._op("reshape", mask, shape=(rows, 1)), shape=(rows, columns))
+
+    def either(self, mask: str, a: Num, b: Num) -> Num:
+        """a where a spike is, b elsewhere."""
+        return Num(self._op("where", mask, a.name, b.name), max(a.bound, b.bound))
+
+    def update(self, state: Num, value: Num) -> None:
+        """The value becomes the state."""
+        self.draft.update(state.name, value.name)
+
+    def clear(self, state: Num) -> None:
+        """The state becomes zero."""
+        shape = self.draft.tensor(state.name).shape
+        self.draft.update(state.name, self.draft.const("zeros", np.zeros(shape)))
+
+    def _each(self, kind: str, name: str, number: float) -> str:
+        return self._op(kind, name, self._number(number))
+
+    def _number(self, value: float) -> str:
+        return self.draft.const("number", np.asarray(value))
+
+    def _op(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        return self.draft.emit(kind, *inputs, **attrs)
