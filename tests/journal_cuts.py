@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,19 @@ class Cut(NamedTuple):
     write: str = "bytes"
     reordered: bool = False
     seed: int = 0
+
+
+def suffix_for(crc: int, before: bytes) -> bytes:
+    """Four bytes that bring a CRC-32 to a value: it is linear in them."""
+    zero = zlib.crc32(before + bytes(4))
+    rows = [(zlib.crc32(before + (1 << i).to_bytes(4, "little")) ^ zero, 1 << i) for i in range(32)]
+    wanted, found = crc ^ zero, 0
+    for bit in range(32):
+        pivot = next(r for r in rows if r[0] >> bit & 1)
+        rows = [(v ^ pivot[0], s ^ pivot[1]) if v >> bit & 1 else (v, s) for v, s in rows if (v, s) != pivot]
+        if wanted >> bit & 1:
+            wanted, found = wanted ^ pivot[0], found ^ pivot[1]
+    return found.to_bytes(4, "little")
 
 
 class PowerLostError(Exception):
@@ -271,9 +285,7 @@ def run_cycles(
     page_bytes: int = 64,
     unit: int = 4,
 ) -> Tally:
-    """Change, cut and restart so often, at random, up to the first fault; the state and what a rollback reaches are held
-    to the model.
-    """
+    """Change, cut and restart so often, at random, up to the first fault. State and history are held to the model."""
     rng, tally, model = np.random.default_rng(seed), Tally(), Model(history)
     pages = slot_bytes(payload_bytes, page_bytes) // page_bytes
     flash = CuttingFlash(page_bytes, pages * (history + 2), unit)

@@ -15,7 +15,7 @@ from edgekit.learn.journal_format import (
     Header,
     Slot,
     header_bytes,
-    inspect,
+    read_slot,
 )
 
 _NOTHING = Header(commit=0, source=0, mark=0, flags=FACTORY, payload_bytes=0)
@@ -73,7 +73,7 @@ class Journal:
                 "keep less history",
             )
         self._flash = flash
-        self._slots = [inspect(flash, self.geometry, i) for i in range(self.geometry.slots)]
+        self._slots = [read_slot(flash, self.geometry, i)[0] for i in range(self.geometry.slots)]
         if foreign := [f"slot {s.index} {s.why}" for s in self._slots if s.kind == "foreign"]:
             raise StateError(
                 "journal", "is not one of this model", "use the artifact it belongs to, or remove it", foreign
@@ -181,11 +181,8 @@ class Journal:
     def _payload(self, header: Header) -> bytes | None:
         if header.factory:
             return None
-        ring = self.geometry
-        index = ring.slot_of(header.commit)
-        payload = self._flash.read(index * ring.slot_bytes + HEADER_BYTES, ring.payload_bytes)
-        at = index * ring.slot_bytes
-        if self._flash.read(at, HEADER_BYTES) != header_bytes(ring, header, payload):
+        slot, payload = read_slot(self._flash, self.geometry, self.geometry.slot_of(header.commit))
+        if slot.header != header:
             raise StateError("journal", f"commit {header.commit} changed since it was opened", "open it again")
         return payload
 

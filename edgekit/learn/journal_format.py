@@ -134,26 +134,29 @@ def header_bytes(geometry: Geometry, header: Header, payload: bytes) -> bytes:
     return head + _CRC.pack(crc)
 
 
-def inspect(flash: Flash, geometry: Geometry, index: int) -> Slot:
-    """Return what one slot holds. The length is checked before the checksum, and nothing is believed before both.
+def read_slot(flash: Flash, geometry: Geometry, index: int) -> tuple[Slot, bytes]:
+    """Return what one slot holds, and its payload where it is valid.
 
-    A slot that cannot be read is damaged: the commit before it is still there.
+    The length is checked before the checksum, and nothing is believed before both. A slot that cannot be read is
+    damaged: the commit before it is still there.
     """
     at = index * geometry.slot_bytes
     try:
         head = flash.read(at, HEADER_BYTES)
-        if is_erased(head):
-            rest = flash.read(at + HEADER_BYTES, geometry.slot_bytes - HEADER_BYTES)
-            return Slot(index, "erased") if is_erased(rest) else Slot(index, "damaged", why="has no header")
-        return _inspect(flash, geometry, index, at, head)
+        if not is_erased(head):
+            return _read_slot(flash, geometry, index, head)
+        if is_erased(flash.read(at + HEADER_BYTES, geometry.slot_bytes - HEADER_BYTES)):
+            return Slot(index, "erased"), b""
+        return Slot(index, "damaged", why="has no header"), b""
     except FlashError as fault:
-        return Slot(index, "damaged", why=fault.cause)
+        return Slot(index, "damaged", why=fault.cause), b""
 
 
-def _inspect(flash: Flash, geometry: Geometry, index: int, at: int, head: bytes) -> Slot:
-    def damaged(why: str) -> Slot:
-        return Slot(index, "damaged", why=why)
+def _read_slot(flash: Flash, geometry: Geometry, index: int, head: bytes) -> tuple[Slot, bytes]:
+    def damaged(why: str) -> tuple[Slot, bytes]:
+        return Slot(index, "damaged", why=why), b""
 
+    at = index * geometry.slot_bytes + HEADER_BYTES
     magic, version, size, flags, length, commit, source, mark, page, _, slots, sha256 = _HEADER.unpack_from(head)
     if magic != MAGIC or size != HEADER_BYTES:
         return damaged("does not begin with a header")
@@ -166,23 +169,23 @@ def _inspect(flash: Flash, geometry: Geometry, index: int, at: int, head: bytes)
     }
     foreign = next((why for why, true in others.items() if true), "")
     known = 0 if header.factory else geometry.payload_bytes
-    if foreign and length > flash.size - at - HEADER_BYTES:
+    if foreign and length > flash.size - at:
         return damaged(f"says that it holds {length:,} bytes, more than there are")
     if not foreign and length != known:
         return damaged(f"says that it holds {length:,} bytes, it must be {known:,}")
     (crc,) = _CRC.unpack_from(head, HEADER_BYTES - _CRC.size)
-    payload = flash.read(at + HEADER_BYTES, length)
+    payload = flash.read(at, length)
     if crc == NO_CRC or crc != zlib.crc32(payload, zlib.crc32(head[: -_CRC.size])):
         return damaged("its checksum is wrong")
     if foreign:
-        return Slot(index, "foreign", why=foreign)
+        return Slot(index, "foreign", why=foreign), b""
     if flags & ~(LEARNING_OFF | FACTORY):
         return damaged(f"has the unknown flags {flags:#x}")
     if not 1 <= commit <= MAX_COMMIT or geometry.slot_of(commit) != index:
         return damaged(f"holds commit {commit}, which does not belong there")
     if source > commit or (source == 0) != header.factory:
         return damaged(f"holds commit {commit} with weights of commit {source}")
-    return Slot(index, "valid", header)
+    return Slot(index, "valid", header), payload
 
 
 def _exponent(page_bytes: int) -> int:

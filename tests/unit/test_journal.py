@@ -6,7 +6,7 @@ import struct
 import zlib
 
 import pytest
-from journal_cuts import ARTIFACT
+from journal_cuts import ARTIFACT, suffix_for
 
 from edgekit.errors import StateError, UsageError
 from edgekit.learn.flash import FlashError, RamFlash
@@ -82,19 +82,6 @@ def test_a_slot_is_payload_and_64_bytes_in_whole_pages():
             assert slot % page == 0
             assert nbytes + HEADER_BYTES <= slot < nbytes + HEADER_BYTES + page
     assert (slot_bytes(4032, 4096), slot_bytes(4033, 4096)) == (4096, 8192)
-
-
-def suffix_for(crc: int, before: bytes) -> bytes:
-    """Four bytes that bring a CRC-32 to a value: it is linear in them."""
-    zero = zlib.crc32(before + bytes(4))
-    rows = [(zlib.crc32(before + (1 << i).to_bytes(4, "little")) ^ zero, 1 << i) for i in range(32)]
-    wanted, found = crc ^ zero, 0
-    for bit in range(32):
-        pivot = next(r for r in rows if r[0] >> bit & 1)
-        rows = [(v ^ pivot[0], s ^ pivot[1]) if v >> bit & 1 else (v, s) for v, s in rows if (v, s) != pivot]
-        if wanted >> bit & 1:
-            wanted, found = wanted ^ pivot[0], found ^ pivot[1]
-    return found.to_bytes(4, "little")
 
 
 def test_a_checksum_that_looks_erased_is_never_written():
