@@ -10,6 +10,7 @@ import numpy as np
 from edgekit.compress.borders import write_borders
 from edgekit.compress.bounds import Bounds
 from edgekit.compress.calibrate import Calibration
+from edgekit.compress.learned import leave
 from edgekit.compress.lower_values import ValueLowering, unsupported
 from edgekit.compress.plan import Plan
 from edgekit.compress.recipes import Recipe
@@ -54,12 +55,8 @@ def quantise_program(
     """The integer program of an optimised float graph that takes normalised inputs.
 
     Its entry `quantize` takes raw ones: offset and scale of `normalisation` are folded into it. UnsupportedError lists
-    every op without an integer form, and refuses a graph that learns.
+    every op without an integer form. States that a reset keeps are plastic weights, `scratch` ones what a step leaves.
     """
-    if "learn" in graph.entries:
-        raise UnsupportedError(
-            "--learn", "is not possible with an integer program", "--learn with integer precisions comes later"
-        )
     sums = Sums(graph)
     missing = unsupported(sums)
     if missing:
@@ -69,11 +66,17 @@ def quantise_program(
     values = ValueLowering(writer, plan)
     step = graph.entries["step"]
     inputs = [values.take_input(name) for name in step.inputs]
+    biases = {n for op in step.ops if sums.is_plastic(op) for n in op.inputs[2:] if n in sums.learned}
+    left = [state for state in graph.states if state.reset == "scratch"]
     for state in graph.states:
-        values.take_state(state)
+        if state not in left and state.tensor not in biases:  # a bias has the scale of the sums that it joins
+            values.take_state(state)
     outputs = [values.output(name) for name in step.outputs]
     for name, value in step.updates.items():
-        writer.builder.update(name, values.next_state(name, value))
+        if name not in {state.tensor for state in left}:
+            writer.builder.update(name, values.next_state(name, value))
+    for state in left:
+        leave(values, state, step.updates[state.tensor])
     writer.builder.output(*(o.name for o in outputs))
     write_borders(writer, inputs, outputs, normalisation or {})
     built = writer.build()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgekit.compress.functions import FUNCTIONS, TIMES_ITSELF, domain_of, make_table
+from edgekit.compress.learned import plastic_product, take_weights
 from edgekit.compress.lower_sums import SumLowering
 from edgekit.compress.plan import MOVES, STEPS, Plan
 from edgekit.compress.stored import Array, Spec, Stored, largest_of, tidy, whole
@@ -37,7 +38,7 @@ def unsupported(sums: Sums) -> list[str]:
     """The ops of a step that have no integer form, each with its source."""
     missing = []
     for op in sums.step.ops:
-        if op.kind in INTEGER_FORMS or sums.is_sum(op.outputs[0]):
+        if op.kind in INTEGER_FORMS or sums.is_sum(op.outputs[0]) or sums.is_plastic(op):
             continue
         missing.append(f"{op.kind} -> {op.outputs[0]}{' (' + op.source + ')' if op.source else ''}")
     return missing
@@ -63,11 +64,14 @@ class ValueLowering:
             return self._given_spike(self.writer.builder.input(name, tensor.shape, SPIKE))
         spec = self.plan.spec(name)
         self.writer.builder.input(name, tensor.shape, spec.dtype)
-        return self._hold(name, Stored(name, spec.dtype, spec.scale))
+        return self.hold(name, Stored(name, spec.dtype, spec.scale))
 
     def take_state(self, state: State) -> None:
         """Declare a state with its first value."""
         name = state.tensor
+        if state.reset == "keep":
+            take_weights(self, state)
+            return
         if self.sums.tensor(name).dtype is SPIKE:
             self._given_spike(self.writer.builder.state(name, state.init, SPIKE, state.reset))
             return
@@ -75,7 +79,7 @@ class ValueLowering:
         first = np.floor(np.asarray(state.init, np.float64) / spec.scale + 0.5)
         first = np.clip(first, *spec.dtype.limits)
         self.writer.builder.state(name, first, spec.dtype, state.reset)
-        self._hold(name, Stored(name, spec.dtype, spec.scale))
+        self.hold(name, Stored(name, spec.dtype, spec.scale))
 
     def _given_spike(self, name: str) -> Stored:
         self._spikes[name] = name
@@ -105,7 +109,8 @@ class ValueLowering:
         spec = self.plan.spec(like)
         return Stored(self.writer.number(name, "as", data, spec.dtype, spec.scale), spec.dtype, spec.scale)
 
-    def _hold(self, name: str, stored: Stored) -> Stored:
+    def hold(self, name: str, stored: Stored) -> Stored:
+        """Remember how a value of the float graph is held."""
         self.held[name] = self.writer.keep(stored)
         return stored
 
@@ -155,7 +160,7 @@ class ValueLowering:
     def value(self, name: str) -> Stored:
         """The value of that name, as planned."""
         if name not in self.held:
-            self._hold(name, self._write(name))
+            self.hold(name, self._write(name))
         return self.held[name]
 
     def plain(self, name: str) -> Stored:
@@ -263,7 +268,7 @@ class ValueLowering:
 
     def _stepped(self, op: Op, spec: Spec, down: float) -> Stored:
         """floor(x - down + 1/2), whole numbers on a scale of one: halves are rounded up."""
-        x, name = self._uniform(op.inputs[0], INT16), op.outputs[0]
+        x, name = self.uniform(op.inputs[0], INT16), op.outputs[0]
         fine = Spec(INT32, x.scale * 2.0**-STEP_BITS)
         wide = self.writer.convert(x, fine, self.writer.fresh(name, "fine")).name
         if down:
@@ -277,6 +282,9 @@ class ValueLowering:
         same = [self.writer.convert(p, spec, self.writer.fresh(op.outputs[0], "part")) for p in parts]
         name = self.writer.op("concat", *(s.name for s in same), out=op.outputs[0], **op.attrs)
         return Stored(name, spec.dtype, spec.scale, spec.zero)
+
+    def _linear(self, op: Op, spec: Spec) -> Stored:
+        return plastic_product(self, op, spec)
 
     def _relu(self, op: Op, spec: Spec) -> Stored:
         inner, name = op.inputs[0], op.outputs[0]
@@ -310,14 +318,14 @@ class ValueLowering:
         return Stored(self.writer.op(op.kind, *first, *sides, out=op.outputs[0]), spec.dtype, spec.scale)
 
     def _sum(self, op: Op, spec: Spec) -> Stored:
-        x = self._uniform(op.inputs[0], INT16 if op.kind != "cumsum" else INT32)
+        x = self.uniform(op.inputs[0], INT16 if op.kind != "cumsum" else INT32)
         name = self.writer.op(op.kind, x.name, out=self.writer.fresh(op.outputs[0], "total"), **op.attrs)
         total = self.writer.keep(Stored(name, self.writer.dtype(name), x.scale))
         return self.writer.convert(total, spec, op.outputs[0])
 
     _amax = _cumsum = _sum
 
-    def _uniform(self, name: str, dtype: object) -> Stored:
+    def uniform(self, name: str, dtype: object = INT16) -> Stored:
         """The value on one scale, in int16 or int32."""
         x = self.plain(name)
         kind = INT16 if dtype is INT16 else INT32
@@ -332,14 +340,14 @@ class ValueLowering:
             made = self.sums.made.get(f)
             if made is not None and made.kind in TIMES_ITSELF and made.inputs == (x,):
                 return self._function(TIMES_ITSELF[made.kind], x, op.outputs[0])
-        one, two = self._uniform(a, INT16), self._uniform(b, INT16)
+        one, two = self.uniform(a, INT16), self.uniform(b, INT16)
         step = float(one.scale) * float(two.scale)
         shift = max(0, int(np.ceil(np.log2(spec.bound / (step * largest_of(INT16))))))
         name = self.writer.op("rescale", one.name, two.name, out=op.outputs[0], shift=shift, to="int16")
         return Stored(name, INT16, np.asarray(step * 2.0**shift))
 
     def _function(self, kind: str, inner: str, name: str) -> Stored:
-        x, seen = self._uniform(inner, INT16), self.plan.bounds.seen(inner)
+        x, seen = self.uniform(inner, INT16), self.plan.bounds.seen(inner)
         reach = domain_of(kind) or 2 * seen.largest
         if float(x.scale) * largest_of(INT16) > 2 * reach > 0:  # segments are for where the function is not flat
             spec = Spec(INT16, np.asarray(reach / largest_of(INT16)))

@@ -213,7 +213,8 @@ class Plan:
 
     def _is_hidden(self, name: str) -> bool:
         made = self.sums.made.get(name)
-        return made is not None and made.kind == "relu" and self._feeds_linears_only(name)
+        plain = self._feeds_linears_only(name) and not self.sums.feeds_plastic(name)
+        return made is not None and made.kind == "relu" and plain
 
     def _hidden(self, name: str) -> Spec:
         """A value that is never negative and feeds linears alone: all 256 values of an int8, its zero at -128."""

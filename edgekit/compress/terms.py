@@ -69,6 +69,7 @@ class Sums:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.step = graph, graph.entries["step"]
         self.made: dict[str, Op] = {name: op for op in self.step.ops for name in op.outputs}
+        self.learned = frozenset(s.tensor for s in graph.states if s.reset == "keep")
         self.uses = use_counts(graph.with_entries(self.step))
         self.readers: dict[str, list[Op]] = {}
         for op in self.step.ops:
@@ -104,6 +105,14 @@ class Sums:
         if op.kind == "where":
             return all(self.data(n) is not None for n in op.inputs[1:])
         return op.kind != "linear" or self.data(op.inputs[1]) is not None
+
+    def is_plastic(self, op: Op) -> bool:
+        """Whether an op is a product with weights that are a state."""
+        return op.kind == "linear" and op.inputs[1] in self.learned
+
+    def feeds_plastic(self, name: str) -> bool:
+        """Whether a value is what plastic weights multiply."""
+        return any(self.is_plastic(op) and op.inputs[0] == name for op in self.readers.get(name, []))
 
     def dissolves(self, name: str) -> bool:
         """Whether a sum is only part of another one, which takes its terms over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
 from edgekit.errors import AgreementError, DataError
 from edgekit.ir import Graph
+from edgekit.learn import Fixed, add_learning, plastic_of
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
 
@@ -27,9 +29,10 @@ POOR = 0.9  # of decisions equal: below, a program is said to be hardly the mode
 
 @dataclass(frozen=True, eq=False)
 class IntegerStage:
-    """An integer program before lowering, and what the manifest says of how it came about."""
+    """An integer program, and what the manifest says of how it came about; `graph` is it as it learns, not lowered."""
 
     program: IntegerProgram
+    graph: Graph
     calibration: Calibration
     score: Score  # how much it is like the original on the calibration windows
     widened: tuple[str, ...]
@@ -42,6 +45,10 @@ class IntegerStage:
     ) -> IntegerStage:
         """Calibrate an imported graph on raw windows and quantise it; `auto` widens it until decisions agree."""
         optimised, known = run_passes(graph, (*OPTIMISE, *FOR_INTEGERS)), normalisation_of(graph, meta)
+        plastic = None
+        if options.learn is not None:
+            plastic = plastic_of(optimised, options.learn)
+            optimised = plastic.graph
         bits = with_bits(recipe(options.precision), optimised, options.widen)
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
@@ -65,12 +72,10 @@ class IntegerStage:
             progress("quantise")
             program = quantise_program(optimised, seen, bits, known)
             score = judge.score(program.graph)
-        return cls(program, seen, score, widened, options.windows is None, weights_digest(graph))
-
-    @property
-    def graph(self) -> Graph:
-        """The integer program before lowering."""
-        return self.program.graph
+        whole = program.graph
+        if plastic is not None and options.learn is not None:
+            whole = add_learning(dataclasses.replace(plastic, graph=whole), Fixed, options.learn)
+        return cls(program, whole, seen, score, widened, options.windows is None, weights_digest(graph))
 
     @property
     def notes(self) -> tuple[str, ...]:

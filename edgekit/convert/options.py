@@ -68,8 +68,6 @@ def check_options(options: Options) -> None:
             "needs calibration windows: integer scales come from them",
             "--calib windows.npz (array x in raw units, [N, T, channels]), or --calib synthetic for noise",
         )
-    if options.is_integer and options.learn is not None:
-        raise UsageError("--learn", f"is not possible with {thing} yet", "learn with fp32 or w8")
     if options.learn is not None:
         check_learning(options.learn)
     load_target(options.target)

@@ -38,6 +38,12 @@ class Arithmetic(Protocol):
     def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
         """A state of reals."""
 
+    def total(self, stem: str, like: Num, most: int) -> Num:
+        """A sum of up to `most` values over a window: a state of its own."""
+
+    def trace(self, stem: str, like: Num, bound: float) -> Num:
+        """A trace that each window begins anew: a state of its own."""
+
     def value(self, name: str) -> Num:
         """What the graph holds under a name; a spike as 0 or 1."""
 
@@ -100,6 +106,16 @@ class Floats:
     def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
         """A state of reals."""
         return Num(self.draft.state(stem, np.asarray(init, np.float32), policy), bound)
+
+    def total(self, stem: str, like: Num, most: int) -> Num:
+        """A sum of up to `most` values over a window: a state of its own."""
+        shape = self.draft.tensor(like.name).shape
+        return self.vector(stem, np.zeros(shape), like.bound * most, "scratch")
+
+    def trace(self, stem: str, like: Num, bound: float) -> Num:
+        """A trace that each window begins anew: a state of its own."""
+        shape = self.draft.tensor(like.name).shape
+        return self.vector(stem, np.zeros(shape), bound, "reset")
 
     def value(self, name: str) -> Num:
         """What the graph holds under a name; a spike as 0 or 1."""

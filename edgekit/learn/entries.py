@@ -61,19 +61,15 @@ class _Entries:
         """Add what the last step left to the sums over the window."""
         a, draft, asked = self.a, self.a.draft, self.asked
         names = dict.fromkeys([*(layer.given for layer in self.plastic.layers), self.plastic.output])
-        traces = {}
-        for name in names:
-            zeros = np.zeros(draft.tensor(name).shape)
-            self.sums[name] = a.vector(f"{name}.sum", zeros, float(asked.window), "scratch")
-            if asked.trace and name != self.plastic.output:
-                traces[name] = a.vector(f"{name}.trace", zeros, 1 / (1 - asked.trace), "reset")
         draft.open("gather")
         for name in names:
             value = a.value(name)
-            if name in traces:
-                value = a.add(a.scaled(traces[name], asked.trace), value, traces[name].bound)
-                a.update(traces[name], value)
-            a.update(self.sums[name], a.add(self.sums[name], value, self.sums[name].bound))
+            if asked.trace and name != self.plastic.output:
+                trace = a.trace(f"{name}.trace", value, value.bound / (1 - asked.trace))
+                value = a.add(a.scaled(trace, asked.trace), value, trace.bound)
+                a.update(trace, value)
+            self.sums[name] = total = a.total(f"{name}.sum", value, asked.window)
+            a.update(total, a.add(total, value, total.bound))
         draft.output(self.plastic.output)
 
     def _lateral_neurons(self) -> Num:

@@ -28,6 +28,7 @@ def analyse(graph: Graph, inputs: Mapping[str, Interval] | None = None) -> Range
     step = Step(graph)
     known: Known = {**constants(step), **_inputs(step, inputs or {})}
     known |= {s.tensor: whole_range(step.tensors[s.tensor]) for s in graph.states}
+    elsewhere = {name for e in graph.entries.values() if e.name != "step" for name in e.updates}
     _, wraps_from_any, _ = propagate(step, step.nodes, known, {})
     groups, gains = groups_of(step), Gains()
     proofs: dict[str, StateProof] = {}
@@ -36,7 +37,7 @@ def analyse(graph: Graph, inputs: Mapping[str, Interval] | None = None) -> Range
         before = dict(proofs)
         for group in groups:
             values, _, _ = propagate(step, step.nodes, known, exact)
-            proven = Prover(step, values, gains).prove(group)
+            proven = Prover(step, values, gains, elsewhere).prove(group)
             proofs |= proven.states
             exact |= proven.exact
             known |= {name: Interval(p.lo, p.hi) for name, p in proven.states.items()}

@@ -31,7 +31,9 @@ LINEAR: Mapping[str, tuple[int, ...]] = {
     "pad": (0,),
 }
 # Ops whose result is bounded whatever goes in: no state grows through them.
-BOUNDED = frozenset(("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not"))
+BOUNDED = frozenset(
+    ("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not", "matvec")
+)
 
 
 def moves(kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,13 +47,15 @@ class _Gain:
 class Prover:
     """Bounds of one group of states, given sound bounds of every value (`known`, whole ranges at worst)."""
 
-    def __init__(self, step: Step, known: Known, gains: Gains) -> None:
-        self.step, self.known, self.gains = step, known, gains
+    def __init__(self, step: Step, known: Known, gains: Gains, elsewhere: Collection[str] = ()) -> None:
+        self.step, self.known, self.gains, self.elsewhere = step, known, gains, elsewhere
         self.init = {s.tensor: Interval.of(s.init) for s in step.graph.states}
 
     def prove(self, group: Group) -> Proven:
         """Bounds of the group's states at all times."""
         first = group.states[0]
+        if any(s in self.elsewhere for s in group.states):
+            return Proven({s: self._anything(s) for s in group.states})
         if all(limits(self.step.tensors[s].dtype) == (0.0, 1.0) for s in group.states):
             return Proven({s: self._spike(s) for s in group.states})
         if not group.recurs:
@@ -67,6 +69,10 @@ class Prover:
         return self._interval(group, "no closed form", None)
 
     # --- no recurrence ---
+
+    def _anything(self, state: str) -> StateProof:
+        whole = whole_range(self.step.tensors[state])
+        return StateProof(state, whole.lo, whole.hi, "interval", "what learning makes of it")
 
     def _spike(self, state: str) -> StateProof:
         value = self._next(state)

@@ -14,7 +14,7 @@ from edgekit.passes.ranges.tables import lookup_bounds
 from edgekit.passes.ranges.values import Array, Interval, limits, outside
 
 COMPARES = ("gt", "ge", "lt", "le", "eq", "ne")
-SATURATING = ("rescale", "cast")  # whatever their attributes say
+SATURATING = ("rescale", "cast", "matvec")  # whatever their attributes say
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +123,16 @@ def _linear(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     return _sum(y, args[2]) if len(args) == 3 else y
 
 
+def _product(args: Sequence[Interval], shift: int) -> Interval:
+    """Bounds of W x (+ c) for weights within bounds of their own, which learning may have made anything."""
+    x, w, *addend = args
+    reach = np.maximum(np.abs(w.lo), np.abs(w.hi)) @ x.largest().reshape(-1, 1)
+    sums = Interval(-reach[:, 0], reach[:, 0])
+    for c in addend:
+        sums = _sum(sums, c)
+    return Interval(*(np.floor((side + (1 << shift >> 1)) / 2.0**shift) for side in (sums.lo, sums.hi)))
+
+
 def _memory(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     a, b = (_data(tensors[i]).astype(np.float64) for i in (1, 3))
     return _sum(matrix_bounds(args[0], a), matrix_bounds(args[2], b))
@@ -150,6 +160,8 @@ def _exact(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> I
             return _rescaled(args, node.attrs["shift"])
         case "linear":
             return _linear(args, tensors)
+        case "matvec":
+            return _product(args, node.attrs.get("shift", 0))
         case "memory_update":
             return _memory(args, tensors)
         case "add":
