@@ -96,13 +96,15 @@ def open_journal(
     """
     slot = slot_bytes(payload_bytes, page_bytes)
     wanted = Geometry(artifact_sha256, payload_bytes, HISTORY if history is None else history, page_bytes)
-    if not path.exists():
-        if not writable:
-            blank = RamFlash(page_bytes, wanted.nbytes // page_bytes, writable=False)
-            yield Journal(blank, artifact_sha256, payload_bytes, wanted.history)
-            return
+    size = _size(path)
+    if size is None and not writable:
+        blank = RamFlash(page_bytes, wanted.nbytes // page_bytes, writable=False)
+        yield Journal(blank, artifact_sha256, payload_bytes, wanted.history)
+        return
+    if size is None:
         _create(path, wanted.nbytes)
-    kept = _history(path, slot)
+        size = _size(path) or 0
+    kept = _history(path, size, slot)
     if history is not None and history != kept:
         raise UsageError(
             str(path), f"keeps a history of {kept}, not of {history}", "leave the history out, or remove the file"
@@ -121,19 +123,26 @@ def _journal(path: Path, flash: Flash, artifact_sha256: bytes, payload_bytes: in
         raise StateError(str(path), error.cause, error.remedy, error.items) from error
 
 
-def _history(path: Path, slot: int) -> int:
-    """The history that a file has room for; DataError when it is no file, or its size is not that of a ring."""
+def _size(path: Path) -> int | None:
+    """The size of a regular file, None where there is nothing; DataError for anything else."""
     try:
         status = path.stat()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise DataError(str(path), f"cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(status.st_mode):
         raise DataError(str(path), "is not a regular file")
-    slots, rest = divmod(status.st_size, slot)
+    return status.st_size
+
+
+def _history(path: Path, size: int, slot: int) -> int:
+    """The history that a file of this size has room for; DataError when it is not that of a ring."""
+    slots, rest = divmod(size, slot)
     if rest or not 2 <= slots <= MAX_HISTORY + 2:
         raise DataError(
             str(path),
-            f"has {status.st_size:,} bytes; a journal of this model has a multiple of {slot:,}, from two on",
+            f"has {size:,} bytes; a journal of this model has a multiple of {slot:,}, from two on",
             "it is damaged, or belongs to another model: remove it, or name the model it belongs to",
         )
     return slots - 2
