@@ -69,7 +69,7 @@ class ValueLowering:
     def take_state(self, state: State) -> None:
         """Declare a state with its first value."""
         name = state.tensor
-        if state.reset == "keep":
+        if name in self.sums.learned:
             take_weights(self, state)
             return
         if self.sums.tensor(name).dtype is SPIKE:

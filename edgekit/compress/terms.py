@@ -69,7 +69,9 @@ class Sums:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.step = graph, graph.entries["step"]
         self.made: dict[str, Op] = {name: op for op in self.step.ops for name in op.outputs}
-        self.learned = frozenset(s.tensor for s in graph.states if s.reset == "keep")
+        kept = {s.tensor for s in graph.states if s.reset == "keep"}
+        plastic = [op.inputs[1:] for op in self.step.ops if op.kind == "linear" and op.inputs[1] in kept]
+        self.learned = frozenset(n for names in plastic for n in names if n in kept)  # weights and biases
         self.uses = use_counts(graph.with_entries(self.step))
         self.readers: dict[str, list[Op]] = {}
         for op in self.step.ops:

@@ -150,7 +150,7 @@ def test_a_spiking_output_is_a_spike(folder: Path) -> None:
         (("--precision", "int7", "--calib", "synthetic"), "precision 'int7': is not known"),
         (("--precision", "int8", "--calib", "synthetic", "--calib-method", "median"), "is not known"),
         (("--precision", "int8", "--calib", "nowhere.npz"), "nowhere.npz"),
-        (("--precision", "int8", "--calib", "{x}", "--calib-method", "percentile", "--learn", "delta"), "--learn"),
+        (("--precision", "int8", "--calib", "{x}", "--calib-method", "percentile", "--learn", "hebb"), "not known"),
         (("--precision", "fp32", "--calib-method", "mse"), "--calib-method: is not used"),
         (("--precision", "int8", "--calib", "synthetic", "--min-agreement", "99"), "--min-agreement: is not used"),
         (("--precision", "auto", "--calib", "synthetic", "--min-agreement", "0"), "--min-agreement 0"),

@@ -18,8 +18,8 @@ EK_INLINE int64_t ek_rounded(int64_t sum, uint32_t shift) { return (sum + (((int
 /* two elements, wherever they lie */
 typedef struct {
     uint32_t word;
-} __attribute__((packed, may_alias)) ek_two;
-EK_INLINE uint32_t ek_two_of(const ek_i16 *p) { return ((const ek_two *)p)->word; }
+} __attribute__((packed, may_alias)) ek_pair16;
+EK_INLINE uint32_t ek_pair16_of(const ek_i16 *p) { return ((const ek_pair16 *)p)->word; }
 EK_INLINE int64_t ek_add_two(int64_t sum, uint32_t a, uint32_t b) {
     __asm__("smlald %Q0, %R0, %1, %2" : "+r"(sum) : "r"(a), "r"(b));
     return sum;
@@ -39,8 +39,8 @@ EK_INLINE int64_t ek_dot_16(const ek_i16 *w, const ek_i16 *x, uint32_t n) {
     uint32_t i = 0;
 #if EK_DSP
     for (; i + 4u <= n; i += 4u) {
-        sum = ek_add_two(sum, ek_two_of(w + i), ek_two_of(x + i));
-        sum = ek_add_two(sum, ek_two_of(w + i + 2u), ek_two_of(x + i + 2u));
+        sum = ek_add_two(sum, ek_pair16_of(w + i), ek_pair16_of(x + i));
+        sum = ek_add_two(sum, ek_pair16_of(w + i + 2u), ek_pair16_of(x + i + 2u));
     }
 #endif
     for (; i < n; ++i) sum += (int32_t)w[i] * x[i];
@@ -81,7 +81,7 @@ EK_INLINE void ek_columns_16(int64_t *sum, const ek_i16 *w, const ek_i16 *x, uin
         if (v == 0) continue;
 #if EK_DSP
         {
-            const uint32_t ab = ek_two_of(w), cd = ek_two_of(w + 2);
+            const uint32_t ab = ek_pair16_of(w), cd = ek_pair16_of(w + 2);
             a = ek_add_low(a, ab, v), b = ek_add_high(b, ab, v), c = ek_add_low(c, cd, v), d = ek_add_high(d, cd, v);
         }
 #else
@@ -118,7 +118,7 @@ EK_INLINE void ek_outer_row_16(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_i
     uint32_t at = 0;
 #if EK_DSP
     for (; at + 2u <= width; at += 2u) {
-        const uint32_t two = ek_two_of(b + at);
+        const uint32_t two = ek_pair16_of(b + at);
         int32_t low, high;
         uint32_t moved;
         __asm__("smlabb %0, %1, %2, %3" : "=r"(low) : "r"(two), "r"(a), "r"(half));
@@ -127,8 +127,8 @@ EK_INLINE void ek_outer_row_16(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_i
         __asm__("ssat %0, #16, %0" : "+r"(low));
         __asm__("ssat %0, #16, %0" : "+r"(high));
         __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(moved) : "r"(low), "r"(high));
-        __asm__("qadd16 %0, %0, %1" : "+r"(moved) : "r"(ek_two_of(w + at)));
-        ((ek_two *)(y + at))->word = moved;
+        __asm__("qadd16 %0, %0, %1" : "+r"(moved) : "r"(ek_pair16_of(w + at)));
+        ((ek_pair16 *)(y + at))->word = moved;
     }
 #endif
     for (; at < width; ++at) y[at] = ek_adds_16(w[at], ek_clip_16((a * b[at] + half) >> shift));
