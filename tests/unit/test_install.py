@@ -118,7 +118,7 @@ def test_the_wheel_holds_targets_kernels_and_licence_and_no_tests(clean):
         names = set(wheel.namelist())
     for path in (ROOT / "targets").glob("*.toml"):
         assert f"edgekit/_targets/{path.name}" in names
-    for path in KERNELS.rglob("*.[ch]"):
+    for path in (*KERNELS.rglob("*.[ch]"), *KERNELS.with_name("journal").glob("*.[ch]")):
         assert str(path.relative_to(ROOT)) in names
     assert "edgekit/toolchain/runner/runner.c" in names
     assert "edgekit/py.typed" in names

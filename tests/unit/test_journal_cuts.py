@@ -193,3 +193,15 @@ class Careless(PythonJournal):
 
 def test_the_cycles_find_a_journal_that_erases_its_newest_commit():
     assert run_cycles(Careless, 300, 0, history=1).faults
+
+
+def test_the_tool_prints_a_table_and_says_that_nothing_was_mixed(monkeypatch, capsys):
+    from tools import power_loss
+
+    monkeypatch.setattr("sys.argv", ["power_loss", "--cycles", "200", "--history", "1", "--unit", "8"])
+    assert power_loss.main() == 0
+    printed = capsys.readouterr().out
+    assert "Python, history 1, units of 8 bytes: 200 cycles" in printed
+    assert "C, history 1, units of 8 bytes: 200 cycles" in printed
+    monkeypatch.setattr(power_loss, "ENGINES", (Careless,))
+    assert power_loss.main() == 1

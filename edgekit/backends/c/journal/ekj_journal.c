@@ -101,14 +101,33 @@ static void head_of(const ekj_journal *j, const header *h, uint8_t *head) {
     for (i = 0; i < ARTIFACT_BYTES; ++i) head[ARTIFACT_AT + i] = j->artifact[i];
 }
 
-/* The checksum of the slot at `at` as it lies in flash, whose header is `head` and whose payload has `length` bytes. */
-static int slot_crc(const ekj_journal *j, uint32_t at, const uint8_t *head, uint32_t length, uint32_t *crc) {
+/* `n` bytes of a payload from `at` on. */
+static int fetch(const ekj_journal *j, const origin *from, uint32_t at, uint8_t *to, uint32_t n) {
+    uint32_t i, k;
+    if (!from->parts) return flash_read(j, from->offset + at, to, n);
+    for (i = 0; i < from->count && n; ++i) {
+        uint32_t size = from->parts[i].nbytes;
+        if (at < size) {
+            uint32_t some = least(n, size - at);
+            const uint8_t *bytes = (const uint8_t *)from->parts[i].data + at;
+            for (k = 0; k < some; ++k) to[k] = bytes[k];
+            to += some;
+            n -= some;
+            at = size;
+        }
+        at -= size;
+    }
+    return EKJ_OK;
+}
+
+/* The checksum of a slot: of the 60 bytes of `head`, and of a payload of `length` bytes. */
+static int slot_crc(const ekj_journal *j, const uint8_t *head, const origin *from, uint32_t length, uint32_t *crc) {
     uint8_t chunk[CHUNK];
     uint32_t done, n;
     *crc = crc_on(NO_CRC, head, CRC_AT);
     for (done = 0; done < length; done += n) {
         n = least(CHUNK, length - done);
-        if (flash_read(j, at + EKJ_HEADER_BYTES + done, chunk, n)) return EKJ_FLASH;
+        if (fetch(j, from, done, chunk, n)) return EKJ_FLASH;
         *crc = crc_on(*crc, chunk, n);
     }
     *crc = ~*crc;
@@ -128,6 +147,7 @@ static enum kind without_header(const ekj_journal *j, uint32_t at) {
 static enum kind inspect(const ekj_journal *j, uint32_t index, header *h) {
     uint32_t at = index * j->slot_bytes, flags, length, crc;
     uint8_t head[EKJ_HEADER_BYTES];
+    origin from = {0, 0u, 0u};
     int foreign;
     if (flash_read(j, at, head, EKJ_HEADER_BYTES)) return DAMAGED;
     if (is_erased(head, EKJ_HEADER_BYTES)) return without_header(j, at);
@@ -143,7 +163,8 @@ static enum kind inspect(const ekj_journal *j, uint32_t index, header *h) {
               (head[26] | (uint32_t)head[27] << 8) != j->slots || head[24] != exponent(j->flash->page_bytes);
     if (foreign && length > j->flash->page_bytes * j->flash->page_count - at - EKJ_HEADER_BYTES) return DAMAGED;
     if (!foreign && length != (flags & EKJ_FACTORY_WEIGHTS ? 0u : j->payload_bytes)) return DAMAGED;
-    if (slot_crc(j, at, head, length, &crc) || crc == NO_CRC || crc != get32(head + CRC_AT)) return DAMAGED;
+    from.offset = at + EKJ_HEADER_BYTES;
+    if (slot_crc(j, head, &from, length, &crc) || crc == NO_CRC || crc != get32(head + CRC_AT)) return DAMAGED;
     if (foreign) return FOREIGN;
     if (flags & ~(EKJ_LEARNING_OFF | EKJ_FACTORY_WEIGHTS)) return DAMAGED;
     if (h->commit == 0u || h->commit > EKJ_MAX_COMMIT || slot_of(j, h->commit) != index) return DAMAGED;
@@ -221,38 +242,6 @@ int ekj_load(const ekj_journal *j, const ekj_part *parts, uint32_t count) {
     return ~crc == get32(head + CRC_AT) && get32(head + 12) == j->commit ? EKJ_OK : EKJ_CHANGED;
 }
 
-/* `n` bytes of a payload from `at` on. */
-static int fetch(const ekj_journal *j, const origin *from, uint32_t at, uint8_t *to, uint32_t n) {
-    uint32_t i, k;
-    if (!from->parts) return flash_read(j, from->offset + at, to, n);
-    for (i = 0; i < from->count && n; ++i) {
-        uint32_t size = from->parts[i].nbytes;
-        if (at < size) {
-            uint32_t some = least(n, size - at);
-            const uint8_t *bytes = (const uint8_t *)from->parts[i].data + at;
-            for (k = 0; k < some; ++k) to[k] = bytes[k];
-            to += some;
-            n -= some;
-            at = size;
-        }
-        at -= size;
-    }
-    return EKJ_OK;
-}
-
-static int origin_crc(const ekj_journal *j, const uint8_t *head, const origin *from, uint32_t length, uint32_t *crc) {
-    uint8_t chunk[CHUNK];
-    uint32_t done, n;
-    *crc = crc_on(NO_CRC, head, CRC_AT);
-    for (done = 0; done < length; done += n) {
-        n = least(CHUNK, length - done);
-        if (fetch(j, from, done, chunk, n)) return EKJ_FLASH;
-        *crc = crc_on(*crc, chunk, n);
-    }
-    *crc = ~*crc;
-    return EKJ_OK;
-}
-
 /* Write up to a chunk of whole units and see that it is there. */
 static int flash_write(const ekj_journal *j, uint32_t offset, const uint8_t *data, uint32_t n) {
     uint8_t back[CHUNK];
@@ -280,10 +269,10 @@ static int append(ekj_journal *j, const origin *from, uint32_t source, uint32_t 
     h.mark = mark;
     h.flags = (flags & EKJ_LEARNING_OFF) | (from ? 0u : EKJ_FACTORY_WEIGHTS);
     head_of(j, &h, head);
-    if (origin_crc(j, head, from, length, &crc)) return EKJ_FLASH;
+    if (slot_crc(j, head, from, length, &crc)) return EKJ_FLASH;
     if (crc == NO_CRC) { /* what erased flash reads: the salt gives another one */
         head[25] = 1;
-        if (origin_crc(j, head, from, length, &crc)) return EKJ_FLASH;
+        if (slot_crc(j, head, from, length, &crc)) return EKJ_FLASH;
     }
     put32(head + CRC_AT, crc);
     if (erase_slot(j, slot_of(j, h.commit))) return EKJ_FLASH;
