@@ -109,6 +109,16 @@ def test_without_commits_the_weights_are_the_artifacts_own():
     assert opened(flash_for()).load() is None
 
 
+def test_units_leave_no_trace_in_the_image():
+    images = set()
+    for unit in (1, 2, 4, 8, 16, 32):
+        flash = flash_for(1, unit)
+        for n in range(5):
+            opened(flash).commit(payload(n), n)
+        images.add(bytes(flash.image))
+    assert len(images) == 1
+
+
 @pytest.mark.parametrize("history", [0, 1, 4])
 @pytest.mark.parametrize("unit", [1, 4, 8, 16, 32])
 def test_a_commit_is_there_after_a_restart_and_history_keeps_the_earlier_ones(history, unit):
