@@ -19,8 +19,8 @@ class FlashError(DataError):
 class Flash(ABC):
     """`page_count` pages of `page_bytes` each, written in units of `unit_bytes`.
 
-    `erase` sets every byte of a page to 0xFF. `write` takes whole units; FlashError when one is not erased. What was erased
-    and written is certain to last only after `sync`. UsageError for an access that the geometry does not allow,
+    `erase` sets every byte of a page to 0xFF. `write` takes whole units; FlashError when one is not erased. What was
+    erased and written is certain to last only after `sync`. UsageError for an access that the geometry does not allow,
     FlashError for one that fails.
     """
 
