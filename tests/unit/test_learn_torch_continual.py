@@ -147,7 +147,7 @@ def test_wrong_tasks_and_schedules_are_refused() -> None:
 def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(2) as report:
         train_continual(SpikingMLP(SIZES, seed=2), toy_tasks(2), schedule_of(False, epochs=1), report=report)
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[:2] for line in lines[:2]] == [["task 0", "batch 1/10"], ["task 0", "batch 2/10"]]
     assert [line.split(" (")[0] for line in lines if line.startswith("after")] == ["after task 0", "after task 1"]
     assert len(lines) == 22

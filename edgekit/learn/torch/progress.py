@@ -30,16 +30,16 @@ class Silent:
 
 
 class Lines:
-    """One line a tenth of a task, and one a task: for logs and pipes."""
+    """One line a tenth of a task, and one a task, on stderr: for logs and pipes."""
 
     def batch(self, task: int, done: int, total: int, loss: float) -> None:
         """Print a line at every tenth."""
         if done * 10 // total != (done - 1) * 10 // total:
-            print(f"task {task}  batch {done}/{total}  loss {loss:.4f}", flush=True)
+            print(f"task {task}  batch {done}/{total}  loss {loss:.4f}", file=sys.stderr, flush=True)
 
     def task(self, task: int, row: Sequence[float], seconds: float) -> None:
         """Print the task's row of the accuracy matrix."""
-        print(accuracies(task, row, seconds), flush=True)
+        print(accuracies(task, row, seconds), file=sys.stderr, flush=True)
 
 
 def accuracies(task: int, row: Sequence[float], seconds: float) -> str:
