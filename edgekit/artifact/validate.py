@@ -128,6 +128,7 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
         "budget": optional(number(positive=True)),
         "ram_bytes": count(),  # what learning adds to the program
         "journal_bytes": count(),  # learned values, as a journal stores them
+        "instructions": table_of(count()),  # of one call of each entry, on the target's emulated core
     },
 )
 

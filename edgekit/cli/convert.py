@@ -26,6 +26,7 @@ from edgekit.cli.imports import (
     WeightsOption,
     import_options,
 )
+from edgekit.cli.learned import learning_lines
 from edgekit.cli.learning import (
     BudgetOption,
     IterationsOption,
@@ -254,6 +255,7 @@ def _document(done: Exports, paths: Mapping[str, Path], target: str, precision: 
         "kernels": manifest["kernels"],
         "verification": manifest["verification"],
         "quantisation": manifest.get("quantisation"),
+        "learning": manifest.get("learning"),
         "assumed": manifest.get("assumed", {}),
         "activity": dict(done.conversion.activity),
     }
@@ -293,7 +295,7 @@ def _print(
             f"self-test on {conversion.selftest.engine}: {conversion.selftest.steps} steps, "
             f"worst error {conversion.selftest.worst_error:.2g}"
         )
-        for line in quantisation_lines(conversion.artifact.manifest):
+        for line in (*learning_lines(conversion.artifact.manifest), *quantisation_lines(conversion.artifact.manifest)):
             console.print(line)
     for key, value in imported.assumed.items():
         console.print(f"assumed: {key} = {value}")

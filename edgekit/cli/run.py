@@ -110,6 +110,8 @@ def run(
 
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
+        if session.commit is not None and not session.commit.factory:
+            console.print(f"learned: commit {session.commit.source}, {session.commit.mark:,} windows")
         console.print(f"{_shapes('input', given)} -> {_shapes('output', results)}, {steps:,} steps in {seconds:.2f} s")
         if data.y is not None and labels is None:
             console.print("the labels are not used: they are for a program with one output")
@@ -131,6 +133,7 @@ def run(
     document = {
         "artifact": str(artifact),
         "engine": session.engine,
+        "commit": 0 if session.commit is None else session.commit.source,
         "input_shape": list(data.x.shape),
         "output_shape": list(outputs.shape),
         "inputs": {name: list(array.shape) for name, array in given.items()},

@@ -84,7 +84,7 @@ def verify(
     if reference is None and factory is None:
         raise UsageError("--reference", "is missing", "give the model file that the program was made from")
     out = Output(as_json=json, quiet=quiet)
-    session = load(artifact, engine=engine_of(artifact, on, engine))
+    session = load(artifact, engine=engine_of(artifact, on, engine), learned=False)
     found = None if data is None else read_data(data)
     with out.stages() as progress:
         progress("import the original")

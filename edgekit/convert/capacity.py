@@ -2,28 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
 from edgekit.artifact import SelfTest
 from edgekit.convert.inputs import Inputs
 from edgekit.errors import CapacityError
 from edgekit.ir import Graph
+from edgekit.ir.plan import buffer_bytes
+from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.build import Program
-from edgekit.runtime.streams import MachineStream, Stream
+from edgekit.runtime.streams import Array, MachineStream, Stream
 from edgekit.target import Target
 
+BORDER = ("quantize", "dequantize")
 STEPS = 8  # of the self-test, on which the stack is measured: there is no recursion, and it depends on few branches
 
 
-def stack_bytes(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> int | None:
-    """The most bytes of stack that a run, or the border, was seen to use on an emulated core; None elsewhere."""
+@dataclass(frozen=True)
+class Emulated:
+    """What was seen on an emulated core: the most bytes of stack, and the instructions of one call of an entry."""
+
+    stack_bytes: int
+    instructions: Mapping[str, int]
+
+
+def measured(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> Emulated | None:
+    """The stack of a run, of the border and of learning, and what these cost once; None where nothing is emulated."""
     if not isinstance(stream, MachineStream) or not stream.counts:
         return None
     step = graph.entries["step"]
     stream.reset()
-    calls = [stream.measure_run([selftest.inputs[n][:STEPS] for n in step.inputs])]
+    run = stream.measure_run([selftest.inputs[n][:STEPS] for n in step.inputs])
+    given: dict[str, list[Array]] = {"step": [selftest.inputs[n][0] for n in step.inputs]}
     if graph.is_integer:
-        calls.append(stream.measure("quantize", [raw[n][0, 0] for n in step.inputs])[1])
-        calls.append(stream.measure("dequantize", [selftest.outputs[n][0] for n in step.outputs])[1])
-    return max(call.stack_bytes or 0 for call in calls)
+        given["quantize"] = [raw[n][0, 0] for n in step.inputs]
+        given["dequantize"] = [selftest.outputs[n][0] for n in step.outputs]
+    given |= {name: learning_inputs(graph, name) for name in graph.entries if name not in ("step", *BORDER)}
+    before = stream.save()
+    calls = {name: stream.measure(name, arrays)[1] for name, arrays in given.items()}
+    stream.restore(before)
+    stack = max(call.stack_bytes or 0 for call in (run, *calls.values()))
+    return Emulated(stack, {name: call.instructions or 0 for name, call in calls.items()})
+
+
+def learning_inputs(graph: Graph, entry: str) -> list[Array]:
+    """What an entry that learns may be given: the first of the classes, and zeros for the rest."""
+    made = []
+    for name in graph.entries[entry].inputs:
+        array = np.zeros(graph.tensors[name].shape, graph.port_dtype(name))
+        array.reshape(-1)[:1] = 1
+        made.append(array)
+    return made
+
+
+def learning_ram(graph: Graph, program: Program) -> int:
+    """Bytes of RAM that a program would not need if it did not learn: states of its own, and scratch of its entries."""
+    alone = graph.replace(entries={"step": graph.entries["step"]})
+    plan = plan_memory(alone, align=program.plan.align, lanes=program.plan.lanes)
+    steps = graph.entries["step"]
+    own = {s.tensor for s in graph.states if s.reset != "reset" or s.tensor not in steps.updates}
+    held = sum(buffer_bytes(graph.tensors[name], program.plan.lanes) for name in own)
+    return held + program.plan.arena_bytes - plan.arena_bytes
+
+
+def check_budget(required: int, available: int | None) -> None:
+    """CapacityError when learning takes more RAM than it may."""
+    if available is not None and required > available:
+        remedy = "fewer lateral rows (--subspace, --tasks), fewer plastic layers, or a larger --learn-budget-ram"
+        raise CapacityError("learning, RAM", required, available, remedy)
 
 
 def check_capacity(target: Target, program: Program, stack: int | None = 0) -> None:

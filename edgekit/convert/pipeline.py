@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
 from edgekit.convert.beside import members_beside
-from edgekit.convert.capacity import check_capacity, stack_bytes
+from edgekit.convert.capacity import check_budget, check_capacity, learning_ram, measured
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
@@ -100,6 +100,14 @@ def convert_imported(
     return convert_prepared(prepare(imported, options, io=io, progress=progress), options, progress=progress)
 
 
+def convert_ready(imported: Imported, options: Options, *, progress: Progress = silent) -> Conversion:
+    """The rest of the way for a graph that is a program as it is: every entry stays, and the step takes raw units."""
+    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
+    meta = check_meta({})
+    raw = raw_inputs(imported.graph, meta, options.windows)
+    return convert_prepared(Prepared(imported, meta, raw, imported.graph), options, progress=progress)
+
+
 def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress = silent) -> Conversion:
     """The artifact of a prepared model: quantised, lowered, compiled, proven, packed."""
     target = load_target(options.target)
@@ -117,13 +125,13 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
     graph = choose_forms(graph, activity)
     sections: dict[str, Any] = {}
-    if options.learn is not None:
-        sections["learning"] = learning_section(options.learn, graph)
     if integer:
         progress("prove that nothing wraps around")  # before anything is compiled
         sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
     progress("compile")
     program = build_program(graph, target, compiler=options.compiler)
+    ram = learning_ram(graph, program) if options.learn is not None else 0
+    check_budget(ram, options.learn.ram if options.learn is not None else None)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
     progress("prove")
     changed = None if rounded is exact else rounding_effect(exact, rounded, few(some(raw)))
@@ -132,8 +140,14 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         program = with_selftest(graph, program, selftest, target, compiler=options.compiler)
     stream = program_stream(graph, program, target)
     report = replay_selftest(graph, selftest, stream)
-    stack = stack_bytes(stream, graph, selftest, raw)
+    emulated = measured(stream, graph, selftest, raw)
+    stack = None if emulated is None else emulated.stack_bytes
     check_capacity(target, program, stack)
+    if options.learn is not None:
+        sections["learning"] = {**learning_section(options.learn, graph), "ram_bytes": ram}
+        if emulated is not None:
+            learns = {n: count for n, count in emulated.instructions.items() if n not in ("quantize", "dequantize")}
+            sections["learning"]["instructions"] = learns
     others = [replay_selftest(graph, selftest, program_stream(graph, o, o.target)) for o in program.also.values()]
     beside, remarks = members_beside(prepared, target, options, progress)
     remarks += [f"self-test of the library beside it on {other.engine}: {other.steps} steps" for other in others]

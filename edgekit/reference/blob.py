@@ -7,7 +7,7 @@ without padding: float32 as four bytes, a spike as one byte 0 or 1, integers at 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -72,6 +72,38 @@ class BlobLayout:
             parts.append(kept if row.reset == "keep" else np.asarray(row.init).astype(row.stored).tobytes())
             offset += row.nbytes
         return b"".join(parts)
+
+    @property
+    def learned_bytes(self) -> int:
+        """Bytes of all that is learned: the `keep` states."""
+        return sum(row.nbytes for row in self.rows if row.reset == "keep")
+
+    def learned(self, blob: bytes) -> bytes:
+        """The `keep` states of a blob, one after the other: what a journal stores."""
+        return b"".join(blob[at : at + row.nbytes] for row, at in self._places() if row.reset == "keep")
+
+    def with_learned(self, blob: bytes, learned: bytes) -> bytes:
+        """The blob with other `keep` states; StateError when they are not as long as this program's."""
+        if len(learned) != self.learned_bytes:
+            raise StateError("learned state", f"has {len(learned)} bytes, this program's has {self.learned_bytes}")
+        made, taken = bytearray(blob), 0
+        for row, at in self._places():
+            if row.reset == "keep":
+                made[at : at + row.nbytes] = learned[taken : taken + row.nbytes]
+                taken += row.nbytes
+        return bytes(made)
+
+    def first_learned(self) -> bytes:
+        """The `keep` states as they were before anything was learned."""
+        kept = (row for row in self.rows if row.reset == "keep")
+        return b"".join(np.asarray(row.init).astype(row.stored).tobytes() for row in kept)
+
+    def _places(self) -> Iterator[tuple[StateRow, int]]:
+        """The states, and where each begins in a blob."""
+        at = HEADER.size
+        for row in self.rows:
+            yield row, at
+            at += row.nbytes
 
     def unpack(self, blob: bytes) -> dict[str, npt.NDArray[Any]]:
         """The states in a blob; StateError when it is damaged or belongs to another program."""

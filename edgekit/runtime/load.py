@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 
 from edgekit.artifact import Artifact
 from edgekit.errors import TargetError, ToolchainError, UsageError
 from edgekit.ir import Graph
 from edgekit.runtime.build import Library, Program, build_program
 from edgekit.runtime.exported import exported_stream, is_exported
+from edgekit.runtime.learned import learned_of
 from edgekit.runtime.session import Session
 from edgekit.runtime.streams import MachineStream, NativeProgram, NativeStream, ReferenceStream, Stream
 from edgekit.target import SIMDS, Target, load_target
@@ -18,7 +20,7 @@ from edgekit.toolchain import Machine, QemuSystem, QemuUser, emulator_for, find_
 ENGINES = ("auto", "native", "rebuilt", "reference", "emulator", "qemu")
 
 
-def load(source: str | PathLike[str] | Artifact, *, engine: str = "auto") -> Session:
+def load(source: str | PathLike[str] | Artifact, *, engine: str = "auto", learned: bool = True) -> Session:
     """Open an `.edge`, `.onnx` or `.tflite` file and return a session; `session.engine` says what executes.
 
     `auto` takes the artifact's own native code if the file is trusted and made for this computer, else code rebuilt
@@ -26,6 +28,9 @@ def load(source: str | PathLike[str] | Artifact, *, engine: str = "auto") -> Ses
     refused, never replaced: `native`, `rebuilt`, `reference`, `emulator` (instructions counted), `qemu`.
 
     An `.onnx` or `.tflite` that edgekit wrote runs in ONNX Runtime or LiteRT, and only there.
+
+    What an artifact has learned lies in a journal beside its file, and is taken over unless `learned` is false:
+    `session.commit` then says which commit that is.
 
     Raises ArtifactError for a damaged or hostile file, UsageError or ToolchainError for an engine that cannot run it.
     """
@@ -36,7 +41,10 @@ def load(source: str | PathLike[str] | Artifact, *, engine: str = "auto") -> Ses
             raise UsageError(f"engine {engine!r}", f"{source} runs in the runtime it was exported for", "leave it out")
         return Session(None, exported_stream(source))
     artifact = source if isinstance(source, Artifact) else Artifact.open(source)
-    return Session(artifact, _CHOICES[engine](artifact))
+    session = Session(artifact, _CHOICES[engine](artifact))
+    if learned and not isinstance(source, Artifact):
+        session.commit = learned_of(session, Path(source))
+    return session
 
 
 def _library(artifact: Artifact) -> bytes | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
 from edgekit.ir import Graph
+from edgekit.learn.journal import Status
 from edgekit.runtime.codec import Codec
 from edgekit.runtime.exported import ExportedStream
 from edgekit.runtime.facts import artifact_facts, exported_facts
@@ -43,7 +44,7 @@ class Session:
 
     `engine` says what executes: the artifact's own native code (trusted), code rebuilt from its graph, the target's
     machine code in an emulator, the numpy reference, or for an exported file ONNX Runtime or LiteRT. `facts` are the
-    names, shapes and io section of the program.
+    names, shapes and io section of the program; `commit` what the journal beside it says of what it has learned.
 
     An integer program takes raw values too: they pass through its entry `quantize`, where NaN becomes 0 and ±Inf
     the end of the range (`nonfinite` counts both), and its outputs through `dequantize`. With `stored=True` a call
@@ -66,6 +67,7 @@ class Session:
         graph = self.facts.graph
         self.codec = Codec(graph) if graph is not None and graph.is_integer else None
         self._nonfinite = 0
+        self.commit: Status | None = None
         self._bound: Callable[[Array], Array] | None = None
         if len(self._shapes) == 1 and len(self.facts.outputs) == 1 and isinstance(stream, NativeStream):
             self._bound = stream.bind_step() if self.codec is None else stream.bind_raw_step()
@@ -275,9 +277,42 @@ class Session:
             raise DataError("target", "holds NaN or Inf", "nothing was learned")
         return [given.astype(graph.port_dtype(name))]
 
+    def call(self, entry: str, *inputs: npt.ArrayLike) -> Any:
+        """Run one entry of the graph by its name, in the values that it stores: an array for each input in, as `step`
+        gives them out.
+
+        Raises UsageError for an entry that is not there, DataError for a wrong shape or number.
+        """
+        graph = self.facts.graph
+        if graph is None or entry not in graph.entries:
+            known = "none to call" if graph is None else ", ".join(graph.entries)
+            raise UsageError(f"entry {entry!r}", f"is not in program {self.facts.name!r}", f"it has {known}")
+        names = graph.entries[entry].inputs
+        if len(inputs) != len(names):
+            raise DataError(entry, f"takes {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
+        arrays = []
+        for name, value in zip(names, inputs, strict=True):
+            tensor = graph.tensors[name]
+            given = self._checked(name, value, tensor.shape)
+            if self.codec is not None and not tensor.dtype.is_float:
+                given = self.codec.check_stored(name, given)
+            arrays.append(given)
+        outputs = self._stream.call(entry, arrays)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
     def reset(self) -> None:
         """Start again: first values for all states but those that a reset keeps (learned weights)."""
         self._stream.reset()
+
+    def learned(self) -> bytes:
+        """What was learned, as a journal stores it: the states that a reset keeps."""
+        return self.facts.layout.learned(self._stream.save())
+
+    def restore_learned(self, learned: bytes | None) -> None:
+        """Take over what was learned before, None for nothing, and start again; StateError where it does not fit."""
+        layout = self.facts.layout
+        made = layout.with_learned(self._stream.save(), layout.first_learned() if learned is None else learned)
+        self._stream.restore(layout.with_first_values(made))
 
     def save_state(self) -> bytes:
         """The state as bytes, in one format for every engine: saved on one, it can be restored on any other."""
