@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from edgekit.ir.graph import Entry, Graph
@@ -47,32 +48,61 @@ def _elementwise_at(entry: Entry, at: int, name: str) -> bool:
     )
 
 
-def _in_place(graph: Graph, entry: Entry, root: dict[str, str]) -> dict[str, str]:
-    """States whose new value may be written straight over the old one: state by root of the new value.
+class _Overwriting:
+    """What may be written over what in an entry; values that share a place are told by their root."""
 
-    Safe when the new value is made in this entry by one op, no op after that one reads the old value, that op reads the
-    old value element by element if at all, and no output, other update or other state needs the old or shares the new.
-    """
-    made = {name: at for at, op in enumerate(entry.ops) for name in op.outputs if root[name] == name}
-    needed_at_end = [root[n] for n in (*entry.outputs, *entry.updates.values())]
-    chosen: dict[str, str] = {}
-    for state, value in entry.updates.items():
-        new = root[value]
-        if new not in made or new in chosen or state in needed_at_end:
-            continue
-        if sum(root[v] == new for v in entry.updates.values()) > 1:
-            continue
-        at = made[new]
-        reads = [i for i, op in enumerate(entry.ops) if state in (root[n] for n in op.inputs)]
-        if any(i > at for i in reads):
-            continue
-        if at in reads:
-            if not all(_elementwise_at(entry, at, n) for n in entry.ops[at].inputs if root[n] == state):
+    def __init__(self, graph: Graph, entry: Entry, root: dict[str, str], lives: dict[str, _Life]) -> None:
+        self._graph, self._entry, self._root, self._lives = graph, entry, root, lives
+        self.dying = {name: self._dying(name) for name in lives}
+        """For each value, those that its maker reads as the last op, and may write it over."""
+
+    def _fits(self, old: str, new: str) -> bool:
+        """Whether the op that makes `new` may write it over `old`, if no other op needs `old` any more."""
+        at, tensors = self._lives[new].made, self._graph.tensors
+        if tensors[old].dtype is not tensors[new].dtype or tensors[old].size != tensors[new].size:
+            return False
+        read = (n for n in self._entry.ops[at].inputs if self._root[n] == old)
+        return all(_elementwise_at(self._entry, at, name) for name in read)
+
+    def _dying(self, new: str) -> list[str]:
+        at = self._lives[new].made
+        read = dict.fromkeys(self._root[n] for n in self._entry.ops[at].inputs)
+        return [r for r in read if r in self._lives and self._lives[r].last == at and self._fits(r, new)]
+
+    def in_place(self) -> dict[str, str]:
+        """Values that may be written straight over the old value of a state: state by root of the value.
+
+        The new value may when one op of this entry makes it, no op after that one reads the old value, that op reads
+        the old value element by element if at all, and no output, other update or other state needs the old or shares
+        the new. Then so may the value before it which its maker is the last to read, and reads element by element, and
+        so on: of H1 = H + a bT, H2 = H1 + c dT both are written over H.
+        """
+        updates = [self._root[v] for v in self._entry.updates.values()]
+        ends = {*updates, *(self._root[n] for n in self._entry.outputs)}
+        chosen: dict[str, str] = {}
+        for state, value in self._entry.updates.items():
+            new = self._root[value]
+            if new in self._lives and state not in ends and updates.count(new) == 1:
+                chosen.update(dict.fromkeys(self._chain(state, new, chosen), state))
+        return chosen
+
+    def _chain(self, state: str, new: str, taken: Container[str]) -> list[str]:
+        """The row of values, each written over the one before it, that ends in a state's new value and begins first."""
+        reads = (at for at, op in enumerate(self._entry.ops) if state in (self._root[n] for n in op.inputs))
+        last = max(reads, default=-1)
+        before: dict[str, str] = {}
+        begins: dict[str, int] = {}
+        for name, life in self._lives.items():  # as they are made, so that what is before a value is known
+            if name in taken or life.made < last or (life.made == last and not self._fits(state, name)):
                 continue
-            if graph.tensors[new].dtype is not graph.tensors[state].dtype:
-                continue
-        chosen[new] = state
-    return chosen
+            begins[name] = life.made
+            if known := [n for n in self.dying[name] if n in begins]:
+                before[name] = min(known, key=begins.__getitem__)
+                begins[name] = begins[before[name]]
+        chain = [new] if new in begins else []
+        while chain and chain[-1] in before:
+            chain.append(before[chain[-1]])
+        return chain
 
 
 def _first_fit(placed: list[tuple[int, int, _Life]], size: int, life: _Life) -> int:
@@ -94,7 +124,8 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
 
     A value lives from the op that makes it to the last op that reads it; a place is free again after that op. A linear
     may write over its addend, an outer_add over its weights, and a fused op over an input of the same dtype, when that
-    input dies there.
+    input dies there. So may a chain of such ops that starts at a state's old value and ends in its new one: all of it
+    is in the place of the state.
     """
 
     def size_of(name: str) -> int:
@@ -111,7 +142,8 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
     for entry in graph.entries.values():
         root = _roots(graph, entry)
         lives = _lives(entry, root)
-        in_place = _in_place(graph, entry, root)
+        overwriting = _Overwriting(graph, entry, root, lives)
+        in_place = overwriting.in_place()
         places: dict[str, Buffer] = dict(states)
         places.update({n: Buffer("const", 0, n) for n in graph.consts})
         places.update({n: Buffer("input", 0, n) for n in entry.inputs})
@@ -126,18 +158,9 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
             siblings = [places[o] for o in entry.ops[life.made].outputs if o in places]
             taken = {b.offset for b in siblings if b.space == "arena"}
             offset = None
-            for other in entry.ops[life.made].inputs:
-                r = root[other]
-                if (
-                    r in lives
-                    and places[r].space == "arena"
-                    and lives[r].last == life.made
-                    and _elementwise_at(entry, life.made, other)
-                    and graph.tensors[r].dtype is graph.tensors[name].dtype
-                    and graph.tensors[r].size == graph.tensors[name].size
-                    and places[r].offset not in taken
-                ):
-                    offset = places[r].offset
+            for other in overwriting.dying[name]:
+                if places[other].space == "arena" and places[other].offset not in taken:
+                    offset = places[other].offset
                     break
             if offset is None:
                 offset = _first_fit(placed, size, life)
