@@ -204,7 +204,7 @@ class Plan:
     def _integrates(self, name: str) -> bool:
         root = self.sums.view_of(name)
         if root in self.sums.step.inputs:
-            return bool(self.sums.graph.states)
+            return any(s.reset == "reset" for s in self.sums.graph.states)  # plastic weights integrate no input
         if root in self.sums.graph.state_names or self.sums.states_of(root):
             return True
         if not self.sums.is_sum(root):
