@@ -12,6 +12,7 @@ from edgekit.ir.dtypes import SPIKE
 from edgekit.ir.graph import Graph
 from edgekit.learn.plastic import READOUT
 
+TARGET, TASK = "target", "task"
 DELTA, HLOP = "delta", "hlop"
 RULES = (DELTA, HLOP)
 MOST_ROWS = 4096
