@@ -1,5 +1,7 @@
 """Golden files through the command line: convert, run here and on emulated cores, compare with the authors' outputs.
 
+Those of HLOP go through the entries of artifacts: see `tools.golden_hlop`.
+
 python -m tools.golden [FILE.npz …] [--target raspberrypi4 …] [--samples 40] [--steps 1000]
 """
 
@@ -12,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ FOLDER = Path(os.environ.get("EDGEKIT_SHARED", ROOT / ".." / "shared")).resolve(
 TARGETS = ("host", "raspberrypi3", "raspberrypi4", "raspberrypi5")
 TOLERANCE = {"ELM": 2e-5, "LMU": 1e-5}  # relative to the larger of 1 and the expected value; spikes must be equal
 FAMILIES = ("l2mu", "lmu", "elm")
+HLOP = "HLOP_"
 
 Array = npt.NDArray[Any]
 
@@ -58,6 +62,12 @@ class Golden:
         if not self.tolerance:
             return float(np.abs(got - self.expected).sum())
         return float((np.abs(got - self.expected) / np.maximum(1, np.abs(self.expected))).max())
+
+
+def kind_of(path: Path) -> str:
+    """The kind that a file says it holds."""
+    with np.load(path, allow_pickle=False) as z:
+        return str(json.loads(str(z["meta"])).get("kind"))
 
 
 def read_golden(path: Path) -> Golden:
@@ -125,22 +135,36 @@ def main() -> int:
     """Check the files; exit code 1 when an error is larger than allowed."""
     parser = argparse.ArgumentParser(prog="python -m tools.golden", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--target", nargs="+", default=TARGETS)
+    parser.add_argument("--target", nargs="+")
     parser.add_argument("--samples", type=int, default=40, help="of each file, at most")
     parser.add_argument("--steps", type=int, default=1000, help="of each file, at most")
     options = parser.parse_args()
     files = options.files or golden_files(FOLDER, *FAMILIES)
     if not files:
         raise SystemExit(f"error: no golden files in {FOLDER}; set EDGEKIT_SHARED")
-    failed = 0
-    for golden in [read_golden(path).part(options.samples, options.steps) for path in files]:
-        for target in options.target:
+    rules = [path for path in files if kind_of(path).startswith(HLOP)]
+    failed = sum(_check_rule(path, options.target) for path in rules)
+    models = [read_golden(path) for path in files if path not in rules]
+    for golden in [model.part(options.samples, options.steps) for model in models]:
+        for target in options.target or TARGETS:
             with tempfile.TemporaryDirectory() as folder:
                 engine, y = convert_and_run(golden, target, Path(folder))
             error = golden.error(y)
             failed += error > golden.tolerance
             print(_line(golden, engine, y, error), flush=True)
     return 1 if failed else 0
+
+
+def _check_rule(path: Path, targets: Sequence[str] | None) -> int:
+    """Check a file of a learning rule; returns how many arrays are wrong."""
+    from tools import golden_hlop
+
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for engine, errors in golden_hlop.check_file(path, targets or golden_hlop.TARGETS, Path(folder)):
+            print("\n".join(golden_hlop.lines(path, engine, errors)), flush=True)
+            wrong += sum(not error <= golden_hlop.TOLERANCE for error in errors.values())
+    return wrong
 
 
 def _line(golden: Golden, engine: str, y: Array, error: float) -> str:

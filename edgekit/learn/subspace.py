@@ -28,8 +28,8 @@ class SubspaceLayer:
         """The program, over B rows x [B, N] at a time.
 
         `step`: the response y = H x and what it explains, Hᵀ y, over the active rows. `learn`: one batch; the new rows
-        learn, y of the last iteration is given. `project`: x⊥. `gradient`: of W x, from x and the gradient of its
-        output [B, M]: Σ δ x⊥ᵀ and Wᵀ δ. `merge`: a task is done.
+        learn, y of the last iteration is given. `project`: x⊥. `gradient`: from x and the gradient δ [B, M] of W x: W x
+        itself, Σ δ x⊥ᵀ, and Wᵀ δ. `merge`: a task is done.
         """
         size, outputs = self.init.shape[1], self.weights.shape[0]
         rows = (self.batch, size)
@@ -49,8 +49,8 @@ class SubspaceLayer:
         x = Num(draft.input("gradient.x", rows))
         delta = Num(draft.input("gradient.delta", (self.batch, outputs)))
         weights = Num(draft.const("weights", self.weights, FLOAT32))
-        back = a.back(weights, delta, 1.0)
-        draft.output(a.rows_together(delta, lateral.orthogonal(x), 1.0).name, back.name)
+        whole, back = a.product(weights, x, 1.0), a.back(weights, delta, 1.0)
+        draft.output(whole.name, a.rows_together(delta, lateral.orthogonal(x), 1.0).name, back.name)
         draft.open("merge")
         merged(a, task)
         return draft.build()

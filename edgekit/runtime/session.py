@@ -278,8 +278,7 @@ class Session:
         return [given.astype(graph.port_dtype(name))]
 
     def call(self, entry: str, *inputs: npt.ArrayLike) -> Any:
-        """Run one entry of the graph by its name, in the values that it stores: an array for each input in, as `step`
-        gives them out.
+        """One entry by its name, in stored values: an array for each input in, an array out (a tuple of several).
 
         Raises UsageError for an entry that is not there, DataError for a wrong shape or number.
         """
