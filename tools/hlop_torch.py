@@ -149,7 +149,8 @@ def _steps(z: Arrays, meta: dict[str, Any]) -> Errors:
     theirs |= {f"neurons.{at}.threshold": f"sn{at + 1}.Vth" for at in range(len(names) - 1)}
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            parameter.copy_(z[f"init.{theirs[name]}"])
+            if parameter.requires_grad:  # a threshold that never learns is in the settings, not among the weights
+                parameter.copy_(z[f"init.{theirs[name]}"])
     errors: Errors = {}
     for task in sorted({int(match[1]) for name in z if (match := re.match(r"t(\d+)s", name))}):
         net.begin_task(meta[f"k_task{task}"])
@@ -169,7 +170,8 @@ def _steps(z: Arrays, meta: dict[str, Any]) -> Errors:
                 errors[f"{key}hlop.{at}"] = _error(lateral.rows, z[f"{key}hlop.{at}"])
         net.end_task()
     for name, parameter in net.named_parameters():
-        errors[f"final.{theirs[name]}"] = _error(parameter, z[f"final.{theirs[name]}"])
+        if f"init.{theirs[name]}" in z:
+            errors[f"final.{theirs[name]}"] = _error(parameter, z[f"final.{theirs[name]}"])
     return errors
 
 

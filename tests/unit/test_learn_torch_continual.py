@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,19 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixt
     assert [line.split("  ")[:2] for line in lines[:2]] == [["task 0", "batch 1/10"], ["task 0", "batch 2/10"]]
     assert [line.split(" (")[0] for line in lines if line.startswith("after")] == ["after task 0", "after task 1"]
     assert len(lines) == 22
+
+
+def test_progress_is_a_bar_with_the_time_left_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress(3, "toy") as report:
+        report.batch(1, 4, 10, 0.5)
+        report.task(1, (0.25, 0.5), 3.0)
+        report.batch(2, 10, 10, 0.25)
+    shown = capsys.readouterr().err
+    assert "after task 1 (3 s)  25.00 50.00" in shown
+    assert "task 3/3 batch 10/10 loss 0.250" in shown
+    assert "0:00:00" in shown

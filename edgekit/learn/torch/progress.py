@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Report(Protocol):
@@ -58,18 +61,26 @@ def progress(tasks: int, title: str = "") -> Iterator[Report]:
 
     columns = (TextColumn(title or "training"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
-        bar = bars.add_task("", total=None)
+        yield _Bar(bars, tasks)
 
-        class Bar:
-            """The bar spans all tasks, each taken to be as long as the one that runs."""
 
-            def batch(self, task: int, done: int, total: int, loss: float) -> None:
-                """Move the bar."""
-                described = f"task {task + 1}/{tasks} batch {done}/{total} loss {loss:.3f}"
-                bars.update(bar, completed=task * total + done, total=tasks * total, description=described)
+class _Bar:
+    """A bar that spans all tasks, each taken to be as long as the one that runs."""
 
-            def task(self, task: int, row: Sequence[float], seconds: float) -> None:
-                """Print the row above the bar."""
-                bars.console.print(accuracies(task, row, seconds), highlight=False)
+    def __init__(self, bars: Progress, tasks: int) -> None:
+        self._bars, self._tasks = bars, tasks
+        self._shown: TaskID | None = None
 
-        yield Bar()
+    def batch(self, task: int, done: int, total: int, loss: float) -> None:
+        """Move the bar."""
+        completed, described = (
+            task * total + done,
+            f"task {task + 1}/{self._tasks} batch {done}/{total} loss {loss:.3f}",
+        )
+        if self._shown is None:  # what lies behind a resumed run says nothing of its speed
+            self._shown = self._bars.add_task(described, total=self._tasks * total, completed=completed)
+        self._bars.update(self._shown, completed=completed, total=self._tasks * total, description=described)
+
+    def task(self, task: int, row: Sequence[float], seconds: float) -> None:
+        """Print the task's row of the accuracy matrix above the bar."""
+        self._bars.console.print(accuracies(task, row, seconds), highlight=False)
