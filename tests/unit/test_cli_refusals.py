@@ -86,7 +86,6 @@ CONVERT = {
     "unknown target": ("{f}/net.pt --target toaster", "toaster", "raspberrypi4"),
     "unknown precision": ("{f}/net.pt --precision int3", "int3", "fp32"),
     "integers without calibration": ("{f}/net.pt --precision int8", "int8", "--calib windows.npz"),
-    "learning with integers": ("{f}/net.pt --precision int8 --calib synthetic --learn delta", "--learn", "int8"),
     "agreement without auto": ("{f}/net.pt --precision int8 --calib synthetic --min-agreement 98", "auto"),
     "agreement beyond all": ("{f}/net.pt --precision auto --calib synthetic --min-agreement 101", "agreement"),
     "calibration method": ("{f}/net.pt --precision int8 --calib synthetic --calib-method luck", "luck", "mse"),
