@@ -8,6 +8,7 @@ from edgekit.backends.c.entries import entry_text, parameters, run_text
 from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer import emit_integer, flavour_of
 from edgekit.backends.c.layout import make_layout
+from edgekit.backends.c.learned import learned_files
 from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
 from edgekit.backends.c.select import FLOAT_OPS, MAX_EVENTS, TOGETHER, windows_listed
 from edgekit.backends.c.states import blob_bytes, state_text
@@ -67,6 +68,7 @@ def emit(
         f"ek_{name}_data.h": _data(ctx),
         f"ek_{name}.c": _source(ctx, texts),
         **kernel_files(),
+        **learned_files(graph),
     }
     return Program(name, files, tuple(kernels), max(ctx.layout.struct_bytes, 1), ctx.consts.nbytes, blob_bytes(graph))
 
@@ -98,7 +100,7 @@ def _header(ctx: Context) -> str:
     return header_text(
         p,
         ctx.graph,
-        ctx.layout.fields,
+        ctx.layout,
         ALIGN,
         says=""" * Arrays are row-major float32; spikes are 0.0 and 1.0. Functions return 0, or:
  *     1  an input holds NaN or Inf: nothing was changed

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgekit.backends.c.context import comment
-from edgekit.backends.c.layout import Field
+from edgekit.backends.c.layout import Layout
+from edgekit.backends.c.learned import learned_header
 from edgekit.errors import UnsupportedError
 from edgekit.ir import Graph
 
 
 def header_text(
-    prefix: str, graph: Graph, fields: Sequence[Field], align: int, *, says: str, more: str, entries: str, run: str
+    prefix: str, graph: Graph, layout: Layout, align: int, *, says: str, more: str, entries: str, run: str
 ) -> str:
     """The text of a header. `says` are lines of conventions, `more` and `entries` declarations, `run` the parameters
     of a run after the number of steps.
     """
     p = prefix
-    members = "".join(f"    {f.ctype} {f.name}[{f.length}]; /* {comment(f.note)} */\n" for f in fields)
+    members = "".join(f"    {f.ctype} {f.name}[{f.length}]; /* {comment(f.note)} */\n" for f in layout.fields)
     return f"""/* {graph.name}: written by edgekit. Compile {p}.c with any C99 compiler:
  *     cc -std=c99 -O2 -ffp-contract=off -I . -c {p}.c
  * There is no other state than the struct, which the caller owns: no heap, no globals, no libc.
@@ -51,7 +52,7 @@ int {p}_run({p} *m, uint32_t steps{run});
 uint32_t {p}_state_bytes(void);
 int {p}_save(const {p} *m, uint8_t *blob);
 int {p}_restore({p} *m, const uint8_t *blob, uint32_t n);
-
+{learned_header(p, graph, layout.states)}
 #ifdef __cplusplus
 }}
 #endif

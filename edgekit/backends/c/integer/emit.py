@@ -14,11 +14,12 @@ from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
 from edgekit.backends.c.integer.pairs import PAIRS
 from edgekit.backends.c.integer.vectors import VECTORS
 from edgekit.backends.c.integer.wide import WIDE
+from edgekit.backends.c.learned import learned_files, saturated_text
 from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
-OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite")
+OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite", "saturated")
 FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
 KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops", "int_plastic")
 
@@ -38,11 +39,13 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
         texts.append(text)
         kernels += uses
     texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    texts += saturated_text(ctx.prefix, graph, layout.states)
     files = {
         f"ek_{name}.h": _header(ctx),
         f"ek_{name}_data.h": _data(ctx),
         f"ek_{name}.c": _source(ctx, texts),
         **kernel_files(integer=True),
+        **learned_files(graph),
     }
     return Program(name, files, tuple(kernels), layout.struct_bytes, consts.nbytes, blob_bytes(graph))
 
@@ -84,7 +87,7 @@ def _header(ctx: Context) -> str:
     return header_text(
         p,
         ctx.graph,
-        ctx.layout.fields,
+        ctx.layout,
         ctx.plan.align,
         says=f""" * The step computes with integers alone. Arrays are row-major, spikes bytes 0 and 1.
  * {p}_quantize makes its inputs of raw floats, {p}_dequantize real numbers of its outputs. Functions return 0, or:

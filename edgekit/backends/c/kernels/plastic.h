@@ -13,7 +13,7 @@
 #define EK_COLUMN(k) ekf s##k = ek_set(0.0f);
 #define EK_COLUMN_ADD(k) s##k = ek_fma(ek_load(row + k * EK_W), v, s##k);
 #define EK_COLUMN_STORE(k) ek_store(y + at + k * EK_W, s##k);
-#define EK_COLUMNS(V) \
+#define EK_COLUMN_TILE(V) \
     for (; at + V * EK_W <= width; at += V * EK_W) { \
         const float *row = w + at; \
         EK_REP##V(EK_COLUMN) \
@@ -29,8 +29,8 @@ EK_INLINE void ek_matvec_t_f32(float *y, const float *x, const float *w, uint32_
     uint32_t r, i;
     for (r = 0; r < rows; ++r, x += height, y += width) {
         uint32_t at = 0;
-        EK_COLUMNS(4)
-        EK_COLUMNS(1)
+        EK_COLUMN_TILE(4)
+        EK_COLUMN_TILE(1)
         for (; at < width; ++at) {
             float sum = 0.0f;
             for (i = 0; i < height; ++i) sum = ek_fma_one(w[i * width + at], x[i], sum);
