@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgekit.errors import ArtifactError, DataError
@@ -43,19 +45,34 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     Raises ArtifactError when the file cannot be written, or when `path` is a device, a pipe or a folder; what was at
     `path` before is then still there.
     """
+    with staged(path, data, mode):
+        pass
+
+
+@contextmanager
+def staged(path: Path, data: bytes, mode: int = 0o644) -> Iterator[None]:
+    """Put `data` beside `path`, flushed to the disk, and give it its name when the context ends without a fault.
+
+    Raises as `write_atomic` does; most of it before the context begins.
+    """
     if path.exists() and not path.is_file():  # the rename would put a file in its place
         raise ArtifactError(str(path), "is no regular file", "name another one")
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(handle, mode)
-            os.fsync(handle)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(handle, mode)
+                os.fsync(handle)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        yield
+        try:
+            Path(temporary).replace(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)

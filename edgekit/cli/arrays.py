@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from edgekit.errors import DataError
 from edgekit.runtime.session import to_float32
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 MAX_BYTES = 4 << 30
 NPY, NPZ = ".npy", ".npz"
 X = "x"
@@ -78,9 +79,35 @@ def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
 
     DataError for anything that is not numbers, is empty, cannot be read or does not fit float32. Never unpickles.
     """
-    _check_size(path)
+    arrays, y = _guarded(path, lambda: _raw(path, names))
+    made = tuple(_numbers(path, array) for array in arrays)
+    x = made[0]
+    if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x)):
+        raise DataError(str(path), f"labels y {y.dtype}{y.shape} do not fit x {x.shape}", "one integer per sample")
+    return Data(made, y)
+
+
+def read_array(path: Path, name: str) -> Array | None:
+    """One array of a file as it is: that of a .npy, or the one of a .npz with a name, None where it has none such.
+
+    DataError for what cannot be read. Never unpickles.
+    """
+
+    def read() -> Array | None:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return loaded[name] if name in loaded.files else None
+
+    return _guarded(path, read)
+
+
+def _guarded(path: Path, read: Callable[[], T]) -> T:
+    """What is read from a file; DataError where it is none, holds too much, or cannot be read."""
     try:
-        arrays, y = _raw(path, names)
+        _check_size(path)
+        return read()
     except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
@@ -92,11 +119,6 @@ def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
         ) from error
     except MemoryError as error:
         raise DataError(str(path), "claims more data than this computer has memory for") from error
-    made = tuple(_numbers(path, array) for array in arrays)
-    x = made[0]
-    if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x)):
-        raise DataError(str(path), f"labels y {y.dtype}{y.shape} do not fit x {x.shape}", "one integer per sample")
-    return Data(made, y)
 
 
 def _numbers(path: Path, array: Array) -> Array:

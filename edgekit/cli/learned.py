@@ -17,86 +17,111 @@ from edgekit.learn.journal_file import PAGE_BYTES
 from edgekit.learn.journal_format import slot_bytes
 
 if TYPE_CHECKING:
-    from edgekit.learn.journal import Status
+    from edgekit.artifact import Artifact
+    from edgekit.learn.journal import Journal, Status
     from edgekit.runtime import Session
+    from edgekit.runtime.facts import Facts
+
+SWITCH = ("on", "off")
 
 
-def look_after(session: Session, path: Path, out: Output, verb: str, *, to: int | None, switch: str | None) -> None:
-    """Print what was learned, after it was changed as asked."""
+def look_after(artifact: Artifact, path: Path, out: Output, verb: str, *, to: int | None, switch: str | None) -> None:
+    """Print what was learned, after it was changed as asked; no code of the program is run."""
     from edgekit.learn.journal_file import journal_path
+    from edgekit.runtime.facts import artifact_facts
     from edgekit.runtime.learned import journal_of
 
-    if switch not in (None, "on", "off"):
+    if switch is not None and switch not in SWITCH:
         raise UsageError(f"--switch {switch}", "is neither on nor off")
     if verb in ("rollback", "reset", "forget") and not journal_path(path).exists():
         raise StateError(str(path), "has learned nothing yet", "there is nothing to take back")
-    with journal_of(session, path, writable=verb != "status") as journal:
-        if verb == "rollback":
-            journal.rollback(to)
-        elif verb == "reset":
-            journal.reset()
-        elif verb == "forget":
-            journal.forget()
-        elif verb == "switch":
-            journal.switch(switch == "on")
-        after = journal.status()
-    out.answer(
-        {"artifact": str(path), "status": status_document(session, after)}, lambda c: print_status(c, session, after)
-    )
+    with journal_of(artifact, path, writable=verb != "status") as journal:
+        _change(journal, verb, to, switch)
+        after, now = journal.status(), journal.load()
+    status = status_document(artifact_facts(artifact), after, now)
+    out.answer({"artifact": str(path), "status": status}, lambda console: print_status(console, status))
 
 
-def export_to(session: Session, path: Path, out: Output, target: Path | None) -> None:
+def _change(journal: Journal, verb: str, to: int | None, switch: str | None) -> None:
+    if verb == "rollback":
+        journal.rollback(to)
+    elif verb == "reset":
+        journal.reset()
+    elif verb == "forget":
+        journal.forget()
+    elif verb == "switch":
+        journal.switch(switch == "on")
+
+
+def export_to(path: Path, out: Output, target: Path | None) -> None:
     """Write an artifact with what was learned built in."""
     from edgekit.convert.learned import export_learned
+    from edgekit.learn.journal_file import journal_path
+    from edgekit.runtime import load
 
     if target is None:
         raise UsageError("export", "needs a file to write", "--export learned.edge")
     check_output(target)
     if target.exists() and target.samefile(path):
         raise UsageError(str(target), "is the artifact itself, which never changes", "name another file")
+    if journal_path(target).exists():
+        cause = f"has a journal, {journal_path(target).name}, which would not be that of the new artifact"
+        raise UsageError(str(target), cause, "name another file, or remove the journal")
+    session = load(path, engine="reference")  # nothing is run but what is made
     with out.stages() as progress:
         made = export_learned(session, progress)
         made.save(target)
+    commit = session.commit.source if session.commit else 0
 
     def human(console: Console) -> None:
-        commit = session.commit
-        console.print(
-            f"wrote {target}: {kilobytes(len(made.packed))}, commit {commit.commit if commit else 0} built in"
-        )
+        what = f"commit {commit} built in" if commit else "nothing was learned: the weights it came with"
+        console.print(f"wrote {target}: {kilobytes(len(made.packed))}, {what}")
 
-    document = {"artifact": str(path), "exported": str(target), "sha256": made.sha256}
-    out.answer({**document, "commit": session.commit.commit if session.commit else 0}, human)
+    document = {"artifact": str(path), "exported": str(target), "sha256": made.sha256, "commit": commit}
+    out.answer(document, human)
 
 
 def replay_log(session: Session, path: Path, out: Output, log: Path | None) -> None:
-    """Learn a log again and compare."""
-    import hashlib
-
-    from edgekit.runtime.learned import read_log
+    """Learn a log again and compare; the exit code is 1 where something else is learned than it says."""
+    from edgekit.runtime.event_log import digest, read_log
+    from edgekit.runtime.learned import replay
 
     if log is None:
         raise UsageError("replay", "needs a log", "--replay events.npz")
-    now = session.learned()
+    held = None if session.commit is None else digest(session.learned())
     events = read_log(log, session)
     with out.stages() as progress:
-        progress("learn it again")
-        learned = events.replay(session)
-    same = learned == now
-    digest = hashlib.sha256(learned).hexdigest()
+        found = digest(replay(session, events, lambda at: progress("learn it again", at, len(events.course))))
+    same = found == events.after
 
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
-        console.print(f"{len(events.x):,} windows learned again; SHA-256 of what was learned {digest}")
-        console.print("the same bytes as in the journal" if same else "not what the journal holds")
+        console.print(f"{len(events.course):,} updates made again; SHA-256 of what was learned {found}")
+        differs = f"other bytes than when it was learned, on {events.engine}"
+        console.print("the same bytes as when it was learned" if same else differs)
+        if held is not None:
+            console.print("the same bytes as in the journal" if held == found else "not what the journal holds")
 
-    document = {"artifact": str(path), "engine": session.engine, "windows": len(events.x), "sha256": digest}
-    out.answer({**document, "same_as_journal": same}, human)
-    if not same:
+    document = {
+        "artifact": str(path),
+        "engine": session.engine,
+        "learned_on": events.engine,
+        "updates": len(events.course),
+        "sha256": found,
+        "same_as_logged": same,
+        "same_as_journal": None if held is None else held == found,
+    }
+    out.answer(document, human)
+    if not same or held not in (None, found):
         raise typer.Exit(ANSWER_IS_NO)
 
 
-def status_document(session: Session, status: Status) -> dict[str, Any]:
-    """What a journal holds, for machines."""
+def status_document(facts: Facts, status: Status, learned: bytes | None) -> dict[str, Any]:
+    """What a journal holds, for machines; `learned` is its newest payload, None for the weights it came with."""
+    from edgekit.runtime.kept import saturated, tasks_of
+
+    kept = facts.layout.first_learned() if learned is None else learned
+    tasks = tasks_of(facts, kept)
     return {
         "commit": status.commit,
         "source": status.source,
@@ -109,25 +134,33 @@ def status_document(session: Session, status: Status) -> dict[str, Any]:
         "slot_bytes": status.slot_bytes,
         "page_bytes": status.page_bytes,
         "erases": list(status.erases),
-        "learned_bytes": session.facts.layout.learned_bytes,
-        "rule": session.facts.learning.get("rule"),
+        "learned_bytes": facts.layout.learned_bytes,
+        "rule": facts.learning.get("rule"),
+        "tasks_ended": None if tasks is None else tasks.done,
+        "tasks": None if tasks is None else tasks.most,
+        "saturated_weights": saturated(facts, kept),
     }
 
 
-def print_status(console: Console, session: Session, status: Status) -> None:
+def print_status(console: Console, status: Mapping[str, Any]) -> None:
     """What a journal holds, for people."""
     rows = table("", "")
     rows.show_header = False
-    what = "the weights it came with" if status.factory else f"commit {status.source}, {status.mark:,} windows learned"
-    rows.add_row("in use", what)
-    rows.add_row("newest commit", str(status.commit or "none"))
-    rows.add_row("can go back to", ", ".join(map(str, (*status.history, 0))))
-    rows.add_row("learning", "on" if status.learning else "off")
-    rows.add_row("rule", str(session.facts.learning.get("rule", "?")))
-    rows.add_row("learned", kilobytes(session.facts.layout.learned_bytes))
-    rows.add_row("journal", f"{status.slots} slots of {kilobytes(status.slot_bytes)}")
-    rows.add_row("erases of a page", str(max(status.erases)))
-    for text in status.damaged:
+    used = f"commit {status['source']}, {status['windows']:,} windows learned"
+    rows.add_row("in use", "the weights it came with" if status["factory"] else used)
+    rows.add_row("newest commit", str(status["commit"] or "none"))
+    rows.add_row("can go back to", ", ".join(map(str, (*status["history"], 0))))
+    rows.add_row("learning", "on" if status["learning"] else "off")
+    rows.add_row("rule", str(status["rule"] or "?"))
+    if status["tasks_ended"] is not None:
+        of = "" if status["tasks"] is None else f" of {status['tasks']}"
+        rows.add_row("tasks ended", f"{status['tasks_ended']}{of}")
+    rows.add_row("learned", kilobytes(status["learned_bytes"]))
+    rows.add_row("journal", f"{status['slots']} slots of {kilobytes(status['slot_bytes'])}")
+    rows.add_row("erases of a page", str(max(status["erases"])))
+    if status["saturated_weights"]:
+        rows.add_row("at the end of their range", f"{status['saturated_weights']:,} weights")
+    for text in status["damaged"]:
         rows.add_row("passed over", text)
     console.print(rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
-from edgekit.ir import Graph
+from edgekit.ir import SPIKE, Graph
 from edgekit.learn.journal import Status
 from edgekit.runtime.codec import Codec
 from edgekit.runtime.exported import ExportedStream
 from edgekit.runtime.facts import artifact_facts, exported_facts
+from edgekit.runtime.kept import MERGE, Tasks, tasks_of
 from edgekit.runtime.streams import Array, NativeStream, Stream
 
 FLOAT32 = np.dtype(np.float32)
@@ -219,42 +220,76 @@ class Session:
         """One step that is learned from: the inputs of a step, then the target, a class index or an array.
 
         Returns the outputs of the step, computed before the weights changed. A program that learns from windows takes
-        a window, [T, *shape] of each input, from a reset on. UsageError when the artifact has no learning rule.
+        a window, [T, *shape] of each input, from a reset on. UsageError when the artifact has no learning rule,
+        DataError for NaN or Inf, from which no program learns, and nothing has changed then.
         """
         graph = self._learning()
         names = [*self._names, *graph.entries["learn"].inputs]
         if len(inputs) != len(names):
             raise DataError("learn", f"takes {len(names)} arguments ({', '.join(names)}), got {len(inputs)}")
         (target,) = self._target(graph, inputs[-1])
-        steps = int(self.facts.learning.get("window", 1))
-        if steps == 1:
-            arrays = [self._checked(n, a, s) for n, a, s in zip(self._names, inputs[:-1], self._shapes, strict=True)]
-            windows = [a[None] for a in self._stored(arrays, stored=False)]
-        else:
-            shapes = [(steps, *s) for s in self._shapes]
-            arrays = [self._checked(n, a, s) for n, a, s in zip(self._names, inputs[:-1], shapes, strict=True)]
-            if self.codec is None and not all(np.isfinite(a).all() for a in arrays):
-                raise DataError("window", "holds NaN or Inf", "nothing was learned")
-            windows = self._stored(arrays, stored=False)
+        windows = self._windows(inputs[:-1])
+        steps = self.learning_window
+        if steps > 1:
             self.reset()
         found = []
-        for at in range(steps):
-            found.append(self._stream.call("step", [w[at] for w in windows]))
-            if "gather" in graph.entries:
-                self._stream.call("gather", [])
-        self._stream.call("learn", [target])
+        try:
+            for at in range(steps):
+                found.append(self._stream.call("step", [w[at] for w in windows]))
+                if "gather" in graph.entries:
+                    self._stream.call("gather", [])
+            self._stream.call("learn", [target])
+        except BaseException:  # a window that was cut short must not count for the next one
+            self._stream.restore(self.facts.layout.with_first_values(self._stream.save()))
+            raise
         outputs = found[0] if steps == 1 else [np.stack(parts) for parts in zip(*found, strict=True)]
         return self._results(outputs, stored=False)
 
+    def _windows(self, inputs: Sequence[npt.ArrayLike]) -> list[Array]:
+        """What is learned from at once, [T, *shape] of each input, as the steps take it; T is 1 for a single step."""
+        steps, arrays = self.learning_window, []
+        for name, value, shape in zip(self._names, inputs, self._shapes, strict=True):
+            array, wanted = self._numbers(name, value), shape if steps == 1 else (steps, *shape)
+            if array.shape != wanted:
+                one = "a step" if steps == 1 else f"a window of {steps} steps"
+                raise DataError(f"input {name!r}", f"has shape {array.shape}, {one} that is learned from has {wanted}")
+            if not np.isfinite(array).all():
+                raise DataError(f"input {name!r}", "holds NaN or Inf", "nothing was learned")
+            arrays.append(array.reshape(steps, *shape))
+        return self._stored(arrays, stored=False)
+
     def merge(self) -> int:
-        """End a task: what was learned so far is protected from what comes. Returns how many tasks are done."""
+        """End a task: what was learned so far is protected from what comes. Returns how many tasks have ended.
+
+        UsageError when all tasks that the program keeps apart have ended before.
+        """
+        self._learning()
+        tasks = self.tasks
+        if tasks is None:
+            cause = f"program {self.facts.name!r} has no tasks to end"
+            raise UsageError("merge", cause, "convert it with --learn hlop")
+        if tasks.left == 0:
+            cause = f"all {tasks.most} tasks of program {self.facts.name!r} have ended"
+            raise UsageError("merge", cause, "convert the model with more --tasks")
+        self._stream.call(MERGE, [])
+        return tasks.done + 1
+
+    @property
+    def learning_window(self) -> int:
+        """Steps that are learned from at once."""
+        return int(self.facts.learning.get("window", 1))
+
+    @property
+    def classes(self) -> int:
+        """How many classes a program that learns can tell apart; UsageError for one that does not learn."""
         graph = self._learning()
-        if "merge" not in graph.entries:
-            raise UsageError(
-                "merge", f"program {self.facts.name!r} has no tasks to end", "convert it with --learn hlop"
-            )
-        (done,) = self._stream.call("merge", [])
-        return int(done)
+        (name,) = graph.entries["learn"].inputs
+        return graph.tensors[name].size
+
+    @property
+    def tasks(self) -> Tasks | None:
+        """How many tasks have ended, and how many can; None for a program that has none to end."""
+        return tasks_of(self.facts, self.learned()) if self.facts.learned else None
 
     def _learning(self) -> Graph:
         graph = self.facts.graph
@@ -262,20 +297,29 @@ class Session:
             raise UsageError(
                 "learn", f"program {self.facts.name!r} has no learning rule", "convert it with --learn delta"
             )
+        if len(graph.entries["learn"].inputs) != 1:
+            cause = f"program {self.facts.name!r} learns from more than the inputs of a step and a target"
+            raise UsageError("learn", cause, "call its entries by their names: session.call")
         return graph
 
     def _target(self, graph: Graph, value: npt.ArrayLike) -> list[Array]:
         """A class index as a vector of 0 and 1, or a vector as it is, as the entry `learn` takes it."""
         (name,) = graph.entries["learn"].inputs
         shape, target = graph.tensors[name].shape, np.asarray(value)
-        if target.ndim == 0 and target.dtype.kind in "iu":
+        if target.ndim == 0 and len(shape) == 1:
+            if target.dtype.kind not in "iu":
+                raise DataError("label", f"is {target.dtype}, not the index of a class")
             if not 0 <= target < shape[0]:
                 raise DataError("label", f"{target} is outside the {shape[0]} classes")
             target = np.eye(shape[0], dtype=np.float32)[int(target)]
         given = self._checked(name, target, shape)
         if not np.isfinite(given).all():
             raise DataError("target", "holds NaN or Inf", "nothing was learned")
-        return [given.astype(graph.port_dtype(name))]
+        if self.codec is None:
+            return [given]
+        if graph.tensors[name].dtype is SPIKE and not np.isin(given, (0, 1)).all():
+            raise DataError("target", "holds other numbers than 0 and 1", "an integer program learns classes")
+        return [self.codec.check_stored(name, given)]
 
     def call(self, entry: str, *inputs: npt.ArrayLike) -> Any:
         """One entry by its name, in stored values: an array for each input in, an array out (a tuple of several).
@@ -324,5 +368,9 @@ class Session:
         self._stream.restore(bytes(blob))
 
     def stream(self) -> Session:
-        """Another, independent stream of the program in its initial state; what was learned stays with this one."""
-        return Session(self._artifact, self._stream.fork())
+        """Another, independent stream of the program from a reset, which knows what this one has learned so far."""
+        other = Session(self._artifact, self._stream.fork())
+        if self.facts.learned:
+            other.restore_learned(self.learned())
+            other.commit = self.commit
+        return other
