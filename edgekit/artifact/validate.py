@@ -125,6 +125,11 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
         "lateral_steps": optional(count(1)),
         "trace": number(),
         "gain": number(),
+        "rows": count(1, 4096),  # prototypes of each class and task
+        "tasks": count(1, 4096),
+        "classes": optional(count(1, 4096)),
+        "tau": number(positive=True),
+        "margin": number(),
         "budget": optional(number(positive=True)),
         "ram_bytes": count(),  # what learning adds to the program
         "journal_bytes": count(),  # learned values, as a journal stores them

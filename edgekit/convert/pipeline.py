@@ -18,7 +18,7 @@ from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
 from edgekit.ir import SCALAR_OPS, Graph
-from edgekit.learn import learning_section, with_learning
+from edgekit.learn import learning_section, ready_to_learn, with_learning
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.legalize import legalize
@@ -113,6 +113,11 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     target = load_target(options.target)
     imported, meta, raw, exact = prepared.imported, prepared.meta, prepared.raw, prepared.exact
     integer: IntegerStage | None = None
+    described = meta
+    if options.learn is not None:
+        shown = raw if options.windows is not None else None
+        learn, described = ready_to_learn(options.learn, exact, meta, shown)
+        options = dataclasses.replace(options, learn=learn)
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
         rounded = integer.graph
@@ -134,7 +139,8 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     check_budget(ram, options.learn.ram if options.learn is not None else None)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
     progress("prove")
-    changed = None if rounded is exact else rounding_effect(exact, rounded, few(some(raw)))
+    alone = integer.program.graph if integer else rounded  # what a rule makes of the outputs is no rounding
+    changed = None if rounded is exact else rounding_effect(exact, alone, few(some(raw)))
     selftest = make_selftest(graph, few(some(stimulus)))
     if target.is_bare:
         program = with_selftest(graph, program, selftest, target, compiler=options.compiler)
@@ -156,7 +162,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     manifest = manifest_of(
         imported=imported,
         graph=graph,
-        meta=meta,
+        meta=described,
         options=options,
         target=target,
         program=program,

@@ -2,16 +2,21 @@
 
 from edgekit.ir.graph import Graph
 from edgekit.learn.arithmetic import Floats
-from edgekit.learn.entries import TARGET, TASK, add_learning
+from edgekit.learn.basis import Basis, basis_of
+from edgekit.learn.entries import TARGET, TASK, add_learning, plastic_of
 from edgekit.learn.fixed import Fixed
-from edgekit.learn.plastic import READOUT, Plastic, layer_names, make_plastic
-from edgekit.learn.settings import DELTA, HLOP, RULES, Learning, check_learning, learned_bytes, learning_section
-
-
-def plastic_of(graph: Graph, asked: Learning) -> Plastic:
-    """An optimised float graph whose layers may learn as asked."""
-    check_learning(asked)
-    return make_plastic(graph, asked.plastic, bias=asked.rule == DELTA)
+from edgekit.learn.plastic import READOUT, Plastic, layer_names
+from edgekit.learn.ready import ready_to_learn
+from edgekit.learn.settings import (
+    DELTA,
+    HLOP,
+    PROTOTYPES,
+    RULES,
+    Learning,
+    check_learning,
+    learned_bytes,
+    learning_section,
+)
 
 
 def with_learning(graph: Graph, asked: Learning) -> Graph:
@@ -22,19 +27,23 @@ def with_learning(graph: Graph, asked: Learning) -> Graph:
 __all__ = [
     "DELTA",
     "HLOP",
+    "PROTOTYPES",
     "READOUT",
     "RULES",
     "TARGET",
     "TASK",
+    "Basis",
     "Fixed",
     "Floats",
     "Learning",
     "Plastic",
     "add_learning",
+    "basis_of",
     "check_learning",
     "layer_names",
     "learned_bytes",
     "learning_section",
     "plastic_of",
+    "ready_to_learn",
     "with_learning",
 ]

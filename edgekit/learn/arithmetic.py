@@ -12,6 +12,8 @@ from edgekit.ir.dtypes import SPIKE
 from edgekit.learn.draft import Draft
 
 Array = npt.NDArray[Any]
+MOST_COUNT = 511  # up to which counts are held: in integers, in 64ths
+LOWEST = -1e30  # of the reals of a program
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Arithmetic(Protocol):
     """Real arithmetic in the ops of a draft.
 
     Vectors have shape [N], or [B, N] for B rows at once. `bound` is how large a result may become: integers choose
-    their scale by it, and saturate there.
+    their scale by it, and saturate there. What is `fine` has 32 bits.
     """
 
     draft: Draft
@@ -35,10 +37,10 @@ class Arithmetic(Protocol):
     def matrix(self, stem: str, init: Array, bound: float) -> Num:
         """Plastic weights [R, C]: a state that a reset keeps."""
 
-    def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
+    def vector(self, stem: str, init: Array, bound: float, policy: str, *, fine: bool = False) -> Num:
         """A state of reals."""
 
-    def total(self, stem: str, like: Num, most: int) -> Num:
+    def total(self, stem: str, like: Num, most: int, policy: str = "scratch") -> Num:
         """A sum of up to `most` values over a window: a state of its own."""
 
     def trace(self, stem: str, like: Num, bound: float) -> Num:
@@ -50,7 +52,7 @@ class Arithmetic(Protocol):
     def target(self, stem: str, size: int) -> Num:
         """An input of the entry: what the output should be, 0 or 1 for classes."""
 
-    def product(self, w: Num, x: Num, bound: float) -> Num:
+    def product(self, w: Num, x: Num, bound: float, *, fine: bool = False) -> Num:
         """W x."""
 
     def back(self, w: Num, y: Num, bound: float) -> Num:
@@ -71,11 +73,29 @@ class Arithmetic(Protocol):
     def scaled(self, a: Num, factor: float) -> Num:
         """factor · a."""
 
+    def weighted(self, a: Num, factors: Array, bound: float) -> Num:
+        """a times a number for each element."""
+
     def chosen(self, mask: str, a: Num) -> Num:
         """a where a spike is, 0 elsewhere."""
 
-    def number(self, stem: str, data: Array) -> Num:
-        """A constant."""
+    def either(self, mask: str, a: Num, b: Num) -> Num:
+        """a where a spike is, b elsewhere. Both on one scale, which `alike` sees to."""
+
+    def alike(self, a: Num, like: Num) -> Num:
+        """a as another value is held."""
+
+    def finer(self, a: Num, bound: float) -> Num:
+        """a as `fine` values of that bound are held."""
+
+    def lowest(self, like: Num) -> Num:
+        """A constant that no other value is below, held as another one is."""
+
+    def part(self, count: Num, most: int) -> Num:
+        """1 / min(count, most), of a count of at least 1 that is held up to `MOST_COUNT`."""
+
+    def number(self, stem: str, data: Array, bound: float = 0.0, *, fine: bool = False) -> Num:
+        """A constant, held up to a bound if that is more than it needs."""
 
     def compare(self, kind: str, a: Num, b: Num) -> str:
         """Where a < b (`lt`), a = b (`eq`), a <= b (`le`), a > b (`gt`): spikes. Both on one scale."""
@@ -103,14 +123,14 @@ class Floats:
         """Plastic weights [R, C]: a state that a reset keeps."""
         return self.vector(stem, init, bound, "keep")
 
-    def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
+    def vector(self, stem: str, init: Array, bound: float, policy: str, *, fine: bool = False) -> Num:  # noqa: ARG002
         """A state of reals."""
         return Num(self.draft.state(stem, np.asarray(init, np.float32), policy), bound)
 
-    def total(self, stem: str, like: Num, most: int) -> Num:
+    def total(self, stem: str, like: Num, most: int, policy: str = "scratch") -> Num:
         """A sum of up to `most` values over a window: a state of its own."""
         shape = self.draft.tensor(like.name).shape
-        return self.vector(stem, np.zeros(shape), like.bound * most, "scratch")
+        return self.vector(stem, np.zeros(shape), like.bound * most, policy)
 
     def trace(self, stem: str, like: Num, bound: float) -> Num:
         """A trace that each window begins anew: a state of its own."""
@@ -127,7 +147,7 @@ class Floats:
         """An input of the entry: what the output should be."""
         return Num(self.draft.input(stem, (size,)))
 
-    def product(self, w: Num, x: Num, bound: float) -> Num:
+    def product(self, w: Num, x: Num, bound: float, *, fine: bool = False) -> Num:  # noqa: ARG002
         """W x."""
         return Num(self._op("linear", x.name, w.name), bound)
 
@@ -155,13 +175,33 @@ class Floats:
         """factor · a."""
         return a if factor == 1 else Num(self._op("mul", a.name, self._number(factor)), a.bound * abs(factor))
 
+    def weighted(self, a: Num, factors: Array, bound: float) -> Num:
+        """a times a number for each element."""
+        return Num(self._op("mul", a.name, self.draft.const("factors", factors)), bound)
+
     def chosen(self, mask: str, a: Num) -> Num:
         """a where a spike is, 0 elsewhere."""
         return Num(self._op("where", mask, a.name, self._number(0.0)), a.bound)
 
-    def number(self, stem: str, data: Array) -> Num:
+    def alike(self, a: Num, like: Num) -> Num:  # noqa: ARG002
+        """a as another value is held: as it is."""
+        return a
+
+    def finer(self, a: Num, bound: float) -> Num:
+        """a as `fine` values are held: as it is."""
+        return Num(a.name, bound)
+
+    def lowest(self, like: Num) -> Num:  # noqa: ARG002
+        """A constant that no value of a program is below."""
+        return Num(self._number(LOWEST))
+
+    def part(self, count: Num, most: int) -> Num:
+        """1 / min(count, most), of a count of at least 1."""
+        return Num(self._op("reciprocal", self._each("minimum", count.name, float(most))))
+
+    def number(self, stem: str, data: Array, bound: float = 0.0, *, fine: bool = False) -> Num:  # noqa: ARG002
         """A constant."""
-        return Num(self.draft.const(stem, data), float(np.abs(data).max()))
+        return Num(self.draft.const(stem, data), max(bound, float(np.abs(data).max())))
 
     def compare(self, kind: str, a: Num, b: Num) -> str:
         """Where a < b (`lt`), a = b (`eq`), a <= b (`le`), a > b (`gt`): spikes."""
@@ -222,3 +262,10 @@ class Floats:
 
     def _op(self, kind: str, *inputs: str, **attrs: Any) -> str:
         return self.draft.emit(kind, *inputs, **attrs)
+
+
+def moved(a: Arithmetic, kind: str, *values: Num, **attrs: Any) -> Num:
+    """Values moved or compared by an op that leaves numbers as they are; all of them held alike."""
+    first = values[0]
+    name = a.draft.emit(kind, *(v.name for v in values), **attrs)
+    return Num(name, max(v.bound for v in values), first.scale)

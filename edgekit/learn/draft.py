@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ class Draft:
         """The tensor of that name."""
         return self._tensors[name]
 
+    def has(self, entry: str) -> bool:
+        """Whether there is an entry of that name."""
+        return entry in self._entries
+
     def fresh(self, stem: str) -> str:
         """A name that no tensor has: a layer of the model may be called like a part of the rule."""
         at, name = 0, stem
@@ -54,6 +59,11 @@ class Draft:
         self._states.append(State(name, array, policy))
         return name
 
+    def left(self, stem: str, value: str) -> str:
+        """Add a state that holds what a value was in the last step, for entries that come after it."""
+        tensor = self._tensors[value]
+        return self.state(stem, np.zeros(tensor.shape, tensor.dtype.numpy), "scratch", tensor.dtype)
+
     def step(self, entry: Entry) -> None:
         """Put another step in the place of the one there."""
         self._entries[entry.name] = entry
@@ -62,6 +72,19 @@ class Draft:
         """Begin another entry."""
         self.close()
         self._open = _Open(name)
+
+    def resume(self, name: str, forget: Iterable[str] = ()) -> Entry:
+        """Go on with an entry that is there, which gets new outputs; states to forget are no longer states.
+
+        Returns the entry as it was.
+        """
+        self.close()
+        old, gone = self._entries[name], frozenset(forget)
+        self._states = [s for s in self._states if s.tensor not in gone]
+        self._open = _Open(name)
+        self._open.inputs, self._open.ops = [*old.inputs], [*old.ops]
+        self._open.updates = {s: value for s, value in old.updates.items() if s not in gone}
+        return old
 
     def close(self) -> None:
         """End the entry that is open."""
@@ -91,11 +114,14 @@ class Draft:
         self._now.outputs.extend(names)
 
     def build(self) -> Graph:
-        """The verified graph, without constants that nothing reads any more."""
+        """The verified graph, without constants that nothing reads any more, and values that nothing makes."""
         self.close()
-        used = {n for e in self._entries.values() for op in e.ops for n in op.inputs}
-        used |= {n for e in self._entries.values() for n in (*e.outputs, *e.updates.values())}
-        tensors = {n: t for n, t in self._tensors.items() if not t.is_const or n in used}
+        entries = self._entries.values()
+        used = {n for e in entries for op in e.ops for n in op.inputs}
+        used |= {n for e in entries for n in (*e.outputs, *e.updates.values())}
+        made = {n for e in entries for n in (*e.inputs, *(o for op in e.ops for o in op.outputs))}
+        made |= {s.tensor for s in self._states}
+        tensors = {n: t for n, t in self._tensors.items() if n in (used if t.is_const else made)}
         return verify(
             dataclasses.replace(self._graph, tensors=tensors, states=tuple(self._states), entries=self._entries)
         )

@@ -9,13 +9,30 @@ from edgekit.learn.arithmetic import Arithmetic
 from edgekit.learn.delta import add_delta
 from edgekit.learn.draft import Draft
 from edgekit.learn.hlop import add_hlop
-from edgekit.learn.plastic import Plastic
-from edgekit.learn.settings import DELTA, HLOP, TARGET, TASK, Learning
+from edgekit.learn.plastic import Plastic, make_plastic
+from edgekit.learn.prototypes import add_prototypes
+from edgekit.learn.settings import DELTA, HLOP, PROTOTYPES, TARGET, TASK, Learning, check_learning
+from edgekit.learn.watch import watched
 
-__all__ = ["TARGET", "TASK", "add_learning"]
+__all__ = ["TARGET", "TASK", "add_learning", "plastic_of"]
 
-WRITERS: dict[str, Callable[[Arithmetic, Plastic, Learning], None]] = {DELTA: add_delta, HLOP: add_hlop}
+WRITERS: dict[str, Callable[[Arithmetic, Plastic, Learning], None]] = {
+    DELTA: add_delta,
+    HLOP: add_hlop,
+    PROTOTYPES: add_prototypes,
+}
 """What writes the entries of each rule: `learn`, and where the rule needs them `gather` after a step, and `merge`."""
+
+LISTENING = frozenset({PROTOTYPES})
+"""Rules that leave the layers of the model as they are, and learn beside them."""
+
+
+def plastic_of(graph: Graph, asked: Learning) -> Plastic:
+    """An optimised float graph whose layers may learn, or are listened to, as asked."""
+    check_learning(asked)
+    if asked.rule in LISTENING:
+        return watched(graph, asked.plastic)
+    return make_plastic(graph, asked.plastic, bias=asked.rule == DELTA)
 
 
 def add_learning(plastic: Plastic, arithmetic: Callable[[Draft], Arithmetic], asked: Learning) -> Graph:

@@ -26,9 +26,9 @@ SEGMENTS = 1024  # of a function by table
 SAME = 1e-6  # relative: scales are kept in float32
 
 
-def fine(bound: float) -> float:
-    """The power of two on which an int16 just holds a bound."""
-    return float(2.0 ** (ceil(log2(max(bound, 1e-9))) - 15))
+def scale_of(bound: float, dtype: DType = INT16) -> float:
+    """The power of two on which an int16 just holds a bound, an int32 twice that."""
+    return float(2.0 ** (ceil(log2(max(bound, 1e-9))) - (15 if dtype is INT16 else 30)))
 
 
 class Fixed:
@@ -43,16 +43,17 @@ class Fixed:
         """Plastic weights [R, C]: a state that a reset keeps."""
         return self.vector(stem, init, bound, "keep")
 
-    def vector(self, stem: str, init: Array, bound: float, policy: str) -> Num:
+    def vector(self, stem: str, init: Array, bound: float, policy: str, *, fine: bool = False) -> Num:
         """A state of reals."""
-        scale = fine(bound)
-        first = np.clip(np.floor(np.asarray(init, np.float64) / scale + 0.5), *INT16.limits)
-        return Num(self._state(stem, first, policy, INT16, scale), bound, scale)
+        dtype = INT32 if fine else INT16
+        scale = scale_of(bound, dtype)
+        first = np.clip(np.floor(np.asarray(init, np.float64) / scale + 0.5), *dtype.limits)
+        return Num(self._state(stem, first, policy, dtype, scale), bound, scale)
 
-    def total(self, stem: str, like: Num, most: int) -> Num:
+    def total(self, stem: str, like: Num, most: int, policy: str = "scratch") -> Num:
         """A sum over a window: exact, in int32."""
         shape = self.draft.tensor(like.name).shape
-        return Num(self._state(stem, np.zeros(shape), "scratch", INT32, like.scale), like.bound * most, like.scale)
+        return Num(self._state(stem, np.zeros(shape), policy, INT32, like.scale), like.bound * most, like.scale)
 
     def trace(self, stem: str, like: Num, bound: float) -> Num:
         """A trace that each window begins anew."""
@@ -76,27 +77,29 @@ class Fixed:
         on, off = (self.draft.const("target", np.asarray(v), INT16) for v in (TOP, 0))
         return Num(self._op("where", given, on, off), 1.0, 1 / TOP)
 
-    def number(self, stem: str, data: Array) -> Num:
+    def number(self, stem: str, data: Array, bound: float = 0.0, *, fine: bool = False) -> Num:
         """A constant."""
-        bound = max(float(np.abs(data).max()), 2.0**-15)
-        scale = fine(bound * (1 + 2.0**-14))
-        return Num(self._const(stem, np.asarray(data, np.float64) / scale, INT16), bound, scale)
+        dtype = INT32 if fine else INT16
+        most = max(float(np.abs(data).max()), 2.0**-15)
+        scale = scale_of(max(bound, most * (1 + 2.0**-14)), dtype)
+        return Num(self._const(stem, np.asarray(data, np.float64) / scale, dtype), max(bound, most), scale)
 
     # --- matrices ---
 
-    def product(self, w: Num, x: Num, bound: float) -> Num:
+    def product(self, w: Num, x: Num, bound: float, *, fine: bool = False) -> Num:
         """W x."""
-        return self._contracted("matvec", w, x, bound)
+        return self._contracted("matvec", w, x, bound, INT32 if fine else INT16)
 
     def back(self, w: Num, y: Num, bound: float) -> Num:
         """Wᵀ y."""
         return self._contracted("matvec_t", w, y, bound)
 
-    def _contracted(self, kind: str, w: Num, x: Num, bound: float) -> Num:
+    def _contracted(self, kind: str, w: Num, x: Num, bound: float, dtype: DType = INT16) -> Num:
         x = self._narrow(x)
         exact = w.scale * x.scale
-        shift = min(max(0, ceil(log2(bound / (TOP * exact)))), WIDEST_SHIFT)
-        return Num(self._op(kind, x.name, w.name, shift=shift, to="int16"), bound, exact * 2.0**shift)
+        most = TOP if dtype is INT16 else 2.0**30
+        shift = min(max(0, ceil(log2(bound / (most * exact)))), WIDEST_SHIFT)
+        return Num(self._op(kind, x.name, w.name, shift=shift, to=dtype.name), bound, exact * 2.0**shift)
 
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ: a is brought to the scale on which its products with b are units of W, times 2^shift."""
@@ -126,7 +129,7 @@ class Fixed:
     def _common(self, a: Num, b: Num, bound: float) -> float:
         """A scale on which a result fits its bound: that of an operand if it does."""
         fits = [n.scale for n in (a, b) if n.scale * (TOP + 1) >= bound]
-        return min(fits) if fits else fine(bound)
+        return min(fits) if fits else scale_of(bound)
 
     def times(self, a: Num, b: Num, bound: float) -> Num:
         """a · b, element by element."""
@@ -140,6 +143,37 @@ class Fixed:
         if factor <= 0:
             raise UnsupportedError("learning", f"a factor of {factor} has no integer form")
         return Num(a.name, a.bound * factor, a.scale * factor)
+
+    def weighted(self, a: Num, factors: Array, bound: float) -> Num:
+        """a times a number for each element, rounded once."""
+        scale = scale_of(bound)
+        times, shift = multiplier(np.asarray(factors, np.float64) * a.scale / scale)
+        name = self._op("rescale", a.name, self._const("factors", times, INT32), shift=shift, to="int16")
+        return Num(name, bound, scale)
+
+    def either(self, mask: str, a: Num, b: Num) -> Num:
+        """a where a spike is, b elsewhere."""
+        other = self.alike(b, a)
+        return Num(self._op("where", mask, a.name, other.name), max(a.bound, b.bound), a.scale)
+
+    def alike(self, a: Num, like: Num) -> Num:
+        """a as another value is held."""
+        return self._held(a, like.scale, self.draft.tensor(like.name).dtype)
+
+    def finer(self, a: Num, bound: float) -> Num:
+        """a in int32, as fine as its bound allows."""
+        return self._held(a, scale_of(bound, INT32), INT32)
+
+    def lowest(self, like: Num) -> Num:
+        """The lowest number of the dtype in which another value is held."""
+        dtype = self.draft.tensor(like.name).dtype
+        return Num(self._const("lowest", np.asarray(dtype.limits[0]), dtype), like.bound, like.scale)
+
+    def part(self, count: Num, most: int) -> Num:
+        """1 / min(count, most), to within 2^-16: exact knots of a table at 64ths."""
+        held = self._held(count, 1 / 64, INT16)
+        table = self._table("part", lambda q: TOP / np.clip(q / 64, 1, most))
+        return Num(self._op("lookup", held.name, table), 1.0, 1 / TOP)
 
     def chosen(self, mask: str, a: Num) -> Num:
         """a where a spike is, 0 elsewhere."""
@@ -187,7 +221,7 @@ class Fixed:
         """The value in int16."""
         if self.draft.tensor(a.name).dtype is INT16:
             return a
-        return self._held(a, fine(a.bound), INT16)
+        return self._held(a, scale_of(a.bound), INT16)
 
     def _held(self, a: Num, scale: float, dtype: DType) -> Num:
         """The value on a scale, in a dtype."""

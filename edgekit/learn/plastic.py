@@ -88,7 +88,7 @@ def make_plastic(graph: Graph, names: Sequence[str], *, bias: bool = False) -> P
     Raises UsageError that lists unknown names and what there is, UnsupportedError for layers from which no error can
     find back.
     """
-    chosen = _chosen(graph, names)
+    chosen = chosen_layers(graph, names)
     if readout_of(graph).outputs != chosen[-1].outputs:
         cause = f"plastic layers {', '.join(names)} leave the read-out fixed"
         raise UnsupportedError("learning", cause, f"name {READOUT!r} too: the error comes through it")
@@ -101,9 +101,7 @@ def make_plastic(graph: Graph, names: Sequence[str], *, bias: bool = False) -> P
         x, w, *addend = op.inputs
         tensor = graph.tensors[w]
         if x not in given:
-            old = graph.tensors[x]
-            zeros = np.zeros(old.shape, old.dtype.numpy)
-            given[x] = draft.state(f"given.{x}", zeros, "scratch", old.dtype)
+            given[x] = draft.left(f"given.{x}", x)
             updates[given[x]] = x
         name = w.partition(".weight")[0]
         swapped[w] = draft.state(f"{name}.plastic", _data(graph, w), "keep")
@@ -113,9 +111,8 @@ def make_plastic(graph: Graph, names: Sequence[str], *, bias: bool = False) -> P
             held = draft.state(f"{name}.plastic.bias", np.broadcast_to(first, (tensor.shape[0],)), "keep")
         gate, into = gates[op.outputs]
         layers.append(Layer(name, swapped[w], given[x], (tensor.shape[0], tensor.shape[1]), gate, into, held))
-    output = graph.tensors[step.outputs[0]]
-    last = draft.state("given.output", np.zeros(output.shape, output.dtype.numpy), "scratch", output.dtype)
-    updates[last] = output.name
+    last = draft.left("given.output", step.outputs[0])
+    updates[last] = step.outputs[0]
     biased = {chosen[-1].outputs: layers[-1].bias}
     ops = tuple(_plastic_op(op, swapped, biased.get(op.outputs, "")) for op in step.ops)
     draft.step(dataclasses.replace(step, ops=ops, updates=updates))
@@ -136,7 +133,8 @@ def _data(graph: Graph, name: str) -> np.ndarray:
     return tensor.data
 
 
-def _chosen(graph: Graph, names: Sequence[str]) -> list[Op]:
+def chosen_layers(graph: Graph, names: Sequence[str]) -> list[Op]:
+    """The layers of these names in the order of the data; UsageError that lists unknown ones and what there is."""
     known, wanted, unknown = layer_names(graph), list[Op](), []
     for name in names:
         if name == READOUT:

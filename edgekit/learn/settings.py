@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,25 @@ import numpy as np
 from edgekit.errors import UsageError
 from edgekit.ir.dtypes import SPIKE
 from edgekit.ir.graph import Graph
+from edgekit.learn.arithmetic import Array
+from edgekit.learn.basis import Basis
 from edgekit.learn.plastic import READOUT
 
 TARGET, TASK = "target", "task"
-DELTA, HLOP = "delta", "hlop"
-RULES = (DELTA, HLOP)
+DELTA, HLOP, PROTOTYPES = "delta", "hlop", "prototypes"
+USES: dict[str, tuple[str, ...]] = {
+    DELTA: ("rate", "trace", "budget"),
+    HLOP: ("rate", "subspace", "subspace_rate", "iterations", "momentum", "lateral_steps", "trace", "gain", "budget"),
+    PROTOTYPES: ("rows", "tasks", "classes", "tau", "margin", "decision", "basis", "labels", "groups"),
+}
+"""The fields of `Learning` that each rule uses; all use `plastic`, `window` and `ram`."""
+
+RULES = tuple(USES)
+
+OPTIONS = {"rate": "--learning-rate", "window": "--learn-window", "ram": "--learn-budget-ram"}
+"""Options of the command line that are not named like their field."""
+
+MEAN, LAST = "mean", "last"
 MOST_ROWS = 4096
 
 
@@ -26,6 +40,11 @@ class Learning:
     steps that are learned from at once, whose traces are averaged. `trace`: what a presynaptic trace keeps from step to
     step. `gain`: what a mean output is multiplied by before softmax. `budget`: how far a weight may move from its first
     value. `ram`: bytes that learning may take, None for as much as it needs.
+
+    Of prototypes: `rows` for each class and task, `tasks` that have rows of their own, `classes` with those in reserve,
+    `tau` how much nearness counts beside the model's own outputs, `margin` the squared distance by which rows of new
+    classes count as nearer, `decision` whether the mean over a window counts or the last step, `basis` the space.
+    Without one it is made from the calibration windows, whose `labels` [N] and `groups` [N] (wearers) may be told.
     """
 
     rule: str = DELTA
@@ -41,6 +60,15 @@ class Learning:
     gain: float = 1.0
     budget: float | None = None
     ram: int | None = None
+    rows: int = 1
+    tasks: int = 1
+    classes: int | None = None
+    tau: float = 1.0
+    margin: float = 0.0
+    decision: str = MEAN
+    basis: Basis | None = field(default=None, compare=False, repr=False)
+    labels: Array | None = field(default=None, compare=False, repr=False)
+    groups: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def projects(self) -> bool:
@@ -55,10 +83,13 @@ def check_learning(asked: Learning) -> None:
     for thing, value in (("learning rate", asked.rate), ("subspace rate", asked.subspace_rate)):
         if not (np.isfinite(value) and value > 0):
             raise UsageError(thing, f"{value!r} is not a positive number")
+    if unused := unused_fields(asked):
+        named = ", ".join(OPTIONS.get(name, f"--{name.replace('_', '-')}") for name in unused)
+        raise UsageError(
+            named, f"is not used with learning rule {asked.rule!r}", "leave it out, or choose another rule"
+        )
     if asked.projects and not asked.subspace:
         raise UsageError(f"learning rule {HLOP!r}", "needs rows for its subspaces", "--subspace 16, for example")
-    if not asked.projects and asked.subspace:
-        raise UsageError("--subspace", f"is not used with learning rule {asked.rule!r}", f"it is for {HLOP}")
     if any(rows < 1 for rows in asked.subspace) or sum(asked.subspace) > MOST_ROWS:
         raise UsageError("--subspace", f"{asked.subspace} are no row counts from 1 to {MOST_ROWS} together")
     if asked.iterations < 1:
@@ -67,6 +98,34 @@ def check_learning(asked: Learning) -> None:
         raise UsageError("--trace", f"{asked.trace!r} is not from 0 up to, but not including, 1")
     if asked.momentum is not None and not 0 <= asked.momentum < 1:
         raise UsageError("--momentum", f"{asked.momentum!r} is not from 0 up to, but not including, 1")
+    if asked.rule == PROTOTYPES:
+        _check_prototypes(asked)
+
+
+def unused_fields(asked: Learning) -> list[str]:
+    """Which numbers were given that the rule does not use."""
+    used = {"rule", "plastic", "window", "ram", *USES[asked.rule]}
+    given = []
+    for f in fields(asked):
+        value = getattr(asked, f.name)
+        if f.name not in used and (value is not None if f.default is None else value != f.default):
+            given.append(f.name)
+    return given
+
+
+def _check_prototypes(asked: Learning) -> None:
+    if len(asked.plastic) != 1:
+        raise UsageError("--plastic", f"names {len(asked.plastic)} layers", "prototypes listen to one")
+    classes = 1 if asked.classes is None else asked.classes
+    if min(asked.rows, asked.tasks, classes) < 1 or asked.rows * asked.tasks * classes > MOST_ROWS:
+        cause = f"{asked.rows} rows, {asked.tasks} tasks, {classes} classes: not 1 to {MOST_ROWS} multiplied"
+        raise UsageError("--rows, --tasks, --classes", cause)
+    if not (np.isfinite(asked.tau) and asked.tau > 0):
+        raise UsageError("--tau", f"{asked.tau!r} is not a positive number")
+    if not (np.isfinite(asked.margin) and asked.margin >= 0):
+        raise UsageError("--margin", f"{asked.margin!r} is not a number from 0 on")
+    if asked.decision not in (MEAN, LAST):
+        raise UsageError("decision", f"{asked.decision!r} is not {MEAN} or {LAST}")
 
 
 def learned_bytes(graph: Graph) -> int:
@@ -96,5 +155,13 @@ def learning_section(asked: Learning, graph: Graph) -> dict[str, Any]:
             "momentum": asked.momentum,
             "lateral_steps": asked.lateral_steps,
             "gain": asked.gain,
+        }
+    if asked.rule == PROTOTYPES:
+        section |= {
+            "rows": asked.rows,
+            "tasks": asked.tasks,
+            "classes": asked.classes,
+            "tau": asked.tau,
+            "margin": asked.margin,
         }
     return section | ({} if asked.budget is None else {"budget": asked.budget})

@@ -1,0 +1,231 @@
+"""Hebbian class prototypes: a few labelled windows of a class become rows that its later windows lie near.
+
+Nearest class mean under a shared covariance, as in Mensink et al., Distance-based image classification, PAMI 2013;
+rows move by the Hebbian running mean of competitive learning (MacQueen 1967; Kohonen 1982).
+
+z [K] is the centred and whitened mean of a signal over the window (see `Basis`). With y the mean output of the model,
+which learns nothing itself, and rows w of class c, those known from the start and those learned:
+
+    score_c = y_c + tau/2 · max over rows of c of (2 w·z - |w|²) = y_c - tau/2 · min |z - w|² + a term of z alone
+
+Classes that the model does not have are kept in reserve: y_c is the largest of its outputs, their rows count as nearer
+by `margin`, and one without rows scores lower than any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import UsageError
+from edgekit.ir.dtypes import INT32, SPIKE
+from edgekit.learn.arithmetic import MOST_COUNT, Arithmetic, Num, moved
+from edgekit.learn.basis import Basis
+from edgekit.learn.hlop import end_task
+from edgekit.learn.plastic import Plastic
+from edgekit.learn.settings import LAST, TARGET, TASK, Learning
+
+MEMORY = 64  # windows after which a row moves by no smaller part, and follows its class
+WHOLE = 2.0**15  # a bound that makes the scale of integers one
+BITS_LEFT = 1 - 2.0**-10  # of a bound, so that a row is taken out as it is held
+
+
+def add_prototypes(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
+    """Write the entries: a step gives the scores [classes], those of the window's last step count.
+
+    `learn` takes the class [classes] and gives z: of the rows that the task has for the class the one with fewest
+    windows moves, w += (z - w) / n for its n-th window, n = 64 from there on. `merge` ends a task (a wearer): the next
+    ones learn rows of their own, and none when all tasks are done. In integers z and w have 16 bits over the reach of
+    the basis, and a change below half a unit is lost: a row that has seen n windows no longer notices |z - w| below
+    n / 2 units.
+    """
+    _Prototypes(a, plastic, asked, asked_basis(asked)).write()
+
+
+def asked_basis(asked: Learning) -> Basis:
+    """The basis that was asked for; UsageError where there is none."""
+    if asked.basis is None:
+        cause = "needs a basis: the space in which windows are near one another is estimated from some"
+        raise UsageError(f"learning rule {asked.rule!r}", cause, "--calib windows.npz, with y if they are labelled")
+    return asked.basis
+
+
+def described(asked: Learning, meta: Mapping[str, Any], outputs: int) -> dict[str, Any]:
+    """What a model's io section becomes: the last step decides, and classes in reserve have names."""
+    changed = dict(meta)
+    if meta.get("decision") is not None:
+        changed["decision"] = LAST
+    if meta.get("classes") is not None and asked.classes is not None:
+        changed["classes"] = [*meta["classes"], *(f"new {at + 1}" for at in range(asked.classes - outputs))]
+    return changed
+
+
+class _Prototypes:
+    """What the entries share."""
+
+    def __init__(self, a: Arithmetic, plastic: Plastic, asked: Learning, basis: Basis) -> None:
+        self.a, self.plastic, self.asked, self.basis = a, plastic, asked, basis
+        self.output = plastic.output
+        self.layer = plastic.layers[-1]
+        known = a.draft.tensor(self.output).size
+        self.classes = known if asked.classes is None else asked.classes
+        self.known = known
+        self.shape = (asked.tasks, asked.rows, self.classes)
+        _check(basis, self.layer.size[1], known, self.classes)
+        count, size = int(np.prod(self.shape)), len(basis.whiten)
+        self.rows = a.matrix("prototypes", np.zeros((count, size)), basis.reach)
+        self.sizes = a.vector("prototypes.size", np.zeros(count), basis.near, "keep", fine=True)
+        self.counts = a.vector("prototypes.windows", np.zeros(count), float(MOST_COUNT), "keep")
+        self.signal = a.vector("signal", np.zeros(size), basis.reach, "scratch")
+        self.task = a.vector(TASK, np.zeros(()), WHOLE, "keep") if asked.tasks > 1 else None
+
+    def write(self) -> None:
+        """Write the entries."""
+        self._step()
+        self._learn()
+        if self.task is not None:
+            end_task(self.a, self.task)
+
+    # --- a step ---
+
+    def _step(self) -> None:
+        a, draft = self.a, self.a.draft
+        old = draft.resume("step", forget=(self.layer.given, self.output))
+        x, y = (self._mean(state, old.updates[state]) for state in (self.layer.given, self.output))
+        z = self._whitened(x)
+        a.update(self.signal, z)
+        best = self._nearest(a.alike(z, self.signal))
+        bound = max(y.bound, self.asked.tau * self.basis.near)
+        own = a.finer(y, bound)
+        if self.classes > self.known:
+            most = moved(a, "amax", own, axis=0, keepdims=True)
+            own = moved(a, "concat", own, moved(a, "expand", most, shape=(self.classes - self.known,)), axis=0)
+        score = a.add(own, a.finer(a.scaled(best, self.asked.tau / 2), bound), bound)
+        if self.classes > self.known:
+            used = draft.emit("amax", self._by_class(self._used()), axis=0)
+            always = draft.const("known", np.arange(self.classes) < self.known, SPIKE)
+            score = a.either(draft.emit("logical_or", used, always), score, a.lowest(score))
+        draft.output(score.name)
+        if draft.has("dequantize"):
+            draft.open("dequantize")
+            given = draft.input("scores.stored", (self.classes,), INT32)
+            factor = draft.const("scores.scale", np.asarray(score.scale))
+            draft.output(draft.emit("dequantize", given, factor, out="scores"))
+
+    def _mean(self, state: str, value: str) -> Num:
+        """What a value of the step is: over the window so far, counted as whole, or now if the last step decides."""
+        a, asked = self.a, self.asked
+        spikes = a.draft.tensor(value).dtype is SPIKE
+        now = a.value(value) if spikes else dataclasses.replace(a.value(state), name=value)
+        shape = a.draft.tensor(now.name).shape
+        if len(shape) != 1:
+            now = moved(a, "reshape", now, shape=(a.draft.tensor(now.name).size,))
+        if asked.decision == LAST or not self.plastic.stateful:
+            return now
+        total = a.total(f"{state}.sum", now, asked.window, policy="reset")
+        whole = a.add(total, now, total.bound)
+        a.update(total, whole)
+        return a.scaled(whole, 1 / asked.window)
+
+    def _whitened(self, x: Num) -> Num:
+        a, basis = self.a, self.basis
+        middle = a.number("center", basis.center, x.bound, fine=True)
+        apart = a.weighted(a.sub(x, middle, x.bound + middle.bound), 1 / basis.spread, basis.standard)
+        return a.product(a.number("whiten", basis.whiten), apart, basis.reach)
+
+    def _nearest(self, z: Num) -> Num:
+        """The largest 2 w·z - |w|² of each class, over rows known from the start and learned ones in use."""
+        a, basis = self.a, self.basis
+        rows = basis.rows.reshape(-1, len(basis.whiten))
+        sizes = a.number("known.size", (rows**2).sum(axis=1), basis.near, fine=True)
+        known = moved(a, "reshape", self._near(a.number("known.rows", rows), z, sizes), shape=basis.rows.shape[:2])
+        best = moved(a, "amax", known, axis=0)
+        near = self._near(self.rows, z, self.sizes)
+        if self.asked.margin and self.classes > self.known:
+            new = np.where(np.arange(self.classes) < self.known, 0.0, self.asked.margin)
+            nearer = np.broadcast_to(new, self.shape).reshape(-1)
+            near = a.add(near, a.number("margin", nearer, basis.near, fine=True), basis.near)
+        near = a.either(self._used(), near, a.lowest(near))
+        learned = moved(a, "amax", moved(a, "reshape", near, shape=(self._blocks, self.classes)), axis=0)
+        if self.classes > self.known:
+            none = moved(a, "reshape", a.lowest(best), shape=(1,))
+            best = moved(a, "concat", best, moved(a, "expand", none, shape=(self.classes - self.known,)), axis=0)
+        return moved(a, "maximum", best, learned)
+
+    def _near(self, rows: Num, z: Num, sizes: Num) -> Num:
+        """2 w·z - |w|² of rows w."""
+        a, near = self.a, self.basis.near
+        along = a.finer(a.scaled(a.product(rows, z, near, fine=True), 2.0), near)
+        return a.sub(along, sizes, near)
+
+    # --- learning ---
+
+    def _learn(self) -> None:
+        a, draft, basis = self.a, self.a.draft, self.basis
+        draft.open("learn")
+        target = a.target(TARGET, self.classes)
+        one = a.number("one", np.ones(()), float(MOST_COUNT))
+        mask = self._row_of(a.compare("gt", target, a.number("half", np.asarray(0.5))), one)
+        more = moved(a, "minimum", a.add(self.counts, one, self.counts.bound), self._most())
+        chosen = a.value(mask)
+        old = a.back(self.rows, chosen, basis.reach * BITS_LEFT)
+        change = a.sub(self.signal, old, basis.reach)
+        rows = a.learned(self.rows, a.chosen(mask, a.part(more, MEMORY)), change, 1.0)
+        row = a.back(rows, chosen, basis.reach * BITS_LEFT)
+        alone = moved(a, "reshape", row, shape=(1, len(basis.whiten)))
+        size = a.finer(a.product(alone, row, basis.near, fine=True), basis.near)
+        a.update(self.rows, rows)
+        a.update(self.counts, a.either(mask, more, self.counts))
+        a.update(self.sizes, a.either(mask, size, self.sizes))
+        draft.output(self.signal.name)
+
+    def _row_of(self, of_class: str, one: Num) -> str:
+        """Which row learns: of those of the task for the class the first of those with fewest windows."""
+        a, draft = self.a, self.a.draft
+        lone = draft.emit("reshape", of_class, shape=(1, self.classes))
+        mask = draft.emit("expand", lone, shape=(self._blocks, self.classes))
+        if self.task is not None:
+            tasks = np.repeat(np.arange(self.asked.tasks), self.asked.rows)[:, None]
+            blocks = a.number("task_of_row", tasks, WHOLE)
+            current = draft.emit("expand", a.compare("eq", blocks, self.task), shape=(self._blocks, self.classes))
+            mask = draft.emit("logical_and", mask, current)
+        mask = draft.emit("reshape", mask, shape=(self._blocks * self.classes,))
+        if self.asked.rows == 1:
+            return mask
+        room = a.chosen(mask, a.add(a.sub(self._most(), self.counts, self.counts.bound), one, self.counts.bound))
+        fewest = moved(a, "amax", room, axis=0, keepdims=True)
+        mask = draft.emit("logical_and", mask, a.compare("eq", room, fewest))
+        told = moved(a, "reshape", a.finer(a.chosen(mask, one), WHOLE), shape=self.shape)
+        before = moved(a, "cumsum", told, axis=1, exclusive=True)
+        first = a.compare("eq", before, a.number("none", np.zeros(()), float(MOST_COUNT)))
+        return draft.emit("logical_and", mask, draft.emit("reshape", first, shape=(self._blocks * self.classes,)))
+
+    # --- both ---
+
+    @property
+    def _blocks(self) -> int:
+        """Rows of one class."""
+        return self.asked.tasks * self.asked.rows
+
+    def _most(self) -> Num:
+        return self.a.number("most", np.asarray(float(MOST_COUNT - 1)), float(MOST_COUNT))
+
+    def _used(self) -> str:
+        """Whether rows have seen a window."""
+        return self.a.compare("gt", self.counts, self.a.number("none", np.zeros(()), float(MOST_COUNT)))
+
+    def _by_class(self, mask: str) -> str:
+        return self.a.draft.emit("reshape", mask, shape=(self._blocks, self.classes))
+
+
+def _check(basis: Basis, inputs: int, known: int, classes: int) -> None:
+    if len(basis.center) != inputs:
+        cause = f"is of {len(basis.center)} signals, the layer is given {inputs}"
+        raise UsageError("basis of prototypes", cause)
+    if basis.rows.shape[1] != known:
+        raise UsageError("basis of prototypes", f"has rows for {basis.rows.shape[1]} classes, the model has {known}")
+    if classes < known:
+        raise UsageError("--classes", f"{classes} are fewer than the {known} of the model")
