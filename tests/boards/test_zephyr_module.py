@@ -12,6 +12,9 @@ import pytest
 from converted import INPUTS, module, stream
 
 import edgekit
+from edgekit.learn import Learning
+from edgekit.learn.flash import RamFlash
+from edgekit.learn.journal import Journal
 
 MODULE = Path(__file__).parent.parent.parent / "examples" / "zephyr" / "module"
 STAND_INS = """
@@ -59,6 +62,28 @@ int main(void) {
     return 0;
 }
 """
+LEARNS = """
+#include <stdio.h>
+#include "edgekit_model.h"
+#include "ekj_journal.h"
+#include "ekj_ram.h"
+static edgekit_model model;
+static uint8_t image[6 * 1024];
+int main(void) {
+    static const uint8_t sha256[32] = EDGEKIT_SHA256;
+    const ekj_part parts[] = EK_MACRO(LEARNED)(&model);
+    ekj_journal journal;
+    ekj_flash flash;
+    ekj_ram ram;
+    ekj_ram_flash(&flash, &ram, image, 1024u, 6u, 4u);
+    EK(init)(&model);
+    if (ekj_open(&journal, &flash, sha256, EK_MACRO(LEARNED_BYTES), 1u)) return 1;
+    putchar(ekj_load(&journal, parts, EK_MACRO(LEARNED_PARTS)));
+    putchar(ekj_commit(&journal, parts, EK_MACRO(LEARNED_PARTS), 1u));
+    fwrite(image, 1, sizeof image, stdout);
+    return 0;
+}
+"""
 
 
 @pytest.fixture
@@ -96,6 +121,24 @@ def test_an_application_builds_and_computes_what_the_session_does(cmake: str, tm
     session = edgekit.load(made)
     (stored,) = session.codec.quantize([raw])
     np.testing.assert_array_equal(np.array(printed.split(), np.int16), session.run(stored, stored=True)[0])
+
+
+@pytest.mark.slow
+def test_a_program_that_learns_brings_its_journal(cmake: str, tmp_path: Path) -> None:
+    """Factory weights (7) before a commit and the commit after it, under the SHA-256 of the artifact."""
+    learning = Learning("hlop", plastic=("readout",), subspace=(3,))
+    made = edgekit.convert(module("mlp"), name="net_B", precision="int8", calib=stream(64), learn=learning)
+    made.save(tmp_path / "model.edge")
+    (tmp_path / "main.c").write_text(LEARNS)
+    done = configure(cmake, tmp_path, "model.edge")
+    assert done.returncode == 0, done.stderr
+    built = subprocess.run([cmake, "--build", tmp_path / "build"], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    image = subprocess.run([tmp_path / "build" / "app"], capture_output=True, check=True).stdout
+    assert image[:2] == bytes([7, 0])
+    flash, session = RamFlash(1024, 3 * 2), edgekit.load(made)
+    flash.image[:] = image[2:]
+    assert Journal(flash, bytes.fromhex(made.sha256), len(session.learned())).load() == session.learned()
 
 
 def test_a_missing_artifact_is_named(cmake: str, tmp_path: Path) -> None:
