@@ -204,6 +204,27 @@ def spatial(b: GraphBuilder, rng: np.random.Generator, x: str, s: str) -> list[t
     return results
 
 
+def plastic(b: GraphBuilder, x: str) -> list[tuple[str, str]]:
+    """Weights that are values of the program: products either way, and updates, of one row and of several."""
+    results: list[tuple[str, str]] = []
+
+    def part(start: int, *shape: int) -> str:
+        flat = b.op("slice", x, axis=0, start=start, stop=start + int(np.prod(shape)))
+        return b.op("reshape", flat, shape=shape)
+
+    for height, width in ((1, 1), (1, 30), (40, 1), (7, 11), (3, 17), (2, 32), (5, 8), (4, 19)):
+        size, w = f"{height}x{width}", part(96 - height * width, height, width)
+        for rows in ((), (1,), (3,)) if height + width < 30 else ((),):
+            tall, wide = part(2, *rows, height), part(1, *rows, width)
+            label = f"{size} rows {rows}"
+            results.append((f"product {label}", b.op("linear", wide, w)))
+            results.append((f"back {label}", b.op("matvec_t", tall, w)))
+            results.append((f"update {label}", b.op("outer_add", w, tall, wide)))
+            first = b.op("outer_add", b.op("outer_add", w, tall, wide), b.op("relu", tall), wide)
+            results.append((f"updates {label}", b.op("outer_add", first, tall, b.op("neg", wide))))
+    return results
+
+
 def everything(seed: int = 0) -> tuple[Graph, list[tuple[str, slice]]]:
     """One graph that uses every op in many shapes; its output holds the results side by side, named by the slices.
 
@@ -324,7 +345,7 @@ def everything(seed: int = 0) -> tuple[Graph, list[tuple[str, slice]]]:
     add("transpose spikes", b.op("cast", b.op("transpose", flags, perm=(1, 2, 0)), to="float32"))
     add("expand", b.op("expand", b.op("reshape", short, shape=(7, 1, 11)), shape=(2, 7, 3, 11)))
     add("expand spikes", b.op("cast", b.op("expand", spikes, shape=(2, 7, 11)), to="float32"))
-    for label, value in spatial(b, rng, x, s):
+    for label, value in (*spatial(b, rng, x, s), *plastic(b, x)):
         add(label, value)
     flat, slices, at = [], [], 0
     for label, value in results:

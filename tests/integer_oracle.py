@@ -150,6 +150,38 @@ def _memory(attrs: Mapping[str, Any], inputs: Sequence[Value]) -> Value:
     return Value(m.shape, attrs["accumulate"], tuple(wrapped(p + q, attrs["accumulate"]) for p, q in pairs))
 
 
+def _narrowed(attrs: Mapping[str, Any], sums: Sequence[int], shape: tuple[int, ...]) -> Value:
+    """Exact sums rounded to what is left of them after a shift, at most what the dtype holds."""
+    dtype = attrs["to"]
+    return Value(shape, dtype, tuple(saturated(rounded_shift(s, attrs.get("shift", 0)), dtype) for s in sums))
+
+
+def _matvec(attrs: Mapping[str, Any], inputs: Sequence[Value]) -> Value:
+    x, w, shape = inputs[0], inputs[1], (*inputs[0].shape[:-1], inputs[1].shape[0])
+    sums = _products(x, w)
+    if len(inputs) == 3:
+        sums = [s + inputs[2].data[at % w.shape[0]] for at, s in enumerate(sums)]
+    return _narrowed(attrs, sums, shape)
+
+
+def _matvec_t(attrs: Mapping[str, Any], x: Value, w: Value) -> Value:
+    height, width = w.shape
+    turned = Value((width, height), w.dtype, tuple(w.data[i * width + k] for k in range(width) for i in range(height)))
+    return _narrowed(attrs, _products(x, turned), (*x.shape[:-1], width))
+
+
+def _outer_add(attrs: Mapping[str, Any], w: Value, a: Value, b: Value) -> Value:
+    height, width = w.shape
+    rows = len(a.data) // height
+
+    def element(i: int, k: int) -> int:
+        total = sum(a.data[r * height + i] * b.data[r * width + k] for r in range(rows))
+        change = saturated(rounded_shift(total, attrs.get("shift", 0)), "int16")
+        return saturated(w.data[i * width + k] + change, "int16")
+
+    return Value(w.shape, "int16", tuple(element(i, k) for i, k in indices(w.shape)))
+
+
 def _lines(x: Value, axis: int) -> list[tuple[tuple[int, ...], list[int]]]:
     """Each line of a value along an axis, with the index of its first element."""
     others = tuple(1 if at == axis else n for at, n in enumerate(x.shape))
@@ -262,6 +294,9 @@ def evaluate(kind: str, attrs: Mapping[str, Any], inputs: Sequence[Value]) -> li
     table: dict[str, Callable[[], Value]] = {
         "linear": lambda: _linear(attrs, inputs),
         "memory_update": lambda: _memory(attrs, inputs),
+        "matvec": lambda: _matvec(attrs, inputs),
+        "matvec_t": lambda: _matvec_t(attrs, *inputs),
+        "outer_add": lambda: _outer_add(attrs, *inputs),
         "sum": lambda: _reduce(kind, attrs, inputs[0]),
         "amax": lambda: _reduce(kind, attrs, inputs[0]),
         "cumsum": lambda: _cumsum(attrs, inputs[0]),

@@ -18,8 +18,9 @@ COMPARE = ("gt", "ge", "lt", "le")
 class _Maker:
     """Adds one random op after another; every value stays finite, of at most 64 elements."""
 
-    def __init__(self, seed: int, quantised: bool) -> None:
+    def __init__(self, seed: int, quantised: bool, plastic: bool = False) -> None:
         self.rng, self.quantised = random.Random(seed), quantised
+        self.kinds = (*self.KINDS, *self.PLASTIC) if plastic else self.KINDS
         self.numbers = np.random.default_rng(seed)
         self.b = GraphBuilder(f"random{seed % 1000}", dt=self.rng.choice([None, 0.05]))
         self.values: list[str] = []
@@ -51,7 +52,7 @@ class _Maker:
         return self.rng.choice([*choices, other, other] if other else choices)
 
     def op(self) -> None:
-        made = getattr(self, f"_{self.rng.choice(self.KINDS)}")()
+        made = getattr(self, f"_{self.rng.choice(self.kinds)}")()
         if made is not None and self.b.tensor(made).size <= 64:
             self.values.append(made)
 
@@ -60,6 +61,7 @@ class _Maker:
         *("linear", "linear", "linear", "memory", "reduce", "reshape", "reshape", "move", "join"),
         *("conv", "conv", "windows", "pad"),
     )
+    PLASTIC = ("matrix", "product", "back", "back", "update", "update", "update")  # weights that are values
 
     def _elementwise(self) -> str | None:
         x = self.real()
@@ -104,6 +106,37 @@ class _Maker:
         form = {"form": "sparse"} if self.rng.random() < 0.3 else {}
         y = self.b.op("linear", x, self.weights(out, shape[-1]), *([addend] if addend else []), **form)
         return self.b.op(self.rng.choice(["add", "mul"]), y, self.const(out)) if self.rng.random() < 0.3 else y
+
+    def _matrix(self) -> str | None:
+        x = self.real()
+        size = self.b.tensor(str(x)).size
+        rows = self.rng.choice([n for n in range(1, size + 1) if size % n == 0])
+        return self.b.op("reshape", str(x), shape=(rows, size // rows))
+
+    def _weights_of(self, axis: int) -> tuple[str, str] | None:
+        """A matrix, and a vector or rows of them that fit one of its axes."""
+        w = self.pick(lambda shape, d: d is FLOAT32 and len(shape) == 2)
+        if w is None:
+            return None
+        size = self.b.tensor(w).shape[axis]
+        x = self.pick(lambda shape, d: d is FLOAT32 and shape[-1:] == (size,))
+        return w, x or self.const(size)
+
+    def _product(self) -> str | None:
+        found = self._weights_of(1)
+        return None if found is None else self.b.op("tanh", self.b.op("linear", found[1], found[0]))
+
+    def _back(self) -> str | None:
+        found = self._weights_of(0)
+        return None if found is None else self.b.op("tanh", self.b.op("matvec_t", found[1], found[0]))
+
+    def _update(self) -> str | None:
+        found = self._weights_of(1)
+        if found is None or len(self.b.tensor(found[1]).shape) > 2:
+            return None
+        w, b = found
+        shape = (*self.b.tensor(b).shape[:-1], self.b.tensor(w).shape[0])
+        return self.b.op("outer_add", w, self.real(shape) or self.const(*shape), b)
 
     def _memory(self) -> str | None:
         m = self.pick(lambda shape, _: len(shape) == 2)
@@ -201,12 +234,13 @@ class _Maker:
         return self.b.op("concat", x, str(other), axis=0)
 
 
-def random_graph(seed: int, ops: int = 12, *, quantised: bool = True, entries: int = 1) -> Graph:
+def random_graph(seed: int, ops: int = 12, *, quantised: bool = True, entries: int = 1, plastic: bool = False) -> Graph:
     """A graph of about `ops` ops per entry with two inputs, four states (one kept, one of spikes) and an output each.
 
-    Every state but the spikes is updated through tanh, so that nothing grows without bound.
+    Every state but the spikes is updated through tanh, so that nothing grows without bound. With `plastic`, values
+    serve as weights too, and are updated.
     """
-    maker = _Maker(seed, quantised)
+    maker = _Maker(seed, quantised, plastic)
     b, rng = maker.b, maker.rng
     size = rng.randint(1, 6)
     u = b.state("u", maker.numbers.normal(size=size) if rng.random() < 0.5 else np.zeros(size))

@@ -47,6 +47,9 @@ def _cells() -> list[Cell]:
             cells.append(("memory", (x, total)))
     cells += [("shared", (w, total)) for w in (INT4, INT8, INT16) for total in (INT16, INT32)]
     cells += [("population", (d,)) for d in WHOLE]
+    cells += [("matvec", (x, to)) for x in (SPIKE, INT16) for to in (INT16, INT32)]
+    cells += [("matvec_t", (to,)) for to in (INT16, INT32)]
+    cells += [("outer_add", (rows, turns)) for rows in (0, 1, 3) for turns in (1, 3)]
     cells.append(("reduce", ("amax", SPIKE)))
     cells += [("cumsum", (reverse, exclusive)) for reverse in (False, True) for exclusive in (False, True)]
     cells += [("lookup", (INT8, INT8, 8)), ("lookup", (INT8, INT16, 8))]
@@ -268,6 +271,45 @@ class _Maker:
         flat = self.add("reshape", name, shape=(size,))
         indices = tuple(self.rng.randrange(size) for _ in range(prod(shape)))
         return self.add("reshape", self.add("gather", flat, axis=0, indices=indices), shape=shape)
+
+    def matrix(self, height: int, width: int) -> str:
+        """Weights that are a value of the program, or one of its states."""
+        style = self.rng.randrange(3)
+        if style == 0:
+            return self.regular(self.value(INT16), (height, width))
+        data = whole_numbers(self.numbers, (height, width), INT16)
+        if style == 1:
+            return self.b.const(self.b.fresh("w"), data, INT16)
+        name = self.b.state(self.b.fresh("plastic"), data, INT16, reset="keep")
+        self.values.append(name)
+        return name
+
+    def _matvec(self, x: DType, to: DType) -> None:
+        source = self.value(x, 1)
+        *lead, width = self.tensor(source).shape
+        height = self.rng.choice([n for n in SIZES if n * prod(lead) <= MOST and n * width <= 9 * MOST] or [1])
+        addend = [self.regular(self.value(INT32), (height,))] if self.rng.random() < 0.5 else []
+        shift = self.rng.choice([*range(33), 46])
+        self.add("matvec", source, self.matrix(height, width), *addend, shift=shift, to=to.name)
+
+    def _matvec_t(self, to: DType) -> None:
+        source = self.value(INT16, 1)
+        *lead, height = self.tensor(source).shape
+        width = self.rng.choice([n for n in SIZES if n * prod(lead) <= MOST and n * height <= 9 * MOST] or [1])
+        shift = self.rng.choice([*range(33), 46])
+        self.add("matvec_t", source, self.matrix(height, width), shift=shift, to=to.name)
+
+    def _outer_add(self, rows: int, turns: int) -> None:
+        """A state that changes once or a few times in a row; ops that come later may still read the old one."""
+        height, width = self.rng.choice([(1, 7), (5, 1), (4, 33), (16, 16), (3, 64), (9, 30)])
+        data = whole_numbers(self.numbers, (height, width), INT16)
+        state = new = self.b.state(self.b.fresh("plastic"), data, INT16, reset="keep")
+        lead = (rows,) if rows else ()
+        for _ in range(turns):
+            a, b = (self.regular(self.value(INT16), (*lead, n)) for n in (height, width))
+            new = self.add("outer_add", new, a, b, shift=self.rng.randrange(31))
+        self.values.append(state)
+        self.b.update(state, new)
 
     def _reduce(self, kind: str, d: DType) -> None:
         x = self.value(d, 1)

@@ -40,8 +40,8 @@ def check(graph: Graph, program: Native, seed: int) -> int:
     return compared
 
 
-def through_c(seed: int) -> None:
-    graph = run_passes(random_graph(seed, ops=16, entries=2), (*OPTIMISE, *LOWER))
+def through_c(seed: int, *, plastic: bool = False) -> None:
+    graph = run_passes(random_graph(seed, ops=16, entries=2, plastic=plastic), (*OPTIMISE, *LOWER))
     flags = ("-O1", *(("-DEK_FORCE_PORTABLE",) if seed % 2 else ()))
     assert check(graph, Native(graph, "gcc", flags), seed) > 0
 
@@ -49,6 +49,17 @@ def through_c(seed: int) -> None:
 @pytest.mark.parametrize("number", range(4))
 def test_random_graphs(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_random_graphs_with_weights_that_change(number: int, drawn_seed: int) -> None:
+    through_c(drawn_seed * 1000 + number, plastic=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(4, 40))
+def test_many_random_graphs_with_weights_that_change(number: int, drawn_seed: int) -> None:
+    through_c(drawn_seed * 1000 + number, plastic=True)
 
 
 @pytest.mark.slow

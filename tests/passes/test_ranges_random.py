@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -29,6 +29,8 @@ def wide(op: Op, graph: Graph, values: Mapping[str, np.ndarray]) -> np.ndarray |
         if op.kind == "linear" and len(args) == 3:
             total = total + args[2].reshape(len(args[2]), *(1,) * (total.ndim - args[2].ndim), *args[2].shape[1:])
         return total
+    if op.kind in ("matvec", "matvec_t", "outer_add"):
+        return narrowed(op, args)
     if op.kind == "sum":
         return args[0].sum(axis=op.attrs["axis"] + 1, keepdims=op.attrs.get("keepdims", False))
     if op.kind == "cumsum":  # never wraps in int64
@@ -46,6 +48,21 @@ def wide(op: Op, graph: Graph, values: Mapping[str, np.ndarray]) -> np.ndarray |
         "rescale": lambda: (x * rest[0] + half) >> op.attrs["shift"],
         "cast": lambda: x,
     }[op.kind]()
+
+
+def narrowed(op: Op, args: Sequence[np.ndarray]) -> np.ndarray:
+    """Exact sums with weights of the program, rounded; of an update, what it makes of the weights."""
+    shift = op.attrs.get("shift", 0)
+    if op.kind == "outer_add":
+        w, a, b = args
+        a, b = (v.reshape(len(v), -1, v.shape[-1]) for v in (a, b))
+        sums = np.einsum("nra,nrb->nab", a, b)
+        return w + np.clip((sums + (1 << shift >> 1)) >> shift, -(2**15), 2**15 - 1)
+    letters = "ab" if op.kind == "matvec" else "ba"
+    sums = np.einsum(f"n...b,n{letters}->n...a", *(np.broadcast_to(v, (len(args[0]), *v.shape[1:])) for v in args[:2]))
+    for c in args[2:]:
+        sums = sums + c.reshape(len(c), *(1,) * (sums.ndim - 2), -1)
+    return (sums + (1 << shift >> 1)) >> shift
 
 
 def outside(op: Op, graph: Graph, values: Mapping[str, np.ndarray]) -> bool:

@@ -32,7 +32,10 @@ LINEAR: Mapping[str, tuple[int, ...]] = {
 }
 # Ops whose result is bounded whatever goes in: no state grows through them.
 BOUNDED = frozenset(
-    ("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not", "matvec")
+    (
+        *("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not"),
+        *("matvec", "matvec_t", "outer_add"),
+    )
 )
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.errors import UnsupportedError
-from edgekit.ir import INT8, INT32, OPS, DType, Tensor
+from edgekit.ir import INT8, INT16, INT32, OPS, DType, Tensor
 from edgekit.passes.ranges.nodes import Node, moves
 from edgekit.passes.ranges.tables import lookup_bounds
 from edgekit.passes.ranges.values import Array, Interval, limits, outside
 
 COMPARES = ("gt", "ge", "lt", "le", "eq", "ne")
-SATURATING = ("rescale", "cast", "matvec")  # whatever their attributes say
+SATURATING = ("rescale", "cast", "matvec", "matvec_t", "outer_add")  # whatever their attributes say
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +123,24 @@ def _linear(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     return _sum(y, args[2]) if len(args) == 3 else y
 
 
-def _product(args: Sequence[Interval], shift: int) -> Interval:
-    """Bounds of W x (+ c) for weights within bounds of their own, which learning may have made anything."""
-    x, w, *addend = args
-    reach = np.maximum(np.abs(w.lo), np.abs(w.hi)) @ x.largest().reshape(-1, 1)
-    sums = Interval(-reach[:, 0], reach[:, 0])
+def _halved(x: Interval, shift: int) -> Interval:
+    """floor(x / 2^shift + 1/2)."""
+    return Interval(*(np.floor((side + (1 << shift >> 1)) / 2.0**shift) for side in (x.lo, x.hi)))
+
+
+def _product(reach: Array, shift: int, addend: Sequence[Interval] = ()) -> Interval:
+    """Bounds of sums of at most `reach` (+ c), narrowed: of weights that learning may have made anything."""
+    sums = Interval(-reach, reach)
     for c in addend:
         sums = _sum(sums, c)
-    return Interval(*(np.floor((side + (1 << shift >> 1)) / 2.0**shift) for side in (sums.lo, sums.hi)))
+    return _halved(sums, shift)
+
+
+def _updated(args: Sequence[Interval], shift: int) -> Interval:
+    """Bounds of W + Σ a bᵀ, the sum narrowed to int16 first."""
+    w, a, b = (args[0], *(x.largest().reshape(-1, x.shape[-1]) for x in args[1:]))
+    change, (low, high) = _product(a.T @ b, shift), limits(INT16)
+    return _sum(w, Interval(np.maximum(change.lo, low), np.minimum(change.hi, high)))
 
 
 def _memory(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
@@ -161,7 +171,11 @@ def _exact(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> I
         case "linear":
             return _linear(args, tensors)
         case "matvec":
-            return _product(args, node.attrs.get("shift", 0))
+            return _product(x.largest() @ args[1].largest().T, node.attrs.get("shift", 0), args[2:])
+        case "matvec_t":
+            return _product(x.largest() @ args[1].largest(), node.attrs.get("shift", 0))
+        case "outer_add":
+            return _updated(args, node.attrs.get("shift", 0))
         case "memory_update":
             return _memory(args, tensors)
         case "add":
