@@ -21,6 +21,7 @@ from edgekit.learn.journal import Journal
 from edgekit.learn.journal_format import slot_bytes
 from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.passes.plan_memory import plan_memory
+from edgekit.runtime.kept import saturated
 from edgekit.target import load_target
 from edgekit.toolchain import build_shared
 
@@ -171,9 +172,7 @@ def test_the_alarm_counts_what_python_counts(session: edgekit.Session) -> None:
     model = ctypes.c_void_p(ctypes.addressof(room) + -ctypes.addressof(room) % 64)
     assert getattr(library, f"{name}_init")(model) == 0
     assert counted(session.learned()) == 0
-    held = layout.unpack(layout.with_learned(session.save_state(), extremes(session)))
-    rows = [row for row in layout.rows if row.reset == "keep" and row.name != "task"]
-    expected = sum(int((np.abs(held[row.name].astype(int)) >= row.dtype.limits[1]).sum()) for row in rows)
+    expected = saturated(session.facts, extremes(session))
     assert 0 < expected < layout.learned_bytes // 2
     assert counted(extremes(session)) == expected
     assert counted(extremes(session, tasks=32767)) == expected, "the number of tasks is no weight"

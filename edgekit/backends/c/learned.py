@@ -74,12 +74,14 @@ def _calls(p: str, macro: str, graph: Graph) -> list[tuple[str, str]]:
         ("start", f"{p}_init, ekj_open(..., {macro}_BYTES, history), ekj_load:"),
         ("", f"EKJ_OK what was learned, EKJ_FACTORY nothing yet, EKJ_CHANGED call {p}_init again"),
     ]
+    if "learn" in entries:
+        calls.append(("learn", f"for each step of a window {p}_step{gather}, then {p}_learn"))
     if "learn" in entries and windowed:
-        calls.append(("learn", f"{p}_reset; for each step of a window {p}_step{gather}; then {p}_learn"))
-    elif "learn" in entries:
-        calls.append(("learn", f"{p}_step{gather}, {p}_learn"))
+        calls.append(("", f"{p}_reset before each window, if that has more than one step"))
+    if "learn" in entries and graph.is_integer:
+        calls.append(("", f"not from a window in which {p}_nonfinite has grown: {p}_reset"))
     if "merge" in entries:
-        calls.append(("", f"{p}_merge when a task ends, which protects what was learned until then"))
+        calls.append(("", f"{p}_merge when a task ends, as often as there are tasks: protects what was learned before"))
     alarm = [("", f"{p}_saturated: how many have no room left")] if _counted(graph) else []
     return [
         *calls,

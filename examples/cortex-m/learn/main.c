@@ -78,9 +78,11 @@ static int study(const lesson *of) {
     uint32_t i, right = 0, lost, full;
     int16_t before[CLASSES], tasks;
     for (i = 0; i < LESSON; ++i, ++learned) {
-        const uint32_t k = learned % of->count;
+        const uint32_t k = learned % of->count, bad = EK(nonfinite)(&model);
         int8_t target[CLASSES] = {0};
-        right += decide(of->first + k, learned) == of->classes[k];
+        const int8_t decided = decide(of->first + k, learned);
+        if (EK(nonfinite)(&model) != bad) continue; /* NaN or Inf from a sensor that fails: no lesson */
+        right += decided == of->classes[k];
         target[of->classes[k]] = 1;
         EK(learn)(&model, target, before);
     }
