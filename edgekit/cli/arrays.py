@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.artifact.atomic import check_room, write_atomic
+from edgekit.artifact.damage import ARRAY_FAULTS
 from edgekit.errors import DataError
 from edgekit.runtime.session import to_float32
 
@@ -82,7 +83,7 @@ def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
     arrays, y = _guarded(path, lambda: _raw(path, names))
     made = tuple(_numbers(path, array) for array in arrays)
     x = made[0]
-    if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x)):
+    if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or y.shape != x.shape[:1]):
         raise DataError(str(path), f"labels y {y.dtype}{y.shape} do not fit x {x.shape}", "one integer per sample")
     return Data(made, y)
 
@@ -110,7 +111,7 @@ def _guarded(path: Path, read: Callable[[], T]) -> T:
         return read()
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
+    except ARRAY_FAULTS as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         if "allow_pickle" in first:  # numpy's advice to unpickle is none that we would give
             first = "no array header, or pickled objects"

@@ -152,7 +152,7 @@ def _check_uses(verb: str, given: set[str], *, exporting: bool) -> None:
     """UsageError for options that have no use with what is asked for."""
     uses = _USES.get(verb, set()) - ({"--output"} if exporting else set())
     if unused := [option for option in given if option not in uses]:
-        lacks_input = verb == "status" and set(unused) <= _USES["learn"]
+        lacks_input = verb == "status" and set(unused) <= _USES["learn"] - {"--input"}
         what = "without --input" if lacks_input else f"with {verb}"
         raise UsageError(", ".join(sorted(unused)), f"is not used {what}", "leave it out")
 

@@ -81,6 +81,7 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
         notes.append("the tasks in the data are not used: this rule has none to end")
         examples = type(examples)(examples.inputs, examples.y)
     course = plan_course(examples, passes, end_task=asked.end_task)
+    check_ends(session, course.merges)  # before a journal is made; what it holds may leave fewer
     with journal_of(session.artifact, path, asked.history) as journal:
         before = journal.status()
         if not before.learning:

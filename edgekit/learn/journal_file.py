@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +20,19 @@ from edgekit.learn.journal_format import MAX_HISTORY, Geometry, slot_bytes
 PAGE_BYTES = 4096
 HISTORY = 1
 SUFFIX = ".journal"
+LOOKS, PAUSE = 200, 0.01  # how often a reader looks whether the file stays as it is, and the seconds in between
 
 
 class FileFlash(Flash):
     """Flash in a regular file that exists; `close` it.
 
-    One writer at a time, and no reader beside it: StateError for whoever comes second. DataError for anything but a
-    regular file of the right size. FlashError when the disk fails.
+    One writer at a time: StateError for whoever comes second. DataError for anything but a regular file of the right
+    size. FlashError when the disk fails.
     """
 
-    def __init__(self, path: Path, page_bytes: int, page_count: int, *, writable: bool = True) -> None:
-        super().__init__(page_bytes, page_count, writable=writable)
-        self._path, self._handle = path, _open_locked(path, writable)
+    def __init__(self, path: Path, page_bytes: int, page_count: int) -> None:
+        super().__init__(page_bytes, page_count)
+        self._path, self._handle = path, _open_locked(path)
         if (size := os.fstat(self._handle).st_size) != self.size:
             self.close()
             raise DataError(str(path), f"has {size:,} bytes, it must have {self.size:,}")
@@ -91,8 +93,9 @@ def open_journal(
     """Open the journal in the file at `path` as long as the context lasts.
 
     Where there is no file a writer makes one, whole or not at all, that only its owner may read, and a reader sees a
-    journal without commits. `history` is that of the file, 1 for a new one, unless it is given; UsageError when a
-    file has another. Otherwise as `Journal` and `FileFlash`.
+    journal without commits. A reader keeps no writer waiting: it sees the file as it was at one moment, where a commit
+    that is not finished counts for nothing. `history` is that of the file, 1 for a new one, unless it is given;
+    UsageError when a file has another. Otherwise as `Journal` and `FileFlash`.
     """
     slot = slot_bytes(payload_bytes, page_bytes)
     wanted = Geometry(artifact_sha256, payload_bytes, HISTORY if history is None else history, page_bytes)
@@ -109,7 +112,11 @@ def open_journal(
         raise UsageError(
             str(path), f"keeps a history of {kept}, not of {history}", "leave the history out, or remove the file"
         )
-    flash = FileFlash(path, page_bytes, (kept + 2) * slot // page_bytes, writable=writable)
+    pages = (kept + 2) * slot // page_bytes
+    if not writable:
+        yield _journal(path, _snapshot(path, page_bytes, pages), artifact_sha256, payload_bytes, kept)
+        return
+    flash = FileFlash(path, page_bytes, pages)
     try:
         yield _journal(path, flash, artifact_sha256, payload_bytes, kept)
     finally:
@@ -148,27 +155,53 @@ def _history(path: Path, size: int, slot: int) -> int:
     return slots - 2
 
 
-def _open_locked(path: Path, writable: bool) -> int:
-    import fcntl
+def _snapshot(path: Path, page_bytes: int, page_count: int) -> RamFlash:
+    """The file as it was at one moment: as it is found twice in a row."""
+    flash = RamFlash(page_bytes, page_count, writable=False)
+    handle, seen = _open(path, os.O_RDONLY), b""
+    try:
+        for look in range(LOOKS):
+            now = os.pread(handle, flash.size + 1, 0)
+            if len(now) != flash.size:
+                size = os.fstat(handle).st_size
+                raise DataError(str(path), f"has {size:,} bytes, it must have {flash.size:,}")
+            if now == seen:
+                flash.image[:] = now
+                return flash
+            seen = now
+            time.sleep(PAUSE if look else 0)
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read ({error.strerror})") from error
+    finally:
+        os.close(handle)
+    raise StateError(str(path), "is being written all the time", "wait until that is done")
 
-    how = os.O_RDWR if writable else os.O_RDONLY
+
+def _open(path: Path, how: int) -> int:
+    """Open a regular file; DataError for anything else."""
     try:
         # a pipe or a device must not keep whoever opens it waiting
         handle = os.open(path, how | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise DataError(str(path), f"cannot be opened ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError(str(path), "is not a regular file")
+    return handle
+
+
+def _open_locked(path: Path) -> int:
+    import fcntl
+
+    handle = _open(path, os.O_RDWR)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DataError(str(path), "is not a regular file")
-        fcntl.flock(handle, (fcntl.LOCK_EX if writable else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException as error:
         os.close(handle)
         if not isinstance(error, OSError):
             raise
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise StateError(
-                str(path), "another process is learning into it, or reading it", "wait until it is done"
-            ) from error
+            raise StateError(str(path), "another process is learning into it", "wait until it is done") from error
         raise DataError(str(path), f"cannot be locked ({error.strerror})") from error
     return handle
 

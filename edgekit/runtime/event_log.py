@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.artifact.damage import ARRAY_FAULTS
 from edgekit.errors import DataError, StateError
 from edgekit.runtime.examples import Course, Examples, check_examples
 from edgekit.runtime.kept import broken
@@ -99,10 +100,8 @@ def _arrays(path: Path) -> dict[str, Array]:
                 raise DataError(str(path), f"holds {size:,} bytes, more than {MOST_BYTES:,}")
         with np.load(path, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, NotImplementedError) as error:
+    except (*ARRAY_FAULTS, MemoryError) as error:
         raise _no_log(path, (str(error).splitlines() or [type(error).__name__])[0][:120]) from error
-    except zipfile.BadZipFile as error:
-        raise _no_log(path, "it is no .npz file") from error
 
 
 def _no_log(path: Path, why: str) -> DataError:

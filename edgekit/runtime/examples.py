@@ -67,13 +67,12 @@ def check_examples(session: Session, examples: Examples, thing: str) -> Examples
     """The examples in the layout of the program; DataError, which names `thing`, unless it can learn from all."""
     arranged = (session.arrange(examples.inputs[0]), *examples.inputs[1:])
     made = Examples(arranged, examples.y, examples.task)
-    shapes = example_shapes(session)
-    wrong = [a.shape for a, s in zip(made.inputs, shapes, strict=True) if a.shape[1:] != s]
-    if wrong:
-        what = "single steps" if session.learning_window == 1 else f"windows of {session.learning_window} steps"
-        wants = " and ".join(f"[N, {', '.join(map(str, s))}]" for s in shapes)
-        remedy = "edgekit convert --learn-window says how long a window is"
-        raise DataError(thing, f"has shape {wrong[0]}; the program learns from {what}, {wants}", remedy)
+    for array, wanted, step in zip(made.inputs, example_shapes(session), session.facts.inputs.values(), strict=True):
+        if array.shape[1:] != wanted:
+            what = "single steps" if session.learning_window == 1 else f"windows of {session.learning_window} steps"
+            cause = f"has shape {array.shape}; the program learns from {what}, [N, {', '.join(map(str, wanted))}]"
+            fits = array.shape[max(array.ndim - len(step), 0) :] == step
+            raise DataError(thing, cause, "convert the model with another --learn-window" if fits else "")
     _check_values(session, made, thing)
     if made.task is not None:
         check_tasks(made.task, len(made), thing)

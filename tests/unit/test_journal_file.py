@@ -102,18 +102,57 @@ def test_who_only_looks_makes_no_file_and_changes_none(path):
     assert path.read_bytes() == image
 
 
-def test_one_writer_at_a_time_and_no_reader_beside_it(path):
+def test_one_writer_at_a_time_and_readers_beside_it(path):
     with opened(path) as journal:
         journal.commit(payload(1))
-        for writable in (True, False):
-            with pytest.raises(StateError, match="another process is learning into it, or reading it; wait until"):
-                opened(path, writable=writable).__enter__()
-    with opened(path, writable=False) as one, opened(path, writable=False) as two:
-        assert one.load() == two.load() == payload(1)
-        with pytest.raises(StateError, match="another process"):
+        with pytest.raises(StateError, match="another process is learning into it; wait until"):
             opened(path).__enter__()
+        with opened(path, writable=False) as one, opened(path, writable=False) as two:
+            assert one.load() == two.load() == payload(1)
+            assert journal.commit(payload(2)) == 2
+            assert one.load() == payload(1)  # what was there when it was opened
+        with opened(path, writable=False) as three:
+            assert three.load() == payload(2)
+
+
+def test_a_reader_beside_a_commit_sees_the_state_before_or_the_one_after(path, monkeypatch):
+    """At every single write: a commit that is not finished counts for nothing."""
+    seen, write = [], os.pwrite
+
+    def looked(handle, data, offset):
+        done = write(handle, data, offset)
+        with opened(path, writable=False) as journal:
+            seen.append(journal.load())
+        return done
+
+    with opened(path, history=0) as journal:
+        journal.commit(payload(1))
+        monkeypatch.setattr("edgekit.learn.journal_file.os.pwrite", looked)
+        for n in (2, 3):
+            before, now = len(seen), journal.commit(payload(n))
+            assert now == n
+            assert seen[before:] == [payload(n - 1)] * (len(seen) - before - 1) + [payload(n)]
+    assert len(seen) > 6
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(path, monkeypatch):
     with opened(path) as journal:
-        assert journal.commit(payload(2)) == 2
+        journal.commit(payload(1))
+    whole, read, left = path.read_bytes(), os.pread, [b"", b"\0", b"\1"]
+
+    def busy(handle, nbytes, offset):
+        found = read(handle, nbytes, offset)
+        return found[:-1] + left.pop() if len(left) > 1 else found
+
+    monkeypatch.setattr("edgekit.learn.journal_file.os.pread", busy)
+    with opened(path, writable=False) as journal:
+        assert journal.load() == payload(1)
+    assert left == [b""]
+    changing = (whole[:-8] + n.to_bytes(8, "big") for n in range(10**6))
+    monkeypatch.setattr("edgekit.learn.journal_file.os.pread", lambda *_: next(changing))
+    monkeypatch.setattr("edgekit.learn.journal_file.PAUSE", 0)
+    with pytest.raises(StateError, match="is being written all the time"):
+        opened(path, writable=False).__enter__()
 
 
 def test_the_lock_is_released_when_something_goes_wrong(path):

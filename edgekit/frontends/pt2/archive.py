@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.artifact.damage import ZIP_FAULTS
 from edgekit.errors import ModelError
 
 MAX_BYTES = 2**29
@@ -23,16 +22,7 @@ MAX_DIRECTORY_BYTES = 2**21
 MAX_RATIO = 200
 """How much larger than the compressed file its members may be together; torch itself compresses nothing."""
 
-FAULTS = (
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-)
+FAULTS = ZIP_FAULTS
 """What zipfile raises on a damaged file."""
 
 
