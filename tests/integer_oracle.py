@@ -172,14 +172,14 @@ def _matvec_t(attrs: Mapping[str, Any], x: Value, w: Value) -> Value:
 
 def _outer_add(attrs: Mapping[str, Any], w: Value, a: Value, b: Value) -> Value:
     height, width = w.shape
-    rows = len(a.data) // height
-
-    def element(i: int, k: int) -> int:
-        total = sum(a.data[r * height + i] * b.data[r * width + k] for r in range(rows))
-        change = saturated(rounded_shift(total, attrs.get("shift", 0)), "int16")
-        return saturated(w.data[i * width + k] + change, "int16")
-
-    return Value(w.shape, "int16", tuple(element(i, k) for i, k in indices(w.shape)))
+    rows, shift, moved = len(a.data) // height, attrs.get("shift", 0), list[int]()
+    for i in range(height):
+        running = done = 0
+        for k in range(width):
+            running += sum(a.data[r * height + i] * b.data[r * width + k] for r in range(rows))
+            change, done = rounded_shift(running, shift) - done, rounded_shift(running, shift)
+            moved.append(saturated(w.data[i * width + k] + saturated(change, "int16"), "int16"))
+    return Value(w.shape, "int16", tuple(moved))
 
 
 def _lines(x: Value, axis: int) -> list[tuple[tuple[int, ...], list[int]]]:

@@ -13,7 +13,7 @@ from edgekit.ir import INT16, INT32, SPIKE, Op, State
 if TYPE_CHECKING:
     from edgekit.compress.lower_values import ValueLowering
 
-ROOM = 4.0  # by which what weights make may grow beyond what calibration saw
+ROOM = 16.0  # by which what weights make may grow beyond what calibration saw: they may start at random
 WEIGHT_ROOM = 8.0  # by which the largest weight may grow
 
 

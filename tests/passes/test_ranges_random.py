@@ -56,8 +56,8 @@ def narrowed(op: Op, args: Sequence[np.ndarray]) -> np.ndarray:
     if op.kind == "outer_add":
         w, a, b = args
         a, b = (v.reshape(len(v), -1, v.shape[-1]) for v in (a, b))
-        sums = np.einsum("nra,nrb->nab", a, b)
-        return w + np.clip((sums + (1 << shift >> 1)) >> shift, -(2**15), 2**15 - 1)
+        running = (np.cumsum(np.einsum("nra,nrb->nab", a, b), axis=2) + (1 << shift >> 1)) >> shift
+        return w + np.clip(np.diff(running, axis=2, prepend=0), -(2**15), 2**15 - 1)
     letters = "ab" if op.kind == "matvec" else "ba"
     sums = np.einsum(f"n...b,n{letters}->n...a", *(np.broadcast_to(v, (len(args[0]), *v.shape[1:])) for v in args[:2]))
     for c in args[2:]:

@@ -22,6 +22,17 @@ def narrowed(exact: Array, shift: int, to: DType) -> Array:
     return np.asarray(np.clip((exact + half) >> shift, *to.limits).astype(to.numpy))
 
 
+def carried(exact: Array, shift: int) -> Array:
+    """Changes of weights in int16: along a row, what rounding leaves of one is carried to the next.
+
+    The running sum is floor(Σ x · 2^-shift + 1/2), so that small changes are not lost: the row as a whole moves by what
+    it should, to half a unit.
+    """
+    half = (1 << shift) >> 1
+    running = (np.cumsum(exact, axis=-1, dtype=np.int64) + half) >> shift
+    return np.asarray(np.clip(np.diff(running, axis=-1, prepend=0), *INT16.limits).astype(np.int16))
+
+
 def _matrix(kind: str, w: Tensor, *vectors: Tensor) -> None:
     need(kind, len(w.shape) == 2, f"weights {w.name} must be [R, C], got {w.shape}")
     need(kind, w.dtype in (FLOAT32, INT16), f"weights {w.name} must be float32 or int16, got {w.dtype}")
@@ -98,7 +109,7 @@ def _evaluate_outer_add(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence
     if tensors[0].dtype is FLOAT32:
         with np.errstate(all="ignore"):
             return [w + a.swapaxes(1, 2) @ b]
-    change = narrowed(_exact(a.swapaxes(1, 2), b), attrs.get("shift", 0), INT16)
+    change = carried(_exact(a.swapaxes(1, 2), b), attrs.get("shift", 0))
     return [np.clip(w.astype(np.int32) + change, *INT16.limits).astype(w.dtype)]
 
 
@@ -156,7 +167,8 @@ PLASTIC: dict[str, OpSpec] = {
     "outer_add": OpSpec(
         "outer_add",
         "plastic",
-        "W + Σ a bᵀ over the rows of a and b; of integers the sum · 2^-shift, rounded half up; both sums saturate",
+        "W + Σ a bᵀ over the rows of a and b; of integers the sum · 2^-shift, whose running sum along a row of W is "
+        "rounded half up: what is left of one element is carried to the next; change and W saturate",
         (3, 3),
         _infer_outer_add,
         _evaluate_outer_add,

@@ -137,10 +137,10 @@ def _product(reach: Array, shift: int, addend: Sequence[Interval] = ()) -> Inter
 
 
 def _updated(args: Sequence[Interval], shift: int) -> Interval:
-    """Bounds of W + Σ a bᵀ, the sum narrowed to int16 first."""
+    """Bounds of W + Σ a bᵀ, the sum narrowed to int16 first; with what is carried it is rounded either way."""
     w, a, b = (args[0], *(x.largest().reshape(-1, x.shape[-1]) for x in args[1:]))
-    change, (low, high) = _product(a.T @ b, shift), limits(INT16)
-    return _sum(w, Interval(np.maximum(change.lo, low), np.minimum(change.hi, high)))
+    most, (low, high) = np.ceil((a.T @ b) * 2.0**-shift), limits(INT16)
+    return _sum(w, Interval(np.maximum(-most, low), np.minimum(most, high)))
 
 
 def _memory(args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
