@@ -29,7 +29,8 @@ KINDS = {INT16: ("matvec", "matvec_t", "outer_add"), FLOAT32: ("dense", "matvec_
 def program(kind: str, dtype: DType, height: int, width: int) -> Graph:
     """One op over a state of weights [height, width]."""
     b = GraphBuilder("weights")
-    numbers = np.random.default_rng(0).integers(-20000, 20000, (height, width))
+    rows = np.random.default_rng(0).normal(size=(height, width))
+    numbers = np.floor(rows / np.linalg.norm(rows, axis=1, keepdims=True) * 2**14)  # of length one, as lateral rows are
     w = b.state("w", numbers if dtype is INT16 else numbers / 2**15, dtype, reset="keep")
     tall, wide = b.input("a", (height,), dtype), b.input("b", (width,), dtype)
     shift: dict[str, Any] = {"shift": SHIFTS[kind]} if dtype is INT16 else {}

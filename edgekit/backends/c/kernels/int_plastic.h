@@ -4,9 +4,10 @@
  *   matvec_t    y = Wᵀ x / 2^shift for each row of x
  *   outer_add   y = W + Σ a bᵀ / 2^shift over the rows of a and b; y may be W itself
  *
- * Sums of products are exact; each is rounded half up once and saturates. Rows of W that meet a zero in x or a, such as
- * those that a mask keeps from learning, cost next to nothing. What an instruction set is fast at is done first: the
- * `fast` functions say how many rows of W, or columns, that was.
+ * Sums of products are exact; each is rounded half up once and saturates. Of an update it is the running sum along a row
+ * of W that is rounded: what is left of one element is carried to the next, so that small changes are not lost.
+ * Rows of W that meet a zero in x or a, such as those that a mask keeps from learning, cost next to nothing. What an
+ * instruction set is fast at is done first: the `fast` functions say how many rows of W, or columns, that was.
  */
 #ifndef EK_INT_PLASTIC_H
 #define EK_INT_PLASTIC_H
@@ -79,19 +80,19 @@ EK_PLASTIC(32, ek_i32)
 
 EK_ONE_COPY void ek_outer_add_16(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t rows,
                                  uint32_t height, uint32_t width, uint32_t shift) {
+    const int64_t below = ((int64_t)1 << shift) - 1;
     uint32_t r, i, at;
     if (rows == 1u) {
-        EK_UNROLL_COLD for (i = 0; i < height; ++i) {
-            i += ek_outer_add_fast(y + i * width, w + i * width, a + i, b, height - i, width, shift);
-            if (i < height && (y != w || a[i] != 0)) ek_outer_row_16(y + i * width, w + i * width, a[i], b, width, shift);
-        }
+        EK_UNROLL_COLD for (i = ek_outer_add_fast(y, w, a, b, height, width, shift); i < height; ++i)
+            if (y != w || a[i] != 0) ek_outer_row_16(y + i * width, w + i * width, a[i], b, width, shift);
         return;
     }
     EK_UNROLL_COLD for (i = 0; i < height; ++i, y += width, w += width) {
+        int64_t rest = ((int64_t)1 << shift) >> 1;
         EK_UNROLL_COLD for (at = 0; at < width; ++at) {
-            int64_t sum = 0;
-            EK_UNROLL_COLD for (r = 0; r < rows; ++r) sum += (int32_t)a[r * height + i] * b[r * width + at];
-            y[at] = ek_adds_16(w[at], ek_clip_wide_16(ek_rounded(sum, shift)));
+            EK_UNROLL_COLD for (r = 0; r < rows; ++r) rest += (int32_t)a[r * height + i] * b[r * width + at];
+            y[at] = ek_adds_16(w[at], ek_clip_wide_16(rest >> shift));
+            rest &= below;
         }
     }
 }
