@@ -116,8 +116,9 @@ _RANGES = record(  # what is proven of an integer program; in stored integers, `
 )
 
 _LEARNING = record(  # how a program learns on the device; the weights that change are states of the graph
-    {"rule": NAME, "plastic": list_of(NAME, minimum=1), "window": count(1, 2**20), "rate": number(positive=True)},
+    {"rule": NAME, "plastic": list_of(NAME, minimum=1), "window": count(1, 2**20)},
     {
+        "rate": number(positive=True),
         "subspace": list_of(count(1, 4096)),  # lateral rows of each task
         "subspace_rate": number(positive=True),
         "iterations": count(1),
@@ -125,6 +126,10 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
         "lateral_steps": optional(count(1)),
         "trace": number(),
         "gain": number(),
+        "detect": choice(True, False),
+        "modulation": choice("error", "reward"),
+        "eligibility": number(),
+        "baseline": number(),
         "rows": count(1, 4096),  # prototypes of each class and task
         "tasks": count(1, 4096),
         "classes": optional(count(1, 4096)),

@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.ir.dtypes import SPIKE
+from edgekit.ir.graph import Shape
 from edgekit.learn.draft import Draft
 
 Array = npt.NDArray[Any]
 MOST_COUNT = 511  # up to which counts are held: in integers, in 64ths
 LOWEST = -1e30  # of the reals of a program
+COUNTED = 2.0**15  # up to which whole numbers are exact in integers
+LEAST = 1e-30  # that they are divided by
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class Arithmetic(Protocol):
     def target(self, stem: str, size: int) -> Num:
         """An input of the entry: what the output should be, 0 or 1 for classes."""
 
+    def given(self, stem: str, shape: Shape, bound: float) -> Num:
+        """An input of the entry: reals up to a bound."""
+
     def product(self, w: Num, x: Num, bound: float, *, fine: bool = False) -> Num:
         """W x."""
 
@@ -88,11 +94,20 @@ class Arithmetic(Protocol):
     def finer(self, a: Num, bound: float) -> Num:
         """a as `fine` values of that bound are held."""
 
+    def narrow(self, a: Num) -> Num:
+        """a as values that are not `fine` are held."""
+
     def lowest(self, like: Num) -> Num:
         """A constant that no other value is below, held as another one is."""
 
     def part(self, count: Num, most: int) -> Num:
         """1 / min(count, most), of a count of at least 1 that is held up to `MOST_COUNT`."""
+
+    def ratio(self, a: Num, b: Num) -> Num:
+        """a / b of two that are `fine` and not below zero, at most 2; 0 where b is 0."""
+
+    def told(self, a: Num) -> str:
+        """A result of an entry, which says on what scale it is held."""
 
     def number(self, stem: str, data: Array, bound: float = 0.0, *, fine: bool = False) -> Num:
         """A constant, held up to a bound if that is more than it needs."""
@@ -147,6 +162,10 @@ class Floats:
         """An input of the entry: what the output should be."""
         return Num(self.draft.input(stem, (size,)))
 
+    def given(self, stem: str, shape: Shape, bound: float) -> Num:
+        """An input of the entry: reals."""
+        return Num(self.draft.input(stem, shape), bound)
+
     def product(self, w: Num, x: Num, bound: float, *, fine: bool = False) -> Num:  # noqa: ARG002
         """W x."""
         return Num(self._op("linear", x.name, w.name), bound)
@@ -191,6 +210,10 @@ class Floats:
         """a as `fine` values are held: as it is."""
         return Num(a.name, bound)
 
+    def narrow(self, a: Num) -> Num:
+        """a as it is."""
+        return a
+
     def lowest(self, like: Num) -> Num:  # noqa: ARG002
         """A constant that no value of a program is below."""
         return Num(self._number(LOWEST))
@@ -224,6 +247,15 @@ class Floats:
         """a limited to ±limit."""
         low = self._each("maximum", a.name, -limit)
         return Num(self._each("minimum", low, limit), min(a.bound, limit))
+
+    def ratio(self, a: Num, b: Num) -> Num:
+        """a / b of two that are not below zero, at most 2; 0 where b is 0."""
+        whole = self._each("maximum", b.name, LEAST)
+        return Num(self._each("minimum", self._op("div", a.name, whole), 2.0), 2.0)
+
+    def told(self, a: Num) -> str:
+        """A result of an entry."""
+        return a.name
 
     def rows_together(self, a: Num, b: Num, bound: float) -> Num:
         """Σ a bᵀ over rows, or of one row each: [N] x [M] -> [N, M]."""
@@ -269,3 +301,17 @@ def moved(a: Arithmetic, kind: str, *values: Num, **attrs: Any) -> Num:
     first = values[0]
     name = a.draft.emit(kind, *(v.name for v in values), **attrs)
     return Num(name, max(v.bound for v in values), first.scale)
+
+
+def first_of(a: Arithmetic, mask: str, axis: int) -> str:
+    """The first spike along an axis of a mask, alone."""
+    one = a.number("one", np.ones(()), COUNTED)
+    told = a.finer(a.chosen(mask, one), COUNTED)
+    before = moved(a, "cumsum", told, axis=axis, exclusive=True)
+    return a.draft.emit("logical_and", mask, a.compare("eq", before, a.number("none", np.zeros(()), COUNTED)))
+
+
+def energy(a: Arithmetic, x: Num, bound: float) -> Num:
+    """|x|², which is `fine`: [N] -> [1]."""
+    row = moved(a, "reshape", x, shape=(1, a.draft.tensor(x.name).size))
+    return a.finer(a.product(row, x, bound, fine=True), bound)

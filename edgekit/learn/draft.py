@@ -105,6 +105,11 @@ class Draft:
         self._now.ops.append(Op(kind, inputs, (name,), attrs, "learning"))
         return name
 
+    def scaled(self, name: str, quant: QuantParams) -> str:
+        """Say on what scale a value is held."""
+        self._tensors[name] = dataclasses.replace(self._tensors[name], quant=quant)
+        return name
+
     def update(self, state: str, value: str) -> None:
         """Say what a state becomes when the entry is done."""
         self._now.updates[state] = value

@@ -9,9 +9,22 @@ from edgekit.learn.arithmetic import Arithmetic
 from edgekit.learn.delta import add_delta
 from edgekit.learn.draft import Draft
 from edgekit.learn.hlop import add_hlop
+from edgekit.learn.oja import add_oja
 from edgekit.learn.plastic import Plastic, make_plastic
 from edgekit.learn.prototypes import add_prototypes
-from edgekit.learn.settings import DELTA, HLOP, PROTOTYPES, TARGET, TASK, Learning, check_learning
+from edgekit.learn.settings import (
+    DELTA,
+    HLOP,
+    OJA,
+    PROTOTYPES,
+    SANGER,
+    TARGET,
+    TASK,
+    THREE_FACTOR,
+    Learning,
+    check_learning,
+)
+from edgekit.learn.three_factor import add_three_factor
 from edgekit.learn.watch import watched
 
 __all__ = ["TARGET", "TASK", "add_learning", "plastic_of"]
@@ -19,12 +32,18 @@ __all__ = ["TARGET", "TASK", "add_learning", "plastic_of"]
 WRITERS: dict[str, Callable[[Arithmetic, Plastic, Learning], None]] = {
     DELTA: add_delta,
     HLOP: add_hlop,
+    OJA: add_oja,
+    SANGER: add_oja,
+    THREE_FACTOR: add_three_factor,
     PROTOTYPES: add_prototypes,
 }
 """What writes the entries of each rule: `learn`, and where the rule needs them `gather` after a step, and `merge`."""
 
-LISTENING = frozenset({PROTOTYPES})
+LISTENING = frozenset({OJA, SANGER, PROTOTYPES})
 """Rules that leave the layers of the model as they are, and learn beside them."""
+
+BIASED = frozenset({DELTA, THREE_FACTOR})
+"""Rules that change the bias of the read-out too."""
 
 
 def plastic_of(graph: Graph, asked: Learning) -> Plastic:
@@ -32,7 +51,7 @@ def plastic_of(graph: Graph, asked: Learning) -> Plastic:
     check_learning(asked)
     if asked.rule in LISTENING:
         return watched(graph, asked.plastic)
-    return make_plastic(graph, asked.plastic, bias=asked.rule == DELTA)
+    return make_plastic(graph, asked.plastic, bias=asked.rule in BIASED)
 
 
 def add_learning(plastic: Plastic, arithmetic: Callable[[Draft], Arithmetic], asked: Learning) -> Graph:

@@ -1,7 +1,7 @@
 """What rules compute with, in integers: int16 values on known scales, each rounded half up once and saturated.
 
-Sums of products are exact. Nothing wraps: what does not fit its bound stays at the end of the range. A change of a
-weight below half of its unit is lost, and `smallest_change` says what that is.
+Sums of products are exact. Nothing wraps: what does not fit its bound stays at the end of the range. Of a change of
+weights, what rounding leaves of one weight is carried to the next of its row, so that small changes are not lost.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from edgekit.compress.writer import multiplier
 from edgekit.errors import UnsupportedError
 from edgekit.ir.dtypes import INT16, INT32, SPIKE, DType
+from edgekit.ir.graph import Shape
 from edgekit.ir.ops.plastic import WIDEST_SHIFT, WIDEST_UPDATE
 from edgekit.ir.quant import QuantParams
 from edgekit.learn.arithmetic import Array, Num
@@ -23,6 +24,7 @@ from edgekit.learn.draft import Draft
 TOP = INT16.limits[1]
 ON = 2**14  # a spike among reals
 SEGMENTS = 1024  # of a function by table
+DOUBLINGS, ROUNDS = 5, 4  # of a divisor at once, and how often
 SAME = 1e-6  # relative: scales are kept in float32
 
 
@@ -77,6 +79,11 @@ class Fixed:
         on, off = (self.draft.const("target", np.asarray(v), INT16) for v in (TOP, 0))
         return Num(self._op("where", given, on, off), 1.0, 1 / TOP)
 
+    def given(self, stem: str, shape: Shape, bound: float) -> Num:
+        """An input of the entry: int16 on a scale that it says itself."""
+        scale = scale_of(bound)
+        return Num(self.told(Num(self.draft.input(stem, shape, INT16), bound, scale)), bound, scale)
+
     def number(self, stem: str, data: Array, bound: float = 0.0, *, fine: bool = False) -> Num:
         """A constant."""
         dtype = INT32 if fine else INT16
@@ -95,7 +102,7 @@ class Fixed:
         return self._contracted("matvec_t", w, y, bound)
 
     def _contracted(self, kind: str, w: Num, x: Num, bound: float, dtype: DType = INT16) -> Num:
-        x = self._narrow(x)
+        x = self.narrow(x)
         exact = w.scale * x.scale
         most = TOP if dtype is INT16 else 2.0**30
         shift = min(max(0, ceil(log2(bound / (most * exact)))), WIDEST_SHIFT)
@@ -103,7 +110,7 @@ class Fixed:
 
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ: a is brought to the scale on which its products with b are units of W, times 2^shift."""
-        b = self._narrow(b)
+        b = self.narrow(b)
         largest = a.bound * rate * b.scale / w.scale
         shift = min(max(0, floor(log2(TOP / largest))), WIDEST_UPDATE)
         ready = self._held(a, w.scale * 2.0**-shift / (rate * b.scale), INT16)
@@ -133,7 +140,7 @@ class Fixed:
 
     def times(self, a: Num, b: Num, bound: float) -> Num:
         """a · b, element by element."""
-        a, b = self._narrow(a), self._narrow(b)
+        a, b = self.narrow(a), self.narrow(b)
         exact = a.scale * b.scale
         shift = max(0, ceil(log2(bound / (TOP * exact))))
         return Num(self._op("rescale", a.name, b.name, shift=shift, to="int16"), bound, exact * 2.0**shift)
@@ -170,10 +177,34 @@ class Fixed:
         return Num(self._const("lowest", np.asarray(dtype.limits[0]), dtype), like.bound, like.scale)
 
     def part(self, count: Num, most: int) -> Num:
-        """1 / min(count, most), to within 2^-16: exact knots of a table at 64ths."""
+        """1 / min(count, most), to within 2^-15: knots of a table at 64ths."""
         held = self._held(count, 1 / 64, INT16)
-        table = self._table("part", lambda q: TOP / np.clip(q / 64, 1, most))
-        return Num(self._op("lookup", held.name, table), 1.0, 1 / TOP)
+        table = self._table("part", lambda q: ON / np.clip(q / 64, 1, most))
+        return Num(self._op("lookup", held.name, table), 1.0, 1 / ON)
+
+    def ratio(self, a: Num, b: Num) -> Num:
+        """a / b, at most 2, to within 0.2 %: both are doubled until b fills its range, then a table has its inverse.
+
+        Where b is less than 32 of its units, the ratio is too small.
+        """
+        a = self._held(a, b.scale, INT32)
+        names = [a.name, b.name]
+        low = self._const("low", np.asarray(2.0 ** (30 - DOUBLINGS)), INT32)
+        more, same = (self._const("times", np.asarray(v), INT32) for v in (2**DOUBLINGS, 1))
+        for _ in range(ROUNDS):
+            times = self._op("where", self._op("lt", names[1], low), more, same)
+            names = [self._op("rescale", name, times, shift=0, to="int32") for name in names]
+        one = self._const("one", np.ones(()), INT16)
+        above, below = (self._op("rescale", name, one, shift=15, to="int16") for name in names)
+        least = 2.0 ** (15 - DOUBLINGS)
+        inverse = self._op("lookup", below, self._table("inverse", lambda q: TOP * least / np.maximum(q, least)))
+        shift = int(log2(least)) + 1
+        return Num(self._op("rescale", above, inverse, shift=shift, to="int16"), 2.0, 2 / TOP)
+
+    def told(self, a: Num) -> str:
+        """A result of an entry, which says on what scale it is held."""
+        dtype = self.draft.tensor(a.name).dtype
+        return self.draft.scaled(a.name, QuantParams(np.asarray([a.scale]), np.zeros(1, np.int32), None, *dtype.limits))
 
     def chosen(self, mask: str, a: Num) -> Num:
         """a where a spike is, 0 elsewhere."""
@@ -187,7 +218,7 @@ class Fixed:
 
     def softmax(self, y: Num) -> Num:
         """exp(y) / Σ exp(y) along the only axis, by tables of exp and of the reciprocal."""
-        y = self._narrow(y)
+        y = self.narrow(y)
         (size,) = self.draft.tensor(y.name).shape
         most = self._op("amax", y.name, axis=0, keepdims=True)
         below = self._op("sub", y.name, most, saturate=True)
@@ -217,8 +248,8 @@ class Fixed:
         tensor = self.draft.tensor(state.name)
         self.draft.update(state.name, self._const("zeros", np.zeros(tensor.shape), tensor.dtype))
 
-    def _narrow(self, a: Num) -> Num:
-        """The value in int16."""
+    def narrow(self, a: Num) -> Num:
+        """a in int16."""
         if self.draft.tensor(a.name).dtype is INT16:
             return a
         return self._held(a, scale_of(a.bound), INT16)

@@ -11,6 +11,7 @@ import numpy as np
 from edgekit.learn.arithmetic import Arithmetic, Num
 from edgekit.learn.gradient import learn_layers
 from edgekit.learn.lateral import Lateral, LateralSettings, orthogonal_rows
+from edgekit.learn.oja import novelty
 from edgekit.learn.plastic import Layer, Plastic
 from edgekit.learn.settings import TARGET, TASK, Learning
 from edgekit.learn.window import Window
@@ -19,8 +20,9 @@ from edgekit.learn.window import Window
 def add_hlop(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
     """Write the entries: W += rate · δ x̄⊥ᵀ, with δ = t - softmax(ȳ) at the read-out and x̄⊥ as `Lateral` says.
 
-    `learn` takes the target t [C] and gives the mean output ȳ, as it was before; `merge` ends a task, and gives how
-    many are done.
+    `learn` takes the target t [C] and gives the mean output ȳ, as it was before, and where drift is to be found the
+    novelty of the read-out's input, which is what all lateral neurons leave of it: |x̄ - Hᵀ H x̄|² / |x̄|². `merge` ends
+    a task, and gives how many are done.
     """
     draft, window = a.draft, Window(a, asked.window)
     if plastic.stateful:
@@ -30,17 +32,18 @@ def add_hlop(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
     target = a.target(TARGET, plastic.readout.size[0])
     mean = window.mean(plastic.output)
     answer = a.softmax(a.scaled(mean, asked.gain))
-    error = a.sub(target, answer, max(1.0, mean.bound))
+    error = a.sub(target, answer, 1.0)
     means = {layer.given: window.mean(layer.given) for layer in plastic.layers}
 
     def freed(layer: Layer) -> Num:
         return laterals[layer.given].orthogonal(means[layer.given])
 
+    found = [_novelty(a, laterals[plastic.readout.given], means[plastic.readout.given])] if asked.detect else []
     learn_layers(a, plastic, means, error, rate=asked.rate, freed=freed)
     for given, lateral in laterals.items():
         lateral.extract(means[given])
     window.clear()
-    draft.output(mean.name)
+    draft.output(mean.name, *(a.told(n) for n in found))
     end_task(a, task)
 
 
@@ -50,6 +53,11 @@ def end_task(a: Arithmetic, task: Num) -> None:
     after = a.add(task, a.number("one", np.ones(())), task.bound)
     a.update(task, after)
     a.draft.output(after.name)
+
+
+def _novelty(a: Arithmetic, lateral: Lateral, x: Num) -> Num:
+    h = lateral.weights
+    return novelty(a, x, lateral.rest(h, x, lateral.respond(h, x, lateral.rows("le"))))
 
 
 def _lateral_neurons(a: Arithmetic, plastic: Plastic, asked: Learning) -> tuple[Num, dict[str, Lateral]]:

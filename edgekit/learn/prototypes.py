@@ -22,7 +22,7 @@ import numpy as np
 
 from edgekit.errors import UsageError
 from edgekit.ir.dtypes import INT32, SPIKE
-from edgekit.learn.arithmetic import MOST_COUNT, Arithmetic, Num, moved
+from edgekit.learn.arithmetic import MOST_COUNT, Arithmetic, Num, first_of, moved
 from edgekit.learn.basis import Basis
 from edgekit.learn.hlop import end_task
 from edgekit.learn.plastic import Plastic
@@ -172,8 +172,9 @@ class _Prototypes:
         more = moved(a, "minimum", a.add(self.counts, one, self.counts.bound), self._most())
         chosen = a.value(mask)
         old = a.back(self.rows, chosen, basis.reach * BITS_LEFT)
-        change = a.sub(self.signal, old, basis.reach)
-        rows = a.learned(self.rows, a.chosen(mask, a.part(more, MEMORY)), change, 1.0)
+        part = moved(a, "amax", a.chosen(mask, a.part(more, MEMORY)), axis=0, keepdims=True)
+        change = a.times(a.sub(self.signal, old, basis.reach), part, basis.reach * BITS_LEFT)
+        rows = a.learned(self.rows, chosen, change, 1.0)
         row = a.back(rows, chosen, basis.reach * BITS_LEFT)
         alone = moved(a, "reshape", row, shape=(1, len(basis.whiten)))
         size = a.finer(a.product(alone, row, basis.near, fine=True), basis.near)
@@ -198,10 +199,8 @@ class _Prototypes:
         room = a.chosen(mask, a.add(a.sub(self._most(), self.counts, self.counts.bound), one, self.counts.bound))
         fewest = moved(a, "amax", room, axis=0, keepdims=True)
         mask = draft.emit("logical_and", mask, a.compare("eq", room, fewest))
-        told = moved(a, "reshape", a.finer(a.chosen(mask, one), WHOLE), shape=self.shape)
-        before = moved(a, "cumsum", told, axis=1, exclusive=True)
-        first = a.compare("eq", before, a.number("none", np.zeros(()), float(MOST_COUNT)))
-        return draft.emit("logical_and", mask, draft.emit("reshape", first, shape=(self._blocks * self.classes,)))
+        first = first_of(a, draft.emit("reshape", mask, shape=self.shape), axis=1)
+        return draft.emit("reshape", first, shape=(self._blocks * self.classes,))
 
     # --- both ---
 

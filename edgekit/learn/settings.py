@@ -15,20 +15,38 @@ from edgekit.learn.basis import Basis
 from edgekit.learn.plastic import READOUT
 
 TARGET, TASK = "target", "task"
-DELTA, HLOP, PROTOTYPES = "delta", "hlop", "prototypes"
+DELTA, HLOP, OJA, SANGER = "delta", "hlop", "oja", "sanger"
+THREE_FACTOR, PROTOTYPES = "three-factor", "prototypes"
 USES: dict[str, tuple[str, ...]] = {
     DELTA: ("rate", "trace", "budget"),
-    HLOP: ("rate", "subspace", "subspace_rate", "iterations", "momentum", "lateral_steps", "trace", "gain", "budget"),
+    HLOP: (
+        "rate",
+        "subspace",
+        "subspace_rate",
+        "iterations",
+        "momentum",
+        "lateral_steps",
+        "trace",
+        "gain",
+        "budget",
+        "detect",
+    ),
+    **dict.fromkeys((OJA, SANGER), ("subspace", "subspace_rate", "iterations", "trace")),
+    THREE_FACTOR: ("rate", "trace", "gain", "modulation", "eligibility", "baseline"),
     PROTOTYPES: ("rows", "tasks", "classes", "tau", "margin", "decision", "basis", "labels", "groups"),
 }
 """The fields of `Learning` that each rule uses; all use `plastic`, `window` and `ram`."""
 
 RULES = tuple(USES)
 
+UNTOLD = ("decision", "basis", "labels", "groups")
+"""Fields that a manifest does not hold: the graph does."""
+
 OPTIONS = {"rate": "--learning-rate", "window": "--learn-window", "ram": "--learn-budget-ram"}
 """Options of the command line that are not named like their field."""
 
 MEAN, LAST = "mean", "last"
+ERROR, REWARD = MODULATIONS = ("error", "reward")
 MOST_ROWS = 4096
 
 
@@ -41,6 +59,9 @@ class Learning:
     step. `gain`: what a mean output is multiplied by before softmax. `budget`: how far a weight may move from its first
     value. `ram`: bytes that learning may take, None for as much as it needs.
 
+    `detect`: hlop gives the novelty of each window, from which a drift can be found.
+    Of three factors: `modulation` by an error or a reward, `eligibility` what a trace keeps from window to window,
+    `baseline` the rate at which rewards are expected.
     Of prototypes: `rows` for each class and task, `tasks` that have rows of their own, `classes` with those in reserve,
     `tau` how much nearness counts beside the model's own outputs, `margin` the squared distance by which rows of new
     classes count as nearer, `decision` whether the mean over a window counts or the last step, `basis` the space.
@@ -60,6 +81,10 @@ class Learning:
     gain: float = 1.0
     budget: float | None = None
     ram: int | None = None
+    detect: bool = False
+    modulation: str = REWARD
+    eligibility: float = 0.0
+    baseline: float = 0.1
     rows: int = 1
     tasks: int = 1
     classes: int | None = None
@@ -88,8 +113,12 @@ def check_learning(asked: Learning) -> None:
         raise UsageError(
             named, f"is not used with learning rule {asked.rule!r}", "leave it out, or choose another rule"
         )
-    if asked.projects and not asked.subspace:
-        raise UsageError(f"learning rule {HLOP!r}", "needs rows for its subspaces", "--subspace 16, for example")
+    if "subspace" in USES[asked.rule] and not asked.subspace:
+        raise UsageError(f"learning rule {asked.rule!r}", "needs rows for its subspaces", "--subspace 16, for example")
+    if asked.rule in (OJA, SANGER) and len(asked.subspace) != 1:
+        raise UsageError(
+            "--subspace", f"{asked.subspace} is for {len(asked.subspace)} tasks", f"{asked.rule} knows one"
+        )
     if any(rows < 1 for rows in asked.subspace) or sum(asked.subspace) > MOST_ROWS:
         raise UsageError("--subspace", f"{asked.subspace} are no row counts from 1 to {MOST_ROWS} together")
     if asked.iterations < 1:
@@ -98,6 +127,8 @@ def check_learning(asked: Learning) -> None:
         raise UsageError("--trace", f"{asked.trace!r} is not from 0 up to, but not including, 1")
     if asked.momentum is not None and not 0 <= asked.momentum < 1:
         raise UsageError("--momentum", f"{asked.momentum!r} is not from 0 up to, but not including, 1")
+    if asked.rule == THREE_FACTOR:
+        _check_three_factor(asked)
     if asked.rule == PROTOTYPES:
         _check_prototypes(asked)
 
@@ -111,6 +142,17 @@ def unused_fields(asked: Learning) -> list[str]:
         if f.name not in used and (value is not None if f.default is None else value != f.default):
             given.append(f.name)
     return given
+
+
+def _check_three_factor(asked: Learning) -> None:
+    if asked.plastic != (READOUT,):
+        raise UsageError("--plastic", "names other layers than the read-out", f"{THREE_FACTOR} changes that alone")
+    if asked.modulation not in MODULATIONS:
+        raise UsageError("--modulation", f"{asked.modulation!r} is not {ERROR} or {REWARD}")
+    if not 0 <= asked.eligibility < 1:
+        raise UsageError("--eligibility", f"{asked.eligibility!r} is not from 0 up to, but not including, 1")
+    if not 0 <= asked.baseline <= 1:
+        raise UsageError("--baseline", f"{asked.baseline!r} is not from 0 to 1")
 
 
 def _check_prototypes(asked: Learning) -> None:
@@ -138,30 +180,10 @@ def learned_bytes(graph: Graph) -> int:
 
 
 def learning_section(asked: Learning, graph: Graph) -> dict[str, Any]:
-    """The section `learning` of the manifest."""
-    section: dict[str, Any] = {
-        "rule": asked.rule,
-        "plastic": list(asked.plastic),
-        "rate": asked.rate,
-        "window": asked.window,
-        "trace": asked.trace,
-        "journal_bytes": learned_bytes(graph),
-    }
-    if asked.projects:
-        section |= {
-            "subspace": list(asked.subspace),
-            "subspace_rate": asked.subspace_rate,
-            "iterations": asked.iterations,
-            "momentum": asked.momentum,
-            "lateral_steps": asked.lateral_steps,
-            "gain": asked.gain,
-        }
-    if asked.rule == PROTOTYPES:
-        section |= {
-            "rows": asked.rows,
-            "tasks": asked.tasks,
-            "classes": asked.classes,
-            "tau": asked.tau,
-            "margin": asked.margin,
-        }
-    return section | ({} if asked.budget is None else {"budget": asked.budget})
+    """The section `learning` of the manifest: the numbers that the rule uses, but for the space of prototypes."""
+    numbers = ("rule", "plastic", "window", *USES[asked.rule])
+    section = {name: getattr(asked, name) for name in numbers if name not in UNTOLD}
+    if asked.budget is None:
+        section.pop("budget", None)
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in section.items()}
+    return plain | {"journal_bytes": learned_bytes(graph)}

@@ -68,7 +68,9 @@ class Session:
         graph = self.facts.graph
         self.codec = Codec(graph) if graph is not None and graph.is_integer else None
         self._nonfinite = 0
+        self._told: list[Array] | None = None
         self.commit: Status | None = None
+        self._cut_short = False  # whether learning stopped in the middle of a window, as by Ctrl-C
         self._bound: Callable[[Array], Array] | None = None
         if len(self._shapes) == 1 and len(self.facts.outputs) == 1 and isinstance(stream, NativeStream):
             self._bound = stream.bind_step() if self.codec is None else stream.bind_raw_step()
@@ -216,34 +218,56 @@ class Session:
             y = DECISIONS[decision](y)
         return np.asarray(np.argmax(y, axis=-1), dtype=np.int64)
 
-    def learn(self, *inputs: npt.ArrayLike) -> Any:
-        """One step that is learned from: the inputs of a step, then the target, a class index or an array.
+    def learn(self, *inputs: Any) -> Any:
+        """One step that is learned from: the inputs of a step, then the target if the rule has one.
 
-        Returns the outputs of the step, computed before the weights changed. A program that learns from windows takes
-        a window, [T, *shape] of each input, from a reset on. UsageError when the artifact has no learning rule,
-        DataError for NaN or Inf, from which no program learns, and nothing has changed then.
+        The target is a class index, an array, or a function of the step's outputs that gives it, such as a reward; for
+        a rule that learns from rewards that function may give the reward and the class that was chosen.
+        Returns the outputs of the step, computed before the weights changed; `told` is what the rule itself gave. A
+        program that learns from windows takes a window, [T, *shape] of each input, from a reset on. UsageError when the
+        artifact has no learning rule, DataError for NaN or Inf, from which no program learns, and nothing has changed
+        then.
         """
         graph = self._learning()
         names = [*self._names, *graph.entries["learn"].inputs]
         if len(inputs) != len(names):
             raise DataError("learn", f"takes {len(names)} arguments ({', '.join(names)}), got {len(inputs)}")
-        (target,) = self._target(graph, inputs[-1])
-        windows = self._windows(inputs[:-1])
+        wanted = inputs[len(self._names) :]
+        targets = [] if any(map(callable, wanted)) else [self._target(graph, value) for value in wanted]
+        windows = self._windows(inputs[: len(self._names)])
         steps = self.learning_window
-        if steps > 1:
+        if self._cut_short:  # what it left must not count for this window
+            self.restore_learned(self.learned())
+        elif steps > 1:
             self.reset()
         found = []
-        try:
-            for at in range(steps):
-                found.append(self._stream.call("step", [w[at] for w in windows]))
-                if "gather" in graph.entries:
-                    self._stream.call("gather", [])
-            self._stream.call("learn", [target])
-        except BaseException:  # a window that was cut short must not count for the next one
-            self._stream.restore(self.facts.layout.with_first_values(self._stream.save()))
-            raise
+        self._cut_short = True
+        for at in range(steps):
+            found.append(self._stream.call("step", [w[at] for w in windows]))
+            if "gather" in graph.entries:
+                self._stream.call("gather", [])
         outputs = found[0] if steps == 1 else [np.stack(parts) for parts in zip(*found, strict=True)]
-        return self._results(outputs, stored=False)
+        results = self._results(outputs, stored=False)
+        targets = targets or [self._answered(graph, function(results)) for function in wanted if callable(function)]
+        self._told = self._stream.call("learn", targets)
+        self._cut_short = False
+        return results
+
+    @property
+    def told(self) -> tuple[Array, ...]:
+        """What the rule gave when it last learned, in reals where it says on what scale it is held."""
+        graph = self._learning()
+        if self._told is None:
+            raise UsageError("told", "nothing was learned yet", "call learn first")
+        quants = [graph.tensors[name].quant for name in graph.entries["learn"].outputs]
+        return tuple(a if q is None else q.dequantize(a) for a, q in zip(self._told, quants, strict=True))
+
+    def _answered(self, graph: Graph, value: Any) -> Array:
+        """The target that a function gave; a choice beside it is told first."""
+        if isinstance(value, tuple) and len(value) == 2 and "choose" in graph.entries:
+            value, choice = value
+            self._stream.call("choose", [self._target(graph, choice, "choose")])
+        return self._target(graph, value)
 
     def _windows(self, inputs: Sequence[npt.ArrayLike]) -> list[Array]:
         """What is learned from at once, [T, *shape] of each input, as the steps take it; T is 1 for a single step."""
@@ -282,9 +306,16 @@ class Session:
     @property
     def classes(self) -> int:
         """How many classes a program that learns can tell apart; UsageError for one that does not learn."""
+        return self.target_shape[0] if self.target_shape else int(np.prod(self.output_shapes[0]))
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """The shape of what a program is told when it learns: (classes,), or () of a reward; None where it is nothing.
+
+        UsageError for a program that does not learn.
+        """
         graph = self._learning()
-        (name,) = graph.entries["learn"].inputs
-        return graph.tensors[name].size
+        return next((graph.tensors[name].shape for name in graph.entries["learn"].inputs), None)
 
     @property
     def tasks(self) -> Tasks | None:
@@ -297,14 +328,14 @@ class Session:
             raise UsageError(
                 "learn", f"program {self.facts.name!r} has no learning rule", "convert it with --learn delta"
             )
-        if len(graph.entries["learn"].inputs) != 1:
+        if len(graph.entries["learn"].inputs) > 1:
             cause = f"program {self.facts.name!r} learns from more than the inputs of a step and a target"
             raise UsageError("learn", cause, "call its entries by their names: session.call")
         return graph
 
-    def _target(self, graph: Graph, value: npt.ArrayLike) -> list[Array]:
-        """A class index as a vector of 0 and 1, or a vector as it is, as the entry `learn` takes it."""
-        (name,) = graph.entries["learn"].inputs
+    def _target(self, graph: Graph, value: npt.ArrayLike, entry: str = "learn") -> Array:
+        """A class index as a vector of 0 and 1, or a vector as it is, as an entry takes it."""
+        (name,) = graph.entries[entry].inputs
         shape, target = graph.tensors[name].shape, np.asarray(value)
         if target.ndim == 0 and len(shape) == 1:
             if target.dtype.kind not in "iu":
@@ -316,10 +347,13 @@ class Session:
         if not np.isfinite(given).all():
             raise DataError("target", "holds NaN or Inf", "nothing was learned")
         if self.codec is None:
-            return [given]
+            return given
+        quant = graph.tensors[name].quant
+        if quant is not None:
+            return quant.quantize(given).astype(graph.port_dtype(name))
         if graph.tensors[name].dtype is SPIKE and not np.isin(given, (0, 1)).all():
             raise DataError("target", "holds other numbers than 0 and 1", "an integer program learns classes")
-        return [self.codec.check_stored(name, given)]
+        return self.codec.check_stored(name, given)
 
     def call(self, entry: str, *inputs: npt.ArrayLike) -> Any:
         """One entry by its name, in stored values: an array for each input in, an array out (a tuple of several).
@@ -356,6 +390,7 @@ class Session:
         layout = self.facts.layout
         made = layout.with_learned(self._stream.save(), layout.first_learned() if learned is None else learned)
         self._stream.restore(layout.with_first_values(made))
+        self._cut_short = False
 
     def save_state(self) -> bytes:
         """The state as bytes, in one format for every engine: saved on one, it can be restored on any other."""
@@ -366,6 +401,7 @@ class Session:
         if not isinstance(blob, (bytes, bytearray, memoryview)):
             raise StateError("state blob", f"is a {type(blob).__name__}, not bytes")
         self._stream.restore(bytes(blob))
+        self._cut_short = False
 
     def stream(self) -> Session:
         """Another, independent stream of the program from a reset, which knows what this one has learned so far."""
