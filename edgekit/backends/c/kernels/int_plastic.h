@@ -12,10 +12,13 @@
 #ifndef EK_INT_PLASTIC_H
 #define EK_INT_PLASTIC_H
 
-#include "int_plastic_dsp.h"
 #include "int_plastic_exact.h"
+#if EK_VECTORS_OF_8
+#include "int_plastic_mve.h"
+#endif
+#include "int_plastic_dsp.h"
 
-#if !EK_DSP
+#if !EK_DSP && !EK_MVE
 #define EK_NOTHING_FAST(B, T) \
     EK_INLINE uint32_t ek_matvec_fast_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t height, \
                                           uint32_t width, uint32_t shift) { \
@@ -44,15 +47,17 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
 #define EK_PLASTIC(B, T) \
     EK_ONE_COPY void ek_matvec_16_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t rows, \
                                       uint32_t height, uint32_t width, uint32_t shift) { \
+        const int64_t half = ek_half_unit(shift); \
         uint32_t r, o; \
         for (r = 0; r < rows; ++r, x += width, y += height) { \
             o = ek_matvec_fast_##B(y, c, w, x, height, width, shift); \
             EK_UNROLL_COLD for (; o < height; ++o) \
-                y[o] = ek_clip_wide_##B(ek_rounded(ek_dot_16(w + o * width, x, width) + (c ? c[o] : 0), shift)); \
+                y[o] = ek_narrow_##B((ek_dot_16(w + o * width, x, width) + half + (c ? c[o] : 0)) >> shift); \
         } \
     } \
     EK_ONE_COPY void ek_matvec_spike_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_word *x, uint16_t *list, \
                                          uint32_t rows, uint32_t height, uint32_t width, uint32_t shift) { \
+        const int64_t half = ek_half_unit(shift); \
         uint32_t r, o, e; \
         for (r = 0; r < rows; ++r, y += height) { \
             const uint32_t n = ek_fired(list, x, r * width, width, 1u); \
@@ -60,7 +65,7 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
                 const ek_i16 *row = w + o * width; \
                 int32_t sum = 0; \
                 EK_UNROLL4 for (e = 0; e < n; ++e) sum += row[list[e]]; \
-                y[o] = ek_clip_wide_##B(ek_rounded((int64_t)sum + (c ? c[o] : 0), shift)); \
+                y[o] = ek_narrow_##B((sum + half + (c ? c[o] : 0)) >> shift); \
             } \
         } \
     } \
@@ -88,10 +93,10 @@ EK_ONE_COPY void ek_outer_add_16(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, co
         return;
     }
     EK_UNROLL_COLD for (i = 0; i < height; ++i, y += width, w += width) {
-        int64_t rest = ((int64_t)1 << shift) >> 1;
+        int64_t rest = ek_half_unit(shift);
         EK_UNROLL_COLD for (at = 0; at < width; ++at) {
             EK_UNROLL_COLD for (r = 0; r < rows; ++r) rest += (int32_t)a[r * height + i] * b[r * width + at];
-            y[at] = ek_adds_16(w[at], ek_clip_wide_16(rest >> shift));
+            y[at] = ek_adds_16(w[at], ek_narrow_16(rest >> shift));
             rest &= below;
         }
     }

@@ -4,7 +4,7 @@
 
 #include "int_plastic_exact.h"
 
-#if EK_DSP 
+#if EK_DSP && !EK_MVE
 /* --- y = (W x + c) / 2^shift, two rows of W at a time --------------------------------------------------------------- */
 
 typedef struct {
@@ -212,7 +212,7 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
     if (more)
         EK_UNROLL1 for (k = 0; k < width; ++k) {
             sum += b[k];
-            if ((sum < 0 ? ~sum : sum) >> (31u - more)) return 0; /* its multiple does not fit */
+            if ((sum < 0 ? -sum : sum) >> (31u - more)) return 0; /* its multiple does not fit */
         }
     job.end = a + height, job.left = left, job.sums = sums, job.row_bytes = 2u * width, job.before = 0;
     sum = 0;

@@ -4,7 +4,14 @@
 
 #include "int_core.h"
 
-EK_INLINE int64_t ek_rounded(int64_t sum, uint32_t shift) { return (sum + (((int64_t)1 << shift) >> 1)) >> shift; }
+/* half of what a shift makes a unit */
+EK_INLINE int64_t ek_half_unit(uint32_t shift) { return ((int64_t)1 << shift) >> 1; }
+/* of 64 bits what fits 32, or 16 */
+EK_INLINE int32_t ek_narrow_32(int64_t a) {
+    const int32_t low = (int32_t)(uint32_t)(uint64_t)a, high = (int32_t)(a >> 32);
+    return high == low >> 31 ? low : (int32_t)(0x7fffffffu ^ (uint32_t)(high >> 31));
+}
+EK_INLINE int16_t ek_narrow_16(int64_t a) { return ek_clip_16(ek_narrow_32(a)); }
 
 #if EK_DSP
 /* two elements, wherever they lie */
@@ -72,16 +79,17 @@ EK_INLINE void ek_columns_16(int64_t *sum, const ek_i16 *w, const ek_i16 *x, uin
 #define EK_COLUMNS_EXACT(B, T) \
     EK_INLINE void ek_columns_exact_##B(T *y, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width, \
                                         uint32_t n, uint32_t shift) { \
+        const int64_t half = ek_half_unit(shift); \
         uint32_t at = 0, i, k; \
         EK_UNROLL_COLD for (; at + EK_ACROSS <= n; at += EK_ACROSS) { \
             int64_t sum[EK_ACROSS]; \
             ek_columns_16(sum, w + at, x, height, width); \
-            EK_UNROLL_COLD for (k = 0; k < EK_ACROSS; ++k) y[at + k] = ek_clip_wide_##B(ek_rounded(sum[k], shift)); \
+            EK_UNROLL_COLD for (k = 0; k < EK_ACROSS; ++k) y[at + k] = ek_narrow_##B((sum[k] + half) >> shift); \
         } \
         EK_UNROLL_COLD for (; at < n; ++at) { \
-            int64_t sum = 0; \
+            int64_t sum = half; \
             EK_UNROLL_COLD for (i = 0; i < height; ++i) sum += (int32_t)w[i * width + at] * x[i]; \
-            y[at] = ek_clip_wide_##B(ek_rounded(sum, shift)); \
+            y[at] = ek_narrow_##B(sum >> shift); \
         } \
     }
 EK_COLUMNS_EXACT(16, ek_i16)
