@@ -16,6 +16,7 @@ from edgekit.backends.c.journal import journal_files
 from edgekit.errors import UnsupportedError
 from edgekit.ir import INT16, SPIKE, GraphBuilder
 from edgekit.learn import Learning
+from edgekit.learn.basis import basis_of
 from edgekit.learn.flash import RamFlash
 from edgekit.learn.journal import Journal
 from edgekit.learn.journal_format import slot_bytes
@@ -29,6 +30,8 @@ PAGE, HISTORY = 256, 2
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 HLOP = Learning("hlop", plastic=("0", "readout"), rate=0.1, subspace=(3, 2))
 WINDOWED = Learning("delta", rate=0.05, window=5)
+SEEN = np.abs(np.random.default_rng(2).normal(size=(100, 7)))  # what the read-out is given
+PROTOTYPES = Learning("prototypes", tasks=2, classes=6, basis=basis_of(SEEN, np.arange(100) % 5, 5))
 PROGRAM = """
 #include "MODEL.c"
 #include "ekj_journal.c"
@@ -76,6 +79,7 @@ def net(kind: str):
         ("mlp", "int8", HLOP),
         ("lif", "int8", WINDOWED),
         ("lif", "fp32", WINDOWED),
+        ("mlp", "int8", PROTOTYPES),
     ],
     ids=lambda p: f"{p[2].rule}-{p[0]}-{p[1]}",
 )
