@@ -23,6 +23,7 @@ from edgekit.cli.imports import (
     WeightsOption,
     import_options,
 )
+from edgekit.cli.learned import learning_lines
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, kilobytes
 from edgekit.cli.ranges import print_ranges
@@ -125,6 +126,8 @@ def inspect(
             f"flash {kilobytes(sizes['flash_bytes'])}, of which weights {kilobytes(sizes['weights_bytes'])}; "
             f"RAM {kilobytes(sizes['ram_bytes'])} (states {kilobytes(sizes['state_bytes'])})"
         )
+        for line in learning_lines(manifest):
+            console.print(line)
         _print_states(console, opened.graph)
         console.print(op_table(manifest.get("kernels", []), opened.graph, costs))
         if costs is not None:

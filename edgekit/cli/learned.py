@@ -186,6 +186,19 @@ def learning_lines(manifest: Mapping[str, Any]) -> list[str]:
         inference = window * counts["step"]
         of_inference = f"{update / inference:.2f} times the {inference:,} of inference"
         lines.append(f"  an update: {update:,} instructions (emulated), {of_inference}")
-    else:
-        lines.append("  an update: instructions unavailable, the target is not emulated")
-    return [*lines, "  energy of an update: unavailable, no sourced power of the target"]
+        return [*lines, *_estimates(update, str(manifest["target"]))]
+    return [*lines, "  an update: instructions, time and energy unavailable, the target is not emulated"]
+
+
+def _estimates(instructions: int, target: str) -> list[str]:
+    """Time and energy of an update where the target's figures have sources."""
+    from edgekit.profile.estimate import estimates
+    from edgekit.target import load_target
+
+    lines = []
+    for found in estimates(instructions, load_target(target)):
+        what = found.name.replace("per step", "of an update")
+        value = found.grade if found.value is None else f"{1000 * found.value:.3g} m{found.unit} ({found.grade})"
+        assumed = "".join(f"; assumed: {text.partition(':')[0]}" for text in found.assumptions)
+        lines.append(f"  {what}: {value}, {found.formula}{assumed}")
+    return lines

@@ -104,7 +104,7 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
         "windows": len(examples),
         "passes": passes,
         "updates": lesson.events,
-        "right_before_learning": lesson.right_at_first / len(examples),
+        "right_before_learning": None if examples.y is None else lesson.right_at_first / len(examples),
         "committed": verdict.stays,
         "reasons": list(verdict.reasons),
         "canary_before": verdict.before,
@@ -120,7 +120,7 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
 
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
-        _print_outcome(console, len(examples), passes, outcome)
+        _print_outcome(console, examples, passes, outcome)
         for note in notes:
             console.print(f"note: {note}")
         print_status(console, status)
@@ -134,18 +134,17 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
 
 def _read(session: Session, path: Path, labels: Path | None = None, *, tasks: bool = False) -> Examples:
     """Labelled examples from a file, and if asked for the task of each where the file has that."""
-    from edgekit.runtime.examples import Examples
+    from edgekit.runtime.examples import Examples, check_labels
 
     names = tuple(session.facts.inputs)
     data = read_data(path, names)
     if labels is not None and data.y is not None:
         raise UsageError("--labels", f"{path} has labels y itself", "leave one of them out")
-    y = read_array(labels, "y") if labels is not None else data.y
-    if y is None:
-        raise DataError(str(labels or path), "has no labels y", "give them with --labels classes.npy")
-    if y.dtype.kind not in "iu" or y.shape != data.x.shape[:1]:
-        cause = f"has labels {y.dtype}{list(y.shape)} for {len(data.x)} windows"
-        raise DataError(str(labels or path), cause, "one whole number for each")
+    y = data.y
+    if labels is not None:
+        if (y := read_array(labels, "y")) is None:
+            raise DataError(str(labels), "has no array 'y'")
+        check_labels(y, len(data.x), session.classes, str(labels))
     named = tasks and path.suffix == ".npz" and "task" not in names
     return Examples(data.inputs, y, read_array(path, "task") if named else None)
 
@@ -217,12 +216,13 @@ def _logged(
         yield
 
 
-def _print_outcome(console: Console, count: int, passes: int, outcome: Outcome) -> None:
-    lesson, verdict = outcome.lesson, outcome.verdict
+def _print_outcome(console: Console, examples: Examples, passes: int, outcome: Outcome) -> None:
+    lesson, verdict, count = outcome.lesson, outcome.verdict, len(examples)
     each = 1000 * outcome.seconds / max(lesson.events, 1)
     times = "once" if passes == 1 else f"{passes} times"
     console.print(f"{count:,} windows {times}, {outcome.seconds:.2f} s ({each:.2f} ms for each update)")
-    console.print(f"decided rightly before each was learned: {100 * lesson.right_at_first / count:.2f} %")
+    if examples.y is not None:
+        console.print(f"decided rightly before each was learned: {100 * lesson.right_at_first / count:.2f} %")
     if verdict.before is not None and verdict.after is not None:
         console.print(f"canary: {verdict.before:.2f} % -> {verdict.after:.2f} %")
     if verdict.steps:

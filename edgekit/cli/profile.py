@@ -93,6 +93,8 @@ def _print_counts(console: Console, counts: StepCounts, *, verbose: bool) -> Non
             rows.add_row(what, *(f"{spread[key]:,.0f}" for key in ("min", "median", "max", "mean")), whole["grade"])
     for entry, once in counts.border.items():
         rows.add_row(f"{entry}, one call", "", f"{once:,}", "", "", whole["grade"])
+    if counts.update is not None and counts.window > 1:
+        rows.add_row(f"learning from {counts.window} steps", "", f"{counts.update:,}", "", "", whole["grade"])
     console.print()
     console.print(rows)
     rows = table("op", "kernel", "from", "mean", "share", "most", right=(3, 4, 5))

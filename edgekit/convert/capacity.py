@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgekit.artifact import SelfTest
 from edgekit.convert.inputs import Inputs
 from edgekit.errors import CapacityError
@@ -15,9 +13,9 @@ from edgekit.ir.plan import buffer_bytes
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.build import Program
 from edgekit.runtime.streams import Array, MachineStream, Stream
+from edgekit.runtime.trial import learning_entries, learning_inputs
 from edgekit.target import Target
 
-BORDER = ("quantize", "dequantize")
 STEPS = 8  # of the self-test, on which the stack is measured: there is no recursion, and it depends on few branches
 
 
@@ -40,22 +38,12 @@ def measured(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> E
     if graph.is_integer:
         given["quantize"] = [raw[n][0, 0] for n in step.inputs]
         given["dequantize"] = [selftest.outputs[n][0] for n in step.outputs]
-    given |= {name: learning_inputs(graph, name) for name in graph.entries if name not in ("step", *BORDER)}
+    given |= {name: learning_inputs(graph, name) for name in learning_entries(graph)}
     before = stream.save()
     calls = {name: stream.measure(name, arrays)[1] for name, arrays in given.items()}
     stream.restore(before)
     stack = max(call.stack_bytes or 0 for call in (run, *calls.values()))
     return Emulated(stack, {name: call.instructions or 0 for name, call in calls.items()})
-
-
-def learning_inputs(graph: Graph, entry: str) -> list[Array]:
-    """What an entry that learns may be given: the first of the classes, and zeros for the rest."""
-    made = []
-    for name in graph.entries[entry].inputs:
-        array = np.zeros(graph.tensors[name].shape, graph.port_dtype(name))
-        array.reshape(-1)[:1] = 1
-        made.append(array)
-    return made
 
 
 def learning_ram(graph: Graph, program: Program) -> int:

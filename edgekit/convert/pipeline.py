@@ -29,6 +29,7 @@ from edgekit.runtime import program_stream
 from edgekit.runtime.build import Program, build_program
 from edgekit.runtime.firmware import with_selftest
 from edgekit.runtime.selftest import SelfTestReport, make_selftest, replay_selftest
+from edgekit.runtime.trial import BORDER
 from edgekit.target import load_target
 from edgekit.verify import Rounding, rounding_effect
 
@@ -152,7 +153,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     if options.learn is not None:
         sections["learning"] = {**learning_section(options.learn, graph), "ram_bytes": ram}
         if emulated is not None:
-            learns = {n: count for n, count in emulated.instructions.items() if n not in ("quantize", "dequantize")}
+            learns = {n: count for n, count in emulated.instructions.items() if n not in BORDER}
             sections["learning"]["instructions"] = learns
     others = [replay_selftest(graph, selftest, program_stream(graph, o, o.target)) for o in program.also.values()]
     beside, remarks = members_beside(prepared, target, options, progress)

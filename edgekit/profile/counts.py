@@ -15,6 +15,7 @@ from edgekit.profile.ops import layer_of, op_of, step_kernels
 from edgekit.profile.stimulus import Stimulus, selftest_stimulus
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
+from edgekit.runtime.trial import learning_entries, learning_inputs
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -40,8 +41,9 @@ class OpCount:
 class StepCounts:
     """Exact counts over a stimulus: `steps` holds the instructions of each step, `windows` those of all steps of each
     whole window where it has windows; `ops` those of its calls, `functions` the mean of each function without those it
-    calls; `border` what an integer program's other entries take, once. `stack` is the most bytes of stack that a step
-    or such an entry used, by those that it changed.
+    calls; `border` what one call of each other entry takes: of those of an integer program that bring values in and
+    out, and of those that learn. `stack` is the most bytes of stack that a step or such an entry used, by those that it
+    changed. `window` is how many steps are learned from at once.
     """
 
     core: str
@@ -54,11 +56,18 @@ class StepCounts:
     functions: dict[str, float]
     border: dict[str, int]
     stack: int
+    window: int = 1
 
     @property
     def total(self) -> float:
         """Mean instructions per step."""
         return mean(self.steps)
+
+    @property
+    def update(self) -> int | None:
+        """Instructions of what is learned from one window, beside its steps; None where nothing is learned."""
+        learn = self.border.get("learn")
+        return None if learn is None else learn + self.window * self.border.get("gather", 0)
 
     @property
     def calls(self) -> float:
@@ -69,6 +78,7 @@ class StepCounts:
         """Plain JSON values."""
         a_step, a_window = spread(self.steps), spread(self.windows) if self.windows else None
         totals = {"total": self.total, "calls": self.calls, "a_step": a_step, "a_window": a_window}
+        totals["update"] = self.update
         return {**asdict(self), **totals, "grade": EMULATED}
 
 
@@ -113,11 +123,15 @@ def count_steps(
         if len(inputs[0]) == stimulus.window:
             windows.append(sum(steps[-stimulus.window :]))
     border = {}
-    for entry, arrays in (("quantize", stimulus.raw), ("dequantize", outputs)):
+    given = {"quantize": stimulus.raw, "dequantize": outputs}
+    given |= {name: learning_inputs(artifact.graph, name) for name in learning_entries(artifact.graph)}
+    before = stream.save()
+    for entry, arrays in given.items():
         if entry in artifact.graph.entries and arrays is not None:
             counted = stream.measure(entry, arrays)[1]
             border[entry] = counted.instructions or 0
             stack = max(stack, counted.stack_bytes or 0)
+    stream.restore(before)
     kernels, own = step_kernels(artifact), f"{prefix}_step_"
 
     def row(symbol: str) -> OpCount:
@@ -137,6 +151,7 @@ def count_steps(
         functions={name.removeprefix(f"{prefix}_"): n / len(steps) for name, n in functions.most_common()},
         border=border,
         stack=stack,
+        window=int(artifact.manifest.get("learning", {}).get("window", 1)),
     )
 
 

@@ -39,10 +39,9 @@ class EventLog:
 
     def continued(self, later: EventLog) -> EventLog:
         """This log and one that begins where it ends."""
-        sides = ((a, b) for a, b in zip(self.examples.inputs, later.examples.inputs, strict=True))
-        examples = Examples(
-            tuple(np.concatenate(pair) for pair in sides), np.concatenate([self.examples.y, later.examples.y])
-        )
+        sides = zip(self.examples.inputs, later.examples.inputs, strict=True)
+        known = [y for y in (self.examples.y, later.examples.y) if y is not None]
+        examples = Examples(tuple(np.concatenate(pair) for pair in sides), np.concatenate(known) if known else None)
         order = np.concatenate([self.course.order, later.course.order + len(self.examples)])
         merges = (*self.course.merges, *(len(self.course) + at for at in later.course.merges))
         engine = self.engine if self.engine == later.engine else "several engines"
@@ -58,7 +57,7 @@ class EventLog:
             "engine": np.array(self.engine),
             "before": np.frombuffer(self.before, np.uint8),
             "after": np.array(self.after),
-            "y": self.examples.y.astype(np.int64),
+            "y": np.zeros(0, np.int64) if self.examples.y is None else self.examples.y.astype(np.int64),
             "order": self.course.order.astype(np.int64),
             "merges": np.array(self.course.merges, np.int64),
         }
@@ -115,12 +114,12 @@ def _log(arrays: dict[str, Array], inputs: int) -> EventLog:
     x = tuple(arrays[f"x{at}"] for at in range(inputs))
     if any(a.dtype.kind != "f" or a.dtype.itemsize != 4 or not a.ndim for a in x):
         raise ValueError("windows are not float32")
-    before = arrays["before"]
+    before, y = arrays["before"], _whole(arrays, "y", 1)
     if before.dtype != np.uint8 or before.ndim != 1:
         raise ValueError("what was learned before is not bytes")
     return EventLog(
         artifact_sha256=_text(arrays, "artifact"),
-        examples=Examples(x, _whole(arrays, "y", 1)),
+        examples=Examples(x, y if y.size else None),
         course=Course(_whole(arrays, "order", 1), tuple(_whole(arrays, "merges", 1).tolist())),
         before=before.tobytes(),
         after=_text(arrays, "after"),
@@ -147,10 +146,10 @@ def _text(arrays: dict[str, Array], name: str) -> str:
 def _check_course(path: Path, log: EventLog) -> None:
     """DataError unless the events are examples of the log, and tasks end one after the other between them."""
     order, merges = log.course.order, log.course.merges
-    if not len(log.examples.y) or not len(order):
+    if not len(log.examples) or not len(order):
         raise _no_log(path, "nothing was learned in it")
-    if order.min() < 0 or order.max() >= len(log.examples.y):
-        raise _no_log(path, f"it learns example {order.max()} of {len(log.examples.y)}")
+    if order.min() < 0 or order.max() >= len(log.examples):
+        raise _no_log(path, f"it learns example {order.max()} of {len(log.examples)}")
     places = [0, *merges]
     if any(b <= a for a, b in pairwise(places)) or places[-1] > len(order):
         raise _no_log(path, "its tasks do not end one after the other")

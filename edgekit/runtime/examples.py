@@ -14,18 +14,18 @@ from edgekit.runtime.streams import Array
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """An array [N, …] in raw units for each input of the step, and the class of each example, y [N].
+    """An array [N, …] in raw units for each input of the step, and the class of each example, y [N], where it is known.
 
     An example is a window, or a step of a program that learns from single ones. `task` [N], which never falls, says
     to which task each belongs, where that is known.
     """
 
     inputs: tuple[Array, ...]
-    y: Array
+    y: Array | None = None
     task: Array | None = None
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.inputs[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,10 @@ def example_shapes(session: Session) -> list[tuple[int, ...]]:
 
 
 def check_examples(session: Session, examples: Examples, thing: str) -> Examples:
-    """The examples in the layout of the program; DataError, which names `thing`, unless it can learn from all."""
+    """The examples in the layout of the program; DataError, which names `thing`, unless it can learn from all.
+
+    Labels are needed unless the rule is told nothing.
+    """
     arranged = (session.arrange(examples.inputs[0]), *examples.inputs[1:])
     made = Examples(arranged, examples.y, examples.task)
     for array, wanted, step in zip(made.inputs, example_shapes(session), session.facts.inputs.values(), strict=True):
@@ -73,6 +76,8 @@ def check_examples(session: Session, examples: Examples, thing: str) -> Examples
             cause = f"has shape {array.shape}; the program learns from {what}, [N, {', '.join(map(str, wanted))}]"
             fits = array.shape[max(array.ndim - len(step), 0) :] == step
             raise DataError(thing, cause, "convert the model with another --learn-window" if fits else "")
+    if made.y is None and session.target_shape is not None:
+        raise DataError(thing, "has no labels y", "give them with --labels classes.npy")
     _check_values(session, made, thing)
     if made.task is not None:
         check_tasks(made.task, len(made), thing)
@@ -86,6 +91,8 @@ def check_canary(session: Session, examples: Examples, thing: str) -> Examples:
     names `thing`, where something does not fit.
     """
     made = Examples((session.arrange(examples.inputs[0]), *examples.inputs[1:]), examples.y)
+    if made.y is None:
+        raise DataError(thing, "has no labels y", "a canary needs them")
     for array, shape in zip(made.inputs, session.facts.inputs.values(), strict=True):
         rank = array.ndim - len(shape)
         ranks = (1,) if not session.stateful else (1, 2) if session.learning_window == 1 else (2,)
@@ -118,7 +125,8 @@ def check_tasks(task: Array, count: int, thing: str) -> None:
 
 def _check_values(session: Session, examples: Examples, thing: str) -> None:
     """DataError unless all is finite, and every label is a class."""
-    check_labels(examples.y, len(examples.inputs[0]), session.classes, thing)
+    if examples.y is not None:
+        check_labels(examples.y, len(examples), session.classes, thing)
     for array in examples.inputs:
         if len(array) != len(examples):
             raise DataError(thing, f"has {len(array)} and {len(examples)} examples", "as many for each input")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgekit.learn.settings import LAST, MEAN, PROTOTYPES
 from edgekit.runtime.examples import Examples
 from edgekit.runtime.kept import broken, saturated
 from edgekit.runtime.session import DECISIONS, Session
 from edgekit.runtime.streams import Array
 
-MEAN = "mean"  # what a rule takes of a window, where the program declares no decision over one
 UNDECIDED = -1
 FEWEST = 1e-9  # points: those of two shares of the same number of windows, in floats
 
@@ -94,12 +94,14 @@ def accuracy(session: Session, examples: Examples) -> float:
 
 
 def decisions(session: Session, outputs: Array) -> Array:
-    """The class of each window of outputs [N, T, C], by the decision of the program or else the mean, or of each step.
+    """The class of each window of outputs [N, T, C], by the decision of the program, or of each step.
 
-    [N, C] -> [N], [N, T, C] -> [N]. -1 where an output is NaN or Inf: the program has overflowed.
+    [N, C] -> [N], [N, T, C] -> [N]. Where a program declares no decision over a window it is that of its rule: the last
+    step of prototypes, the mean of others. -1 where an output is NaN or Inf: the program has overflowed.
     """
     if outputs.ndim - len(session.output_shapes[0]) == 2:
-        outputs = DECISIONS[session.facts.io.get("decision") or MEAN](outputs)
+        of_rule = LAST if session.facts.learning.get("rule") == PROTOTYPES else MEAN
+        outputs = DECISIONS[session.facts.io.get("decision") or of_rule](outputs)
     fine = np.isfinite(outputs).all(axis=-1)
     return np.where(fine, np.argmax(np.nan_to_num(outputs), axis=-1), UNDECIDED)
 

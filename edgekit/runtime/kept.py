@@ -50,8 +50,8 @@ def tasks_of(facts: Facts, learned: bytes) -> Tasks | None:
     tensor = facts.graph.tensors[name]
     scale = 1.0 if tensor.quant is None else float(tensor.quant.scale.reshape(-1)[0])
     held = float(kept_values(facts.layout, learned)[name].reshape(-1)[0]) * scale
-    rows = facts.learning.get("subspace")
-    return Tasks(round(held) if np.isfinite(held) else 0, len(rows) if rows else None)
+    rows, tasks = facts.learning.get("subspace"), facts.learning.get("tasks")
+    return Tasks(round(held) if np.isfinite(held) else 0, len(rows) if rows else tasks)
 
 
 def saturated(facts: Facts, learned: bytes) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.errors import StateError
@@ -74,8 +75,9 @@ def learn_course(
     merges = set(course.merges)
     for at, number in enumerate(course.order.tolist()):
         progress(at)
-        y = int(examples.y[number])
-        found = decided(session, session.learn(*(array[number] for array in examples.inputs), y))
+        y = None if examples.y is None else int(examples.y[number])
+        outputs = session.learn(*(array[number] for array in examples.inputs), *_told(session, y))
+        found = decided(session, outputs)
         if found == UNDECIDED:
             return Lesson(right, at, right_at_first, overflow=at)
         right += found == y
@@ -84,6 +86,13 @@ def learn_course(
         if at + 1 in merges:
             session.merge()
     return Lesson(right, len(course), right_at_first)
+
+
+def _told(session: Session, y: int | None) -> tuple[Any, ...]:
+    """What a rule is told: the class; a reward of 1 where the class was decided, else of -1; or nothing."""
+    if session.target_shape is None or y is None:
+        return ()
+    return (y,) if session.target_shape else (lambda outputs: 1.0 if decided(session, outputs) == y else -1.0,)
 
 
 def replay(session: Session, log: EventLog, progress: Callable[[int], None] = lambda _: None) -> bytes:
