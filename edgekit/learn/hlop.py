@@ -12,7 +12,7 @@ from edgekit.learn.arithmetic import Arithmetic, Num
 from edgekit.learn.gradient import learn_layers
 from edgekit.learn.lateral import Lateral, LateralSettings, orthogonal_rows
 from edgekit.learn.oja import novelty
-from edgekit.learn.plastic import Layer, Plastic
+from edgekit.learn.plastic import Plastic
 from edgekit.learn.settings import TARGET, TASK, Learning
 from edgekit.learn.window import Window
 
@@ -35,13 +35,11 @@ def add_hlop(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
     error = a.sub(target, answer, 1.0)
     means = {layer.given: window.mean(layer.given) for layer in plastic.layers}
 
-    def freed(layer: Layer) -> Num:
-        return laterals[layer.given].orthogonal(means[layer.given])
-
+    freed = {given: lateral.free(means[given]) for given, lateral in laterals.items()}
     found = [_novelty(a, laterals[plastic.readout.given], means[plastic.readout.given])] if asked.detect else []
-    learn_layers(a, plastic, means, error, rate=asked.rate, freed=freed)
+    learn_layers(a, plastic, means, error, rate=asked.rate, freed=lambda layer: freed[layer.given].rest)
     for given, lateral in laterals.items():
-        lateral.extract(means[given])
+        lateral.extract(means[given], freed=freed[given])
     window.clear()
     draft.output(mean.name, *(a.told(n) for n in found))
     end_task(a, task)

@@ -47,6 +47,14 @@ def orthogonal_rows(rows: Sequence[int], columns: int, seed: int = 0) -> Array:
     return np.concatenate(blocks).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Freed:
+    """`y`, what the active rows answer to x, and `rest`, x⊥, what the old ones among them leave of it."""
+
+    y: Num
+    rest: Num
+
+
 class Lateral:
     """The lateral neurons of one presynaptic signal [N], or of B rows of it; made once, used in several entries.
 
@@ -78,21 +86,27 @@ class Lateral:
         """x - Hᵀ y."""
         return self._a.sub(x, self._a.back(h, y, 2 * x.bound), 2 * x.bound)
 
-    def orthogonal(self, x: Num) -> Num:
+    def free(self, x: Num) -> Freed:
         """x⊥ = x - H_oldᵀ H_old x: what weights may learn from without a change for earlier tasks."""
-        return self.rest(self.weights, x, self.respond(self.weights, x, self.rows("lt")))
+        y = self.respond(self.weights, x, self.rows("le"))
+        return Freed(y, self.rest(self.weights, x, self._a.chosen(self.rows("lt"), y)))
 
-    def extract(self, x: Num, count: int = 1) -> Num:
+    def extract(self, x: Num, count: int = 1, freed: Freed | None = None) -> Num:
         """New rows learn what the active ones leave of x, of `count` rows at once; returns the last y.
 
         ΔH = clip(mean of y (x - Hᵀ y)ᵀ) over the new rows, M ← momentum · M + (1 - momentum) · ΔH, H += rate · M.
+        `freed`, where x was freed already, spares half of the first iteration.
         """
         a, s, h, m = self._a, self.settings, self.weights, self.momentum
         active, new = self.rows("le"), self.rows("eq")
-        y = self.respond(h, x, active)
+        y = freed.y if freed is not None else self.respond(h, x, active)
         for turn in range(s.iterations):
             y = y if turn == 0 else self.respond(h, x, active)
-            rest, fresh = self.rest(h, x, y), a.chosen(new, y)
+            fresh = a.chosen(new, y)
+            if turn == 0 and freed is not None:
+                rest = a.sub(freed.rest, a.back(h, fresh, 2 * x.bound), 2 * x.bound)
+            else:
+                rest = self.rest(h, x, y)
             if m is None and s.clip is None:
                 h = a.learned(h, fresh, rest, s.rate / count)
                 continue
