@@ -52,27 +52,25 @@ def _check_size(path: Path) -> None:
         raise DataError(str(path), f"holds {size:,} bytes, more than {MAX_BYTES:,}", "split it")
 
 
-def _raw(path: Path, names: Sequence[str]) -> tuple[list[Array], Array | None]:
-    loaded = np.load(path, allow_pickle=False)
+def _raw(path: Path, loaded: Any, names: Sequence[str]) -> tuple[list[Array], Array | None]:
     several = f"a .npz file with an array for each input: {', '.join(names)}"
     if isinstance(loaded, np.ndarray):
         if len(names) > 1:
             raise DataError(str(path), f"is one array, the program has {len(names)} inputs", f"give {several}")
         return [loaded], None
-    with loaded:
-        has = f"it has {', '.join(loaded.files) or 'none'}"
-        if len(names) > 1:
-            if missing := [repr(name) for name in names if name not in loaded.files]:
-                raise DataError(str(path), f"has no array {', '.join(missing)}; {has}", f"give {several}")
-            return [loaded[name] for name in names], loaded["y"] if "y" in set(loaded.files) - set(names) else None
-        key = next((name for name in (X, *names) if name in loaded.files), None)
-        if key is None:
-            also = f" or {names[0]!r}" if names[0] != X else ""
-            raise DataError(str(path), f"has no array {X!r}{also}", has)
-        x = loaded[key]
-        if "scale" in loaded.files:
-            x = (x * loaded["scale"]).astype(np.float32)
-        return [x], loaded["y"] if "y" in loaded.files and key != "y" else None
+    has = f"it has {', '.join(loaded.files) or 'none'}"
+    if len(names) > 1:
+        if missing := [repr(name) for name in names if name not in loaded.files]:
+            raise DataError(str(path), f"has no array {', '.join(missing)}; {has}", f"give {several}")
+        return [loaded[name] for name in names], loaded["y"] if "y" in set(loaded.files) - set(names) else None
+    key = next((name for name in (X, *names) if name in loaded.files), None)
+    if key is None:
+        also = f" or {names[0]!r}" if names[0] != X else ""
+        raise DataError(str(path), f"has no array {X!r}{also}", has)
+    x = loaded[key]
+    if "scale" in loaded.files:
+        x = (x * loaded["scale"]).astype(np.float32)
+    return [x], loaded["y"] if "y" in loaded.files and key != "y" else None
 
 
 def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
@@ -80,7 +78,7 @@ def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
 
     DataError for anything that is not numbers, is empty, cannot be read or does not fit float32. Never unpickles.
     """
-    arrays, y = _guarded(path, lambda: _raw(path, names))
+    arrays, y = _guarded(path, lambda loaded: _raw(path, loaded, names))
     made = tuple(_numbers(path, array) for array in arrays)
     x = made[0]
     if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu" or y.shape != x.shape[:1]):
@@ -94,21 +92,20 @@ def read_array(path: Path, name: str) -> Array | None:
     DataError for what cannot be read. Never unpickles.
     """
 
-    def read() -> Array | None:
-        loaded = np.load(path, allow_pickle=False)
+    def read(loaded: Any) -> Array | None:
         if isinstance(loaded, np.ndarray):
             return loaded
-        with loaded:
-            return loaded[name] if name in loaded.files else None
+        return loaded[name] if name in loaded.files else None
 
     return _guarded(path, read)
 
 
-def _guarded(path: Path, read: Callable[[], T]) -> T:
-    """What is read from a file; DataError where it is none, holds too much, or cannot be read."""
+def _guarded(path: Path, read: Callable[[Any], T]) -> T:
+    """What is read from what numpy makes of a file; DataError where it is none, holds too much, or cannot be read."""
     try:
         _check_size(path)
-        return read()
+        with path.open("rb") as file:  # numpy leaves it open where it is no zip
+            return read(np.load(file, allow_pickle=False))
     except DataError:
         raise
     except ARRAY_FAULTS as error:

@@ -112,6 +112,8 @@ def run(
         console.print(f"engine: {session.engine}")
         if session.commit is not None and not session.commit.factory:
             console.print(f"learned: commit {session.commit.source}, {session.commit.mark:,} windows")
+        for text in session.commit.damaged if session.commit is not None else ():
+            console.print(f"warning: the journal is damaged: {text}; what it held is not used")
         console.print(f"{_shapes('input', given)} -> {_shapes('output', results)}, {steps:,} steps in {seconds:.2f} s")
         if data.y is not None and labels is None:
             console.print("the labels are not used: they are for a program with one output")

@@ -97,7 +97,7 @@ def _arrays(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             if (size := sum(member.file_size for member in archive.infolist())) > MOST_BYTES:
                 raise DataError(str(path), f"holds {size:,} bytes, more than {MOST_BYTES:,}")
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
     except (*ARRAY_FAULTS, MemoryError) as error:
         raise _no_log(path, (str(error).splitlines() or [type(error).__name__])[0][:120]) from error
