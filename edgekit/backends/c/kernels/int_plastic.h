@@ -12,13 +12,12 @@
 #ifndef EK_INT_PLASTIC_H
 #define EK_INT_PLASTIC_H
 
-#include "int_plastic_exact.h"
-#if EK_VECTORS_OF_8
-#include "int_plastic_mve.h"
-#endif
 #include "int_plastic_dsp.h"
+#include "int_plastic_exact.h"
+#include "int_plastic_mve.h"
+#include "int_plastic_neon.h"
 
-#if !EK_DSP && !EK_MVE
+#if !EK_DSP && !EK_MVE && !EK_NEON
 #define EK_NOTHING_FAST(B, T) \
     EK_INLINE uint32_t ek_matvec_fast_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t height, \
                                           uint32_t width, uint32_t shift) { \
@@ -30,10 +29,6 @@
     }
 EK_NOTHING_FAST(16, ek_i16)
 EK_NOTHING_FAST(32, ek_i32)
-EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
-                                     uint32_t width, uint32_t shift) {
-    return (void)y, (void)w, (void)a, (void)b, (void)height, (void)width, (void)shift, 0;
-}
 #endif
 
 /* where flash is short, one copy for all sizes */
@@ -73,9 +68,11 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
                                      uint32_t width, uint32_t shift) { \
         uint32_t r; \
         for (r = 0; r < rows; ++r, x += height, y += width) { \
-            uint32_t first = 0, last = height, done; \
-            while (first + 2u < last && x[first] == 0 && x[first + 1u] == 0) first += 2u; /* x stays at whole words */ \
-            while (first + 1u < last && x[last - 1u] == 0) --last; \
+            uint32_t first, last, done; /* rows that are zero at either end; x stays at whole words */ \
+            EK_UNROLL_COLD for (first = 0; first + 2u < height; first += 2u) \
+                if (x[first] || x[first + 1u]) break; \
+            EK_UNROLL_COLD for (last = height; last > first + 1u; --last) \
+                if (x[last - 1u]) break; \
             done = ek_matvec_t_fast_##B(y, w + first * width, x + first, last - first, width, shift); \
             ek_columns_exact_##B(y + done, w + first * width + done, x + first, last - first, width, width - done, shift); \
         } \

@@ -142,12 +142,8 @@ EK_COLUMNS_OF_WORDS(32, ek_i32, "stm r0!, {r4-r11}\n\t")
 EK_MATVEC_T_FAST(16, ek_i16)
 EK_MATVEC_T_FAST(32, ek_i32)
 
-/* --- y = W + a bᵀ / 2^shift ------------------------------------------------------------------------------------------
- *
- * What a row has moved by up to a column is round(a B / 2^shift), B the sum of b so far: of a and B, moved left by 32 -
- * shift in all, the upper half of the product, rounded. An element moves by the difference of two such.
- */
-#define EK_SUMS 64u /* of b, at once */
+/* --- y = W + a bᵀ / 2^shift by running sums --------------------------------------------------------------------------- */
+
 typedef struct {
     const ek_i16 *end;              /* of a */
     uint32_t left;                  /* of a */
@@ -204,30 +200,21 @@ EK_CHANGE(ek_change_words_clipped, EK_CLIP_CHANGE)
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = shift < 16u ? 16u : 32u - shift, more = 32u - shift - left;
+    const uint32_t left = ek_left_of_a(shift), more = EK_MOVED - shift - left;
     int32_t sums[EK_SUMS], sum = 0;
     ek_change_job job;
-    uint32_t at, k;
-    if (width % 2u) return 0;
-    if (more)
-        EK_UNROLL1 for (k = 0; k < width; ++k) {
-            sum += b[k];
-            if ((sum < 0 ? -sum : sum) >> (31u - more)) return 0; /* its multiple does not fit */
-        }
-    job.end = a + height, job.left = left, job.sums = sums, job.row_bytes = 2u * width, job.before = 0;
-    sum = 0;
-    for (at = 0; at < width; at += EK_SUMS) {
+    uint32_t at;
+    if (width % 2u || !ek_sums_fit(b, width, more)) return 0;
+    job.end = a + height, job.left = left, job.sums = sums, job.row_bytes = 2u * width;
+    EK_UNROLL1 for (at = 0; at < width; at += EK_SUMS) {
         job.n = width - at < EK_SUMS ? width - at : EK_SUMS;
         job.gap_bytes = 2u * (width - job.n);
-        EK_UNROLL1 for (k = 0; k < job.n; ++k) {
-            sum += b[at + k];
-            sums[k] = (int32_t)((uint32_t)sum << more);
-        }
+        job.before = ek_moved_left(sum, more);
+        sum = ek_add_up(sums, sum, b + at, job.n, more);
         if (more)
             ek_change_words_clipped(y + at, w + at, a, &job);
         else
             ek_change_words(y + at, w + at, a, &job);
-        job.before = sums[job.n - 1u];
     }
     return height;
 }

@@ -1,8 +1,14 @@
-/* Integer weights that are values of the program, one row or a few columns at a time, in sums of 64 bits. */
+/* Integer weights that are values of the program, as any compiler takes them, and what the faster forms share. */
 #ifndef EK_INT_PLASTIC_EXACT_H
 #define EK_INT_PLASTIC_EXACT_H
 
 #include "int_core.h"
+#if EK_VECTORS_OF_8
+#include "int_vectors.h"
+#elif defined(__ARM_NEON) && !defined(EK_FORCE_PORTABLE)
+#define EK_NEON 1
+#include <arm_neon.h>
+#endif
 
 /* half of what a shift makes a unit */
 EK_INLINE int64_t ek_half_unit(uint32_t shift) { return ((int64_t)1 << shift) >> 1; }
@@ -106,5 +112,86 @@ EK_INLINE void ek_outer_row_16(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_i
         y[at] = ek_adds_16(w[at], ek_clip_16(sum >> shift));
     }
 }
+
+/* --- y = W + a bᵀ / 2^shift by running sums --------------------------------------------------------------------------
+ *
+ * What a row has moved by up to a column is round(a B / 2^shift), B the sum of b so far: of a and B, moved left by 32 -
+ * shift in all, the upper half of the product, rounded. An element moves by the difference of two such, so that a row
+ * may be done at once. Vectors double the product: there it is one bit less.
+ */
+#define EK_SUMS 64u /* of b, at once */
+#if EK_MVE || EK_NEON
+#define EK_MOVED 31u
+#else
+#define EK_MOVED 32u
+#endif
+
+/* how far a is moved left; B is by the rest */
+EK_INLINE uint32_t ek_left_of_a(uint32_t shift) { return shift < EK_MOVED - 16u ? 16u : EK_MOVED - shift; }
+EK_INLINE int32_t ek_moved_left(int32_t a, uint32_t bits) { return (int32_t)((uint32_t)a << bits); }
+
+/* whether all sums of b, moved left by so much, fit 32 bits with one to spare */
+EK_INLINE int ek_sums_fit(const ek_i16 *b, uint32_t width, uint32_t more) {
+    int32_t sum = 0;
+    uint32_t k;
+    EK_UNROLL_COLD for (k = 0; k < width; ++k) {
+        sum += b[k];
+        if ((sum < 0 ? -sum : sum) >> (31u - more)) return 0;
+    }
+    return 1;
+}
+
+#if !EK_MVE
+EK_INLINE int32_t ek_add_up(int32_t *sums, int32_t sum, const ek_i16 *b, uint32_t n, uint32_t more) {
+    uint32_t k;
+    EK_UNROLL_COLD for (k = 0; k < n; ++k) {
+        sum += b[k];
+        sums[k] = ek_moved_left(sum, more);
+    }
+    return sum;
+}
+#endif
+
+#if !EK_MVE && !EK_DSP
+/* sums[0] is the one in front of the row's n. w is read before y, which may lie on it, is written. */
+EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const int32_t *sums, uint32_t n) {
+    int32_t to[EK_SUMS + 1u];
+    int16_t old[EK_SUMS];
+    uint32_t k = 0;
+#if EK_NEON
+    int32x4_t before = vqrdmulhq_n_s32(vdupq_n_s32(sums[0]), a);
+    for (; k + 8u <= n; k += 8u) {
+        const int32x4_t first = vqrdmulhq_n_s32(vld1q_s32(sums + k + 1u), a);
+        const int32x4_t second = vqrdmulhq_n_s32(vld1q_s32(sums + k + 5u), a);
+        const int16x4_t low = vqmovn_s32(vsubq_s32(first, vextq_s32(before, first, 3)));
+        const int16x4_t high = vqmovn_s32(vsubq_s32(second, vextq_s32(first, second, 3)));
+        vst1q_s16((int16_t *)(y + k), vqaddq_s16(vld1q_s16((const int16_t *)(w + k)), vcombine_s16(low, high)));
+        before = second;
+    }
+    y += k, w += k, sums += k, n -= k;
+#endif
+    for (k = 0; k <= n; ++k) to[k] = (int32_t)(((int64_t)a * sums[k] + (INT64_C(1) << (EK_MOVED - 1u))) >> EK_MOVED);
+    for (k = 0; k < n; ++k) old[k] = w[k];
+    for (k = 0; k < n; ++k) y[k] = ek_adds_16(old[k], ek_clip_16(to[k + 1u] - to[k]));
+}
+
+EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
+                                     uint32_t width, uint32_t shift) {
+    const uint32_t left = ek_left_of_a(shift), more = EK_MOVED - shift - left;
+    int32_t sums[EK_SUMS + 1u], sum = 0;
+    uint32_t at, i;
+    if (!ek_sums_fit(b, width, more)) return 0;
+    for (at = 0; at < width; at += EK_SUMS) {
+        const uint32_t n = width - at < EK_SUMS ? width - at : EK_SUMS;
+        sums[0] = ek_moved_left(sum, more);
+        sum = ek_add_up(sums + 1, sum, b + at, n, more);
+        for (i = 0; i < height; ++i) {
+            const uint32_t from = i * width + at;
+            if (y != w || a[i] != 0) ek_change_row(y + from, w + from, ek_moved_left(a[i], left), sums, n);
+        }
+    }
+    return height;
+}
+#endif
 
 #endif

@@ -3,7 +3,6 @@
 #define EK_INT_PLASTIC_MVE_H
 
 #include "int_plastic_exact.h"
-#include "int_vectors.h"
 
 #if EK_MVE
 /* --- y = (W x + c) / 2^shift, two rows of W at a time --------------------------------------------------------------- */
@@ -80,13 +79,9 @@ EK_INLINE void ek_four_columns(int64_t *sum, const ek_i16 *w, const ek_i16 *x, u
 EK_PLASTIC_FAST(16, ek_i16)
 EK_PLASTIC_FAST(32, ek_i32)
 
-/* --- y = W + a bᵀ / 2^shift ------------------------------------------------------------------------------------------
- *
- * What a row has moved by up to a column is round(a B / 2^shift), B the sum of b so far: of a and B, moved left by 31 -
- * shift in all, twice the product, its upper half rounded. An element moves by the difference of two such.
- */
-#define EK_SUMS 64u /* of b, at once: those of even number, and those of odd number with the one before them */
-typedef struct {
+/* --- y = W + a bᵀ / 2^shift by running sums --------------------------------------------------------------------------- */
+
+typedef struct { /* those of even number, and those of odd number with the one before them */
     int32_t even[EK_SUMS / 2u], odd[EK_SUMS / 2u + 1u];
 } ek_sums;
 #define EK_CHANGE_EIGHT(LOAD, STORE) \
@@ -109,28 +104,24 @@ EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_sum
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = shift < 15u ? 16u : 31u - shift, more = 31u - shift - left;
+    const uint32_t left = ek_left_of_a(shift), more = EK_MOVED - shift - left;
     int32_t sum = 0;
     uint32_t at, i, k, n;
     ek_sums sums;
-    EK_UNROLL1 for (k = 0; k < width; ++k) {
-        sum += b[k];
-        if ((sum < 0 ? -sum : sum) >> (31u - more)) return 0; /* its multiple does not fit */
-    }
-    sum = 0;
+    if (!ek_sums_fit(b, width, more)) return 0;
     for (at = 0; at < width; at += EK_SUMS) {
         n = width - at < EK_SUMS ? width - at : EK_SUMS;
-        sums.odd[0] = (int32_t)((uint32_t)sum << more);
+        sums.odd[0] = ek_moved_left(sum, more);
         EK_UNROLL1 for (k = 0; k < (n + 7u) / 8u * 4u; ++k) { /* whole vectors of them */
             sum += at + 2u * k < width ? b[at + 2u * k] : 0;
-            sums.even[k] = (int32_t)((uint32_t)sum << more);
+            sums.even[k] = ek_moved_left(sum, more);
             sum += at + 2u * k + 1u < width ? b[at + 2u * k + 1u] : 0;
-            sums.odd[k + 1u] = (int32_t)((uint32_t)sum << more);
+            sums.odd[k + 1u] = ek_moved_left(sum, more);
         }
         EK_UNROLL1 for (i = 0; i < height; ++i) {
             const uint32_t from = i * width + at;
             if (y != w || a[i] != 0)
-                ek_change_row(y + from, w + from, (int32_t)((uint32_t)(int32_t)a[i] << left), &sums, n);
+                ek_change_row(y + from, w + from, ek_moved_left(a[i], left), &sums, n);
         }
     }
     return height;
