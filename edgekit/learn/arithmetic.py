@@ -61,7 +61,7 @@ class Arithmetic(Protocol):
     def product(self, w: Num, x: Num, bound: float, *, fine: bool = False) -> Num:
         """W x."""
 
-    def back(self, w: Num, y: Num, bound: float) -> Num:
+    def back(self, w: Num, y: Num, bound: float, *, fine: bool = False) -> Num:
         """Wᵀ y."""
 
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
@@ -113,7 +113,10 @@ class Arithmetic(Protocol):
         """A constant, held up to a bound if that is more than it needs."""
 
     def compare(self, kind: str, a: Num, b: Num) -> str:
-        """Where a < b (`lt`), a = b (`eq`), a <= b (`le`), a > b (`gt`): spikes. Both on one scale."""
+        """Where a < b (`lt`), a = b (`eq`), a <= b (`le`), a > b (`gt`): spikes. b is held as a is."""
+
+    def raised(self, y: Num) -> Num:
+        """exp(y - max y) along the only axis."""
 
     def softmax(self, y: Num) -> Num:
         """exp(y) / Σ exp(y) along the only axis."""
@@ -170,7 +173,7 @@ class Floats:
         """W x."""
         return Num(self._op("linear", x.name, w.name), bound)
 
-    def back(self, w: Num, y: Num, bound: float) -> Num:
+    def back(self, w: Num, y: Num, bound: float, *, fine: bool = False) -> Num:  # noqa: ARG002
         """Wᵀ y."""
         return Num(self._op("matvec_t", y.name, w.name), bound)
 
@@ -232,9 +235,13 @@ class Floats:
 
     def softmax(self, y: Num) -> Num:
         """exp(y) / Σ exp(y) along the only axis."""
-        most = self._op("amax", y.name, axis=0, keepdims=True)
-        raised = self._op("exp", self._op("sub", y.name, most))
+        raised = self.raised(y).name
         return Num(self._op("div", raised, self._op("sum", raised, axis=0, keepdims=True)))
+
+    def raised(self, y: Num) -> Num:
+        """exp(y - max y) along the only axis."""
+        most = self._op("amax", y.name, axis=0, keepdims=True)
+        return Num(self._op("exp", self._op("sub", y.name, most)))
 
     def stepped(self, a: Num, step: float, limit: float) -> Num:
         """a limited to ±limit and rounded to whole steps, halves to even: round(clip(a) / limit · n) / n · limit."""
@@ -315,3 +322,14 @@ def energy(a: Arithmetic, x: Num, bound: float) -> Num:
     """|x|², which is `fine`: [N] -> [1]."""
     row = moved(a, "reshape", x, shape=(1, a.draft.tensor(x.name).size))
     return a.finer(a.product(row, x, bound, fine=True), bound)
+
+
+def rewritten_output(a: Arithmetic, y: Num) -> None:
+    """Make a value the only output of the step that is open, and what an integer program turns into reals."""
+    draft = a.draft
+    draft.output(y.name)
+    if draft.has("dequantize"):
+        tensor = draft.tensor(y.name)
+        draft.open("dequantize")
+        given = draft.input("output.stored", tensor.shape, tensor.dtype)
+        draft.output(draft.emit("dequantize", given, draft.const("output.scale", np.asarray(y.scale)), out="output"))

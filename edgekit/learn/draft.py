@@ -86,6 +86,14 @@ class Draft:
         self._open.updates = {s: value for s, value in old.updates.items() if s not in gone}
         return old
 
+    def rewrite(self, name: str) -> tuple[str, ...]:
+        """Begin an entry that is there anew, with its inputs, which are returned, and without any state so far."""
+        self.close()
+        old = self._entries[name]
+        self._states, self._open = [], _Open(name)
+        self._open.inputs = [*old.inputs]
+        return old.inputs
+
     def close(self) -> None:
         """End the entry that is open."""
         if self._open is not None:

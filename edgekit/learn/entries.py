@@ -18,12 +18,14 @@ from edgekit.learn.settings import (
     OJA,
     PROTOTYPES,
     SANGER,
+    STORE,
     TARGET,
     TASK,
     THREE_FACTOR,
     Learning,
     check_learning,
 )
+from edgekit.learn.store import add_store, memory_of
 from edgekit.learn.three_factor import add_three_factor
 from edgekit.learn.watch import watched
 
@@ -36,6 +38,7 @@ WRITERS: dict[str, Callable[[Arithmetic, Plastic, Learning], None]] = {
     SANGER: add_oja,
     THREE_FACTOR: add_three_factor,
     PROTOTYPES: add_prototypes,
+    STORE: add_store,
 }
 """What writes the entries of each rule: `learn`, and where the rule needs them `gather` after a step, and `merge`."""
 
@@ -49,6 +52,8 @@ BIASED = frozenset({DELTA, THREE_FACTOR})
 def plastic_of(graph: Graph, asked: Learning) -> Plastic:
     """An optimised float graph whose layers may learn, or are listened to, as asked."""
     check_learning(asked)
+    if asked.rule == STORE:
+        return memory_of(graph)
     if asked.rule in LISTENING:
         return watched(graph, asked.plastic)
     return make_plastic(graph, asked.plastic, bias=asked.rule in BIASED)

@@ -97,9 +97,9 @@ class Fixed:
         """W x."""
         return self._contracted("matvec", w, x, bound, INT32 if fine else INT16)
 
-    def back(self, w: Num, y: Num, bound: float) -> Num:
+    def back(self, w: Num, y: Num, bound: float, *, fine: bool = False) -> Num:
         """Wᵀ y."""
-        return self._contracted("matvec_t", w, y, bound)
+        return self._contracted("matvec_t", w, y, bound, INT32 if fine else INT16)
 
     def _contracted(self, kind: str, w: Num, x: Num, bound: float, dtype: DType = INT16) -> Num:
         x = self.narrow(x)
@@ -218,17 +218,22 @@ class Fixed:
 
     def softmax(self, y: Num) -> Num:
         """exp(y) / Σ exp(y) along the only axis, by tables of exp and of the reciprocal."""
-        y = self.narrow(y)
         (size,) = self.draft.tensor(y.name).shape
-        most = self._op("amax", y.name, axis=0, keepdims=True)
-        below = self._op("sub", y.name, most, saturate=True)
-        raised = self._op("lookup", below, self._table("exp", lambda q: TOP * np.exp(np.minimum(q, 0) * y.scale)))
+        raised = self.raised(y).name
         narrow = max(0, ceil(log2(size)))  # the sum is at least TOP, and at most `size` times that
         one = self._const("one", np.ones(()), INT16)
         total = self._op("rescale", self._op("sum", raised, axis=0, keepdims=True), one, shift=narrow, to="int16")
         least = TOP / 2**narrow
         inverse = self._op("lookup", total, self._table("inverse", lambda q: TOP * least / np.maximum(q, least)))
         return Num(self._op("rescale", raised, inverse, shift=15, to="int16"), 1.0, 1 / TOP)
+
+    def raised(self, y: Num) -> Num:
+        """exp(y - max y) along the only axis, by table."""
+        y = self.narrow(y)
+        most = self._op("amax", y.name, axis=0, keepdims=True)
+        below = self._op("sub", y.name, most, saturate=True)
+        table = self._table("exp", lambda q: TOP * np.exp(np.minimum(q, 0) * y.scale))
+        return Num(self._op("lookup", below, table), 1.0, 1 / TOP)
 
     def stepped(self, a: Num, step: float, limit: float) -> Num:
         """a limited to ±limit and rounded to whole steps, halves up."""

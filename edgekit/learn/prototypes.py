@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import UsageError
-from edgekit.ir.dtypes import INT32, SPIKE
-from edgekit.learn.arithmetic import MOST_COUNT, Arithmetic, Num, first_of, moved
+from edgekit.ir.dtypes import SPIKE
+from edgekit.learn.arithmetic import MOST_COUNT, Arithmetic, Num, first_of, moved, rewritten_output
 from edgekit.learn.basis import Basis
 from edgekit.learn.hlop import end_task
 from edgekit.learn.plastic import Plastic
@@ -108,12 +108,7 @@ class _Prototypes:
             used = draft.emit("amax", self._by_class(self._used()), axis=0)
             always = draft.const("known", np.arange(self.classes) < self.known, SPIKE)
             score = a.either(draft.emit("logical_or", used, always), score, a.lowest(score))
-        draft.output(score.name)
-        if draft.has("dequantize"):
-            draft.open("dequantize")
-            given = draft.input("scores.stored", (self.classes,), INT32)
-            factor = draft.const("scores.scale", np.asarray(score.scale))
-            draft.output(draft.emit("dequantize", given, factor, out="scores"))
+        rewritten_output(a, score)
 
     def _mean(self, state: str, value: str) -> Num:
         """What a value of the step is: over the window so far, counted as whole, or now if the last step decides."""

@@ -16,7 +16,7 @@ from edgekit.learn.plastic import READOUT
 
 TARGET, TASK = "target", "task"
 DELTA, HLOP, OJA, SANGER = "delta", "hlop", "oja", "sanger"
-THREE_FACTOR, PROTOTYPES = "three-factor", "prototypes"
+THREE_FACTOR, PROTOTYPES, STORE = "three-factor", "prototypes", "store"
 USES: dict[str, tuple[str, ...]] = {
     DELTA: ("rate", "trace", "budget"),
     HLOP: (
@@ -33,6 +33,7 @@ USES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys((OJA, SANGER), ("subspace", "subspace_rate", "iterations", "trace")),
     THREE_FACTOR: ("rate", "trace", "gain", "modulation", "eligibility", "baseline"),
+    STORE: (),
     PROTOTYPES: ("rows", "tasks", "classes", "tau", "margin", "decision", "basis", "labels", "groups"),
 }
 """The fields of `Learning` that each rule uses; all use `plastic`, `window` and `ram`."""

@@ -3,7 +3,8 @@
 Every family is an `nn.Module` with the same face: `init_state(batch) -> {name: Tensor}`, a pure
 `step(x, state) -> (y, state)`, a sequence or batch `forward`, `decide`, `trace`, a JSON-able `config` that rebuilds it,
 the class attribute `family`, `names` (its states, in order) and `io` (normalisation, window and classes, or None).
-Families with a state also have `scores`, which makes one value a class of a window's step outputs, and `decision`.
+Families with a state that decide also have `scores`, which makes one value a class of a window's step outputs, and
+`decision`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from edgekit.models.files import load, open_model, read_state_dict, save
     from edgekit.models.l2mu import L2MU
     from edgekit.models.lmu import LMU
+    from edgekit.models.memory import Memory
     from edgekit.models.mlp import MLP
 
-FAMILIES = {"l2mu": "L2MU", "lmu": "LMU", "elm": "ELM", "mlp": "MLP"}
+FAMILIES = {"l2mu": "L2MU", "lmu": "LMU", "elm": "ELM", "memory": "Memory", "mlp": "MLP"}
 """Family -> class, the only list of families: the class is in `<family>.py`, its checkpoints in `<family>_layout.py`.
 
 A checkpoint is of the first family that recognises its keys: an MLP, which may be a part of any other, is last.
@@ -40,6 +42,7 @@ __all__ = [
     "L2MU",
     "LMU",
     "MLP",
+    "Memory",
     "build",
     "from_checkpoint",
     "load",

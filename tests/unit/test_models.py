@@ -160,6 +160,7 @@ def test_mlp_is_its_sequential(batch_norm: str) -> None:
 
 
 CONFIGS: dict[str, dict[str, Any]] = {
+    "memory": {"inputs": 12, "capacity": 5, "power": 3},
     "mlp": {"sizes": [4, 3, 2], "dropout": 0.2},
     "l2mu": {**SIZES, "per_neuron": ["m.beta"], "encoder": 7},
     "lmu": {**SIZES, "discretisation": "euler", "activation": "relu", "bias": True, "dropout": 0.1},
@@ -216,7 +217,7 @@ def test_config_rebuilds_the_module(family: str) -> None:
         ("elm", {"inputs": 6, "outputs": 2, "memory_tau_max": 0.5}, ["memory_tau_max", ">= 1"]),
         ("elm", {"inputs": 6, "outputs": 2, "layers": 1000}, ["layers", "more than 64"]),
         ("elm", {"inputs": 6, "outputs": 2, "num_memory": 7}, ["'num_memory'", "known keys"]),
-        ("elmo", {}, ["elmo", "l2mu, lmu, elm, mlp"]),
+        ("elmo", {}, ["elmo", "l2mu, lmu, elm, memory, mlp"]),
     ],
 )
 def test_wrong_configurations_are_refused(family: str, config: dict[str, Any], words: list[str]) -> None:
