@@ -219,8 +219,8 @@ def lines(records: Sequence[dict[str, Any]], watch: dict[str, Any] | None) -> It
     yield f"  at {clock / 1e6:.0f} MHz, one instruction a clock: about {(step + learn) / clock * 1e3:.1f} ms an update"
     yield f"  RAM {watch['ram_bytes']:,} of {watch['ram_there']:,} bytes"
     whole = watch["flash_bytes"] + watch["journal_bytes"]
-    yield f"  flash {watch['flash_bytes']:,} bytes, with {HISTORY + 2} slots of a journal {whole:,} of {watch['flash_there']:,}"
-    yield f"  a slot takes {watch['slot_bytes']:,} bytes for {watch['learned_bytes']:,} that are learned"
+    yield f"  flash {watch['flash_bytes']:,} of {watch['flash_there']:,} bytes, {whole:,} with {HISTORY + 2} slots"
+    yield f"  of a journal, {watch['slot_bytes']:,} bytes each for {watch['learned_bytes']:,} that are learned"
     units = ", ".join(f"{name} {unit:.2g}" for name, unit in watch["units"].items())
     yield f"  unit of weights: {units}; what is less is carried along the row"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from edgekit.learn import Learning
 from edgekit.reference import unpack_states
 from edgekit.runtime import Session
 from edgekit.toolchain.qemu_system import find_qemu_system
+from tools import device_digits
 
 SIZE, CLASSES, TASKS, WINDOW = 24, 4, 3, 5
 ROUNDS = (1, 99, 240, 240, 240, 240)  # updates before each comparison; a task ends after the third and the fifth
@@ -121,3 +123,28 @@ def test_emulated_boards_are_in_the_state_of_the_reference(family: str, target: 
     session = edgekit.load(artifact(family, target), engine="emulator")
     assert session.engine.startswith("emulated cortex-m")
     same(snapshots(session, BOARDS[target]), family, done)
+
+
+@pytest.mark.slow
+def test_the_digits_of_a_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    """One epoch a task: integers as good as floats, and the watch in the state of the reference."""
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    assert device_digits.main(["--seeds", "1", "--epochs", "1", "--updates", "24", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    acc = {each["setting"]: each["mean"]["acc"] for each in told["settings"]}
+    assert acc["int16"] > 80
+    assert told["loss"] == pytest.approx(acc["float"] - acc["int16"])
+    watch = told["watch"]
+    assert watch["equal"] == [True] * 6
+    assert watch["merges"] == [1, 1]
+    assert watch["ram_bytes"] < watch["ram_there"]
+    assert watch["flash_bytes"] + watch["journal_bytes"] < watch["flash_there"]
+    assert 0 < watch["instructions"]["step"] < watch["instructions"]["learn"]
+
+
+@pytest.mark.parametrize("words", [["--seeds", "-1"], ["--epochs", "0"], ["--updates", "x"]])
+def test_what_the_tool_is_not_for_is_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        device_digits.main(words)
+    assert ended.value.code == 2
