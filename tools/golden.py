@@ -28,7 +28,7 @@ FOLDER = Path(os.environ.get("EDGEKIT_SHARED", ROOT / ".." / "shared")).resolve(
 TARGETS = ("host", "raspberrypi3", "raspberrypi4", "raspberrypi5")
 TOLERANCE = {"ELM": 2e-5, "LMU": 1e-5}  # relative to the larger of 1 and the expected value; spikes must be equal
 FAMILIES = ("l2mu", "lmu", "elm")
-HLOP = "HLOP_"
+HLOP, PROTOCOL = "HLOP_", "HLOP_CL_reduced"  # the latter is `tools.continual_digits`
 
 Array = npt.NDArray[Any]
 
@@ -139,7 +139,8 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=40, help="of each file, at most")
     parser.add_argument("--steps", type=int, default=1000, help="of each file, at most")
     options = parser.parse_args()
-    files = options.files or golden_files(FOLDER, *FAMILIES)
+    held = [path for path in golden_files(FOLDER, "hlop") if kind_of(path) != PROTOCOL]
+    files = options.files or [*golden_files(FOLDER, *FAMILIES), *held]
     if not files:
         raise SystemExit(f"error: no golden files in {FOLDER}; set EDGEKIT_SHARED")
     rules = [path for path in files if kind_of(path).startswith(HLOP)]

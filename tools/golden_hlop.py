@@ -145,7 +145,10 @@ def check_file(path: Path, targets: Sequence[str], folder: Path) -> Iterator[tup
     """Each engine in words, and its differences from the arrays of a file."""
     kind = str(read_hlop(path)[0].get("kind"))
     if kind in IN_TORCH:
-        from tools.hlop_torch import check_hlop
+        try:
+            from tools.hlop_torch import check_hlop
+        except ImportError as error:
+            raise SystemExit(f"error: {path} holds {kind}, which takes PyTorch: {error}") from error
 
         yield "edgekit.learn.torch", check_hlop(path)
         return

@@ -140,6 +140,18 @@ def test_the_tool_says_what_is_wrong(
     assert capsys.readouterr().out.count("WRONG") == 2
 
 
+def test_training_steps_are_for_torch(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shared / "golden" / "hlop_dsr_lif.npz"
+    pytest.importorskip("torch")
+    ((engine, errors),) = check_file(path, ["host"], tmp_path)
+    assert engine == "edgekit.learn.torch"
+    assert errors
+    assert not wrong(errors)
+    monkeypatch.setitem(sys.modules, "tools.hlop_torch", None)
+    with pytest.raises(SystemExit, match="holds HLOP_DSR_LIF, which takes PyTorch"):
+        list(check_file(path, ["host"], tmp_path))
+
+
 def test_what_has_no_form_here_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "drawn.npz"
     write_ottt(path, seed=1, shape=(4, 2, 3))
