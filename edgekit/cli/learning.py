@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgekit.learn import Learning
 
 TASKS = 4  # that one number of lateral rows is for
+DIGITS = 9  # of a number that anybody means
 UNITS = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
 
 LearnOption = Annotated[
@@ -52,7 +53,8 @@ def learning_of(rule: str | None, **given: Any) -> Learning | None:
             raise UsageError(named, "is not used without a learning rule", "add --learn delta, or --learn hlop")
         return None
     if "plastic" in asked:
-        asked["plastic"] = tuple(name.strip() for name in asked["plastic"].split(",") if name.strip())
+        names = (name.strip() for name in asked["plastic"].split(","))
+        asked["plastic"] = tuple(dict.fromkeys(name for name in names if name))
     tasks = asked.pop("tasks", None)
     if tasks is not None and "subspace" not in asked:
         raise UsageError("--tasks", "is not used without --subspace", "add --subspace 16, for example")
@@ -80,7 +82,8 @@ _OPTIONS = {
 def _rows(text: str, tasks: int | None) -> tuple[int, ...]:
     """Rows of each task from `16` or `24,8,8`."""
     parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    if not all(part.strip().isdecimal() and len(part) <= DIGITS for part in parts):
+        text = text if len(text) <= 40 else f"{text[:40]}…"
         raise UsageError(f"--subspace {text}", "is not a number of rows, or one for each task", "16, or 24,8,8")
     rows = tuple(map(int, parts))
     if len(rows) > 1 and tasks is not None:
@@ -93,6 +96,7 @@ def _rows(text: str, tasks: int | None) -> tuple[int, ...]:
 def _bytes(text: str) -> int:
     """Bytes from `8kB`, `8192`, `8 KiB`."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if found is None or found[2] not in UNITS:
+    if found is None or found[2] not in UNITS or len(found[1]) > 2 * DIGITS:
+        text = text if len(text) <= 40 else f"{text[:40]}…"
         raise UsageError(f"--learn-budget-ram {text}", "is not a number of bytes", "8kB, for example")
     return int(float(found[1]) * UNITS[found[2]])

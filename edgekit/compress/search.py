@@ -85,6 +85,8 @@ def changes(graph: Graph, calibration: Calibration, current: Recipe) -> list[Cha
                 found[text] = Change(text, {}, {}, {d.x: WIDE})
     for state in graph.states:
         name = state.tensor
+        if state.reset != "reset":  # a rule's own, not the model's
+            continue
         if graph.tensors[name].dtype is SPIKE or current.states.get(name) == 2 * WIDE:
             continue
         spec = plan.spec(name)

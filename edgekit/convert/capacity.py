@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from edgekit.artifact import SelfTest
 from edgekit.convert.inputs import Inputs
-from edgekit.errors import CapacityError
+from edgekit.errors import CapacityError, UsageError
 from edgekit.ir import Graph
 from edgekit.ir.plan import buffer_bytes
+from edgekit.learn import Learning
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.build import Program
 from edgekit.runtime.streams import Array, MachineStream, Stream
@@ -54,6 +55,18 @@ def learning_ram(graph: Graph, program: Program) -> int:
     own = {s.tensor for s in graph.states if s.reset != "reset" or s.tensor not in steps.updates}
     held = sum(buffer_bytes(graph.tensors[name], program.plan.lanes) for name in own)
     return held + program.plan.arena_bytes - plan.arena_bytes
+
+
+def check_steps(graph: Graph, asked: Learning) -> None:
+    """UsageError for numbers about several steps where the model keeps nothing from one step to the next."""
+    if asked.window < 1:
+        raise UsageError(f"--learn-window {asked.window}", "is not 1 or more")
+    if any(state.reset == "reset" for state in graph.states):
+        return
+    for option, value, idle in (("--learn-window", asked.window, 1), ("--trace", asked.trace, 0.0)):
+        if value != idle:
+            cause = "is of no use to a model without states: each of its steps is a window by itself"
+            raise UsageError(f"{option} {value}", cause, "leave it out")
 
 
 def check_budget(required: int, available: int | None) -> None:

@@ -17,6 +17,8 @@ from edgekit.runtime.firmware import with_selftest
 from edgekit.runtime.selftest import make_selftest, replay_selftest
 from edgekit.target import load_target
 
+NOTE = "the weights are those that were learned on a device"
+
 
 def export_learned(session: Session, progress: Progress = silent) -> Artifact:
     """The artifact of a session, compiled and proven again with what the session has learned as its first weights."""
@@ -38,6 +40,7 @@ def export_learned(session: Session, progress: Progress = silent) -> Artifact:
     progress("pack")
     commit = session.commit
     sizes = artifact.manifest["sizes"] | {"flash_bytes": program.flash_bytes, "weights_bytes": program.constant_bytes}
+    sizes |= {"text_bytes": program.sizes.code} if program.sizes else {}
     checked = {"selftest_on": report.engine, "selftest_worst_error": report.worst_error}
     origin = {"learned_from": artifact.sha256, "learned_commit": commit.commit if commit else 0}
     manifest: dict[str, Any] = {
@@ -52,6 +55,6 @@ def export_learned(session: Session, progress: Progress = silent) -> Artifact:
         },
         "verification": artifact.manifest["verification"] | checked,
         "provenance": artifact.manifest["provenance"] | origin,
-        "notes": [*artifact.manifest.get("notes", []), "the weights are those that were learned on a device"],
+        "notes": list(dict.fromkeys([*artifact.manifest.get("notes", []), NOTE])),
     }
     return Artifact.build(manifest, graph, selftest, members(graph, program))

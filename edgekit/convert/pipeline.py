@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
 from edgekit.convert.beside import members_beside
-from edgekit.convert.capacity import check_budget, check_capacity, learning_ram, measured
+from edgekit.convert.capacity import check_budget, check_capacity, check_steps, learning_ram, measured
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
@@ -116,6 +116,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     integer: IntegerStage | None = None
     described = meta
     if options.learn is not None:
+        check_steps(exact, options.learn)
         shown = raw if options.windows is not None else None
         learn, described = ready_to_learn(options.learn, exact, meta, shown)
         options = dataclasses.replace(options, learn=learn)
