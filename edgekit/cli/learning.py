@@ -59,7 +59,7 @@ def learning_of(rule: str | None, **given: Any) -> Learning | None:
     if tasks is not None and "subspace" not in asked:
         raise UsageError("--tasks", "is not used without --subspace", "add --subspace 16, for example")
     if "subspace" in asked:
-        asked["subspace"] = _rows(asked["subspace"], tasks)
+        asked["subspace"] = _rows(asked["subspace"], _tasks(rule, tasks), tasks is not None)
     if "ram" in asked:
         asked["ram"] = _bytes(asked["ram"])
     return Learning(rule, **asked)
@@ -79,18 +79,25 @@ _OPTIONS = {
 }
 
 
-def _rows(text: str, tasks: int | None) -> tuple[int, ...]:
-    """Rows of each task from `16` or `24,8,8`."""
+def _tasks(rule: str, given: int | None) -> int:
+    """How many tasks rows are for."""
+    from edgekit.learn import HLOP
+
+    return given if given is not None else TASKS if rule == HLOP else 1
+
+
+def _rows(text: str, tasks: int, given: bool) -> tuple[int, ...]:
+    """Rows of each task from `16` or `24,8,8`; `given` says whether the number of tasks was."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and len(part) <= DIGITS for part in parts):
         text = text if len(text) <= 40 else f"{text[:40]}…"
         raise UsageError(f"--subspace {text}", "is not a number of rows, or one for each task", "16, or 24,8,8")
     rows = tuple(map(int, parts))
-    if len(rows) > 1 and tasks is not None:
+    if len(rows) > 1 and given:
         raise UsageError("--tasks", f"is not used with rows for {len(rows)} tasks", "leave one of them out")
-    if tasks is not None and not 1 <= tasks <= 1000:
+    if not 1 <= tasks <= 1000:
         raise UsageError(f"--tasks {tasks}", "is not from 1 to 1000")
-    return rows * (tasks or TASKS) if len(rows) == 1 else rows
+    return rows * tasks if len(rows) == 1 else rows
 
 
 def _bytes(text: str) -> int:

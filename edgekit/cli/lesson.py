@@ -98,13 +98,14 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
         now = journal.load()
     status = status_document(session.facts, after, now)
     verdict, lesson = outcome.verdict, outcome.lesson
+    told = examples.y is not None and lesson.overflow is None
     document = {
         "artifact": str(path),
         "engine": session.engine,
         "windows": len(examples),
         "passes": passes,
         "updates": lesson.events,
-        "right_before_learning": None if examples.y is None else lesson.right_at_first / len(examples),
+        "right_before_learning": lesson.right_at_first / len(examples) if told else None,
         "committed": verdict.stays,
         "reasons": list(verdict.reasons),
         "canary_before": verdict.before,
@@ -161,7 +162,7 @@ def _limits(session: Session, asked: Asked) -> Limits:
 
 def _learn(session: Session, out: Output, examples: Examples, course: Course, kept: bytes, limits: Limits) -> Outcome:
     """Learn and judge; where the answer is no the session is as it was before."""
-    from edgekit.runtime.guards import Verdict, judge
+    from edgekit.runtime.guards import TOO_FAST, Verdict, judge
     from edgekit.runtime.learned import learn_course
 
     started = time.perf_counter()
@@ -169,7 +170,7 @@ def _learn(session: Session, out: Output, examples: Examples, course: Course, ke
         lesson = learn_course(session, examples, course, lambda at: progress("learn", at, len(course)))
         if lesson.overflow is not None:
             session.restore_learned(kept)
-            why = f"the outputs became NaN or Inf at update {lesson.overflow}: the learning rate is too large for this"
+            why = f"the outputs became NaN or Inf after {lesson.overflow:,} updates: {TOO_FAST}"
             return Outcome(lesson, Verdict(reasons=(why,)), time.perf_counter() - started)
         progress("look at what was known before")
         verdict = judge(session, kept, limits)
@@ -221,7 +222,7 @@ def _print_outcome(console: Console, examples: Examples, passes: int, outcome: O
     each = 1000 * outcome.seconds / max(lesson.events, 1)
     times = "once" if passes == 1 else f"{passes} times"
     console.print(f"{count:,} windows {times}, {outcome.seconds:.2f} s ({each:.2f} ms for each update)")
-    if examples.y is not None:
+    if examples.y is not None and lesson.overflow is None:
         console.print(f"decided rightly before each was learned: {100 * lesson.right_at_first / count:.2f} %")
     if verdict.before is not None and verdict.after is not None:
         console.print(f"canary: {verdict.before:.2f} % -> {verdict.after:.2f} %")

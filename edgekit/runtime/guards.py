@@ -13,6 +13,7 @@ from edgekit.runtime.session import DECISIONS, Session
 from edgekit.runtime.streams import Array
 
 UNDECIDED = -1
+TOO_FAST = "convert the model with a smaller --learning-rate, or --subspace-rate"
 FEWEST = 1e-9  # points: those of two shares of the same number of windows, in floats
 
 
@@ -63,7 +64,7 @@ def judge(session: Session, before: bytes, limits: Limits | None = None) -> Verd
     limits, learned, canary = limits or Limits(), session.learned(), (limits or Limits()).canary
     if wrong := broken(session.facts, learned):
         session.restore_learned(before)
-        return Verdict(reasons=(f"{wrong:,} weights became NaN or Inf: the learning rate is too large for this",))
+        return Verdict(reasons=(f"{wrong:,} weights became NaN or Inf: {TOO_FAST}",))
     steps_after, after = _selftest(session), None if canary is None else accuracy(session, canary)
     session.restore_learned(before)
     steps_before, first = _selftest(session), None if canary is None else accuracy(session, canary)

@@ -119,6 +119,23 @@ def test_budgets_have_units(units: str) -> None:
     assert asked.ram == 6400
 
 
+def test_rows_are_for_every_task_of_the_rule() -> None:
+    from edgekit.cli.learning import learning_of
+
+    for rule, tasks, rows in (
+        ("hlop", None, (8,) * 4),
+        ("hlop", 2, (8, 8)),
+        ("oja", None, (8,)),
+        ("sanger", None, (8,)),
+    ):
+        asked = learning_of(rule, subspace="8", tasks=tasks)
+        assert asked is not None
+        assert asked.subspace == rows
+    asked = learning_of("hlop", subspace="24,8")
+    assert asked is not None
+    assert asked.subspace == (24, 8)
+
+
 def test_a_layer_that_is_named_twice_learns_once() -> None:
     from edgekit.cli.learning import learning_of
 
