@@ -1,4 +1,4 @@
-"""Weights that change, in integers: every kernel against plain Python integers, on every compiler and core."""
+"""Weights that change: integer kernels against plain integers on every compiler and core, and floats in their place."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from c_runs import Native
 from integer_engines import EMULATED, HOST, emitted, every, opened
 from integer_equality import check, reference_of
 from integer_oracle import Value, evaluate
@@ -17,7 +18,9 @@ from edgekit.ir import INT16, INT32, SPIKE, DType, Graph, GraphBuilder
 from edgekit.ir.ops.plastic import WIDEST_SHIFT, WIDEST_UPDATE
 from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.passes.plan_memory import plan_memory
+from edgekit.runtime.streams import ReferenceStream
 from edgekit.target import load_target
+from tools.plastic_counts import per_weight, program, running
 
 SECOND = ("M4 qemu", "M33 qemu", "M4 gcc", "M55 gcc", "clang")  # other compilers and emulators of what is there
 ENGINES = [pytest.param(e, marks=[pytest.mark.slow] if e in SECOND else []) for e in (*HOST, *EMULATED)]
@@ -205,3 +208,74 @@ def test_both_updates_are_in_the_place_of_the_weights() -> None:
         plan = plan_memory(graph)
         made = [op.outputs[0] for op in graph.entries["step"].ops if op.kind == "outer_add"]
         assert [plan.buffers["step"][name] for name in made] == [plan.states["w"]] * 2
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+MOST = {  # instructions for each weight on a Cortex-M33: where all of the vector is at work, and where a quarter is
+    ("matvec", (64, 64)): (1.30, 1.30),
+    ("matvec", (128, 240)): (1.05, 1.05),
+    ("matvec_t", (64, 64)): (1.82, 0.62),
+    ("matvec_t", (128, 240)): (1.77, 0.52),
+    ("outer_add", (64, 64)): (4.45, 1.35),
+    ("outer_add", (128, 240)): (4.40, 1.30),
+}
+
+
+@pytest.mark.parametrize(("kind", "size"), MOST)
+def test_instructions_for_each_weight(kind: str, size: tuple[int, int]) -> None:
+    if not EMULATED["M33"].there:
+        pytest.skip("what M33 needs is not installed")
+    found = per_weight(kind, INT16, size, "smartwatch-m33", None)
+    assert all(n <= most for n, most in zip(found, MOST[kind, size], strict=True)), found
+
+
+@pytest.mark.parametrize(("width", "words"), [(16, True), (17, False)])
+def test_rows_of_whole_words_have_kernels_of_their_own(width: int, words: bool) -> None:
+    names = {"matvec": "ek_rows_of_words_16", "matvec_t": "ek_columns_of_words_16", "outer_add": "ek_change_words"}
+    for kind, name in names.items():
+        graph = program(kind, INT16, 6, width)
+        with running(graph, "smartwatch-m33", None) as stream:
+            given = [np.ones(n, graph.port_dtype(v)) for v, n in (("a", 6), ("b", width))]
+            assert (name in stream.measure("step", given)[1].by_symbol) == words, kind
+
+
+# --- floats ----------------------------------------------------------------------------------------------------------
+
+
+def real_learner(height: int, width: int) -> Graph:
+    """An update in the place of a state, of rows that learn and rows that do not, by what is not always finite."""
+    b = GraphBuilder(f"real_{height}_{width}")
+    tall, wide = b.input("tall", (height,)), b.input("wide", (width,))
+    w = b.state("w", np.random.default_rng(width).integers(-9, 10, (height, width)), reset="keep")
+    b.output(b.op("matvec_t", tall, w), b.op("linear", wide, w))
+    b.update(w, b.op("outer_add", w, tall, b.op("mul", wide, wide)))
+    graph = run_passes(b.build(), LOWER)
+    plan = plan_memory(graph)
+    made = next(op.outputs[0] for op in graph.entries["step"].ops if op.kind == "outer_add")
+    assert plan.buffers["step"][made] == plan.states["w"]
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("zig", ()), *(pytest.param("gcc", flags, marks=pytest.mark.slow) for flags in ((), ("-DEK_FORCE_PORTABLE",)))],
+)
+def test_updates_of_floats_in_place(compiler: str, flags: tuple[str, ...]) -> None:
+    """Whole numbers, of which every sum is exact: the very values of the reference, and its NaN where there is one."""
+    for height, width in ((1, 1), (5, 7), (8, 16), (9, 37), (16, 70)):
+        graph = real_learner(height, width)
+        program, reference = Native(graph, compiler, flags), ReferenceStream(graph)
+        rng = np.random.default_rng(height)
+        for t in range(9):
+            tall = rng.integers(-5, 6, height).astype(np.float32)
+            tall[rng.random(height) < (0.0, 0.5, 1.0)[t % 3]] = 0
+            wide = rng.integers(-5, 6, width).astype(np.float32)
+            if t == 7:
+                wide[-1] = 3e38  # its square is infinite, and not a number times zero
+            code, got = program.entry("step", tall, wide)
+            assert code == 0
+            with np.errstate(all="ignore"):
+                expected = reference.call("step", [tall, wide])
+            for a, e in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(a, e, err_msg=f"{height}x{width}, step {t}")

@@ -200,14 +200,14 @@ EK_CHANGE(ek_change_words_clipped, EK_CLIP_CHANGE)
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = ek_left_of_a(shift), more = EK_MOVED - shift - left;
-    int32_t sums[EK_SUMS], sum = 0;
+    const uint32_t left = ek_left_of_a(shift), more = EK_PRODUCT_BITS - shift - left;
+    int32_t sums[EK_SUMS_OF_B], sum = 0;
     ek_change_job job;
     uint32_t at;
     if (width % 2u || !ek_sums_fit(b, width, more)) return 0;
     job.end = a + height, job.left = left, job.sums = sums, job.row_bytes = 2u * width;
-    EK_UNROLL1 for (at = 0; at < width; at += EK_SUMS) {
-        job.n = width - at < EK_SUMS ? width - at : EK_SUMS;
+    EK_UNROLL1 for (at = 0; at < width; at += EK_SUMS_OF_B) {
+        job.n = width - at < EK_SUMS_OF_B ? width - at : EK_SUMS_OF_B;
         job.gap_bytes = 2u * (width - job.n);
         job.before = ek_moved_left(sum, more);
         sum = ek_add_up(sums, sum, b + at, job.n, more);

@@ -119,15 +119,15 @@ EK_INLINE void ek_outer_row_16(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_i
  * shift in all, the upper half of the product, rounded. An element moves by the difference of two such, so that a row
  * may be done at once. Vectors double the product: there it is one bit less.
  */
-#define EK_SUMS 64u /* of b, at once */
+#define EK_SUMS_OF_B 64u /* of b, at once */
 #if EK_MVE || EK_NEON
-#define EK_MOVED 31u
+#define EK_PRODUCT_BITS 31u
 #else
-#define EK_MOVED 32u
+#define EK_PRODUCT_BITS 32u
 #endif
 
 /* how far a is moved left; B is by the rest */
-EK_INLINE uint32_t ek_left_of_a(uint32_t shift) { return shift < EK_MOVED - 16u ? 16u : EK_MOVED - shift; }
+EK_INLINE uint32_t ek_left_of_a(uint32_t shift) { return shift < EK_PRODUCT_BITS - 16u ? 16u : EK_PRODUCT_BITS - shift; }
 EK_INLINE int32_t ek_moved_left(int32_t a, uint32_t bits) { return (int32_t)((uint32_t)a << bits); }
 
 /* whether all sums of b, moved left by so much, fit 32 bits with one to spare */
@@ -155,8 +155,8 @@ EK_INLINE int32_t ek_add_up(int32_t *sums, int32_t sum, const ek_i16 *b, uint32_
 #if !EK_MVE && !EK_DSP
 /* sums[0] is the one in front of the row's n. w is read before y, which may lie on it, is written. */
 EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const int32_t *sums, uint32_t n) {
-    int32_t to[EK_SUMS + 1u];
-    int16_t old[EK_SUMS];
+    int32_t to[EK_SUMS_OF_B + 1u];
+    int16_t old[EK_SUMS_OF_B];
     uint32_t k = 0;
 #if EK_NEON
     int32x4_t before = vqrdmulhq_n_s32(vdupq_n_s32(sums[0]), a);
@@ -170,19 +170,19 @@ EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const int32_
     }
     y += k, w += k, sums += k, n -= k;
 #endif
-    for (k = 0; k <= n; ++k) to[k] = (int32_t)(((int64_t)a * sums[k] + (INT64_C(1) << (EK_MOVED - 1u))) >> EK_MOVED);
+    for (k = 0; k <= n; ++k) to[k] = (int32_t)(((int64_t)a * sums[k] + (INT64_C(1) << (EK_PRODUCT_BITS - 1u))) >> EK_PRODUCT_BITS);
     for (k = 0; k < n; ++k) old[k] = w[k];
     for (k = 0; k < n; ++k) y[k] = ek_adds_16(old[k], ek_clip_16(to[k + 1u] - to[k]));
 }
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = ek_left_of_a(shift), more = EK_MOVED - shift - left;
-    int32_t sums[EK_SUMS + 1u], sum = 0;
+    const uint32_t left = ek_left_of_a(shift), more = EK_PRODUCT_BITS - shift - left;
+    int32_t sums[EK_SUMS_OF_B + 1u], sum = 0;
     uint32_t at, i;
     if (!ek_sums_fit(b, width, more)) return 0;
-    for (at = 0; at < width; at += EK_SUMS) {
-        const uint32_t n = width - at < EK_SUMS ? width - at : EK_SUMS;
+    for (at = 0; at < width; at += EK_SUMS_OF_B) {
+        const uint32_t n = width - at < EK_SUMS_OF_B ? width - at : EK_SUMS_OF_B;
         sums[0] = ek_moved_left(sum, more);
         sum = ek_add_up(sums + 1, sum, b + at, n, more);
         for (i = 0; i < height; ++i) {

@@ -82,7 +82,7 @@ EK_PLASTIC_FAST(32, ek_i32)
 /* --- y = W + a bᵀ / 2^shift by running sums --------------------------------------------------------------------------- */
 
 typedef struct { /* those of even number, and those of odd number with the one before them */
-    int32_t even[EK_SUMS / 2u], odd[EK_SUMS / 2u + 1u];
+    int32_t even[EK_SUMS_OF_B / 2u], odd[EK_SUMS_OF_B / 2u + 1u];
 } ek_sums;
 #define EK_CHANGE_EIGHT(LOAD, STORE) \
     const int32x4_t even = vqrdmulhq_n_s32(vldrwq_s32(e), a), odd = vqrdmulhq_n_s32(vldrwq_s32(o + 1), a); \
@@ -104,13 +104,13 @@ EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_sum
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = ek_left_of_a(shift), more = EK_MOVED - shift - left;
+    const uint32_t left = ek_left_of_a(shift), more = EK_PRODUCT_BITS - shift - left;
     int32_t sum = 0;
     uint32_t at, i, k, n;
     ek_sums sums;
     if (!ek_sums_fit(b, width, more)) return 0;
-    for (at = 0; at < width; at += EK_SUMS) {
-        n = width - at < EK_SUMS ? width - at : EK_SUMS;
+    for (at = 0; at < width; at += EK_SUMS_OF_B) {
+        n = width - at < EK_SUMS_OF_B ? width - at : EK_SUMS_OF_B;
         sums.odd[0] = ek_moved_left(sum, more);
         EK_UNROLL1 for (k = 0; k < (n + 7u) / 8u * 4u; ++k) { /* whole vectors of them */
             sum += at + 2u * k < width ? b[at + 2u * k] : 0;
