@@ -218,6 +218,7 @@ def plastic(b: GraphBuilder, x: str) -> list[tuple[str, str]]:
             tall, wide = part(2, *rows, height), part(1, *rows, width)
             label = f"{size} rows {rows}"
             results.append((f"product {label}", b.op("linear", wide, w)))
+            results.append((f"apart {label}", b.op("distance", wide, w)))
             results.append((f"back {label}", b.op("matvec_t", tall, w)))
             results.append((f"update {label}", b.op("outer_add", w, tall, wide)))
             first = b.op("outer_add", b.op("outer_add", w, tall, wide), b.op("relu", tall), wide)

@@ -170,6 +170,13 @@ def _matvec_t(attrs: Mapping[str, Any], x: Value, w: Value) -> Value:
     return _narrowed(attrs, _products(x, turned), (*x.shape[:-1], width))
 
 
+def _distance(x: Value, w: Value) -> Value:
+    height, width = w.shape
+    starts = range(0, len(x.data), width)
+    rows = [[abs(x.data[at + k] - w.data[i * width + k]) for k in range(width)] for at in starts for i in range(height)]
+    return Value((*x.shape[:-1], height), "int32", tuple(map(sum, rows)))
+
+
 def _outer_add(attrs: Mapping[str, Any], w: Value, a: Value, b: Value) -> Value:
     height, width = w.shape
     rows, shift, moved = len(a.data) // height, attrs.get("shift", 0), list[int]()
@@ -296,6 +303,7 @@ def evaluate(kind: str, attrs: Mapping[str, Any], inputs: Sequence[Value]) -> li
         "memory_update": lambda: _memory(attrs, inputs),
         "matvec": lambda: _matvec(attrs, inputs),
         "matvec_t": lambda: _matvec_t(attrs, *inputs),
+        "distance": lambda: _distance(*inputs),
         "outer_add": lambda: _outer_add(attrs, *inputs),
         "sum": lambda: _reduce(kind, attrs, inputs[0]),
         "amax": lambda: _reduce(kind, attrs, inputs[0]),

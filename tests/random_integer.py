@@ -49,6 +49,7 @@ def _cells() -> list[Cell]:
     cells += [("population", (d,)) for d in WHOLE]
     cells += [("matvec", (x, to)) for x in (SPIKE, INT16) for to in (INT16, INT32)]
     cells += [("matvec_t", (to,)) for to in (INT16, INT32)]
+    cells.append(("distance", ()))
     cells += [("outer_add", (rows, turns)) for rows in (0, 1, 3) for turns in (1, 3)]
     cells.append(("reduce", ("amax", SPIKE)))
     cells += [("cumsum", (reverse, exclusive)) for reverse in (False, True) for exclusive in (False, True)]
@@ -298,6 +299,12 @@ class _Maker:
         width = self.rng.choice([n for n in SIZES if n * prod(lead) <= MOST and n * height <= 9 * MOST] or [1])
         shift = self.rng.choice([*range(33), 46])
         self.add("matvec_t", source, self.matrix(height, width), shift=shift, to=to.name)
+
+    def _distance(self) -> None:
+        source = self.value(INT16, 1)
+        *lead, width = self.tensor(source).shape
+        height = self.rng.choice([n for n in SIZES if n * prod(lead) <= MOST and n * width <= 9 * MOST] or [1])
+        self.add("distance", source, self.matrix(height, width))
 
     def _outer_add(self, rows: int, turns: int) -> None:
         """A state that changes once or a few times in a row; ops that come later may still read the old one."""

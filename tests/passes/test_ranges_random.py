@@ -31,6 +31,8 @@ def wide(op: Op, graph: Graph, values: Mapping[str, np.ndarray]) -> np.ndarray |
         return total
     if op.kind in ("matvec", "matvec_t", "outer_add"):
         return narrowed(op, args)
+    if op.kind == "distance":
+        return OPS["distance"].evaluate([values[n] for n in op.inputs], op.attrs, tensors)[0].astype(np.int64)
     if op.kind == "sum":
         return args[0].sum(axis=op.attrs["axis"] + 1, keepdims=op.attrs.get("keepdims", False))
     if op.kind == "cumsum":  # never wraps in int64

@@ -95,6 +95,12 @@ CASES = {
         ([real(2, 4), const(4, 3)], {}),
         ([whole(INT16, 2, 4), whole(INT16, 4, 3)], {"shift": 18, "to": "int16"}),
     ],
+    "distance": [
+        ([real(3), real(4, 3)], {}),
+        ([real(2, 3), const(4, 3)], {}),
+        ([whole(INT16, 3), whole(INT16, 4, 3)], {}),
+        ([whole(INT16, 2, 5, 3), whole_const(INT16, 4, 3)], {}),
+    ],
     "outer_add": [
         ([real(4, 3), real(4), real(3)], {}),
         ([real(4, 3), real(2, 4), real(2, 3)], {}),

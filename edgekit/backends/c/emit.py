@@ -22,6 +22,7 @@ PADS = (8, PAD_I8)
 KERNEL_HEADERS = (
     "conv",
     "copy",
+    "distance",
     "dot",
     "io",
     "linear",

@@ -1,11 +1,11 @@
-"""Calls of the kernels over weights that are values of the program: products with Wᵀ, and updates."""
+"""Calls of the kernels over weights that are values of the program: products with Wᵀ, distances, and updates."""
 
 from __future__ import annotations
 
 from edgekit.backends.c.context import Context
 from edgekit.ir import Entry, Graph, Op
 
-PLASTIC = frozenset({"matvec_t", "outer_add"})
+PLASTIC = frozenset({"matvec_t", "distance", "outer_add"})
 
 
 def plastic_sizes(graph: Graph, op: Op) -> str:
@@ -17,6 +17,6 @@ def plastic_sizes(graph: Graph, op: Op) -> str:
 
 
 def plastic_lines(ctx: Context, entry: Entry, op: Op) -> list[str]:
-    """y = Wᵀ x, or W + Σ a bᵀ."""
+    """y = Wᵀ x, Σ |x - w|, or W + Σ a bᵀ."""
     values = ", ".join(ctx.pointer(entry, n) for n in (op.outputs[0], *op.inputs))
     return [f"ek_{ctx.kernel(op)}({values}, {plastic_sizes(ctx.graph, op)});"]

@@ -13,7 +13,7 @@ FLOAT_OPS = frozenset(
     {"fused", "linear", "memory_update", "sum", "amax", "cumsum"}
     | {"reshape", "transpose", "expand", "slice", "concat", "gather"}
     | {"conv", "pad", "windows"}
-    | {"matvec_t", "outer_add"}
+    | {"matvec_t", "distance", "outer_add"}
 )
 
 MAX_EVENTS = 2**16  # an event list holds 16-bit indices
@@ -84,7 +84,7 @@ def kernel_of(graph: Graph, op: Op) -> str:
     if op.kind == "fused":
         spikes = any(graph.tensors[n].dtype is SPIKE for n in (*op.inputs, *op.outputs))
         return "map_spike" if spikes else "map_f32"
-    if op.kind in ("sum", "amax", "cumsum", "matvec_t", "outer_add"):
+    if op.kind in ("sum", "amax", "cumsum", "matvec_t", "distance", "outer_add"):
         return f"{op.kind}_{'spike' if spike else 'f32'}"
     if op.kind == "reshape":
         return ""

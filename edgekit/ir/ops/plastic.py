@@ -12,6 +12,7 @@ from edgekit.ir.ops.contract import matvec as real_matvec
 from edgekit.ir.ops.spec import Array, Attr, Attrs, Cost, Decomposer, OpSpec, Typed, batched, need
 
 WIDEST_SHIFT = 46  # bits by which an exact sum is narrowed
+MOST_APART = 2**15  # elements of a distance: its sum then fits 32 bits
 WIDEST_UPDATE = 30  # of a product of two int16, which then still has room for half a unit
 SHIFT = Attr(int, 0, required=False)
 
@@ -113,6 +114,28 @@ def _evaluate_outer_add(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence
     return [np.clip(w.astype(np.int32) + change, *INT16.limits).astype(w.dtype)]
 
 
+def _infer_distance(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Typed]:
+    x, w = inputs
+    _matrix("distance", w, x)
+    fits = len(x.shape) >= 1 and x.shape[-1] == w.shape[1]
+    need("distance", fits, f"input {x.shape} does not fit weights {w.shape}")
+    real = w.dtype is FLOAT32
+    need("distance", real or w.shape[1] <= MOST_APART, f"{w.shape[1]} elements are more than {MOST_APART}")
+    return [((*x.shape[:-1], w.shape[0]), FLOAT32 if real else INT32)]
+
+
+def _evaluate_distance(inputs: Sequence[Array], attrs: Attrs, tensors: Sequence[Tensor]) -> Sequence[Array]:
+    x, w = inputs
+    if tensors[1].dtype is INT16:
+        x, w = x.astype(np.int32), w.astype(np.int32)
+    flat = x.reshape(len(x), -1, x.shape[-1])
+    sums = np.zeros((max(len(x), len(w)), flat.shape[1], w.shape[1]), np.result_type(x, w))
+    with np.errstate(all="ignore"):
+        for k in range(w.shape[2]):  # one after the other: all differences at once would take much memory
+            sums += np.abs(flat[:, :, k, None] - w[:, None, :, k])
+    return [sums.reshape(len(sums), *x.shape[1:-1], w.shape[1])]
+
+
 def _cost(matrix: int, rows: int) -> Callable[[Sequence[Tensor], Sequence[Tensor], Attrs], Cost]:
     """A multiply-accumulate for each weight and each row; the operands `matrix` and `rows` tell how many."""
 
@@ -142,6 +165,18 @@ def _decompose_outer_add(op: Op, to: Decomposer) -> None:
     to.emit("linear", *columns, w)
 
 
+def _decompose_distance(op: Op, to: Decomposer) -> None:
+    x, w = op.inputs
+    *lead, size = to.tensor(x).shape
+    shape = (*lead, *to.tensor(w).shape)
+    beside = to.emit("expand", to.emit("reshape", x, shape=(*lead, 1, size)), shape=shape)
+    sides = [beside, to.emit("expand", w, shape=shape)]
+    if to.tensor(x).dtype is INT16:
+        sides = [to.emit("cast", side, to="int32") for side in sides]
+    apart = to.emit("abs", to.emit("sub", *sides))
+    to.emit("sum", apart, axis=len(shape) - 1)
+
+
 PLASTIC: dict[str, OpSpec] = {
     "matvec": OpSpec(
         "matvec",
@@ -163,6 +198,16 @@ PLASTIC: dict[str, OpSpec] = {
         {"shift": SHIFT, "to": Attr(str, required=False, choices=("int16", "int32"))},
         cost=_cost(1, 0),
         decompose=_decompose_matvec_t,
+    ),
+    "distance": OpSpec(
+        "distance",
+        "plastic",
+        "Σ |x - w| over the last axis for each row w of the weights; of integers exact, in int32",
+        (2, 2),
+        _infer_distance,
+        _evaluate_distance,
+        cost=_cost(1, 0),
+        decompose=_decompose_distance,
     ),
     "outer_add": OpSpec(
         "outer_add",

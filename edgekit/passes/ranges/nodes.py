@@ -34,7 +34,7 @@ LINEAR: Mapping[str, tuple[int, ...]] = {
 BOUNDED = frozenset(
     (
         *("gt", "ge", "lt", "le", "eq", "ne", "lookup", "logical_and", "logical_or", "logical_not"),
-        *("matvec", "matvec_t", "outer_add"),
+        *("matvec", "matvec_t", "distance", "outer_add"),
     )
 )
 

@@ -163,6 +163,14 @@ def _running(node: Node, x: Interval) -> Interval:
     return Interval(lo, hi)
 
 
+def _apart(x: Interval, w: Interval) -> Interval:
+    """Σ |x - w| lies between none and as far as the ends of both are apart."""
+    highest = np.zeros((*x.shape[:-1], w.shape[0]), np.int64)
+    for k in range(w.shape[1]):
+        highest += np.maximum(x.hi[..., k, None] - w.lo[:, k], w.hi[:, k] - x.lo[..., k, None]).astype(np.int64)
+    return Interval(np.zeros_like(highest), highest)
+
+
 def _exact(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> Interval:
     x = args[0]
     match node.kind:
@@ -174,6 +182,8 @@ def _exact(node: Node, args: Sequence[Interval], tensors: Sequence[Tensor]) -> I
             return _product(x.largest() @ args[1].largest().T, node.attrs.get("shift", 0), args[2:])
         case "matvec_t":
             return _product(x.largest() @ args[1].largest(), node.attrs.get("shift", 0))
+        case "distance":
+            return _apart(x, args[1])
         case "outer_add":
             return _updated(args, node.attrs.get("shift", 0))
         case "memory_update":

@@ -21,7 +21,7 @@ from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite", "saturated")
 FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
-KERNEL_HEADERS = ("int_core", "int_io", "int_linear", "int_ops", "int_plastic")
+KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops", "int_plastic")
 
 
 def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Program:

@@ -85,6 +85,8 @@ def _plastic(ctx: Context, entry: Entry, op: Op) -> Code:
     xs = [ctx.pointer(entry, n) for n in op.inputs]
     if op.kind == "outer_add":
         return Code("outer_add_16", [f"ek_outer_add_16({y}, {', '.join(xs)}, {sizes}, {shift});"])
+    if op.kind == "distance":
+        return Code("distance_16", [f"ek_distance_16({y}, {', '.join(xs)}, {sizes});"])
     if op.kind == "matvec_t":
         kernel = f"matvec_t_{bits}"
         return Code(kernel, [f"ek_{kernel}({y}, {xs[1]}, {xs[0]}, {sizes}, {shift});"])
