@@ -26,6 +26,7 @@ SECOND = ("M4 qemu", "M33 qemu", "M4 gcc", "M55 gcc", "clang")  # other compiler
 ENGINES = [pytest.param(e, marks=[pytest.mark.slow] if e in SECOND else []) for e in (*HOST, *EMULATED)]
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 31, 32, 33, 40, 47, 64)
 HEIGHTS = (1, 2, 3, 4, 5, 8, 9, 16, 17)
+BEYOND = (65, 66, 127, 128, 130, 193, 260)  # widths of more than the running sums of b that are made at once
 
 
 def wanted(kind: str, attrs: dict[str, object], *operands: np.ndarray | None) -> np.ndarray:
@@ -100,6 +101,8 @@ def test_every_size(run: Kernels) -> None:
     for at, (height, width) in enumerate(product(HEIGHTS, WIDTHS)):
         case = Case(rng, 1 + 2 * (at % 5 == 0), height, width)
         case.hold(run, int(rng.integers(12, 24)), f"{case.size}")
+    for at, width in enumerate(BEYOND):
+        Case(rng, 1 + 2 * (at % 4 == 0), 3, width).hold(run, 11 + 2 * at, f"{width} columns")
 
 
 def test_every_shift(run: Kernels) -> None:

@@ -255,6 +255,31 @@ def test_a_sparse_linear_costs_what_is_not_zero():
     assert OPS["linear"].cost([spikes(3), w], [real(2)], {"form": "sparse"}).acs == 3
 
 
+def test_weights_that_change_cost_what_they_multiply():
+    """Once for each row; additions alone of spikes."""
+    w, y = whole(INT16, 4, 3), []
+    assert OPS["matvec"].cost([whole(INT16, 2, 3), w], y, {}).macs == 24
+    assert OPS["matvec"].cost([spikes(2, 3), w], y, {}).acs == 24
+    assert OPS["matvec_t"].cost([real(4), real(4, 3)], y, {}).macs == 12
+    assert OPS["outer_add"].cost([w, whole(INT16, 5, 4), whole(INT16, 5, 3)], y, {}).macs == 60
+
+
+def test_an_update_moves_a_row_by_what_it_should_to_half_a_unit():
+    """Up to every element, though each alone may move by less than half a unit; what saturates is lost."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-90, 91, (1, 6)), rng.integers(-90, 91, (1, 50))
+    tensors = [whole(INT16, 6, 50), whole(INT16, 6), whole(INT16, 50)]
+    for shift in (0, 4, 12, 14, 20):
+        given = [np.zeros((1, 6, 50), np.int16), a.astype(np.int16), b.astype(np.int16)]
+        (y,) = OPS["outer_add"].evaluate(given, {"shift": shift}, tensors)
+        off = np.cumsum(y[0], axis=1) - np.cumsum(a.T * b, axis=1) / 2**shift
+        assert (off > -0.5).all()
+        assert (off <= 0.5).all()
+    given = [np.full((1, 6, 50), 32767, np.int16), a.astype(np.int16), np.full((1, 50), 90, np.int16)]
+    (y,) = OPS["outer_add"].evaluate(given, {"shift": 0}, tensors)
+    assert (y[0] == np.where(a.T >= 0, 32767, 32767 + 90 * a.T)).all()
+
+
 @pytest.mark.parametrize(
     ("attrs", "expected"),
     [
@@ -316,6 +341,31 @@ def test_a_decomposition_gives_the_same_values():
         ("linear", [real(3), const(4, 3), spikes(4)], {}),
         ("linear", [real(3), real(4, 3)], {"form": "sparse"}),
         ("linear", [spikes(1), const(2**16 + 1, 1)], {"form": "sparse"}),
+        ("matvec", [real(3), real(4, 3)], {"to": "int16"}),  # products of reals are linear
+        ("matvec", [whole(INT16, 3), whole(INT8, 4, 3)], {"to": "int16"}),
+        ("matvec", [whole(INT8, 3), whole(INT16, 4, 3)], {"to": "int16"}),
+        ("matvec", [whole(INT16, 4), whole(INT16, 4, 3)], {"to": "int16"}),
+        ("matvec", [whole(INT16), whole(INT16, 4, 3)], {"to": "int16"}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 2, 4, 3)], {"to": "int16"}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 4, 3), whole(INT16, 4)], {"to": "int16"}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 4, 3), whole(INT32, 3)], {"to": "int16"}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 4, 3)], {}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 4, 3)], {"to": "int8"}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 4, 3)], {"to": "int16", "shift": -1}),
+        ("matvec", [whole(INT16, 3), whole(INT16, 4, 3)], {"to": "int16", "shift": 47}),
+        ("matvec_t", [real(3), real(4, 3)], {}),
+        ("matvec_t", [real(4), real(4, 3)], {"to": "int16"}),
+        ("matvec_t", [real(4), real(4, 3)], {"shift": 1}),
+        ("matvec_t", [whole(INT16, 4), whole(INT16, 4, 3)], {"shift": 1}),
+        ("matvec_t", [spikes(4), whole(INT16, 4, 3)], {"to": "int16"}),
+        ("matvec_t", [whole(INT16, 4), real(4, 3)], {"to": "int16"}),
+        ("outer_add", [real(4, 3), real(3), real(4)], {}),
+        ("outer_add", [real(4, 3), real(2, 4), real(3, 3)], {}),
+        ("outer_add", [real(4, 3), real(4), real(2, 3)], {}),
+        ("outer_add", [real(4, 3), real(2, 2, 4), real(2, 2, 3)], {}),
+        ("outer_add", [whole(INT16, 4, 3), whole(INT32, 4), whole(INT16, 3)], {}),
+        ("outer_add", [whole(INT16, 4, 3), whole(INT16, 4), whole(INT16, 3)], {"shift": 31}),
+        ("outer_add", [real(4, 3), real(4), real(3)], {"shift": 1}),
         ("cumsum", [spikes(3)], {"axis": 0}),
         ("cumsum", [real(3)], {"axis": 1}),
         ("memory_update", [real(5, 2), const(2, 2), real(4, 3), const(2, 3)], {}),
