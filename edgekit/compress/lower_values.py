@@ -299,7 +299,10 @@ class ValueLowering:
         x = self.plain(op.inputs[0])
         if op.kind == "flush":  # integers have no denormals
             return x
-        return Stored(self.writer.op("abs", x.name, out=op.outputs[0]), x.dtype, x.scale)
+        name = op.outputs[0]
+        none = self.writer.number(name, "none", np.zeros(()), x.dtype, x.scale)
+        other = self.writer.op("sub", none, x.name, out=self.writer.fresh(name, "other"), saturate=True)  # of -2^15 too
+        return Stored(self.writer.op("maximum", x.name, other, out=name), x.dtype, x.scale)
 
     def _minimum(self, op: Op, spec: Spec) -> Stored:
         return self._alike(op, spec, op.inputs)

@@ -18,6 +18,7 @@ from edgekit.compress.recipes import RECIPES, Recipe, recipe
 from edgekit.errors import UnsupportedError, UsageError
 from edgekit.ir import SPIKE, Graph, GraphBuilder, to_document
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
+from edgekit.passes.ranges import analyse, certificate
 from edgekit.runtime.codec import real_outputs
 from edgekit.verify import output_error
 
@@ -147,6 +148,22 @@ def test_a_current_keeps_its_precision_between_spikes() -> None:
 
     coarse = replace(RECIPES["int8"], rounding=np.inf)
     assert error(RECIPES["int8"]) < 0.002 < 0.5 * error(coarse)
+
+
+def test_the_magnitude_of_the_lowest_number_is_held() -> None:
+    """|-2^15| is one more than int16 holds: where calibration did not see it, an operand may still be there."""
+    b = GraphBuilder("magnitude", dt=None)
+    x = b.input("x", (3,))
+    b.state("slow", np.zeros(3))
+    slow = b.op("add", b.op("mul", "slow", b.const("kept", np.full(3, 0.75))), b.op("mul", x, b.const("new", 0.25)))
+    b.update("slow", slow)
+    b.output(b.op("concat", b.op("abs", b.op("sub", x, slow)), x, axis=0))
+    graph = run_passes(b.build(), (*OPTIMISE, *FOR_INTEGERS))
+    given = {"x": np.random.default_rng(0).normal(size=(50, 9, 3)).astype(np.float32)}
+    made = quantise_program(graph, calibrate(graph, given), RECIPES["int8"])
+    assert certificate(analyse(made.graph), made.graph)
+    (exact,), (got,) = real_outputs(graph, given), real_outputs(made.graph, given)
+    assert output_error(exact, got) < 0.01
 
 
 def test_a_table_is_about_where_its_function_is_not_flat() -> None:
