@@ -493,3 +493,48 @@ def test_parts_that_do_not_act_on_each_other_are_apart():
     matrix = np.zeros((5, 5))
     matrix[0, 3] = matrix[1, 1] = matrix[4, 2] = 1
     assert [c.tolist() for c in gain.components(matrix)] == [[0, 3], [1], [2, 4]]
+
+
+# --- weights that change ---------------------------------------------------------------------------------------------
+
+
+def test_weights_that_another_entry_changes_may_be_anything():
+    """Products of rows with them, either way, before and after the sum is narrowed."""
+    b = GraphBuilder("learned")
+    x = b.input("x", (2, 3), INT16)
+    w = b.state("w", np.ones((4, 3)), INT16, reset="keep")
+    c = b.const("c", [0, 5, -(2**20), 2**20], INT32)
+    b.output(b.op("matvec", x, w, c, shift=4, to="int32"), b.op("matvec_t", b.input("t", (4,), INT16), w, to="int16"))
+    b.entry("learn")
+    b.update(w, b.op("outer_add", w, b.input("a", (4,), INT16), b.input("b", (3,), INT16), shift=3))
+    b.output(b.op("reshape", w, shape=(12,)))
+    graph = b.build()
+    given = Interval.of(np.full((2, 3), -7), np.full((2, 3), 5))
+    found = analyse(graph, {"x": given, "t": Interval.of(np.zeros(4), [0, 0, 1, 1])})
+    up, back = graph.entries["step"].outputs
+    assert (found.values["w"].lo == -(2**15)).all()
+    assert (found.values["w"].hi == 2**15 - 1).all()
+    reach = 3 * 7 * 2**15
+    expected = [np.floor((side * reach + np.array([0, 5, -(2**20), 2**20]) + 8) / 16) for side in (-1, 1)]
+    np.testing.assert_array_equal(found.values[up].lo, [expected[0]] * 2)
+    np.testing.assert_array_equal(found.values[up].hi, [expected[1]] * 2)
+    assert (found.values[back].lo == -(2**15)).all()
+    assert [f.tensor for f in found.saturations] == [back]
+    assert not found.overflows
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.integers(1, 3), st.sampled_from([0, 1, 5, 9]))
+def test_an_update_is_within_its_interval(seed, rows, shift):
+    rng = np.random.default_rng(seed)
+    shapes = [(3, 5), (rows, 3), (rows, 5)]
+    ends = [np.sort(rng.integers(-(2**12), 2**12, (2, *shape)), axis=0) for shape in shapes]
+    tensors = [Tensor(f"v{i}", shape, INT16) for i, shape in enumerate(shapes)]
+    node = Node(0, "outer_add", tuple(t.name for t in tensors), "y", {"shift": shift})
+    bounds = bounds_of(node, [Interval.of(*e) for e in ends], tensors, Tensor("y", (3, 5), INT16)).value
+    drawn = [rng.integers(lo, hi + 1, (64, *lo.shape)).astype(np.int16) for lo, hi in ends]
+    for array, (lo, hi) in zip(drawn, ends, strict=True):
+        array[:32] = np.where(rng.random((32, *lo.shape)) < 0.5, lo, hi)
+    (y,) = OPS["outer_add"].evaluate(drawn, {"shift": shift}, tensors)
+    assert (bounds.lo <= y).all()
+    assert (y <= bounds.hi).all()
