@@ -134,6 +134,7 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
         "tasks": count(1, 4096),
         "classes": optional(count(1, 4096)),
         "tau": number(positive=True),
+        "gate": number(),
         "margin": number(),
         "budget": optional(number(positive=True)),
         "ram_bytes": count(),  # what learning adds to the program

@@ -20,7 +20,7 @@ from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
 from edgekit.errors import AgreementError, DataError
 from edgekit.ir import Graph
-from edgekit.learn import Fixed, add_learning, plastic_of
+from edgekit.learn import Fixed, add_learning, fitted, plastic_of
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
 
@@ -74,7 +74,8 @@ class IntegerStage:
             score = judge.score(program.graph)
         whole = program.graph
         if plastic is not None and options.learn is not None:
-            whole = add_learning(dataclasses.replace(plastic, graph=whole), Fixed, options.learn)
+            plastic = dataclasses.replace(plastic, graph=whole)
+            whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
         return cls(program, whole, seen, score, widened, options.windows is None, weights_digest(graph))
 
     @property

@@ -117,15 +117,14 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     described = meta
     if options.learn is not None:
         check_steps(exact, options.learn)
-        shown = raw if options.windows is not None else None
-        learn, described = ready_to_learn(options.learn, exact, meta, shown)
+        learn, described = ready_to_learn(options.learn, exact, meta, shown=options.windows is not None)
         options = dataclasses.replace(options, learn=learn)
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
         rounded = integer.graph
     else:
         if options.learn is not None:
-            exact = with_learning(exact, options.learn)
+            exact = with_learning(exact, options.learn, raw)
         rounded = FLOAT_PRECISIONS[options.precision](exact)
     graph = run_passes(legalize(rounded, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = stored_inputs(graph, raw) if integer else raw

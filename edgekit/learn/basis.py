@@ -16,14 +16,15 @@ from edgekit.learn.arithmetic import Array
 
 SHRINK = 0.1  # of correlations towards none: few windows tell them badly
 LEAST_VARIANCE = 0.01  # of a signal, relative to the median: one that hardly ever differed would count for all others
-ROOM_SIGNAL, ROOM_NEAR = 2.0, 4.0  # by which what is new may lie further out
+ROUNDS = 30  # of k-means
+ROOM = 2.0  # by which what is new may lie further out
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
     """`center` and `spread` [D], `whiten` [K, D], and known prototypes `rows` [G, C, K]: G of each class of the model.
 
-    `standard` bounds the elements of (x - center) / spread, `reach` those of z, `near` what 2 w·z - |w|² may become.
+    `standard` bounds the elements of (x - center) / spread, `reach` those of z.
     """
 
     center: Array
@@ -32,7 +33,6 @@ class Basis:
     rows: Array
     standard: float
     reach: float
-    near: float
 
     def __post_init__(self) -> None:
         d, k = len(self.center), len(self.whiten)
@@ -41,7 +41,7 @@ class Basis:
         if not fits or self.rows.shape[2] != k or not all(np.isfinite(a).all() for a in arrays):
             shapes = ", ".join(str(a.shape) for a in arrays)
             raise DataError("basis of prototypes", f"holds {shapes}, or numbers that are none")
-        if not (self.spread > 0).all() or not min(self.standard, self.reach, self.near) > 0:
+        if not (self.spread > 0).all() or not min(self.standard, self.reach) > 0:
             raise DataError("basis of prototypes", "has a spread or a bound that is not above zero")
 
     def signal(self, x: npt.ArrayLike) -> Array:
@@ -58,13 +58,15 @@ def basis_of(
     *,
     shrink: float = SHRINK,
     used: npt.ArrayLike | None = None,
+    known: int = 0,
 ) -> Basis:
     """The basis of signals x [N, D] of windows of classes [N] below `count`, in groups [N] (wearers) if they are told.
 
     Covariance within each class of each group, its correlations shrunk towards none, gives the whitening; the means of
     classes in groups are the prototypes that are known from the start. A group without a class has the mean of that
     class instead. Windows of other classes, such as -1, tell only how far out windows may lie. `used` is a mask over D
-    for signals that are to count. Raises DataError for a class without windows.
+    for signals that are to count. `known` is the number of prototypes of each class, the centers of groups that are
+    alike (k-means), or 0 for all. Raises DataError for a class without windows.
     """
     x, labels = np.asarray(x, np.float64), np.asarray(classes)
     members = np.zeros(len(x), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -75,8 +77,8 @@ def basis_of(
     if missing:
         cause = f"no window is of class {', '.join(map(str, missing))}, as labels tell or as the model decides"
         raise DataError("basis of prototypes", cause, "give windows of every class")
-    known, every = (labels >= 0) & (labels < count), x
-    x, labels, members = x[known], labels[known], members[known]
+    told, every = (labels >= 0) & (labels < count), x
+    x, labels, members = x[told], labels[told], members[told]
     cells, inverse = np.unique(members * count + labels, return_inverse=True)
     sizes = np.bincount(inverse).astype(np.float64)
     means = np.zeros((len(cells), x.shape[1]))
@@ -100,10 +102,24 @@ def basis_of(
     z, z_means = standard @ whiten.T, (means - center) / spread @ whiten.T
     rows = np.empty((members.max() + 1, count, len(whiten)))
     for c in range(count):
-        rows[:, c] = z[known][labels == c].mean(axis=0)
+        rows[:, c] = z[told][labels == c].mean(axis=0)
     for cell, mean in zip(cells, z_means, strict=True):
         rows[cell // count, cell % count] = mean
-    flat = rows.reshape(-1, len(whiten))
-    most = max(np.abs(2 * flat @ z.T).max(), (flat**2).sum(axis=1).max(), (z**2).sum(axis=1).max())
-    standard_reach, reach = (ROOM_SIGNAL * float(np.abs(v).max()) for v in (standard, z))
-    return Basis(center, spread, whiten, rows, standard_reach, reach, ROOM_NEAR * float(most))
+    if 0 < known < len(rows):
+        rows = np.stack([_centers(rows[:, c], known) for c in range(count)], axis=1)
+    return Basis(center, spread, whiten, rows, *(ROOM * float(np.abs(v).max()) for v in (standard, z)))
+
+
+def _centers(points: Array, count: int) -> Array:
+    """Centers [count, K] of points [N, K] by k-means, from the points that lie farthest from those before."""
+    first = [int(np.argmin(np.abs(points - points.mean(axis=0)).sum(axis=1)))]
+    while len(first) < count:
+        away = np.abs(points[:, None] - points[first]).sum(axis=-1).min(axis=1)
+        first.append(int(np.argmax(away)))
+    centers = points[first]
+    for _ in range(ROUNDS):
+        nearest = ((points[:, None] - centers) ** 2).sum(axis=-1).argmin(axis=1)
+        for k in range(count):
+            if (nearest == k).any():
+                centers[k] = points[nearest == k].mean(axis=0)
+    return centers

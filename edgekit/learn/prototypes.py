@@ -1,21 +1,23 @@
 """Hebbian class prototypes: a few labelled windows of a class become rows that its later windows lie near.
 
-Nearest class mean under a shared covariance, as in Mensink et al., Distance-based image classification, PAMI 2013;
-rows move by the Hebbian running mean of competitive learning (MacQueen 1967; Kohonen 1982).
+Nearest class means as in Mensink et al., Distance-based image classification, PAMI 2013; rows move by the Hebbian
+running mean of competitive learning (MacQueen 1967; Kohonen 1982).
 
 z [K] is the centred and whitened mean of a signal over the window (see `Basis`). With y the mean output of the model,
-which learns nothing itself, and rows w of class c, those known from the start and those learned:
+which learns nothing itself, D = Σ |z - w| over the elements of a row w, D_known the least over the rows that are known
+from the start, of whatever class, and D_c the least over the rows that were learned of class c:
 
-    score_c = y_c + tau/2 · max over rows of c of (2 w·z - |w|²) = y_c - tau/2 · min |z - w|² + a term of z alone
+    score_c = y_c + tau · max(0, D_known - gate - D_c)               of the model's classes
+    score_c = max y + tau · (D_known + margin - D_c)                 of classes in reserve
 
-Classes that the model does not have are kept in reserve: y_c is the largest of its outputs, their rows count as nearer
-by `margin`, and one without rows scores lower than any other.
+The model decides as it did unless a learned row is nearer than all known ones. A class in reserve without rows scores
+lower than any other.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from edgekit.learn.settings import LAST, TARGET, TASK, Learning
 MEMORY = 64  # windows after which a row moves by no smaller part, and follows its class
 WHOLE = 2.0**15  # a bound that makes the scale of integers one
 BITS_LEFT = 1 - 2.0**-10  # of a bound, so that a row is taken out as it is held
+BLOCK = 1024  # elements of rows that are compared at once: what a comparison takes of memory
 
 
 def add_prototypes(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
@@ -75,11 +78,11 @@ class _Prototypes:
         self.known = known
         self.shape = (asked.tasks, asked.rows, self.classes)
         _check(basis, self.layer.size[1], known, self.classes)
-        count, size = int(np.prod(self.shape)), len(basis.whiten)
-        self.rows = a.matrix("prototypes", np.zeros((count, size)), basis.reach)
-        self.sizes = a.vector("prototypes.size", np.zeros(count), basis.near, "keep", fine=True)
+        count, self.size = int(np.prod(self.shape)), len(basis.whiten)
+        self.far = self.size * basis.reach
+        self.rows = a.matrix("prototypes", np.zeros((count, self.size)), basis.reach)
         self.counts = a.vector("prototypes.windows", np.zeros(count), float(MOST_COUNT), "keep")
-        self.signal = a.vector("signal", np.zeros(size), basis.reach, "scratch")
+        self.signal = a.vector("signal", np.zeros(self.size), basis.reach, "scratch")
         self.task = a.vector(TASK, np.zeros(()), WHOLE, "keep") if asked.tasks > 1 else None
 
     def write(self) -> None:
@@ -97,18 +100,35 @@ class _Prototypes:
         x, y = (self._mean(state, old.updates[state]) for state in (self.layer.given, self.output))
         z = self._whitened(x)
         a.update(self.signal, z)
-        best = self._nearest(a.alike(z, self.signal))
-        bound = max(y.bound, self.asked.tau * self.basis.near)
+        z = a.alike(z, self.signal)
+        known = self.basis.rows.reshape(-1, self.basis.rows.shape[-1])
+        some = max(1, BLOCK // known.shape[1])
+        parts = (a.number("known", known[at : at + some], self.basis.reach) for at in range(0, len(known), some))
+        nearest = moved(a, "amax", self._nearness(parts, z), axis=0, keepdims=True)
+        learned = self._nearness(self._parts_of_rows(some), z)
+        learned = a.either(self._used(), learned, a.lowest(learned))
+        by_class = moved(a, "amax", moved(a, "reshape", learned, shape=(self._blocks, self.classes)), axis=0)
+        rewritten_output(a, self._scores(y, a.sub(by_class, nearest, self.far)))
+
+    def _scores(self, y: Num, ahead: Num) -> Num:
+        """The scores from the model's output and by how much learned rows are nearer than known ones, D_known - D_c."""
+        a, draft, asked = self.a, self.a.draft, self.asked
+        bound = max(y.bound, asked.tau * self.far)
+        of_model = np.arange(self.classes) < self.known
+        nearer = a.number("nearer", np.where(of_model, -asked.gate, asked.margin), self.far, fine=True)
+        gain = a.add(ahead, a.alike(nearer, ahead), self.far)
+        none = a.alike(a.number("none", np.zeros(())), gain)
         own = a.finer(y, bound)
-        if self.classes > self.known:
-            most = moved(a, "amax", own, axis=0, keepdims=True)
-            own = moved(a, "concat", own, moved(a, "expand", most, shape=(self.classes - self.known,)), axis=0)
-        score = a.add(own, a.finer(a.scaled(best, self.asked.tau / 2), bound), bound)
-        if self.classes > self.known:
-            used = draft.emit("amax", self._by_class(self._used()), axis=0)
-            always = draft.const("known", np.arange(self.classes) < self.known, SPIKE)
-            score = a.either(draft.emit("logical_or", used, always), score, a.lowest(score))
-        rewritten_output(a, score)
+        if self.classes == self.known:
+            gain = moved(a, "maximum", gain, none)
+            return a.add(own, a.finer(a.scaled(gain, asked.tau), bound), bound)
+        model = draft.const("known", of_model, SPIKE)
+        gain = a.either(model, moved(a, "maximum", gain, none), gain)
+        most = moved(a, "amax", own, axis=0, keepdims=True)
+        own = moved(a, "concat", own, moved(a, "expand", most, shape=(self.classes - self.known,)), axis=0)
+        score = a.add(own, a.finer(a.scaled(gain, asked.tau), bound), bound)
+        used = draft.emit("amax", draft.emit("reshape", self._used(), shape=(self._blocks, self.classes)), axis=0)
+        return a.either(draft.emit("logical_or", used, model), score, a.lowest(score))
 
     def _mean(self, state: str, value: str) -> Num:
         """What a value of the step is: over the window so far, counted as whole, or now if the last step decides."""
@@ -131,30 +151,25 @@ class _Prototypes:
         apart = a.weighted(a.sub(x, middle, x.bound + middle.bound), 1 / basis.spread, basis.standard)
         return a.product(a.number("whiten", basis.whiten), apart, basis.reach)
 
-    def _nearest(self, z: Num) -> Num:
-        """The largest 2 w·z - |w|² of each class, over rows known from the start and learned ones in use."""
-        a, basis = self.a, self.basis
-        rows = basis.rows.reshape(-1, len(basis.whiten))
-        sizes = a.number("known.size", (rows**2).sum(axis=1), basis.near, fine=True)
-        known = moved(a, "reshape", self._near(a.number("known.rows", rows), z, sizes), shape=basis.rows.shape[:2])
-        best = moved(a, "amax", known, axis=0)
-        near = self._near(self.rows, z, self.sizes)
-        if self.asked.margin and self.classes > self.known:
-            new = np.where(np.arange(self.classes) < self.known, 0.0, self.asked.margin)
-            nearer = np.broadcast_to(new, self.shape).reshape(-1)
-            near = a.add(near, a.number("margin", nearer, basis.near, fine=True), basis.near)
-        near = a.either(self._used(), near, a.lowest(near))
-        learned = moved(a, "amax", moved(a, "reshape", near, shape=(self._blocks, self.classes)), axis=0)
-        if self.classes > self.known:
-            none = moved(a, "reshape", a.lowest(best), shape=(1,))
-            best = moved(a, "concat", best, moved(a, "expand", none, shape=(self.classes - self.known,)), axis=0)
-        return moved(a, "maximum", best, learned)
+    def _parts_of_rows(self, some: int) -> Iterator[Num]:
+        """The rows that are learned, some at once, cut out when they are asked for."""
+        count, _ = self.a.draft.tensor(self.rows.name).shape
+        for at in range(0, count, some):
+            whole = some >= count
+            stop = min(at + some, count)
+            yield self.rows if whole else moved(self.a, "slice", self.rows, axis=0, start=at, stop=stop)
 
-    def _near(self, rows: Num, z: Num, sizes: Num) -> Num:
-        """2 w·z - |w|² of rows w."""
-        a, near = self.a, self.basis.near
-        along = a.finer(a.scaled(a.product(rows, z, near, fine=True), 2.0), near)
-        return a.sub(along, sizes, near)
+    def _nearness(self, parts: Iterable[Num], z: Num) -> Num:
+        """-Σ |z - w| of rows w, which come in parts: [R]."""
+        a, found = self.a, []
+        for part in parts:
+            beside = moved(
+                a, "expand", moved(a, "reshape", z, shape=(1, self.size)), shape=a.draft.tensor(part.name).shape
+            )
+            below = moved(a, "minimum", a.sub(part, beside, z.bound), a.sub(beside, part, z.bound))
+            found.append(moved(a, "sum", below, axis=1))
+        whole = moved(a, "concat", *found, axis=0) if len(found) > 1 else found[0]
+        return dataclasses.replace(whole, bound=self.far)
 
     # --- learning ---
 
@@ -170,12 +185,8 @@ class _Prototypes:
         part = moved(a, "amax", a.chosen(mask, a.part(more, MEMORY)), axis=0, keepdims=True)
         change = a.times(a.sub(self.signal, old, basis.reach), part, basis.reach * BITS_LEFT)
         rows = a.learned(self.rows, chosen, change, 1.0)
-        row = a.back(rows, chosen, basis.reach * BITS_LEFT)
-        alone = moved(a, "reshape", row, shape=(1, len(basis.whiten)))
-        size = a.finer(a.product(alone, row, basis.near, fine=True), basis.near)
         a.update(self.rows, rows)
         a.update(self.counts, a.either(mask, more, self.counts))
-        a.update(self.sizes, a.either(mask, size, self.sizes))
         draft.output(self.signal.name)
 
     def _row_of(self, of_class: str, one: Num) -> str:
@@ -210,9 +221,6 @@ class _Prototypes:
     def _used(self) -> str:
         """Whether rows have seen a window."""
         return self.a.compare("gt", self.counts, self.a.number("none", np.zeros(()), float(MOST_COUNT)))
-
-    def _by_class(self, mask: str) -> str:
-        return self.a.draft.emit("reshape", mask, shape=(self._blocks, self.classes))
 
 
 def _check(basis: Basis, inputs: int, known: int, classes: int) -> None:

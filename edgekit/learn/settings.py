@@ -34,13 +34,26 @@ USES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((OJA, SANGER), ("subspace", "subspace_rate", "iterations", "trace")),
     THREE_FACTOR: ("rate", "trace", "gain", "modulation", "eligibility", "baseline"),
     STORE: (),
-    PROTOTYPES: ("rows", "tasks", "classes", "tau", "margin", "decision", "basis", "labels", "groups"),
+    PROTOTYPES: (
+        "rows",
+        "tasks",
+        "classes",
+        "tau",
+        "gate",
+        "margin",
+        "decision",
+        "known",
+        "used",
+        "basis",
+        "labels",
+        "groups",
+    ),
 }
 """The fields of `Learning` that each rule uses; all use `plastic`, `window` and `ram`."""
 
 RULES = tuple(USES)
 
-UNTOLD = ("decision", "basis", "labels", "groups")
+UNTOLD = ("decision", "known", "used", "basis", "labels", "groups")
 """Fields that a manifest does not hold: the graph does."""
 
 OPTIONS = {"rate": "--learning-rate", "window": "--learn-window", "ram": "--learn-budget-ram"}
@@ -49,6 +62,8 @@ OPTIONS = {"rate": "--learning-rate", "window": "--learn-window", "ram": "--lear
 MEAN, LAST = "mean", "last"
 ERROR, REWARD = MODULATIONS = ("error", "reward")
 MOST_ROWS = 4096
+MOST_RATE = 1000.0
+MOST_ITERATIONS = 100  # each of them is code of its own
 
 
 @dataclass(frozen=True)
@@ -64,9 +79,11 @@ class Learning:
     Of three factors: `modulation` by an error or a reward, `eligibility` what a trace keeps from window to window,
     `baseline` the rate at which rewards are expected.
     Of prototypes: `rows` for each class and task, `tasks` that have rows of their own, `classes` with those in reserve,
-    `tau` how much nearness counts beside the model's own outputs, `margin` the squared distance by which rows of new
-    classes count as nearer, `decision` whether the mean over a window counts or the last step, `basis` the space.
-    Without one it is made from the calibration windows, whose `labels` [N] and `groups` [N] (wearers) may be told.
+    `tau` how much nearness counts beside the model's own outputs, `gate` by how much a learned row must be nearer than
+    all known ones, `margin` by how much further away one of a new class may be, `decision` whether the mean over a
+    window counts or the last step, `basis` the space.
+    Without one it is made from the calibration windows, whose `labels` [N] and `groups` [N] (wearers) may be told:
+    `known` rows of each class, 0 for one of each group, over the elements [D] of the signal that are `used`.
     """
 
     rule: str = DELTA
@@ -90,9 +107,12 @@ class Learning:
     tasks: int = 1
     classes: int | None = None
     tau: float = 1.0
-    margin: float = 0.0
+    gate: float = 0.5
+    margin: float = 3.0
     decision: str = MEAN
     basis: Basis | None = field(default=None, compare=False, repr=False)
+    known: int = 0
+    used: Array | None = field(default=None, compare=False, repr=False)
     labels: Array | None = field(default=None, compare=False, repr=False)
     groups: Array | None = field(default=None, compare=False, repr=False)
 
@@ -107,8 +127,8 @@ def check_learning(asked: Learning) -> None:
     if asked.rule not in RULES:
         raise UsageError(f"learning rule {asked.rule!r}", "is not known", f"known are {', '.join(RULES)}")
     for thing, value in (("learning rate", asked.rate), ("subspace rate", asked.subspace_rate)):
-        if not (np.isfinite(value) and value > 0):
-            raise UsageError(thing, f"{value!r} is not a positive number")
+        if not 0 < value <= MOST_RATE:
+            raise UsageError(thing, f"{value!r} is not a number above 0, up to {MOST_RATE:g}")
     if unused := unused_fields(asked):
         named = ", ".join(OPTIONS.get(name, f"--{name.replace('_', '-')}") for name in unused)
         raise UsageError(
@@ -122,8 +142,8 @@ def check_learning(asked: Learning) -> None:
         )
     if any(rows < 1 for rows in asked.subspace) or sum(asked.subspace) > MOST_ROWS:
         raise UsageError("--subspace", f"{asked.subspace} are no row counts from 1 to {MOST_ROWS} together")
-    if asked.iterations < 1:
-        raise UsageError("--iterations", f"{asked.iterations} is not 1 or more")
+    if not 1 <= asked.iterations <= MOST_ITERATIONS:
+        raise UsageError("--iterations", f"{asked.iterations} is not from 1 to {MOST_ITERATIONS}")
     if not 0 <= asked.trace < 1:
         raise UsageError("--trace", f"{asked.trace!r} is not from 0 up to, but not including, 1")
     if asked.momentum is not None and not 0 <= asked.momentum < 1:
@@ -165,8 +185,12 @@ def _check_prototypes(asked: Learning) -> None:
         raise UsageError("--rows, --tasks, --classes", cause)
     if not (np.isfinite(asked.tau) and asked.tau > 0):
         raise UsageError("--tau", f"{asked.tau!r} is not a positive number")
-    if not (np.isfinite(asked.margin) and asked.margin >= 0):
-        raise UsageError("--margin", f"{asked.margin!r} is not a number from 0 on")
+    if not (np.isfinite(asked.gate) and asked.gate >= 0):
+        raise UsageError("--gate", f"{asked.gate!r} is not a number from 0 on")
+    if not np.isfinite(asked.margin):
+        raise UsageError("--margin", f"{asked.margin!r} is not a number")
+    if asked.known < 0:
+        raise UsageError("--known", f"{asked.known} is not 0 or more")
     if asked.decision not in (MEAN, LAST):
         raise UsageError("decision", f"{asked.decision!r} is not {MEAN} or {LAST}")
 

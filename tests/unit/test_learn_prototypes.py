@@ -100,21 +100,22 @@ def learned(session):
 class Spec:
     """The rule as its docstring says it, in float64."""
 
-    def __init__(self, known, *, classes, rows, tasks, tau, margin):
-        self.known, self.tau, self.margin = known, tau, margin
+    def __init__(self, known, *, classes, rows, tasks, tau, gate, margin):
+        self.known, self.tau, self.gate, self.margin = known, tau, gate, margin
         self.w = {(t, k, c): [] for t in range(tasks) for k in range(rows) for c in range(classes)}
         self.n = dict.fromkeys(self.w, 0)
         self.classes, self.task = classes, 0
 
     def scores(self, z, y):
-        first = [max(2 * w @ z - w @ w for w in self.known[:, c]) for c in range(len(y))]
-        best = np.array([*first, *[-np.inf] * (self.classes - len(y))])
+        nearest = np.abs(self.known - z).sum(axis=-1).min()
+        near = np.full(self.classes, np.inf)
         for (_, _, c), w in self.w.items():
             if len(w):
-                nearer = self.margin if c >= len(y) else 0
-                best[c] = max(best[c], 2 * w @ z - w @ w + nearer)
+                near[c] = min(near[c], np.abs(w - z).sum())
+        gain = np.maximum(0, nearest - self.gate - near)
+        gain[len(y) :] = nearest + self.margin - near[len(y) :]
         own = np.array([*y, *[max(y)] * (self.classes - len(y))])
-        return own + self.tau / 2 * best
+        return own + self.tau * gain
 
     def learn(self, z, c):
         mine = [key for key in self.w if key[0] == self.task and key[2] == c]
@@ -196,11 +197,11 @@ def test_windows_from_which_there_is_no_basis_are_refused(x, y, says):
 @pytest.mark.parametrize(("rows", "tasks"), [(1, 1), (3, 1), (2, 3)])
 def test_floats_do_what_the_equations_say(rows, tasks):
     """Scores, rows and counts over three tasks, against the docstring in numpy."""
-    made = artifact(rows=rows, tasks=tasks, classes=CLASSES, tau=0.7, margin=3.0)
+    made = artifact(rows=rows, tasks=tasks, classes=CLASSES, tau=0.7, gate=0.8, margin=3.0)
     session = edgekit.load(made, engine="reference")
     net = network()
     basis = _basis_of_artifact()
-    spec = Spec(basis.rows, classes=CLASSES, rows=rows, tasks=tasks, tau=0.7, margin=3.0)
+    spec = Spec(basis.rows, classes=CLASSES, rows=rows, tasks=tasks, tau=0.7, gate=0.8, margin=3.0)
     for task in range(tasks):
         for x, c in zip(*draw(25, range(CLASSES), 10 + task, shift=0.3 * task), strict=True):
             hidden, y = _signal(net, x)
@@ -261,14 +262,14 @@ def test_integers_are_the_same_bytes_on_every_machine(family):
 
 
 def test_integers_lie_as_near_as_floats():
-    """Scores within 1 % of their spread, but for windows further out than calibration saw; decisions within 1 %."""
+    """Scores within 2 % of their spread, but for windows further out than calibration saw; decisions within 1 %."""
     exact, rounded = (edgekit.load(artifact(precision=p, classes=CLASSES, margin=2.0)) for p in ("fp32", "int8"))
     for x, c in zip(*draw(40, range(CLASSES), 30, shift=0.3), strict=True):
         exact.learn(x, int(c))
         rounded.learn(x, int(c))
     x, _ = draw(300, range(CLASSES), 31, shift=0.3)
     a, b = exact.run(x), rounded.run(x)
-    assert np.quantile(np.abs(a - b).max(axis=1), 0.75) < 0.01 * a.std()
+    assert np.quantile(np.abs(a - b).max(axis=1), 0.75) < 0.02 * a.std()
     assert np.mean(exact.decide(a) == rounded.decide(b)) >= 0.99
 
 
@@ -347,7 +348,8 @@ def test_a_row_that_has_seen_many_windows_still_follows_its_class():
         ({"rows": 0}, "--rows"),
         ({"tasks": 5000}, "--rows"),
         ({"tau": 0.0}, "--tau"),
-        ({"margin": -1.0}, "--margin"),
+        ({"gate": -1.0}, "--gate"),
+        ({"margin": float("nan")}, "--margin"),
         ({"plastic": ("a", "b")}, "--plastic"),
         ({"subspace": (4,)}, "--subspace"),
         ({"decision": "sum"}, "decision"),
