@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgekit.artifact.atomic import check_room, write_atomic
 from edgekit.artifact.damage import ARRAY_FAULTS
 from edgekit.errors import DataError
-from edgekit.runtime.session import to_float32
+from edgekit.runtime.border import to_float32
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")

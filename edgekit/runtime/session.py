@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
-from edgekit.ir import SPIKE, Graph
 from edgekit.learn.journal import Status
-from edgekit.runtime.codec import Codec
+from edgekit.runtime.border import Border
 from edgekit.runtime.exported import ExportedStream
 from edgekit.runtime.facts import artifact_facts, exported_facts
-from edgekit.runtime.kept import MERGE, Tasks, tasks_of
+from edgekit.runtime.kept import Tasks
+from edgekit.runtime.learner import Learner
 from edgekit.runtime.streams import Array, NativeStream, Stream
 
 FLOAT32 = np.dtype(np.float32)
@@ -24,20 +24,6 @@ DECISIONS = {
     "mean": lambda y: y.mean(axis=-2),
     "last": lambda y: y[..., -1, :],
 }
-
-
-def to_float32(thing: str, array: Array) -> Array:
-    """Numbers as float32; DataError where a finite one is too large for that."""
-    with np.errstate(over="ignore"):
-        made = array.astype(np.float32, copy=False)
-    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
-        over = np.isinf(made) & np.isfinite(array)
-        if over.any():
-            first = np.unravel_index(int(np.argmax(over)), array.shape)
-            most = float(np.finfo(np.float32).max)
-            cause = f"holds {array[first]:.3g} at {[int(n) for n in first]}, more than float32 can ({most:.3g})"
-            raise DataError(thing, cause, "scale it down")
-    return np.asarray(made)
 
 
 class Session:
@@ -61,16 +47,13 @@ class Session:
             raise UsageError("session", "has no artifact", "give the one that the stream runs")
         self._artifact = artifact
         self._stream = stream
-        self._names = list(self.facts.inputs)
-        self._shapes = list(self.facts.inputs.values())
+        self._border = Border(self.facts)
+        self._learner = Learner(stream, self._border)
+        self._names, self._shapes = self._border.names, self._border.shapes
         self._shape = self._shapes[0]
         self._scratch: Stream | None = None
-        graph = self.facts.graph
-        self.codec = Codec(graph) if graph is not None and graph.is_integer else None
-        self._nonfinite = 0
-        self._told: list[Array] | None = None
+        self.codec = self._border.codec
         self.commit: Status | None = None
-        self._cut_short = False  # whether learning stopped in the middle of a window, as by Ctrl-C
         self._bound: Callable[[Array], Array] | None = None
         if len(self._shapes) == 1 and len(self.facts.outputs) == 1 and isinstance(stream, NativeStream):
             self._bound = stream.bind_step() if self.codec is None else stream.bind_raw_step()
@@ -107,42 +90,8 @@ class Session:
     def nonfinite(self) -> int:
         """How many values that an integer program was given were NaN or Inf."""
         if self.codec is None or not isinstance(self._stream, NativeStream):
-            return self._nonfinite
-        return self._nonfinite + self._stream.nonfinite()  # single steps go through the program's own border
-
-    def _numbers(self, name: str, value: npt.ArrayLike) -> Array:
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"input {name!r}", f"is not an array of numbers: {error}") from error
-        if array.dtype.kind not in "fiub":
-            raise DataError(f"input {name!r}", f"holds {array.dtype} values, not numbers")
-        if self.codec is not None:  # a number beyond float32 is one beyond the range: both end there
-            with np.errstate(over="ignore"):
-                return array.astype(np.float32, copy=False)
-        return to_float32(f"input {name!r}", array)
-
-    def _checked(self, name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
-        array = self._numbers(name, value)
-        if array.shape != shape:
-            raise DataError(f"input {name!r}", f"has shape {array.shape}, one step takes {shape}")
-        return array
-
-    def _stored(self, arrays: list[Array], stored: bool) -> list[Array]:
-        """What the step of an integer program takes: raw values quantised, stored ones checked."""
-        if self.codec is None:
-            if stored:
-                raise UsageError("stored=True", f"program {self.facts.name!r} takes raw values alone", "leave it out")
-            return arrays
-        if stored:
-            return [self.codec.check_stored(n, a) for n, a in zip(self._names, arrays, strict=True)]
-        self._nonfinite += sum(int(a.size - np.count_nonzero(np.isfinite(a))) for a in arrays)
-        return self.codec.quantize(arrays)
-
-    def _results(self, outputs: list[Array], stored: bool) -> Any:
-        if self.codec is not None and not stored:
-            outputs = self.codec.dequantize(outputs)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+            return self._border.nonfinite
+        return self._border.nonfinite + self._stream.nonfinite()  # single steps go through the program's own border
 
     def step(self, *inputs: npt.ArrayLike, stored: bool = False) -> Any:
         """One time step: an array for each input in, an array out (a tuple when the program has several outputs).
@@ -155,20 +104,14 @@ class Session:
         bound = None if stored else self._bound
         if bound is not None and x.__class__ is np.ndarray and x.dtype is FLOAT32 and x.shape == self._shape:
             return bound(x)
-        arrays = [self._checked(n, a, s) for n, a, s in zip(self._names, inputs, self._shapes, strict=True)]
-        return self._results(self._stream.call("step", self._stored(arrays, stored)), stored)
+        arrays = [self._border.checked(n, a, s) for n, a, s in zip(self._names, inputs, self._shapes, strict=True)]
+        return self._border.results(self._stream.call("step", self._border.stored(arrays, stored)), stored)
 
     def arrange(self, x: npt.ArrayLike) -> Array:
         """The first input in the program's layout: windows [N, length, channels] of a program that eats flattened
         windows become [N, length · channels]; everything else stays as it is.
         """
-        array = self._numbers(self._names[0], x)
-        window = self.facts.io.get("window")
-        if window and window["layout"] == "flattened" and len(self._shape) == 1:
-            channels = self._shape[0] // window["length"]
-            if array.ndim >= 2 and array.shape[-2:] == (window["length"], channels):
-                return array.reshape(*array.shape[:-2], self._shape[0])
-        return array
+        return self._border.arrange(x)
 
     def run(self, *inputs: npt.ArrayLike, stored: bool = False) -> Any:
         """Many steps at once: [T, *shape] -> [T, *out], continuing from the current state like T calls of `step`.
@@ -179,7 +122,7 @@ class Session:
         """
         if len(inputs) != len(self._shapes):
             raise DataError("run", f"takes {len(self._shapes)} inputs, got {len(inputs)}")
-        arrays = [self.arrange(inputs[0]), *map(self._numbers, self._names[1:], inputs[1:])]
+        arrays = [self.arrange(inputs[0]), *map(self._border.numbers, self._names[1:], inputs[1:])]
         leading = {a.shape[: a.ndim - len(s)] for a, s in zip(arrays, self._shapes, strict=True)}
         fits = all(a.shape[a.ndim - len(s) :] == s for a, s in zip(arrays, self._shapes, strict=True))
         if len(leading) != 1 or not fits or len(axes := leading.pop()) not in (1, 2):
@@ -187,8 +130,8 @@ class Session:
             raise DataError("run", f"got shapes {[a.shape for a in arrays]}, wants {wants}")
         if 0 in axes:
             raise DataError("run", f"got shapes {[a.shape for a in arrays]}", "there is nothing to run")
-        arrays = self._stored(arrays, stored)
-        return self._results(self._stream.run(arrays) if len(axes) == 1 else self._run_samples(arrays), stored)
+        arrays = self._border.stored(arrays, stored)
+        return self._border.results(self._stream.run(arrays) if len(axes) == 1 else self._run_samples(arrays), stored)
 
     def _run_samples(self, arrays: list[Array]) -> list[Array]:
         scratch = self._scratch = self._scratch or self._stream.fork()
@@ -228,85 +171,24 @@ class Session:
         artifact has no learning rule, DataError for NaN or Inf, from which no program learns, and nothing has changed
         then.
         """
-        graph = self._learning()
-        names = [*self._names, *graph.entries["learn"].inputs]
-        if len(inputs) != len(names):
-            raise DataError("learn", f"takes {len(names)} arguments ({', '.join(names)}), got {len(inputs)}")
-        wanted = inputs[len(self._names) :]
-        targets = [] if any(map(callable, wanted)) else [self._target(graph, value) for value in wanted]
-        windows = self._windows(inputs[: len(self._names)])
-        steps = self.learning_window
-        if self._cut_short:  # what it left must not count for this window
-            self.restore_learned(self.learned())
-        elif steps > 1:
-            self.reset()
-        found = []
-        self._cut_short = True
-        for at in range(steps):
-            found.append(self._stream.call("step", [w[at] for w in windows]))
-            if "gather" in graph.entries:
-                self._stream.call("gather", [])
-        outputs = found[0] if steps == 1 else [np.stack(parts) for parts in zip(*found, strict=True)]
-        results = self._results(outputs, stored=False)
-        targets = targets or [self._answered(graph, function(results)) for function in wanted if callable(function)]
-        self._told = self._stream.call("learn", targets)
-        self._cut_short = False
-        return results
+        return self._learner.learn(*inputs)
 
     @property
     def told(self) -> tuple[Array, ...]:
         """What the rule gave when it last learned, in reals where it says on what scale it is held."""
-        graph = self._learning()
-        if self._told is None:
-            raise UsageError("told", "nothing was learned yet", "call learn first")
-        quants = [graph.tensors[name].quant for name in graph.entries["learn"].outputs]
-        return tuple(a if q is None else q.dequantize(a) for a, q in zip(self._told, quants, strict=True))
-
-    def _answered(self, graph: Graph, value: Any) -> Array:
-        """The target that a function gave; a choice beside it is told first."""
-        if isinstance(value, tuple) and len(value) == 2 and "choose" in graph.entries:
-            value, choice = value
-            self._stream.call("choose", [self._target(graph, choice, "choose")])
-        return self._target(graph, value)
-
-    def _windows(self, inputs: Sequence[npt.ArrayLike]) -> list[Array]:
-        """What is learned from at once, [T, *shape] of each input, as the steps take it; T is 1 for a single step."""
-        steps, arrays = self.learning_window, []
-        for name, value, shape in zip(self._names, inputs, self._shapes, strict=True):
-            array, wanted = self._numbers(name, value), shape if steps == 1 else (steps, *shape)
-            if array.shape != wanted:
-                one = "a step" if steps == 1 else f"a window of {steps} steps"
-                raise DataError(f"input {name!r}", f"has shape {array.shape}, {one} that is learned from has {wanted}")
-            if not np.isfinite(array).all():
-                raise DataError(f"input {name!r}", "holds NaN or Inf", "nothing was learned")
-            arrays.append(array.reshape(steps, *shape))
-        return self._stored(arrays, stored=False)
+        return self._learner.told
 
     def merge(self) -> int:
         """End a task: what was learned so far is protected from what comes. Returns how many tasks have ended.
 
         UsageError when all tasks that the program keeps apart have ended before.
         """
-        self._learning()
-        tasks = self.tasks
-        if tasks is None:
-            cause = f"program {self.facts.name!r} has no tasks to end"
-            raise UsageError("merge", cause, "convert it with --learn hlop")
-        if tasks.left == 0:
-            cause = f"all {tasks.most} tasks of program {self.facts.name!r} have ended"
-            raise UsageError("merge", cause, "convert the model with more --tasks")
-        self._stream.call(MERGE, [])
-        return tasks.done + 1
+        return self._learner.merge()
 
     @property
     def learning_window(self) -> int:
         """Steps that are learned from at once."""
-        return int(self.facts.learning.get("window", 1))
-
-    @property
-    def classes(self) -> int:
-        """How many classes a program that learns can tell apart; UsageError for one that does not learn."""
-        return self.target_shape[0] if self.target_shape else int(np.prod(self.output_shapes[0]))
+        return self._learner.window
 
     @property
     def target_shape(self) -> tuple[int, ...] | None:
@@ -314,46 +196,17 @@ class Session:
 
         UsageError for a program that does not learn.
         """
-        graph = self._learning()
-        return next((graph.tensors[name].shape for name in graph.entries["learn"].inputs), None)
+        return self._learner.target_shape
+
+    @property
+    def classes(self) -> int:
+        """How many classes a program that learns can tell apart; UsageError for one that does not learn."""
+        return self.target_shape[0] if self.target_shape else int(np.prod(self.output_shapes[0]))
 
     @property
     def tasks(self) -> Tasks | None:
         """How many tasks have ended, and how many can; None for a program that has none to end."""
-        return tasks_of(self.facts, self.learned()) if self.facts.learned else None
-
-    def _learning(self) -> Graph:
-        graph = self.facts.graph
-        if graph is None or "learn" not in graph.entries:
-            raise UsageError(
-                "learn", f"program {self.facts.name!r} has no learning rule", "convert it with --learn delta"
-            )
-        if len(graph.entries["learn"].inputs) > 1:
-            cause = f"program {self.facts.name!r} learns from more than the inputs of a step and a target"
-            raise UsageError("learn", cause, "call its entries by their names: session.call")
-        return graph
-
-    def _target(self, graph: Graph, value: npt.ArrayLike, entry: str = "learn") -> Array:
-        """A class index as a vector of 0 and 1, or a vector as it is, as an entry takes it."""
-        (name,) = graph.entries[entry].inputs
-        shape, target = graph.tensors[name].shape, np.asarray(value)
-        if target.ndim == 0 and len(shape) == 1:
-            if target.dtype.kind not in "iu":
-                raise DataError("label", f"is {target.dtype}, not the index of a class")
-            if not 0 <= target < shape[0]:
-                raise DataError("label", f"{target} is outside the {shape[0]} classes")
-            target = np.eye(shape[0], dtype=np.float32)[int(target)]
-        given = self._checked(name, target, shape)
-        if not np.isfinite(given).all():
-            raise DataError("target", "holds NaN or Inf", "nothing was learned")
-        if self.codec is None:
-            return given
-        quant = graph.tensors[name].quant
-        if quant is not None:
-            return quant.quantize(given).astype(graph.port_dtype(name))
-        if graph.tensors[name].dtype is SPIKE and not np.isin(given, (0, 1)).all():
-            raise DataError("target", "holds other numbers than 0 and 1", "an integer program learns classes")
-        return self.codec.check_stored(name, given)
+        return self._learner.tasks
 
     def call(self, entry: str, *inputs: npt.ArrayLike) -> Any:
         """One entry by its name, in stored values: an array for each input in, an array out (a tuple of several).
@@ -370,7 +223,7 @@ class Session:
         arrays = []
         for name, value in zip(names, inputs, strict=True):
             tensor = graph.tensors[name]
-            given = self._checked(name, value, tensor.shape)
+            given = self._border.checked(name, value, tensor.shape)
             if self.codec is not None and not tensor.dtype.is_float:
                 given = self.codec.check_stored(name, given)
             arrays.append(given)
@@ -383,14 +236,11 @@ class Session:
 
     def learned(self) -> bytes:
         """What was learned, as a journal stores it: the states that a reset keeps."""
-        return self.facts.layout.learned(self._stream.save())
+        return self._learner.learned()
 
     def restore_learned(self, learned: bytes | None) -> None:
         """Take over what was learned before, None for nothing, and start again; StateError where it does not fit."""
-        layout = self.facts.layout
-        made = layout.with_learned(self._stream.save(), layout.first_learned() if learned is None else learned)
-        self._stream.restore(layout.with_first_values(made))
-        self._cut_short = False
+        self._learner.restore_learned(learned)
 
     def save_state(self) -> bytes:
         """The state as bytes, in one format for every engine: saved on one, it can be restored on any other."""
@@ -400,8 +250,7 @@ class Session:
         """Continue from saved bytes; StateError when they are of another program, damaged, or hold NaN or Inf."""
         if not isinstance(blob, (bytes, bytearray, memoryview)):
             raise StateError("state blob", f"is a {type(blob).__name__}, not bytes")
-        self._stream.restore(bytes(blob))
-        self._cut_short = False
+        self._learner.restore(bytes(blob))
 
     def stream(self) -> Session:
         """Another, independent stream of the program from a reset, which knows what this one has learned so far."""

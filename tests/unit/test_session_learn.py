@@ -366,3 +366,17 @@ assert edgekit.load({str(tmp_path / "out.edge")!r}).learned() == session.learned
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "the same bytes as in the journal" in done.stdout
+
+
+def test_a_flattened_window_is_learned_from_as_it_is_run(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(2 * INPUTS, 4)).eval()
+    io = {"input": {"window": 2, "stride": 2, "layout": "flattened"}}
+    made = edgekit.convert(network, torch.zeros(1, 2 * INPUTS), name="flat", io=io, learn="delta")
+    one, other, x = edgekit.load(made), edgekit.load(made), np.random.default_rng(0).normal(size=(5, 2, INPUTS))
+    for window in x.astype(np.float32):
+        np.testing.assert_array_equal(one.learn(window, 1), other.learn(window.reshape(-1), 1))
+    assert one.learned() == other.learned()
+    with pytest.raises(DataError, match="has shape"):
+        one.learn(np.zeros((INPUTS, 2), np.float32), 1)
