@@ -64,6 +64,9 @@ class Arithmetic(Protocol):
     def back(self, w: Num, y: Num, bound: float, *, fine: bool = False) -> Num:
         """Wᵀ y."""
 
+    def distance(self, w: Num, x: Num) -> Num:
+        """Σ |x - w| for each row w: `fine`. Both on one scale."""
+
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ over the rows of a and b."""
 
@@ -176,6 +179,10 @@ class Floats:
     def back(self, w: Num, y: Num, bound: float, *, fine: bool = False) -> Num:  # noqa: ARG002
         """Wᵀ y."""
         return Num(self._op("matvec_t", y.name, w.name), bound)
+
+    def distance(self, w: Num, x: Num) -> Num:
+        """Σ |x - w| for each row w."""
+        return Num(self._op("distance", x.name, w.name))
 
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ over the rows of a and b."""

@@ -108,6 +108,11 @@ class Fixed:
         shift = min(max(0, ceil(log2(bound / (most * exact)))), WIDEST_SHIFT)
         return Num(self._op(kind, x.name, w.name, shift=shift, to=dtype.name), bound, exact * 2.0**shift)
 
+    def distance(self, w: Num, x: Num) -> Num:
+        """Σ |x - w| for each row w: exact, in int32."""
+        size = self.draft.tensor(w.name).shape[1]
+        return Num(self._op("distance", x.name, w.name), size * (w.bound + x.bound), w.scale)
+
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ: a is brought to the scale on which its products with b are units of W, times 2^shift."""
         b = self.narrow(b)

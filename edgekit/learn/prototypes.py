@@ -17,7 +17,7 @@ lower than any other.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,6 @@ from edgekit.learn.settings import LAST, TARGET, TASK, Learning
 MEMORY = 64  # windows after which a row moves by no smaller part, and follows its class
 WHOLE = 2.0**15  # a bound that makes the scale of integers one
 BITS_LEFT = 1 - 2.0**-10  # of a bound, so that a row is taken out as it is held
-BLOCK = 1024  # elements of rows that are compared at once: what a comparison takes of memory
 
 
 def add_prototypes(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
@@ -79,7 +78,7 @@ class _Prototypes:
         self.shape = (asked.tasks, asked.rows, self.classes)
         _check(basis, self.layer.size[1], known, self.classes)
         count, self.size = int(np.prod(self.shape)), len(basis.whiten)
-        self.far = self.size * basis.reach
+        self.far = 2 * self.size * basis.reach
         self.rows = a.matrix("prototypes", np.zeros((count, self.size)), basis.reach)
         self.counts = a.vector("prototypes.windows", np.zeros(count), float(MOST_COUNT), "keep")
         self.signal = a.vector("signal", np.zeros(self.size), basis.reach, "scratch")
@@ -101,11 +100,9 @@ class _Prototypes:
         z = self._whitened(x)
         a.update(self.signal, z)
         z = a.alike(z, self.signal)
-        known = self.basis.rows.reshape(-1, self.basis.rows.shape[-1])
-        some = max(1, BLOCK // known.shape[1])
-        parts = (a.number("known", known[at : at + some], self.basis.reach) for at in range(0, len(known), some))
-        nearest = moved(a, "amax", self._nearness(parts, z), axis=0, keepdims=True)
-        learned = self._nearness(self._parts_of_rows(some), z)
+        known = a.number("known", self.basis.rows.reshape(-1, self.size), self.basis.reach)
+        nearest = moved(a, "amax", self._nearness(known, z), axis=0, keepdims=True)
+        learned = self._nearness(self.rows, z)
         learned = a.either(self._used(), learned, a.lowest(learned))
         by_class = moved(a, "amax", moved(a, "reshape", learned, shape=(self._blocks, self.classes)), axis=0)
         rewritten_output(a, self._scores(y, a.sub(by_class, nearest, self.far)))
@@ -151,25 +148,10 @@ class _Prototypes:
         apart = a.weighted(a.sub(x, middle, x.bound + middle.bound), 1 / basis.spread, basis.standard)
         return a.product(a.number("whiten", basis.whiten), apart, basis.reach)
 
-    def _parts_of_rows(self, some: int) -> Iterator[Num]:
-        """The rows that are learned, some at once, cut out when they are asked for."""
-        count, _ = self.a.draft.tensor(self.rows.name).shape
-        for at in range(0, count, some):
-            whole = some >= count
-            stop = min(at + some, count)
-            yield self.rows if whole else moved(self.a, "slice", self.rows, axis=0, start=at, stop=stop)
-
-    def _nearness(self, parts: Iterable[Num], z: Num) -> Num:
-        """-Σ |z - w| of rows w, which come in parts: [R]."""
-        a, found = self.a, []
-        for part in parts:
-            beside = moved(
-                a, "expand", moved(a, "reshape", z, shape=(1, self.size)), shape=a.draft.tensor(part.name).shape
-            )
-            below = moved(a, "minimum", a.sub(part, beside, z.bound), a.sub(beside, part, z.bound))
-            found.append(moved(a, "sum", below, axis=1))
-        whole = moved(a, "concat", *found, axis=0) if len(found) > 1 else found[0]
-        return dataclasses.replace(whole, bound=self.far)
+    def _nearness(self, rows: Num, z: Num) -> Num:
+        """-Σ |z - w| of rows w: [R]."""
+        a, apart = self.a, self.a.distance(rows, z)
+        return a.sub(a.alike(a.number("none", np.zeros(())), apart), apart, self.far)
 
     # --- learning ---
 
