@@ -54,29 +54,38 @@ class Listening(nn.Module):
         self.register_buffer("offset", torch.tensor(given["offset"]))
         self.register_buffer("scale", torch.tensor(given["scale"]))
         self.register_buffer("keep", _kept(SLOW, 6))
-        self.register_buffer("keep_energy", _kept(SLOW_ENERGY, 2))
+        self.register_buffer("keep_energy", _kept(SLOW_ENERGY, 1))
 
     def init_state(self, batch: int) -> dict[str, Tensor]:
         """The state of `batch` independent samples after reset, each [batch, ...]."""
-        sizes = {"slow": 18, "slow_energy": 4, "mean_m": self.memory, "mean_c": STATISTICS}
+        sizes = {"slow": 18, "slow_acc": 2, "slow_gyr": 2, "mean_m": self.memory, "mean_x": 6, "mean_bands": 18}
+        sizes |= {"mean_acc": 3, "mean_gyr": 3}
         fresh = {name: self.offset.new_zeros(batch, size) for name, size in sizes.items()}
         return {**self.model.init_state(batch), **fresh}
 
     def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Normalised samples x [batch, 6], state -> (scores of the window so far [batch, classes], next state)."""
-        raw = x / self.scale + self.offset
-        squares = raw * raw
-        q = torch.cat([squares[:, :3].sum(1, keepdim=True) / ENERGY, squares[:, 3:].sum(1, keepdim=True)], 1)
-        slow = self.keep * state["slow"] + (1 - self.keep) * torch.cat([x] * 3, 1)
-        slow_energy = self.keep_energy * state["slow_energy"] + (1 - self.keep_energy) * torch.cat([q] * 2, 1)
-        bands = torch.abs(torch.cat([x, slow[:, :12]], 1) - slow)
-        energies = torch.abs(torch.cat([q, slow_energy[:, :2]], 1) - slow_energy)
-        mean_c = state["mean_c"] + torch.cat([x, bands, q, energies], 1) / self.window
+        """Normalised samples x [batch, 6], state -> (scores of the window so far [batch, classes], next state).
+
+        Each kind of statistic is a state of its own, and so has a scale of its own in integers.
+        """
         _, after = self.model.step(x, state)
-        mean_m = state["mean_m"] + after["m"] / self.window
-        v = torch.cat([mean_c[:, :6], torch.log(mean_c[:, 6:] + LEAST)], 1)
-        y = self.readout(torch.cat([mean_m, v], 1))
-        return y, {**after, "slow": slow, "slow_energy": slow_energy, "mean_m": mean_m, "mean_c": mean_c}
+        squares = (x / self.scale + self.offset) ** 2
+        acc = squares[:, :3].sum(1, keepdim=True) / ENERGY
+        gyr = squares[:, 3:].sum(1, keepdim=True)
+        after["slow"] = self.keep * state["slow"] + (1 - self.keep) * torch.cat([x] * 3, 1)
+        after["mean_x"] = state["mean_x"] + x / self.window
+        bands = torch.abs(torch.cat([x, after["slow"][:, :12]], 1) - after["slow"])
+        after["mean_bands"] = state["mean_bands"] + bands / self.window
+        for name, q in (("acc", acc), ("gyr", gyr)):
+            slow = self.keep_energy * state[f"slow_{name}"] + (1 - self.keep_energy) * torch.cat([q] * 2, 1)
+            apart = torch.abs(torch.cat([q, slow[:, :1]], 1) - slow)
+            after[f"slow_{name}"] = slow
+            after[f"mean_{name}"] = state[f"mean_{name}"] + torch.cat([q, apart], 1) / self.window
+        after["mean_m"] = state["mean_m"] + after["m"] / self.window
+        bands, acc, gyr = (logarithm(after[name] + LEAST) for name in ("mean_bands", "mean_acc", "mean_gyr"))
+        v = torch.cat([after["mean_x"], bands, acc[:, :1], gyr[:, :1], acc[:, 1:2], gyr[:, 1:2]], 1)
+        v = torch.cat([v, acc[:, 2:], gyr[:, 2:]], 1)
+        return self.readout(torch.cat([after["mean_m"], v], 1)), after
 
     @torch.no_grad()
     def signals(self, windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,6 +98,11 @@ class Listening(nn.Module):
             y, state = self.step(x, state)
         hook.remove()
         return given[0], y
+
+
+def logarithm(x: Tensor) -> Tensor:
+    """log x = log min(x, 1) + log max(x, 1): a table in integers is fine enough only for few powers of ten."""
+    return torch.log(torch.clamp(x, max=1.0)) + torch.log(torch.clamp(x, min=1.0))
 
 
 def _kept(times: Sequence[float], channels: int) -> Tensor:
