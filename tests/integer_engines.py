@@ -45,6 +45,11 @@ class Engine:
     machine: type[Machine] = Emulator
 
     @property
+    def at_once(self) -> int:
+        """How many random programs fit the memory of its machine."""
+        return 10 if self.machine is QemuSystem else 20
+
+    @property
     def there(self) -> bool:
         """Whether its compiler and its emulator are installed."""
         if self.machine is QemuSystem and find_qemu_system() is None:

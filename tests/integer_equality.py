@@ -36,9 +36,9 @@ def seeds(drawn: int) -> list[int]:
     return [*fixed, *(range(drawn, drawn + DRAWN) if drawn else ())]
 
 
-def batches(numbers: Sequence[int]) -> list[tuple[int, ...]]:
+def batches(numbers: Sequence[int], at_once: int = AT_ONCE) -> list[tuple[int, ...]]:
     """As many programs as one image holds, again and again."""
-    return [tuple(numbers[at : at + AT_ONCE]) for at in range(0, len(numbers), AT_ONCE)]
+    return [tuple(numbers[at : at + at_once]) for at in range(0, len(numbers), at_once)]
 
 
 @dataclass(frozen=True)

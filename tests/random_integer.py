@@ -276,14 +276,12 @@ class _Maker:
     def matrix(self, height: int, width: int) -> str:
         """Weights that are a value of the program, or one of its states."""
         style = self.rng.randrange(3)
-        if style == 0:
+        if style == 0 and height * width <= MOST:
             return self.regular(self.value(INT16), (height, width))
         data = whole_numbers(self.numbers, (height, width), INT16)
         if style == 1:
             return self.b.const(self.b.fresh("w"), data, INT16)
-        name = self.b.state(self.b.fresh("plastic"), data, INT16, reset="keep")
-        self.values.append(name)
-        return name
+        return self.b.state(self.b.fresh("plastic"), data, INT16, reset="keep")
 
     def _matvec(self, x: DType, to: DType) -> None:
         source = self.value(x, 1)
@@ -308,7 +306,7 @@ class _Maker:
 
     def _outer_add(self, rows: int, turns: int) -> None:
         """A state that changes once or a few times in a row; ops that come later may still read the old one."""
-        height, width = self.rng.choice([(1, 7), (5, 1), (4, 33), (16, 16), (3, 64), (9, 30)])
+        height, width = self.rng.choice([(1, 7), (5, 1), (4, 11), (6, 8), (2, 33), (3, 20), (1, 70)])
         data = whole_numbers(self.numbers, (height, width), INT16)
         state = new = self.b.state(self.b.fresh("plastic"), data, INT16, reset="keep")
         lead = (rows,) if rows else ()

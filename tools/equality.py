@@ -25,7 +25,7 @@ from edgekit.passes.pipelines import LOWER, run_passes
 def compare(engine: Engine, numbers: Sequence[int]) -> list[str]:
     """What differs from the reference, one line a program."""
     faults = []
-    for batch in batches(numbers):
+    for batch in batches(numbers, engine.at_once):
         with opened(engine, [expected(n).graph for n in batch]) as stream:
             for n in batch:
                 try:

@@ -20,7 +20,7 @@ def test_random_programs_are_byte_equal(core: str, drawn_seed: int) -> None:
         pytest.skip(f"what {core} needs is not installed")
     numbers = seeds(drawn_seed)
     print(f"programs {numbers[0]} to {numbers[-1]}")
-    for batch in batches(numbers):
+    for batch in batches(numbers, EMULATED[core].at_once):
         with opened(EMULATED[core], [expected(n).graph for n in batch]) as stream:
             for n in batch:
                 wanted = expected(n)
