@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +90,7 @@ def judge(session: Session, before: bytes, limits: Limits | None = None) -> Verd
 
 def accuracy(session: Session, examples: Examples) -> float:
     """Per cent of examples that are decided rightly; the state of the session stays as it is."""
-    stream = session.stream()
-    found = decisions(stream, _first(stream.run(*examples.inputs)))
+    found = decisions(session, _beside(session, examples.inputs))
     return float(100 * np.mean(found == examples.y))
 
 
@@ -119,6 +119,13 @@ def _first(outputs: Array | tuple[Array, ...]) -> Array:
 
 def _selftest(session: Session) -> Array:
     """What each step of the self-test decides."""
-    inputs, stream = session.artifact.selftest.inputs, session.stream()
-    found = stream.run(*(inputs[name] for name in session.facts.inputs), stored=session.codec is not None)
-    return decisions(stream, _first(found))
+    inputs = session.artifact.selftest.inputs
+    steps = [inputs[name] for name in session.facts.inputs]
+    return decisions(session, _beside(session, steps, stored=session.codec is not None))
+
+
+def _beside(session: Session, inputs: Sequence[Array], *, stored: bool = False) -> Array:
+    """The first output over [N, T, *shape], or over one stream of steps [T, *shape]; the session stays as it is."""
+    one = inputs[0].ndim - len(next(iter(session.facts.inputs.values()))) == 1
+    found = _first(session.run(*(a[None] if one else a for a in inputs), stored=stored))
+    return found[0] if one else found

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from converted import CLASSES, INPUTS, ROOT
+from converted import CLASSES, INPUTS, ROOT, artifact
 from learners import WINDOW, examples, learner, pair, write
 
 import edgekit
@@ -20,6 +20,7 @@ from edgekit.runtime.examples import Course, Examples, plan_course
 from edgekit.runtime.guards import Limits, accuracy, decisions, judge
 from edgekit.runtime.kept import kept_values
 from edgekit.runtime.learned import journal_of, learn_course, replay
+from edgekit.runtime.streams import MachineStream
 
 pytest.importorskip("torch")
 
@@ -261,9 +262,10 @@ def test_a_canary_is_judged_as_the_program_decides() -> None:
     assert accuracy(made, some) == pytest.approx(expected)
     assert made.save_state() == before
     stepwise, steps = session("mlp", "delta"), given("mlp", 20)
-    assert accuracy(stepwise, steps) == pytest.approx(
-        100 * np.mean(stepwise.decide(stepwise.run(*steps.inputs)) == steps.y)
-    )
+    right = stepwise.decide(stepwise.run(*steps.inputs)) == steps.y
+    state = stepwise.save_state()
+    assert accuracy(stepwise, steps) == pytest.approx(100 * np.mean(right))
+    assert stepwise.save_state() == state
     two = edgekit.load(pair())
     rng = np.random.default_rng(0)
     inputs = tuple(rng.normal(size=(9, n)).astype(np.float32) for n in (2, 3))
@@ -277,6 +279,29 @@ def test_an_output_that_is_not_finite_decides_nothing() -> None:
     y[1, 1] = np.inf
     y[2, 0] = np.nan
     assert decisions(made, y).tolist() == [2, -1, -1]
+
+
+def test_a_stream_of_steps_is_judged_step_by_step_from_a_reset() -> None:
+    """Of a program with states that learns from single steps, whose canary may be one labelled stream."""
+    made = edgekit.load(artifact("quiet", learn="delta"))
+    x = np.random.default_rng(0).normal(size=(12, INPUTS)).astype(np.float32)
+    y = np.argmax(made.run(x), axis=-1)
+    made.run(x)  # from another state than a reset
+    assert made.learning_window == 1
+    assert accuracy(made, Examples((x,), y)) == 100
+
+
+def test_judging_takes_no_memory_of_the_emulated_core() -> None:
+    """Which has no way to give it back."""
+    made, some = session("quiet", "delta", "int8", "emulator"), given("quiet", 2)
+    first, stream = made.learned(), made.engine_stream
+    assert isinstance(stream, MachineStream)
+    judge(made, first, Limits(some))
+    places = [stream._machine.alloc(8), stream._machine.alloc(8)]
+    for _ in range(3):
+        judge(made, first, Limits(some))
+        places.append(stream._machine.alloc(8))
+    assert len(set(np.diff(places).tolist())) == 1, places
 
 
 def test_judging_takes_back_what_may_not_stay() -> None:
