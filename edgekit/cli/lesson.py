@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,7 @@ class Outcome:
     lesson: Lesson
     verdict: Verdict
     seconds: float
+    instructions: int | None = None  # of the lesson, steps and all, where they can be counted
 
 
 def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None:
@@ -105,6 +106,7 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
         "windows": len(examples),
         "passes": passes,
         "updates": lesson.events,
+        "instructions": outcome.instructions,
         "right_before_learning": lesson.right_at_first / len(examples) if told else None,
         "committed": verdict.stays,
         "reasons": list(verdict.reasons),
@@ -166,15 +168,33 @@ def _learn(session: Session, out: Output, examples: Examples, course: Course, ke
     from edgekit.runtime.learned import learn_course
 
     started = time.perf_counter()
-    with out.stages() as progress:
+    with out.stages() as progress, _counted(session) as count:
         lesson = learn_course(session, examples, course, lambda at: progress("learn", at, len(course)))
+        instructions = count()
+    with out.stages() as progress:
         if lesson.overflow is not None:
             session.restore_learned(kept)
             why = f"the outputs became NaN or Inf after {lesson.overflow:,} updates: {TOO_FAST}"
-            return Outcome(lesson, Verdict(reasons=(why,)), time.perf_counter() - started)
+            return Outcome(lesson, Verdict(reasons=(why,)), time.perf_counter() - started, instructions)
         progress("look at what was known before")
         verdict = judge(session, kept, limits)
-    return Outcome(lesson, verdict, time.perf_counter() - started)
+    return Outcome(lesson, verdict, time.perf_counter() - started, instructions)
+
+
+@contextmanager
+def _counted(session: Session) -> Iterator[Callable[[], int | None]]:
+    """Count instructions as long as this lasts, where the engine can; what is given says how many there were."""
+    from edgekit.runtime.streams import MachineStream
+
+    stream = session.engine_stream
+    if not isinstance(stream, MachineStream) or not stream.counts:
+        yield lambda: None
+        return
+    before, stream.counting = stream.total_instructions(), True
+    try:
+        yield lambda: stream.total_instructions() - before
+    finally:
+        stream.counting = False
 
 
 def _earlier_log(session: Session, path: Path | None, kept: bytes) -> EventLog | None:
@@ -222,6 +242,9 @@ def _print_outcome(console: Console, examples: Examples, passes: int, outcome: O
     each = 1000 * outcome.seconds / max(lesson.events, 1)
     times = "once" if passes == 1 else f"{passes} times"
     console.print(f"{count:,} windows {times}, {outcome.seconds:.2f} s ({each:.2f} ms for each update)")
+    if outcome.instructions is not None:
+        once = f"{outcome.instructions / max(lesson.events, 1):,.0f} for each update and its steps (emulated, exact)"
+        console.print(f"instructions: {outcome.instructions:,}, {once}")
     if examples.y is not None and lesson.overflow is None:
         console.print(f"decided rightly before each was learned: {100 * lesson.right_at_first / count:.2f} %")
     if verdict.before is not None and verdict.after is not None:

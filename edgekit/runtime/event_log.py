@@ -1,4 +1,17 @@
-"""A log of what was learned from, in order: with the artifact, it gives the same learned bytes again."""
+"""A log of what was learned from, in order: with the artifact, it gives the same learned bytes again.
+
+A .npz file, never unpickled, of at most 1 GiB:
+
+    format    1
+    artifact  SHA-256 of the artifact, in hex
+    engine    what learned it, in words
+    x0, x1 …  [N, …] float32, in raw units: the windows of each input of the step
+    y         [N] int64, the classes; [0] where the rule is told nothing
+    order     [E] int64, the window of each update
+    merges    [M] int64, rising: after so many updates a task ended
+    before    uint8, what was learned before, as a journal holds it; empty for the weights that the artifact came with
+    after     SHA-256 of what was learned then, in hex
+"""
 
 from __future__ import annotations
 

@@ -169,6 +169,37 @@ def test_windows_of_a_program_with_states(tmp_path: Path) -> None:
     assert document(learn(tmp_path, "-i", "a.npz", "--canary", "long.npz", "--max-drop", 100, "--json"))["committed"]
 
 
+def test_single_steps_of_a_program_with_states(tmp_path: Path) -> None:
+    """Labelled one by one, as a stream; the canary may be windows, or a stream as well."""
+    artifact("quiet", learn="delta").save(tmp_path / "m.edge")
+    write(tmp_path / "steps.npz")
+    write(tmp_path / "windows.npz", family="quiet")
+    session, (x, y) = edgekit.load(tmp_path / "m.edge"), examples(40)
+    for step, label in zip(x, y, strict=True):
+        session.learn(step, int(label))
+    for canary in ("steps.npz", "windows.npz"):
+        learn(tmp_path, "--reset")
+        found = document(learn(tmp_path, "-i", "steps.npz", "--canary", canary, "--max-drop", 100, "--json"))
+        assert found["committed"]
+        assert kept(tmp_path) == session.learned()
+    refused(learn(tmp_path, "-i", "windows.npz"), "learns from single steps", "another --learn-window")
+
+
+def test_the_emulated_core_learns_the_same_and_counts(tmp_path: Path) -> None:
+    made = learner("quiet", "hlop", "int8", "smartwatch")
+    counts = made.manifest["learning"]["instructions"]
+    found = {}
+    for on in ("host", "emulator"):
+        made.save(tmp_path / f"{on}.edge")
+        write(tmp_path / "a.npz", 3, family="quiet")
+        answer = document(learn(tmp_path, "-i", "a.npz", "--on", on, "--json", file=f"{on}.edge"))
+        found[on] = (kept(tmp_path, f"{on}.edge"), answer["instructions"])
+    assert found["host"][0] == found["emulator"][0]
+    assert found["host"][1] is None
+    expected = 3 * (counts["learn"] + WINDOW * (counts["gather"] + counts["step"]))
+    assert found["emulator"][1] == pytest.approx(expected, rel=0.2)
+
+
 def test_several_inputs(tmp_path: Path) -> None:
     pair().save(tmp_path / "m.edge")
     rng = np.random.default_rng(0)
