@@ -100,7 +100,9 @@ def decisions(session: Session, outputs: Array) -> Array:
     [N, C] -> [N], [N, T, C] -> [N]. Where a program declares no decision over a window it is that of its rule: the last
     step of prototypes, the mean of others. -1 where an output is NaN or Inf: the program has overflowed.
     """
-    if outputs.ndim - len(session.output_shapes[0]) == 2:
+    leading = outputs.shape[: outputs.ndim - len(session.output_shapes[0])]
+    outputs = outputs.reshape(*leading, -1)
+    if len(leading) == 2:
         of_rule = LAST if session.facts.learning.get("rule") == PROTOTYPES else MEAN
         outputs = DECISIONS[session.facts.io.get("decision") or of_rule](outputs)
     fine = np.isfinite(outputs).all(axis=-1)

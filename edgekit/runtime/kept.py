@@ -75,7 +75,7 @@ def _count(masks: Mapping[str, Array]) -> int:
 def _counter(graph: Graph | None) -> str | None:
     """The state that the end of a task counts up: it is no weight."""
     entry = graph.entries.get(MERGE) if graph is not None else None
-    if entry is None or len(entry.updates) != 1:
+    if entry is None or entry.inputs or len(entry.updates) != 1:
         return None
     (name,) = entry.updates
     return name if graph is not None and graph.tensors[name].size == 1 else None

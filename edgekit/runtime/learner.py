@@ -119,7 +119,7 @@ class Learner:
         graph, name = self._facts.graph, self._facts.name
         if graph is None or "learn" not in graph.entries:
             raise UsageError("learn", f"program {name!r} has no learning rule", "convert it with --learn delta")
-        if len(graph.entries["learn"].inputs) > 1:
+        if len(graph.entries["learn"].inputs) > 1 or ("gather" in graph.entries and graph.entries["gather"].inputs):
             cause = f"program {name!r} learns from more than the inputs of a step and a target"
             raise UsageError("learn", cause, "call its entries by their names: session.call")
         return graph

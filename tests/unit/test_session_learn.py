@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from edgekit.runtime.examples import Course, Examples, plan_course
 from edgekit.runtime.guards import Limits, accuracy, decisions, judge
 from edgekit.runtime.kept import kept_values
 from edgekit.runtime.learned import journal_of, learn_course, replay
-from edgekit.runtime.streams import MachineStream
+from edgekit.runtime.streams import MachineStream, ReferenceStream
 
 pytest.importorskip("torch")
 
@@ -249,6 +250,21 @@ def plastic_weights(made: Session) -> np.ndarray:
     values = kept_values(made.facts.layout, made.learned())
     (name,) = (n for n in values if n.endswith(".plastic"))
     return np.array(values[name])
+
+
+def test_entries_that_take_other_things_than_a_rule_s_are_called_by_their_names() -> None:
+    """A graph may have entries of these names that are no rule's."""
+    made = session("quiet", "hlop")
+    graph = made.artifact.graph
+    step, target = graph.entries["step"].inputs[0], graph.entries["learn"].inputs[0]
+    for name, inputs in (("merge", (target,)), ("gather", (step,)), ("learn", (target, step))):
+        entry = dataclasses.replace(graph.entries[name], inputs=inputs)
+        other = Session(made.artifact, ReferenceStream(graph))
+        other.facts = other._border.facts = other._learner._facts = dataclasses.replace(
+            made.facts, graph=graph.with_entries(entry)
+        )
+        with pytest.raises(UsageError, match="has no tasks to end" if name == "merge" else "call its entries by their"):
+            other.merge() if name == "merge" else other.learn(np.zeros((WINDOW, INPUTS)), 1)
 
 
 # --- guards ----------------------------------------------------------------------------------------------------------
