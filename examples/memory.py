@@ -52,7 +52,7 @@ def main() -> None:
         reference = edgekit.load(path, engine="reference")
         for pattern in patterns[KNOWN : KNOWN + NEW].numpy():
             for each in (session, reference):
-                each.learn(pattern, pattern > 0)
+                each.learn(pattern)
         after = session.run(given[: KNOWN + NEW])[:, -1] > 0
         right = (after == (patterns[: KNOWN + NEW] > 0).numpy()).all(axis=1)
         print(f"learned on the device: {right[KNOWN:].sum()} of {NEW}, still known: {right[:KNOWN].sum()} of {KNOWN}")

@@ -28,18 +28,29 @@ from edgekit.cli.imports import (
 )
 from edgekit.cli.learned import learning_lines
 from edgekit.cli.learning import (
+    BaselineOption,
     BudgetOption,
+    ClassesOption,
+    DetectOption,
+    EligibilityOption,
+    GateOption,
     IterationsOption,
+    KnownOption,
     LearningRateOption,
     LearnOption,
     LearnWindowOption,
+    MarginOption,
+    ModulationOption,
     MomentumOption,
     PlasticOption,
+    RowsOption,
     SubspaceOption,
     SubspaceRateOption,
     TasksOption,
+    TauOption,
     TraceOption,
     learning_of,
+    with_labels,
 )
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
@@ -123,6 +134,16 @@ def convert(
     momentum: MomentumOption = None,
     learn_window: LearnWindowOption = None,
     trace: TraceOption = None,
+    detect: DetectOption = False,
+    modulation: ModulationOption = None,
+    eligibility: EligibilityOption = None,
+    baseline: BaselineOption = None,
+    rows: RowsOption = None,
+    classes: ClassesOption = None,
+    tau: TauOption = None,
+    gate: GateOption = None,
+    margin: MarginOption = None,
+    known: KnownOption = None,
     learn_budget_ram: BudgetOption = None,
     compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
     output: Annotated[
@@ -178,20 +199,32 @@ def convert(
         momentum=momentum,
         window=learn_window,
         trace=trace,
+        detect=detect or None,
+        modulation=modulation,
+        eligibility=eligibility,
+        baseline=baseline,
+        rows=rows,
+        classes=classes,
+        tau=tau,
+        gate=gate,
+        margin=margin,
+        known=known,
         ram=learn_budget_ram,
     )
     if min_agreement is not None and precision != AUTO:
         raise UsageError("--min-agreement", f"is not used with precision {precision!r}", "add --precision auto")
     if calib_method is not None and precision in FLOAT_PRECISIONS:
         raise UsageError("--calib-method", f"is not used with precision {precision!r}", "it is for integer programs")
+    file = Path(calib) if calib not in (None, SYNTHETIC) else None
+    windows = None if file is None else read_data(file)
     options = Options(
         target=target,
         precision=precision,
-        calib=read_data(Path(calib)).x if calib not in (None, SYNTHETIC) else calib,
+        calib=calib if windows is None else windows.x,
         calib_method=calib_method or Options.calib_method,
         min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
         widen=dict(map(_bits, widen or ())),
-        learn=learning,
+        learn=with_labels(learning, file, None if windows is None else windows.y),
         compiler=compiler,
     )
     with out.stages() as progress:

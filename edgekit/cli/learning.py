@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.arrays import Array, read_array
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +20,12 @@ DIGITS = 9  # of a number that anybody means
 UNITS = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
 
 LearnOption = Annotated[
-    str | None, typer.Option(help="Learn on the device: delta (the read-out), hlop (does not forget earlier tasks).")
+    str | None,
+    typer.Option(
+        help="Learn on the device: delta (the read-out), hlop (does not forget earlier tasks), prototypes (classes and "
+        "wearers from a few windows), three-factor (from rewards or errors), oja or sanger (subspaces, without "
+        "labels), store (patterns of an associative memory)."
+    ),
 ]
 LearningRateOption = Annotated[float | None, typer.Option(help="Step size of the learning rule; 0.01.")]
 PlasticOption = Annotated[
@@ -25,17 +33,52 @@ PlasticOption = Annotated[
 ]
 SubspaceOption = Annotated[
     str | None,
-    typer.Option(metavar="K[,K…]", help="hlop: lateral rows of each task; one number is for every task (--tasks)."),
+    typer.Option(
+        metavar="K[,K…]",
+        help="hlop: lateral rows of each task; one number is for every task (--tasks). oja, sanger: how many.",
+    ),
 ]
-TasksOption = Annotated[int | None, typer.Option(help=f"hlop: how many tasks are kept apart; {TASKS}.")]
-SubspaceRateOption = Annotated[float | None, typer.Option(help="hlop: step size of the lateral rows; 0.01.")]
-IterationsOption = Annotated[int | None, typer.Option(help="hlop: Hebbian iterations in an update; 5.")]
+TasksOption = Annotated[
+    int | None, typer.Option(help=f"How many tasks, or wearers, are kept apart; hlop {TASKS}, prototypes 1.")
+]
+SubspaceRateOption = Annotated[float | None, typer.Option(help="Step size of the lateral rows; 0.01.")]
+IterationsOption = Annotated[int | None, typer.Option(help="Hebbian iterations in an update; 5.")]
 MomentumOption = Annotated[float | None, typer.Option(help="hlop: momentum of the lateral rows; none is kept.")]
 LearnWindowOption = Annotated[
     int | None, typer.Option(help="Steps of a labelled window, which are learned from at once; 1: each step by itself.")
 ]
 TraceOption = Annotated[
     float | None, typer.Option(help="What a presynaptic trace keeps from step to step, 0 to 1; 0: the signal itself.")
+]
+DetectOption = Annotated[
+    bool, typer.Option("--detect", help="hlop: give the novelty of each window, from which a drift can be found.")
+]
+ModulationOption = Annotated[
+    str | None, typer.Option(help="three-factor: reward (default), or error, which needs labels.")
+]
+EligibilityOption = Annotated[
+    float | None, typer.Option(help="three-factor: what a trace keeps from window to window, for late rewards; 0.")
+]
+BaselineOption = Annotated[
+    float | None, typer.Option(help="three-factor: the rate at which rewards are expected; 0.1.")
+]
+RowsOption = Annotated[int | None, typer.Option(help="prototypes: rows of each class and task; 1, a running mean.")]
+ClassesOption = Annotated[
+    int | None, typer.Option(help="prototypes: classes with those in reserve; those of the model.")
+]
+TauOption = Annotated[float | None, typer.Option(help="prototypes: how much nearness counts beside the model; 1.")]
+GateOption = Annotated[
+    float | None, typer.Option(help="prototypes: by how much learned rows must be nearer than known ones; 0.5.")
+]
+MarginOption = Annotated[
+    float | None, typer.Option(help="prototypes: by how much further away rows of new classes may be; 3.")
+]
+KnownOption = Annotated[
+    int | None,
+    typer.Option(
+        help="prototypes: rows of each class that --calib gives from the start; one for each subject. The file's y and "
+        "subject tell what windows are, or else the model does."
+    ),
 ]
 BudgetOption = Annotated[
     str | None, typer.Option(metavar="BYTES", help="RAM that learning may take, such as 8kB; more is refused.")
@@ -44,7 +87,7 @@ BudgetOption = Annotated[
 
 def learning_of(rule: str | None, **given: Any) -> Learning | None:
     """How a program learns; None without a rule. UsageError for options that then have no use, or make no sense."""
-    from edgekit.learn import Learning
+    from edgekit.learn import PROTOTYPES, Learning
 
     asked = {name: value for name, value in given.items() if value is not None}
     if rule is None:
@@ -55,7 +98,7 @@ def learning_of(rule: str | None, **given: Any) -> Learning | None:
     if "plastic" in asked:
         names = (name.strip() for name in asked["plastic"].split(","))
         asked["plastic"] = tuple(dict.fromkeys(name for name in names if name))
-    tasks = asked.pop("tasks", None)
+    tasks = None if rule == PROTOTYPES else asked.pop("tasks", None)
     if tasks is not None and "subspace" not in asked:
         raise UsageError("--tasks", "is not used without --subspace", "add --subspace 16, for example")
     if "subspace" in asked:
@@ -75,8 +118,25 @@ _OPTIONS = {
     "momentum": "--momentum",
     "window": "--learn-window",
     "trace": "--trace",
+    **{
+        name: f"--{name}"
+        for name in (
+            *("detect", "modulation", "eligibility", "baseline"),
+            *("rows", "classes", "tau", "gate", "margin", "known"),
+        )
+    },
     "ram": "--learn-budget-ram",
 }
+
+
+def with_labels(learning: Learning | None, path: Path | None, y: Array | None) -> Learning | None:
+    """The rule with what a calibration file says of its windows: their classes, and whose they are."""
+    from edgekit.learn import PROTOTYPES
+
+    if learning is None or learning.rule != PROTOTYPES or path is None:
+        return learning
+    groups = read_array(path, "subject") if path.suffix == ".npz" else None
+    return dataclasses.replace(learning, labels=y, groups=groups)
 
 
 def _tasks(rule: str, given: int | None) -> int:

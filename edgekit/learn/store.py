@@ -14,7 +14,7 @@ from edgekit.errors import UnsupportedError
 from edgekit.ir.graph import Entry, Graph, Op
 from edgekit.learn.arithmetic import COUNTED, Arithmetic, Array, Num, moved, rewritten_output
 from edgekit.learn.plastic import Plastic
-from edgekit.learn.settings import TARGET, Learning
+from edgekit.learn.settings import Learning
 from edgekit.reference import Interpreter
 
 SIGNS = 4.0  # a bound at which integers hold -1 and 1 exactly, and what one differs by from the other
@@ -58,9 +58,9 @@ def memory_of(graph: Graph) -> Stored:
 def add_store(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:  # noqa: ARG001
     """Write the step anew with patterns that can change, and the entry `learn`, which stores one more.
 
-    `learn` takes the pattern's bits [N], 0 for -1 and 1, and gives the row: Xi += e_row (pattern - Xi_row)ᵀ for the
-    rows in turn, so that the oldest pattern is overwritten when there is no free row. Integers hold -1 and 1 exactly,
-    and overlaps in int16 over N.
+    `learn` stores what the last step was given, 1 where it is above 0 and else -1, and gives the row that it is in:
+    Xi += e_row (pattern - Xi_row)ᵀ for the rows in turn, so that the oldest pattern is overwritten when there is no
+    free row. Integers hold -1 and 1 exactly, and overlaps in int16 over N.
     """
     if not isinstance(plastic, Stored):
         raise _no_memory("it was not looked at as one")
@@ -72,16 +72,17 @@ def add_store(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:  # noqa
     patterns = a.matrix("stored", plastic.patterns, SIGNS)
     row = a.vector("row", np.asarray(float(following)), COUNTED, "keep")
     state = a.vector("s", np.zeros(size), SIGNS, "reset")
+    shown = a.vector("given", np.zeros(size), SIGNS, "scratch")
     plus, minus = (a.number("sign", np.asarray(v), SIGNS) for v in (1.0, -1.0))
     cue = a.alike(a.value(given), state)
     u = a.either(a.compare("eq", state, a.number("none", np.zeros(()))), cue, state)
     v = a.back(patterns, _separated(a, a.product(patterns, u, float(size)), plastic), float(count), fine=True)
     y = a.either(a.compare("le", a.alike(a.number("none", np.zeros(())), v), v), plus, minus)
     a.update(state, y)
+    a.update(shown, cue)
     rewritten_output(a, y)
     draft.open("learn")
-    bits = a.target(TARGET, size)
-    pattern = a.either(a.compare("gt", bits, a.number("half", np.asarray(0.5))), plus, minus)
+    pattern = a.either(a.compare("gt", shown, a.number("none", np.zeros(()))), plus, minus)
     here = a.value(a.compare("eq", a.number("rows", np.arange(float(count)), COUNTED), row))
     change = a.sub(pattern, a.back(patterns, here, SIGNS * (1 - 2.0**-10)), SIGNS)
     a.update(patterns, a.learned(patterns, here, change, 1.0))

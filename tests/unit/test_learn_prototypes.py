@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from converted import edgekit_main
 
 import edgekit
 from edgekit.errors import DataError, UsageError
@@ -383,3 +384,44 @@ def test_without_labels_the_model_says_what_windows_are():
     made = edgekit.convert(network(), _example(), calib=x, learn="prototypes")
     x, y = draw(300, range(KNOWN), 3)
     assert accuracy(edgekit.load(made), x, y) > 0.95
+
+
+# --- the command line ---
+
+
+def test_the_command_line_reads_classes_and_wearers_from_the_calibration_file(tmp_path):
+    """What `edgekit convert` makes of y and subject is what the options of Python make of them."""
+    from edgekit import models
+
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    models.save(models.MLP([SIZE, 16, KNOWN]).eval(), tmp_path / "m.pt")
+    x, y = draw(120, range(KNOWN), 1)
+    subject = np.arange(120) % 3
+    np.savez(tmp_path / "c.npz", x=x, y=y, subject=subject)
+    words = "--learn prototypes --rows 2 --tasks 3 --classes 5 --tau 0.5 --gate 1 --margin 2 --known 2"
+    answer = edgekit_main(
+        "convert", tmp_path / "m.pt", *words.split(), "--calib", tmp_path / "c.npz", "-o", tmp_path / "m.edge"
+    )
+    assert answer.returncode == 0, answer.stderr
+    numbers = {"rows": 2, "tasks": 3, "classes": 5, "tau": 0.5, "gate": 1.0, "margin": 2.0, "known": 2}
+    asked = Learning("prototypes", **numbers, labels=y, groups=subject)
+    same = edgekit.convert(tmp_path / "m.pt", calib=x, learn=asked)
+    assert edgekit.load(tmp_path / "m.edge").artifact.graph.hash() == same.graph.hash()
+    new = draw(6, [KNOWN], 5)
+    np.savez(tmp_path / "l.npz", x=new[0], y=new[1])
+    assert edgekit_main("learn", tmp_path / "m.edge", "--input", tmp_path / "l.npz").returncode == 0
+    told = draw(20, [KNOWN], 6)
+    assert accuracy(edgekit.load(tmp_path / "m.edge"), *told) > 0.8
+
+
+def test_fewer_known_rows_are_the_centers_of_groups_that_are_alike():
+    rng = np.random.default_rng(0)
+    groups, y = np.repeat(np.arange(6), 40), np.tile([0, 1], 120)
+    places = np.array([[0.0, 0], [0.2, 0], [9, 0], [9.2, 0], [0, 9], [0, 9.2]])
+    x = places[groups] + y[:, None] * 30 + rng.normal(size=(240, 2)) * 0.1
+    basis = basis_of(x, y, 2, groups, known=3)
+    assert basis.rows.shape == (3, 2, 2)
+    wanted = basis.signal(np.array([[0.1, 0], [9.1, 0], [0, 9.1]]))
+    found = basis.rows[:, 0][np.argsort(basis.rows[:, 0] @ [1.0, 2.0])]
+    np.testing.assert_allclose(found, wanted[np.argsort(wanted @ [1.0, 2.0])], atol=0.5)

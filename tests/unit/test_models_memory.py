@@ -197,12 +197,12 @@ def test_patterns_are_stored_on_the_device_and_the_oldest_go_first(power, precis
     known, new = patterns(3), patterns(20, 3)
     assert completed(recalled(session, known), known) == 1
     for at, row in enumerate(new[:9].numpy()):
-        session.learn(row, row > 0)
+        session.learn(row)
         assert session.told[0].item() == 3 + at
     both = torch.cat([known, new[:9]])
     assert completed(recalled(session, both), both) == 1
     for at, row in enumerate(new[9:12].numpy()):
-        session.learn(row, (row + 1) / 2)
+        session.learn(row)
         assert session.told[0].item() == at
     assert completed(recalled(session, new[:12]), new[:12]) == 1
     assert completed(recalled(session, known), known) == 0
@@ -218,7 +218,7 @@ def test_integers_are_the_same_bytes_on_every_machine(power):
     sessions = [edgekit.load(here), edgekit.load(here, engine="reference"), edgekit.load(there, engine="emulator")]
     rows, found = patterns(200, 4), []
     for session in sessions:
-        outputs = [session.learn(row, row > 0) for row in rows.numpy()]
+        outputs = [session.learn(row) for row in rows.numpy()]
         session.reset()
         last = [session.step(damaged(rows[-1:])[0].numpy()) for _ in range(STEPS)]
         found.append((session.learned(), np.stack(outputs + last).tobytes()))
@@ -230,7 +230,7 @@ def test_integers_are_the_same_bytes_on_every_machine(power):
 def test_a_memory_that_is_empty_learns_from_its_first_pattern_on():
     session = edgekit.load(learner(None, known=0))
     row = patterns(1, 8)
-    session.learn(row[0].numpy(), row[0].numpy() > 0)
+    session.learn(row[0].numpy())
     assert completed(recalled(session, row), row) == 1
 
 
