@@ -144,6 +144,8 @@ class Learner:
         given = self._border.checked(name, target, shape)
         if not np.isfinite(given).all():
             raise DataError("target", "holds NaN or Inf", "nothing was learned")
+        if not shape and abs(float(given)) > 1:
+            raise DataError("reward", f"is {float(given):g}, outside -1 to 1", "scale it down")
         if codec is None:
             return given
         quant = graph.tensors[name].quant

@@ -333,3 +333,6 @@ def test_what_a_rule_does_not_take_or_give_is_refused():
     session = edgekit.load(artifact("three-factor", rate=0.1))
     with pytest.raises(DataError, match="NaN"):
         session.learn(signal(1)[0], float("nan"))
+    with pytest.raises(DataError, match="outside -1 to 1"):
+        session.learn(signal(1)[0], lambda _: 1.5)
+    session.learn(signal(1)[0], -1)
