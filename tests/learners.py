@@ -18,6 +18,9 @@ WINDOW = 5
 RULES = {
     "delta": Learning("delta", rate=0.05),
     "hlop": Learning("hlop", plastic=("readout",), rate=0.05, subspace=(2, 2)),
+    "telling": Learning(
+        "hlop", plastic=("readout",), rate=0.05, subspace=(2, 2), subspace_rate=0.05, iterations=1, detect=True
+    ),
     "reward": Learning("three-factor", rate=0.05),
     "oja": Learning("oja", subspace=(2,), subspace_rate=0.02),
 }

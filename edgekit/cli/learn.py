@@ -39,6 +39,12 @@ def learn(
     end_task: Annotated[
         bool, typer.Option("--end-task", help="A task ends after these windows: protect what was learned (hlop).")
     ] = False,
+    detect: Annotated[
+        bool,
+        typer.Option(
+            "--detect", help="End a task also where the windows are new for a while (converted with --detect; hlop)."
+        ),
+    ] = False,
     canary: Annotated[
         Path | None, typer.Option(help="Labelled windows of what was known before (.npz): looked at before a commit.")
     ] = None,
@@ -95,6 +101,7 @@ def learn(
         "--labels": labels,
         "--passes": passes,
         "--end-task": end_task or None,
+        "--detect": detect or None,
         "--canary": canary,
         "--max-drop": max_drop,
         "--max-change": max_change,
@@ -105,7 +112,7 @@ def learn(
         "--output": output,
     }
     _check_uses(verb, {option for option, value in given.items() if value is not None}, exporting=export is not None)
-    lesson = Asked(input_file or path, labels, passes, end_task, canary, max_drop, max_change, history, log)
+    lesson = Asked(input_file or path, labels, passes, end_task, detect, canary, max_drop, max_change, history, log)
     lesson.check()
     if on not in (None, *PLACES):
         raise UsageError(f"--on {on}", "is not known", f"known are {', '.join(PLACES)}")
@@ -139,7 +146,7 @@ def _words(words: list[str]) -> tuple[str | None, Path]:
 
 _USES: dict[str, set[str]] = {
     "learn": {
-        *("--input", "--labels", "--passes", "--end-task", "--canary", "--max-drop", "--max-change"),
+        *("--input", "--labels", "--passes", "--end-task", "--detect", "--canary", "--max-drop", "--max-change"),
         *("--history", "--log", "--on"),
     },
     "replay": {"--on"},

@@ -19,6 +19,7 @@ from edgekit.cli.output import Output
 from edgekit.errors import DataError, StateError, UsageError
 
 if TYPE_CHECKING:
+    from edgekit.learn.drift import DriftDetector
     from edgekit.runtime import Session
     from edgekit.runtime.event_log import EventLog
     from edgekit.runtime.examples import Course, Examples
@@ -37,6 +38,7 @@ class Asked:
     labels: Path | None = None
     passes: int | None = None
     end_task: bool = False
+    detect: bool = False
     canary: Path | None = None
     max_drop: float | None = None
     max_change: float | None = None
@@ -47,6 +49,10 @@ class Asked:
         """UsageError for numbers that make no sense, DataError for a log that cannot be written."""
         if self.passes is not None and not 1 <= self.passes <= 1_000_000:
             raise UsageError(f"--passes {self.passes}", "is not from 1 to 1,000,000")
+        if self.detect and self.passes not in (None, 1):
+            raise UsageError(
+                "--passes", "is not used with --detect: windows that come again are not new", "leave it out"
+            )
         if self.max_drop is not None and self.canary is None:
             raise UsageError("--max-drop", "is not used without --canary", "name windows of what was known before")
         for option, value in (("--max-drop", self.max_drop), ("--max-change", self.max_change)):
@@ -71,7 +77,8 @@ class Outcome:
 
 def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None:
     """Learn, judge, commit and answer; the exit code is 1 where a guard refuses what was learned."""
-    from edgekit.runtime.examples import check_ends, check_examples, plan_course
+    from edgekit.learn.drift import DriftDetector
+    from edgekit.runtime.examples import Course, check_detects, check_ends, check_examples, plan_course
     from edgekit.runtime.learned import journal_of, take_over
 
     thing = str(asked.input_file)
@@ -81,6 +88,10 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
     if session.tasks is None and examples.task is not None and not asked.end_task:
         notes.append("the tasks in the data are not used: this rule has none to end")
         examples = type(examples)(examples.inputs, examples.y)
+    if asked.detect:
+        check_detects(session)
+        if examples.task is not None:
+            raise UsageError("--detect", f"{thing} says itself where tasks end", "leave it out, or the array task")
     course = plan_course(examples, passes, end_task=asked.end_task)
     check_ends(session, course.merges)  # before a journal is made; what it holds may leave fewer
     with journal_of(session.artifact, path, asked.history) as journal:
@@ -90,7 +101,8 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
         kept = take_over(session, journal, path)
         check_ends(session, course.merges)
         earlier = _earlier_log(session, asked.log, kept)
-        outcome = _learn(session, out, examples, course, kept, limits)
+        outcome = _learn(session, out, examples, course, kept, limits, DriftDetector() if asked.detect else None)
+        course = Course(course.order, outcome.lesson.merges)
         if outcome.verdict.stays:
             learned = session.learned()
             with _logged(session, asked.log, earlier, examples, course, kept, learned):
@@ -106,6 +118,8 @@ def give_lesson(session: Session, path: Path, out: Output, asked: Asked) -> None
         "windows": len(examples),
         "passes": passes,
         "updates": lesson.events,
+        "tasks_ended_after": list(lesson.merges),
+        "drifts_found_after": list(lesson.drifts),
         "instructions": outcome.instructions,
         "right_before_learning": lesson.right_at_first / len(examples) if told else None,
         "committed": verdict.stays,
@@ -162,14 +176,22 @@ def _limits(session: Session, asked: Asked) -> Limits:
     return Limits(canary, MOST_LOST if asked.max_drop is None else asked.max_drop, asked.max_change)
 
 
-def _learn(session: Session, out: Output, examples: Examples, course: Course, kept: bytes, limits: Limits) -> Outcome:
+def _learn(
+    session: Session,
+    out: Output,
+    examples: Examples,
+    course: Course,
+    kept: bytes,
+    limits: Limits,
+    detector: DriftDetector | None,
+) -> Outcome:
     """Learn and judge; where the answer is no the session is as it was before."""
     from edgekit.runtime.guards import TOO_FAST, Verdict, judge
     from edgekit.runtime.learned import learn_course
 
     started = time.perf_counter()
     with out.stages() as progress, _counted(session) as count:
-        lesson = learn_course(session, examples, course, lambda at: progress("learn", at, len(course)))
+        lesson = learn_course(session, examples, course, lambda at: progress("learn", at, len(course)), detector)
         instructions = count()
     with out.stages() as progress:
         if lesson.overflow is not None:
@@ -247,6 +269,9 @@ def _print_outcome(console: Console, examples: Examples, passes: int, outcome: O
         console.print(f"instructions: {outcome.instructions:,}, {once}")
     if examples.y is not None and lesson.overflow is None:
         console.print(f"decided rightly before each was learned: {100 * lesson.right_at_first / count:.2f} %")
+    for at in lesson.drifts:
+        ended = "a task ended there" if at in lesson.merges else "no task is left to end"
+        console.print(f"a drift was found after window {at:,}: {ended}")
     if verdict.before is not None and verdict.after is not None:
         console.print(f"canary: {verdict.before:.2f} % -> {verdict.after:.2f} %")
     if verdict.steps:

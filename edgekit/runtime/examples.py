@@ -136,6 +136,13 @@ def _check_values(session: Session, examples: Examples, thing: str) -> None:
             raise DataError(thing, cause, "leave it out: nothing is learned from what was not measured")
 
 
+def check_detects(session: Session) -> None:
+    """UsageError unless a program tells how new a window is, from which the end of a task can be found."""
+    if not session.facts.learning.get("detect"):
+        cause = f"program {session.facts.name!r} does not tell how new a window is"
+        raise UsageError("--detect", cause, "convert the model with --learn hlop --detect")
+
+
 def check_ends(session: Session, merges: Sequence[int]) -> None:
     """UsageError unless the program has so many tasks to end."""
     if not merges:

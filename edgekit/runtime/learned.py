@@ -10,10 +10,11 @@ from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.errors import StateError
+from edgekit.learn.drift import DriftDetector
 from edgekit.learn.journal import Journal, Status
 from edgekit.learn.journal_file import journal_path, open_journal
 from edgekit.runtime.event_log import EventLog
-from edgekit.runtime.examples import Course, Examples, check_ends
+from edgekit.runtime.examples import Course, Examples, check_detects, check_ends
 from edgekit.runtime.facts import artifact_facts
 from edgekit.runtime.guards import UNDECIDED, decided
 from edgekit.runtime.session import Session
@@ -23,12 +24,15 @@ from edgekit.runtime.session import Session
 class Lesson:
     """How often the program decided rightly before it learned the answer, of all examples and of each one's first time.
 
+    `merges` are the numbers of events after which tasks ended, `drifts` those after which a drift was found.
     `overflow` is the event at which its outputs became NaN or Inf, where it stopped; None where they never did.
     """
 
     right: int
     events: int
     right_at_first: int
+    merges: tuple[int, ...] = ()
+    drifts: tuple[int, ...] = ()
     overflow: int | None = None
 
 
@@ -64,28 +68,46 @@ def take_over(session: Session, journal: Journal, path: Path) -> bytes:
 
 
 def learn_course(
-    session: Session, examples: Examples, course: Course, progress: Callable[[int], None] = lambda _: None
+    session: Session,
+    examples: Examples,
+    course: Course,
+    progress: Callable[[int], None] = lambda _: None,
+    detector: DriftDetector | None = None,
 ) -> Lesson:
     """Learn examples in turn, and end tasks where the course says so; UsageError for more ends than the program has.
 
-    It stops where the outputs overflow: what comes after would be learned from nothing.
+    With a detector a task also ends where the novelty that the program tells drifts, as long as there are tasks left
+    beside those that the course ends. It stops where the outputs overflow: what comes after would be learned from
+    nothing.
     """
     check_ends(session, course.merges)
+    if detector is not None:
+        check_detects(session)
     right, right_at_first, seen = 0, 0, set[int]()
-    merges = set(course.merges)
+    merges, drifts = list[int](), list[int]()
     for at, number in enumerate(course.order.tolist()):
         progress(at)
         y = None if examples.y is None else int(examples.y[number])
         outputs = session.learn(*(array[number] for array in examples.inputs), *_told(session, y))
         found = decided(session, outputs)
         if found == UNDECIDED:
-            return Lesson(right, at, right_at_first, overflow=at)
+            return Lesson(right, at, right_at_first, tuple(merges), tuple(drifts), overflow=at)
         right += found == y
         right_at_first += found == y and number not in seen
         seen.add(number)
-        if at + 1 in merges:
+        if detector is not None and detector.see(float(session.told[1].reshape(-1)[0])):
+            drifts.append(at + 1)
+        planned = sum(place > at for place in course.merges)
+        if at + 1 in course.merges or (at + 1 in drifts and _tasks_left(session) > planned):
             session.merge()
-    return Lesson(right, len(course), right_at_first)
+            merges.append(at + 1)
+    return Lesson(right, len(course), right_at_first, tuple(merges), tuple(drifts))
+
+
+def _tasks_left(session: Session) -> int:
+    """How many more tasks can end."""
+    tasks = session.tasks
+    return 0 if tasks is None or tasks.left is None else tasks.left
 
 
 def _told(session: Session, y: int | None) -> tuple[Any, ...]:

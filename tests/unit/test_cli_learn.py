@@ -131,6 +131,46 @@ def test_tasks_end_where_the_data_say(folder: Path) -> None:
     assert document(learn(folder, "-i", "b.npz", "--json"))["committed"]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_tasks_end_where_the_windows_drift(precision: str, tmp_path: Path) -> None:
+    """Signals of one direction, then of another: the task ends soon after, and a replay ends it at the same place."""
+    learner("mlp", "telling", precision).save(tmp_path / "m.edge")
+    rng = np.random.default_rng(0)
+    strength = rng.uniform(0.5, 1.5, 400).astype(np.float32)
+    direction = np.where(np.arange(400)[:, None] < 300, np.array([1, 0.2, 0]), np.array([-0.3, -0.2, 1]))
+    x = (strength[:, None] * direction + rng.normal(scale=0.03, size=(400, INPUTS))).astype(np.float32)
+    write(tmp_path / "a.npz", x=x, y=np.argmax(x, axis=1))
+    quiet = document(learn(tmp_path, "-i", "a.npz", "--json"))
+    assert (quiet["tasks_ended_after"], quiet["drifts_found_after"]) == ([], [])
+    learn(tmp_path, "--reset")
+    found = document(learn(tmp_path, "-i", "a.npz", "--detect", "--log", "ev.npz", "--json"))
+    (place,) = found["tasks_ended_after"]
+    assert 300 < place < 340
+    assert found["status"]["tasks_ended"] == 1
+    with np.load(tmp_path / "ev.npz") as log:
+        assert log["merges"].tolist() == [place]
+    assert document(learn(tmp_path, "--replay", "ev.npz", "--json"))["same_as_journal"]
+    learn(tmp_path, "--reset")
+    text = learn(tmp_path, "-i", "a.npz", "--detect").stdout
+    assert f"a drift was found after window {place}: a task ended there" in text
+
+
+def test_drifts_when_no_task_is_left_and_where_nobody_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner("mlp", "telling").save(tmp_path / "m.edge")
+    write(tmp_path / "a.npz")
+    write(tmp_path / "t.npz", task=np.zeros(40, int))
+    refused(learn(tmp_path, "-i", "a.npz", "--detect", "--passes", 2), "--passes: is not used with --detect")
+    refused(learn(tmp_path, "-i", "t.npz", "--detect"), "--detect: ", "t.npz says itself where tasks end")
+    refused(learn(tmp_path, "--status", "--detect"), "--detect: is not used without --input")
+    monkeypatch.setattr("edgekit.learn.drift.DriftDetector.see", lambda _self, _value: True)
+    found = document(learn(tmp_path, "-i", "a.npz", "--detect", "--end-task", "--json"))
+    assert found["drifts_found_after"] == list(range(1, 41))
+    assert found["tasks_ended_after"] == [1, 40]  # the last is kept for the end that was asked for
+    assert "after window 7: no task is left to end" in learn(tmp_path, "-i", "a.npz", "--detect").stdout
+    learner().save(tmp_path / "n.edge")
+    refused(learn(tmp_path, "-i", "a.npz", "--detect", file="n.edge"), "does not tell how new a window is", "--detect")
+
+
 def test_a_rule_without_tasks_says_that_those_of_the_data_are_not_used(tmp_path: Path) -> None:
     learner(rule="delta").save(tmp_path / "m.edge")
     write(tmp_path / "t.npz", task=np.repeat([0, 1], 20))
