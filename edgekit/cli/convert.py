@@ -224,7 +224,7 @@ def convert(
         calib_method=calib_method or Options.calib_method,
         min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
         widen=dict(map(_bits, widen or ())),
-        learn=with_labels(learning, file, None if windows is None else windows.y),
+        learn=with_labels(learning, file, windows),
         compiler=compiler,
     )
     with out.stages() as progress:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekit.cli.arrays import Array, read_array
-from edgekit.errors import UsageError
+from edgekit.cli.arrays import Data, read_array
+from edgekit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from edgekit.learn import Learning
@@ -129,14 +129,21 @@ _OPTIONS = {
 }
 
 
-def with_labels(learning: Learning | None, path: Path | None, y: Array | None) -> Learning | None:
-    """The rule with what a calibration file says of its windows: their classes, and whose they are."""
+def with_labels(learning: Learning | None, path: Path | None, windows: Data | None) -> Learning | None:
+    """The rule with what a calibration file says of its windows: their classes, and whose they are.
+
+    DataError where it does not say that of each.
+    """
     from edgekit.learn import PROTOTYPES
 
-    if learning is None or learning.rule != PROTOTYPES or path is None:
+    if learning is None or learning.rule != PROTOTYPES or path is None or windows is None:
         return learning
+    count = len(windows.x)
     groups = read_array(path, "subject") if path.suffix == ".npz" else None
-    return dataclasses.replace(learning, labels=y, groups=groups)
+    if groups is not None and groups.shape != (count,):
+        cause = f"has subject {groups.dtype}{list(groups.shape)} for {count} windows"
+        raise DataError(str(path), cause, "one for each")
+    return dataclasses.replace(learning, labels=windows.y, groups=groups)
 
 
 def _tasks(rule: str, given: int | None) -> int:

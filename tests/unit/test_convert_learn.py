@@ -136,6 +136,21 @@ def test_rows_are_for_every_task_of_the_rule() -> None:
     assert asked.subspace == (24, 8)
 
 
+def test_subjects_of_calibration_windows_are_one_for_each(model: Path) -> None:
+    x, y = examples(40)
+    np.savez(model / "wearers.npz", x=x, y=y, subject=np.arange(40) // 20)
+    np.savez(model / "few.npz", x=x, y=y, subject=np.arange(9))
+    answer = convert(model, "--learn prototypes --calib {f}/few.npz")
+    assert answer.returncode == 2
+    assert "few.npz: has subject int64[9] for 40 windows; one for each" in answer.stderr
+    asked = "--learn prototypes --classes 6 --calib {f}/wearers.npz"
+    for words in (asked, asked + " --precision int8"):  # no class has no window: CLASSES of them are known
+        answer = convert(model, words)
+        assert answer.returncode in (0, 2), answer
+        assert "Traceback" not in answer.stderr
+    (model / "out.edge").unlink(missing_ok=True)
+
+
 def test_a_layer_that_is_named_twice_learns_once() -> None:
     from edgekit.cli.learning import learning_of
 
