@@ -153,6 +153,16 @@ def test_rows_that_are_zero(run: Kernels) -> None:
             case.hold(run, 17, f"{height}x{width} {zero}")
 
 
+def test_small_changes_by_large_sums(run: Kernels) -> None:
+    """Sums of b up to 2^23, which leave room for few bits of a only."""
+    rng = np.random.default_rng(6)
+    for (height, width), shift, bits in product(((3, 66), (4, 260)), (0, 1, 4, 9), (0, 1, 5, 8, 12)):
+        case = Case(rng, 1, height, width)
+        case.tall[:] = rng.integers(-(2**bits), 2**bits, case.tall.shape)
+        case.wide[:] = rng.choice([-(2**15), 2**15 - 1]) if bits % 2 else rng.integers(2**14, 2**15, case.wide.shape)
+        case.update(run, shift, f"{height}x{width}, a of {bits} bits")
+
+
 # --- whole programs --------------------------------------------------------------------------------------------------
 
 

@@ -31,13 +31,6 @@ EK_NOTHING_FAST(16, ek_i16)
 EK_NOTHING_FAST(32, ek_i32)
 #endif
 
-/* where flash is short, one copy for all sizes */
-#if EK_PAIRS || EK_VECTORS_OF_8
-#define EK_ONE_COPY static EK_RARE
-#else
-#define EK_ONE_COPY EK_INLINE
-#endif
-
 /* fewer than 2^16 spikes are listed: sums of their weights fit 32 bits */
 #define EK_PLASTIC(B, T) \
     EK_ONE_COPY void ek_matvec_16_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t rows, \

@@ -198,9 +198,23 @@ typedef struct {
 EK_CHANGE(ek_change_words, EK_NO_CLIP)
 EK_CHANGE(ek_change_words_clipped, EK_CLIP_CHANGE)
 
+EK_INLINE int32_t ek_add_up(int32_t *sums, int32_t sum, const ek_i16 *b, uint32_t n, uint32_t more) {
+    const int32_t *const end = sums + n;
+    EK_UNROLL2 for (; sums != end; sums += 2, b += 2) {
+        const uint32_t two = ek_pair16_of(b);
+        sum += (int16_t)(uint16_t)two;
+        sums[0] = ek_moved_left(sum, more);
+        sum += (int32_t)two >> 16;
+        sums[1] = ek_moved_left(sum, more);
+    }
+    return sum;
+}
+
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = ek_left_of_a(shift), more = EK_PRODUCT_BITS - shift - left;
+    const uint32_t bits = ek_bits_of_all(a, height), left = ek_left_of_a(bits, shift);
+    const uint32_t more = EK_PRODUCT_BITS - shift - left;
+    const int clip = shift < 17u && 1u << bits > 32766u << shift >> 15; /* a change may not fit 16 bits */
     int32_t sums[EK_SUMS_OF_B], sum = 0;
     ek_change_job job;
     uint32_t at;
@@ -211,7 +225,7 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
         job.gap_bytes = 2u * (width - job.n);
         job.before = ek_moved_left(sum, more);
         sum = ek_add_up(sums, sum, b + at, job.n, more);
-        if (more)
+        if (clip)
             ek_change_words_clipped(y + at, w + at, a, &job);
         else
             ek_change_words(y + at, w + at, a, &job);

@@ -10,6 +10,13 @@
 #include <arm_neon.h>
 #endif
 
+/* where flash is short, one copy for all sizes */
+#if EK_PAIRS || EK_VECTORS_OF_8
+#define EK_ONE_COPY static EK_RARE
+#else
+#define EK_ONE_COPY EK_INLINE
+#endif
+
 /* half of what a shift makes a unit */
 EK_INLINE int64_t ek_half_unit(uint32_t shift) { return ((int64_t)1 << shift) >> 1; }
 /* of 64 bits what fits 32, or 16 */
@@ -83,8 +90,8 @@ EK_INLINE void ek_columns_16(int64_t *sum, const ek_i16 *w, const ek_i16 *x, uin
 
 /* y = Wᵀ x / 2^shift of n columns of W */
 #define EK_COLUMNS_EXACT(B, T) \
-    EK_INLINE void ek_columns_exact_##B(T *y, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width, \
-                                        uint32_t n, uint32_t shift) { \
+    EK_ONE_COPY void ek_columns_exact_##B(T *y, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width, \
+                                          uint32_t n, uint32_t shift) { \
         const int64_t half = ek_half_unit(shift); \
         uint32_t at = 0, i, k; \
         EK_UNROLL_COLD for (; at + EK_ACROSS <= n; at += EK_ACROSS) { \
@@ -126,14 +133,31 @@ EK_INLINE void ek_outer_row_16(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_i
 #define EK_PRODUCT_BITS 32u
 #endif
 
-/* how far a is moved left; B is by the rest */
-EK_INLINE uint32_t ek_left_of_a(uint32_t shift) { return shift < EK_PRODUCT_BITS - 16u ? 16u : EK_PRODUCT_BITS - shift; }
+/* of how many bits the elements of a are at most, without the sign: the highest one that differs from its neighbour */
+EK_INLINE uint32_t ek_bits_of_all(const ek_i16 *a, uint32_t height) {
+    uint32_t i = 0, all = 1;
+#if EK_DSP && !EK_MVE
+    EK_UNROLL1 for (; i + 2u <= height; i += 2u) {
+        const uint32_t two = ek_pair16_of(a + i);
+        all |= two ^ two << 1; /* what goes from one to the other is their lowest bit */
+    }
+    all = (all | all >> 16) & 0xffffu;
+    EK_UNROLL1
+#endif
+    for (; i < height; ++i) all |= (uint32_t)a[i] ^ (uint32_t)a[i] << 1;
+    return 31u - ek_leading_zeros(all);
+}
+/* how far a of so many bits is moved left; B is by the rest */
+EK_INLINE uint32_t ek_left_of_a(uint32_t bits, uint32_t shift) {
+    return shift + 31u - bits < EK_PRODUCT_BITS ? 31u - bits : EK_PRODUCT_BITS - shift;
+}
 EK_INLINE int32_t ek_moved_left(int32_t a, uint32_t bits) { return (int32_t)((uint32_t)a << bits); }
 
 /* whether all sums of b, moved left by so much, fit 32 bits with one to spare */
 EK_INLINE int ek_sums_fit(const ek_i16 *b, uint32_t width, uint32_t more) {
     int32_t sum = 0;
     uint32_t k;
+    if (width < 1u << (16u - more)) return 1;
     EK_UNROLL_COLD for (k = 0; k < width; ++k) {
         sum += b[k];
         if ((sum < 0 ? -sum : sum) >> (31u - more)) return 0;
@@ -141,18 +165,16 @@ EK_INLINE int ek_sums_fit(const ek_i16 *b, uint32_t width, uint32_t more) {
     return 1;
 }
 
-#if !EK_MVE
+#if !EK_MVE && !EK_DSP
 EK_INLINE int32_t ek_add_up(int32_t *sums, int32_t sum, const ek_i16 *b, uint32_t n, uint32_t more) {
     uint32_t k;
-    EK_UNROLL_COLD for (k = 0; k < n; ++k) {
+    for (k = 0; k < n; ++k) {
         sum += b[k];
         sums[k] = ek_moved_left(sum, more);
     }
     return sum;
 }
-#endif
 
-#if !EK_MVE && !EK_DSP
 /* sums[0] is the one in front of the row's n. w is read before y, which may lie on it, is written. */
 EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const int32_t *sums, uint32_t n) {
     int32_t to[EK_SUMS_OF_B + 1u];
@@ -177,7 +199,7 @@ EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const int32_
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = ek_left_of_a(shift), more = EK_PRODUCT_BITS - shift - left;
+    const uint32_t left = ek_left_of_a(ek_bits_of_all(a, height), shift), more = EK_PRODUCT_BITS - shift - left;
     int32_t sums[EK_SUMS_OF_B + 1u], sum = 0;
     uint32_t at, i;
     if (!ek_sums_fit(b, width, more)) return 0;

@@ -23,32 +23,36 @@ EK_INLINE void ek_two_dots(int64_t *sum, const ek_i16 *w, const ek_i16 *x, uint3
     sum[0] = a, sum[1] = b;
 }
 
-/* --- y = Wᵀ x / 2^shift, four columns at a time: eight rows of each are gathered ------------------------------------- */
+/* --- y = Wᵀ x / 2^shift, sixteen columns at a time ------------------------------------------------------------------ */
 
-EK_INLINE void ek_four_columns(int64_t *sum, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width) {
-    const uint16x8_t first = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)width), second = vaddq_n_u16(first, 1);
-    const uint16x8_t third = vaddq_n_u16(first, 2), fourth = vaddq_n_u16(first, 3);
-    const int16_t *p = (const int16_t *)w, *u = (const int16_t *)x;
-    int64_t a = 0, b = 0, c = 0, d = 0;
-    uint32_t n;
-    EK_UNROLL1 for (n = height / 8u; n; --n, p += 8u * width, u += 8) {
-        const ek_eight v = vldrhq_s16(u);
-        if (vcmpneq_n_s16(v, 0)) {
-            a = vmlaldavaq_s16(a, vldrhq_gather_shifted_offset_s16(p, first), v);
-            b = vmlaldavaq_s16(b, vldrhq_gather_shifted_offset_s16(p, second), v);
-            c = vmlaldavaq_s16(c, vldrhq_gather_shifted_offset_s16(p, third), v);
-            d = vmlaldavaq_s16(d, vldrhq_gather_shifted_offset_s16(p, fourth), v);
+#define EK_QC 0x8000000u /* of FPSCR: something saturated */
+typedef struct {
+    int32x4_t even, odd, even2, odd2;
+} ek_sixteen;
+/* Sums of 32 bits, those of even and of odd columns apart; 0 if one of them did not fit. */
+EK_INLINE int ek_sixteen_columns(ek_sixteen *sums, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width) {
+    int32x4_t a = vdupq_n_s32(0), b = a, c = a, d = a;
+    const int16_t *p = (const int16_t *)w;
+    uint32_t i, status;
+    __asm__ volatile("vmrs %0, fpscr\n\tbic %0, %0, #0x8000000\n\tvmsr fpscr, %0"
+                     : "=r"(status), "+w"(a), "+w"(b), "+w"(c), "+w"(d));
+    EK_UNROLL1 for (i = height; i; --i, ++x, p += width) {
+        if (*x) {
+            const ek_eight v = vdupq_n_s16(*x), first = vldrhq_s16(p), second = vldrhq_s16(p + 8);
+            a = vqaddq_s32(a, vmullbq_int_s16(first, v)), b = vqaddq_s32(b, vmulltq_int_s16(first, v));
+            c = vqaddq_s32(c, vmullbq_int_s16(second, v)), d = vqaddq_s32(d, vmulltq_int_s16(second, v));
         }
     }
-    if (height % 8u) {
-        const mve_pred16_t some = vctp16q(height % 8u);
-        const ek_eight v = vldrhq_z_s16(u, some);
-        a = vmlaldavaq_s16(a, vldrhq_gather_shifted_offset_z_s16(p, first, some), v);
-        b = vmlaldavaq_s16(b, vldrhq_gather_shifted_offset_z_s16(p, second, some), v);
-        c = vmlaldavaq_s16(c, vldrhq_gather_shifted_offset_z_s16(p, third, some), v);
-        d = vmlaldavaq_s16(d, vldrhq_gather_shifted_offset_z_s16(p, fourth, some), v);
-    }
-    sum[0] = a, sum[1] = b, sum[2] = c, sum[3] = d;
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(status), "+w"(a), "+w"(b), "+w"(c), "+w"(d));
+    sums->even = a, sums->odd = b, sums->even2 = c, sums->odd2 = d;
+    return !(status & EK_QC);
+}
+EK_INLINE void ek_put_eight_16(ek_i16 *y, int32x4_t even, int32x4_t odd, int32_t right) {
+    const ek_eight low = vqmovnbq_s32(vdupq_n_s16(0), vrshlq_n_s32(even, right));
+    ek_eight_store16(y, vqmovntq_s32(low, vrshlq_n_s32(odd, right)));
+}
+EK_INLINE void ek_put_eight_32(ek_i32 *y, int32x4_t even, int32x4_t odd, int32_t right) {
+    ek_wide_store(y, ek_wide_of(vrshlq_n_s32(even, right), vrshlq_n_s32(odd, right)));
 }
 
 #define EK_PLASTIC_FAST(B, T) \
@@ -66,15 +70,21 @@ EK_INLINE void ek_four_columns(int64_t *sum, const ek_i16 *w, const ek_i16 *x, u
     } \
     EK_INLINE uint32_t ek_matvec_t_fast_##B(T *y, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width, \
                                             uint32_t shift) { \
-        const int64_t half = ek_half_unit(shift); \
-        uint32_t at, k; \
-        if (width > 9000u) return 0; /* offsets of 16 bits */ \
-        EK_UNROLL1 for (at = 0; at + 4u <= width; at += 4u) { \
-            int64_t sum[4]; \
-            ek_four_columns(sum, w + at, x, height, width); \
-            EK_UNROLL1 for (k = 0; k < 4u; ++k) y[at + k] = ek_narrow_##B((sum[k] + half) >> shift); \
+        const int32_t right = -(int32_t)shift; \
+        uint32_t at = 0; \
+        if (width < 16u || shift > 31u) return 0; \
+        while (at < width) { \
+            ek_sixteen sums; \
+            if (at + 16u > width) at = width - 16u; /* some of those before once more */ \
+            if (ek_sixteen_columns(&sums, w + at, x, height, width)) { \
+                ek_put_eight_##B(y + at, sums.even, sums.odd, right); \
+                ek_put_eight_##B(y + at + 8u, sums.even2, sums.odd2, right); \
+            } else { \
+                ek_columns_exact_##B(y + at, w + at, x, height, width, 16u, shift); \
+            } \
+            at += 16u; \
         } \
-        return at; \
+        return width; \
     }
 EK_PLASTIC_FAST(16, ek_i16)
 EK_PLASTIC_FAST(32, ek_i32)
@@ -104,7 +114,7 @@ EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_sum
 
 EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a, const ek_i16 *b, uint32_t height,
                                      uint32_t width, uint32_t shift) {
-    const uint32_t left = ek_left_of_a(shift), more = EK_PRODUCT_BITS - shift - left;
+    const uint32_t left = ek_left_of_a(ek_bits_of_all(a, height), shift), more = EK_PRODUCT_BITS - shift - left;
     int32_t sum = 0;
     uint32_t at, i, k, n;
     ek_sums sums;
@@ -112,12 +122,15 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
     for (at = 0; at < width; at += EK_SUMS_OF_B) {
         n = width - at < EK_SUMS_OF_B ? width - at : EK_SUMS_OF_B;
         sums.odd[0] = ek_moved_left(sum, more);
-        EK_UNROLL1 for (k = 0; k < (n + 7u) / 8u * 4u; ++k) { /* whole vectors of them */
-            sum += at + 2u * k < width ? b[at + 2u * k] : 0;
+        EK_UNROLL1 for (k = 0; k < n / 2u; ++k) {
+            sum += b[at + 2u * k];
             sums.even[k] = ek_moved_left(sum, more);
-            sum += at + 2u * k + 1u < width ? b[at + 2u * k + 1u] : 0;
+            sum += b[at + 2u * k + 1u];
             sums.odd[k + 1u] = ek_moved_left(sum, more);
         }
+        if (n % 2u) sum += b[at + n - 1u];
+        EK_UNROLL1 for (; k < (n + 7u) / 8u * 4u; ++k) /* to whole vectors */
+            sums.even[k] = sums.odd[k + 1u] = ek_moved_left(sum, more);
         EK_UNROLL1 for (i = 0; i < height; ++i) {
             const uint32_t from = i * width + at;
             if (y != w || a[i] != 0)
