@@ -20,10 +20,11 @@ from examples.har.windows import Indices, Split, Windows
 
 WATCH = "smartwatch-m33"
 PASSES = {"naive": 5, "hlop": 30}  # over a lesson by rules that change the read-out: their best with other wearers
-POPULATION_ROWS, WEARER_ROWS, CLASS_ROWS = 24, 1, 8  # of hlop: for the population, each wearer, each step of classes
+POPULATION_ROWS, WEARER_ROWS, CLASS_ROWS = 24, 1, 1  # of hlop: for the population, each wearer, each step of classes
 BESIDE = 3  # orders that the rules beside prototypes see at most
 EVERY = {"train": 7, "teachers": 4}  # one in so many windows of the population is tested, or learned from
-ONE_ROW_MARGIN = -1.0  # of new classes that other wearers taught
+CLASS_MARGIN = 5.0  # of new classes that other wearers taught: best with validation wearers
+CLASS_RATE = 1.0  # of hlop, likewise
 
 Begin = Callable[[str, int], Callable[[], None]]
 
@@ -84,10 +85,8 @@ def _users(setting: Setting, orders: int, begin: Begin) -> dict[str, Any]:
         course = Course(setting.windows, setting.known, passes, begin(f"(b) {rule}", count * len(wearers)))
         streams = []
         for k in range(count):
-            session = edgekit.load(artifact)
-            if rule == "hlop":
-                course.extract(session, watch.train)
-            streams.append(course.users(session, [*wearers[k:], *wearers[:k]], others))
+            session, order = edgekit.load(artifact), [*wearers[k:], *wearers[:k]]
+            streams.append(course.users(session, order, others, watch.train if rule == "hlop" else None))
         rules[rule] = _streams(streams) | {"cost": _cost(artifact)}
     begin("(b) the same on an emulated watch", 1)()
     rules["prototypes"]["cost_on_watch"] = _cost(setting.watch(WATCH).prototypes(len(wearers)))
@@ -153,9 +152,9 @@ def _classes(setting: Setting, begin: Begin) -> dict[str, Any]:
     count, steps = sum(map(len, groups)), len(groups) - 1
     teachers, tests = setting.split.train[:: EVERY["teachers"]], setting.split.test
     made = {
-        "prototypes": watch.prototypes(1, rows=1, margin=ONE_ROW_MARGIN, reserve=count - setting.known),
+        "prototypes": watch.prototypes(1, margin=CLASS_MARGIN, reserve=count - setting.known),
         "naive": watch.naive(count),
-        "hlop": watch.hlop(count, (POPULATION_ROWS, *[CLASS_ROWS] * steps)),
+        "hlop": watch.hlop(count, (POPULATION_ROWS, *[CLASS_ROWS] * steps), CLASS_RATE),
     }
     rules = {}
     for rule, artifact in made.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from examples.har.continual_plots import Axes, bars, lines
@@ -57,7 +58,7 @@ def show(figures: dict[str, Any]) -> None:
             )
             users.add_row(rule, *(f"{n:+.2f}" for n in numbers), str(r["orders"]))
         console.print(users)
-        _matrix(console, "prototypes, first order, accuracy in %", part["rules"]["prototypes"]["first_order"])
+        _matrix(console, "prototypes, first order, accuracy in %", part["rules"]["prototypes"]["first_order"]["table"])
         _costs(console, part["rules"])
     if part := parts.get("c"):
         gestures = table(
@@ -73,7 +74,8 @@ def show(figures: dict[str, Any]) -> None:
             classes.add_row(rule, *(f"{r[n]:.1f}" for n in ("acc", "bwt", "forgetting")))
         console.print(classes)
         for rule, r in part["rules"].items():
-            _matrix(console, f"{rule}, accuracy in %", r["record"])
+            head, _, *rows = r["record"]["table"]  # what was delivered is the first lesson
+            _matrix(console, f"{rule}, accuracy in %", [head, *rows])
     wanted = table("Goals", "figure", "found", "wanted", "")
     for name, value, limit, reached in goals(figures):
         wanted.add_row(name, f"{value:+.2f}", f"{limit:+.1f} or more", "reached" if reached else "MISSED")
@@ -82,9 +84,9 @@ def show(figures: dict[str, Any]) -> None:
     console.print(figures["note"])
 
 
-def _matrix(console: Any, title: str, record: dict[str, Any]) -> None:
+def _matrix(console: Any, title: str, table: Sequence[str]) -> None:
     console.print(title)
-    for line in record["table"]:
+    for line in table:
         console.print(line, highlight=False)
 
 

@@ -68,14 +68,21 @@ class Course:
             session.learn(self.windows.x[at], int(self.windows.y[at]))
         session.merge()
 
-    def users(self, session: Session, order: Sequence[int], others: dict[str, Indices]) -> Stream:
-        """Part (b): the lessons of wearers, one after another, each a task of the session."""
+    def users(
+        self, session: Session, order: Sequence[int], others: dict[str, Indices], first_task: Indices | None = None
+    ) -> Stream:
+        """Part (b): the lessons of wearers, one after another, each a task of the session.
+
+        What is extracted from the windows of a first task counts as learned: `before` is the session as it was given.
+        """
         lessons = [user_lesson(self.windows, s, range(self.known)) for s in order]
 
         def tested() -> list[float]:
             return [self.accuracy(session, lesson.test) for lesson in lessons]
 
         before, first = tested(), {name: self.accuracy(session, side) for name, side in others.items()}
+        if first_task is not None:
+            self.extract(session, first_task)
         after = []
         for lesson in lessons:
             self.learn(session, lesson.learn)
