@@ -17,7 +17,7 @@ def with_bits(to: Recipe, graph: Graph, asked: Mapping[str, int]) -> Recipe:
     sums = Sums(graph)
     read = [op for op in sums.step.ops if op.kind == "linear"]  # A and B of a memory_update always have 16 bits
     weights = {op.inputs[1] for op in read if graph.tensors[op.inputs[1]].is_const}
-    own = {s.tensor for s in graph.states if s.reset == "reset"}  # of the model, not of a rule that learns
+    own = {s.tensor for s in graph.states if s.reset != "scratch"} - sums.learned  # of the model, not of a rule
     states = {name for name in own if graph.tensors[name].dtype is not SPIKE}
     operands = {op.inputs[0] for op in read if not sums.is_spike(op.inputs[0])}
     roles = (("weights", weights, WEIGHTS), ("states", states, STATES), ("operands", operands - states, OPERANDS))

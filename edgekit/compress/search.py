@@ -85,7 +85,7 @@ def changes(graph: Graph, calibration: Calibration, current: Recipe) -> list[Cha
                 found[text] = Change(text, {}, {}, {d.x: WIDE})
     for state in graph.states:
         name = state.tensor
-        if state.reset != "reset":  # a rule's own, not the model's
+        if state.reset == "scratch" or name in sums.learned:  # a rule's own, not the model's
             continue
         if graph.tensors[name].dtype is SPIKE or current.states.get(name) == 2 * WIDE:
             continue
