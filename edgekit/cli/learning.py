@@ -80,6 +80,9 @@ KnownOption = Annotated[
         "subject tell what windows are, or else the model does."
     ),
 ]
+SynapseOption = Annotated[
+    float | None, typer.Option(help="delta, hlop: how far a weight may move from its first value; as far as it will.")
+]
 BudgetOption = Annotated[
     str | None, typer.Option(metavar="BYTES", help="RAM that learning may take, such as 8kB; more is refused.")
 ]
@@ -125,6 +128,7 @@ _OPTIONS = {
             *("rows", "classes", "tau", "gate", "margin", "known"),
         )
     },
+    "budget": "--synapse-budget",
     "ram": "--learn-budget-ram",
 }
 

@@ -70,6 +70,9 @@ class Arithmetic(Protocol):
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ over the rows of a and b."""
 
+    def kept_near(self, value: Num, state: Num, budget: float) -> Num:
+        """A new value of a state, no element of it further from the first one than the budget."""
+
     def add(self, a: Num, b: Num, bound: float) -> Num:
         """a + b."""
 
@@ -183,6 +186,12 @@ class Floats:
     def distance(self, w: Num, x: Num) -> Num:
         """Σ |x - w| for each row w."""
         return Num(self._op("distance", x.name, w.name))
+
+    def kept_near(self, value: Num, state: Num, budget: float) -> Num:
+        """A new value of a state, no element of it further from the first one than the budget."""
+        first = self.draft.first(state.name)
+        low = self._op("maximum", value.name, self.draft.const("least", first - np.float32(budget)))
+        return Num(self._op("minimum", low, self.draft.const("most", first + np.float32(budget))), value.bound)
 
     def learned(self, w: Num, a: Num, b: Num, rate: float) -> Num:
         """W + rate · Σ a bᵀ over the rows of a and b."""

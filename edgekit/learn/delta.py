@@ -19,6 +19,6 @@ def add_delta(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
     mean = window.mean(plastic.output)
     error = a.sub(target, mean, max(1.0, mean.bound))
     means = {layer.given: window.mean(layer.given) for layer in plastic.layers}
-    learn_layers(a, plastic, means, error, rate=asked.rate)
+    learn_layers(a, plastic, means, error, rate=asked.rate, budget=asked.budget)
     window.clear()
     a.draft.output(mean.name)

@@ -59,6 +59,10 @@ class Draft:
         self._states.append(State(name, array, policy))
         return name
 
+    def first(self, state: str) -> Array:
+        """The first value of a state, as it is stored."""
+        return next(s.init for s in self._states if s.tensor == state)
+
     def left(self, stem: str, value: str) -> str:
         """Add a state that holds what a value was in the last step, for entries that come after it."""
         tensor = self._tensors[value]

@@ -121,6 +121,14 @@ class Fixed:
         ready = self._held(a, w.scale * 2.0**-shift / (rate * b.scale), INT16)
         return Num(self._op("outer_add", w.name, ready.name, b.name, shift=shift), w.bound, w.scale)
 
+    def kept_near(self, value: Num, state: Num, budget: float) -> Num:
+        """A new value of a state, no element of it further from the first one than the budget, in whole units."""
+        held = self._held(value, state.scale, self.draft.tensor(state.name).dtype)
+        first, units = self.draft.first(state.name).astype(np.float64), floor(budget / state.scale)
+        dtype = self.draft.tensor(state.name).dtype
+        low = self._op("maximum", held.name, self._const("least", first - units, dtype))
+        return Num(self._op("minimum", low, self._const("most", first + units, dtype)), value.bound, state.scale)
+
     # --- vectors ---
 
     def add(self, a: Num, b: Num, bound: float) -> Num:

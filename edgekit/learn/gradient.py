@@ -18,12 +18,18 @@ def learn_layers(
     *,
     rate: float,
     freed: Callable[[Layer], Num] | None = None,
+    budget: float | None = None,
 ) -> None:
     """Let every plastic layer learn from the error of the output: W += rate · δ xᵀ, b += rate · δ.
 
     δ is the error at the read-out, and gate · Wᵀ δ of the layer behind in others. `means` are the inputs x of the
-    layers, by the state that holds them; `freed` says what W learns from instead of x.
+    layers, by the state that holds them; `freed` says what W learns from instead of x. No weight moves further than
+    `budget` from its first value.
     """
+
+    def change(state: Num, value: Num) -> None:
+        a.update(state, value if budget is None else a.kept_near(value, state, budget))
+
     layers = plastic.layers
     deltas: dict[int, Num] = {}
     for at in reversed(range(len(layers))):
@@ -32,10 +38,10 @@ def learn_layers(
     for at, layer in enumerate(layers):
         weights = a.value(layer.weights)
         x = freed(layer) if freed is not None else means[layer.given]
-        a.update(weights, a.learned(weights, deltas[at], x, rate))
+        change(weights, a.learned(weights, deltas[at], x, rate))
         if layer.bias:
             bias = a.value(layer.bias)
-            a.update(bias, a.add(bias, a.scaled(deltas[at], rate), bias.bound))
+            change(bias, a.add(bias, a.scaled(deltas[at], rate), bias.bound))
 
 
 def _behind(a: Arithmetic, layer: Layer, after: Layer, means: Mapping[str, Num], delta: Num) -> Num:

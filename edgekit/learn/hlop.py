@@ -37,7 +37,9 @@ def add_hlop(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
 
     freed = {given: lateral.free(means[given]) for given, lateral in laterals.items()}
     found = [_novelty(a, laterals[plastic.readout.given], means[plastic.readout.given])] if asked.detect else []
-    learn_layers(a, plastic, means, error, rate=asked.rate, freed=lambda layer: freed[layer.given].rest)
+    learn_layers(
+        a, plastic, means, error, rate=asked.rate, freed=lambda layer: freed[layer.given].rest, budget=asked.budget
+    )
     for given, lateral in laterals.items():
         lateral.extract(means[given], freed=freed[given])
     window.clear()

@@ -56,7 +56,12 @@ RULES = tuple(USES)
 UNTOLD = ("decision", "known", "used", "basis", "labels", "groups")
 """Fields that a manifest does not hold: the graph does."""
 
-OPTIONS = {"rate": "--learning-rate", "window": "--learn-window", "ram": "--learn-budget-ram"}
+OPTIONS = {
+    "rate": "--learning-rate",
+    "window": "--learn-window",
+    "ram": "--learn-budget-ram",
+    "budget": "--synapse-budget",
+}
 """Options of the command line that are not named like their field."""
 
 MEAN, LAST = "mean", "last"
@@ -146,6 +151,8 @@ def check_learning(asked: Learning) -> None:
         raise UsageError("--iterations", f"{asked.iterations} is not from 1 to {MOST_ITERATIONS}")
     if not 0 <= asked.trace < 1:
         raise UsageError("--trace", f"{asked.trace!r} is not from 0 up to, but not including, 1")
+    if asked.budget is not None and not (np.isfinite(asked.budget) and asked.budget > 0):
+        raise UsageError("--synapse-budget", f"{asked.budget!r} is not a positive number")
     if asked.momentum is not None and not 0 <= asked.momentum < 1:
         raise UsageError("--momentum", f"{asked.momentum!r} is not from 0 up to, but not including, 1")
     if asked.rule == THREE_FACTOR:

@@ -14,7 +14,7 @@ from edgekit.convert.options import Options
 from edgekit.convert.programs import convert_graph
 from edgekit.errors import DataError, UsageError
 from edgekit.ir import INT16, GraphBuilder
-from edgekit.learn import Learning
+from edgekit.learn import Learning, check_learning
 from edgekit.learn.lateral import LateralSettings, orthogonal_rows
 from edgekit.learn.ottt import TracedLif
 from edgekit.learn.subspace import SubspaceLayer
@@ -254,3 +254,39 @@ def test_rows_of_a_task_are_orthonormal_among_themselves() -> None:
     found = orthogonal_rows((3, 5), 8, seed=1)
     for first, last in pairwise((0, 3, 8)):
         np.testing.assert_allclose(found[first:last] @ found[first:last].T, np.eye(last - first), atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["delta", "hlop"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_no_weight_moves_further_than_its_budget(rule, precision):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(3)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(80, 6)).astype(np.float32)
+    blobs = {}
+    for budget in (None, 0.02):
+        more = {"subspace": (3,), "iterations": 1} if rule == "hlop" else {}
+        asked = Learning(rule, rate=0.2, budget=budget, **more)
+        calib = None if precision == "fp32" else x[:, None]
+        made = edgekit.convert(network, x[:1], name="near", precision=precision, calib=calib, learn=asked)
+        moved = {}
+        for engine in ("native", "reference"):
+            session = edgekit.load(made, engine=engine)
+            for at in range(80):
+                session.learn(x[at], at % 3)
+            moved[engine] = session.learned()
+            states = unpack_states(made.graph, session.save_state())
+        assert precision == "fp32" or moved["native"] == moved["reference"]
+        (weights,) = (s for s in made.graph.states if s.reset == "keep" and s.tensor.endswith(".plastic"))
+        quant = made.graph.tensors[weights.tensor].quant
+        unit = 1.0 if quant is None else float(quant.scale[0])
+        blobs[budget] = np.abs(states[weights.tensor].astype(np.float64) - weights.init).max() * unit
+    assert blobs[None] > 0.1
+    slack = 1e-6 if precision == "fp32" else unit  # integers move by whole units
+    assert 0.02 - slack < blobs[0.02] < 0.02 + 1e-6
+
+
+def test_a_budget_must_be_positive():
+    with pytest.raises(UsageError, match="--synapse-budget"):
+        check_learning(Learning("delta", budget=0.0))
