@@ -182,7 +182,9 @@ CASES: dict[str, tuple[str, Build, tuple[int, ...]]] = {
 
 def test_every_op_has_a_case():
     assert {kind for kind, _, _ in CASES.values()} == SUPPORTED
-    assert set(OPS) - SUPPORTED == {"fused", "rescale", "quantize", "dequantize", "lookup", "windows", "memory_update"}
+    learning = {kind for kind, spec in OPS.items() if spec.group == "plastic"}  # an exported step does not learn
+    others = {"fused", "rescale", "quantize", "dequantize", "lookup", "windows", "memory_update"}
+    assert set(OPS) - SUPPORTED == others | learning
 
 
 @pytest.mark.parametrize("form", FORMS)

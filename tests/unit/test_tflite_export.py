@@ -42,7 +42,8 @@ def test_every_op_equals_the_reference(name: str, kernels: str) -> None:
 
 def test_every_float_op_has_a_row_or_a_decomposition_that_is_tested() -> None:
     tested = {op.kind for graph in CASES.values() for _, op in graph.ops()}
-    floats = OPS.keys() - INTEGER_OPS - {"fused"}
+    learning = {kind for kind, spec in OPS.items() if spec.group == "plastic"}  # an exported step does not learn
+    floats = OPS.keys() - INTEGER_OPS - {"fused"} - learning
     assert tested == floats
     assert {kind for kind in floats if OPS[kind].decompose is None} <= SUPPORTED
 

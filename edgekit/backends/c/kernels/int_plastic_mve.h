@@ -93,14 +93,14 @@ EK_PLASTIC_FAST(32, ek_i32)
 
 typedef struct { /* those of even number, and those of odd number with the one before them */
     int32_t even[EK_SUMS_OF_B / 2u], odd[EK_SUMS_OF_B / 2u + 1u];
-} ek_sums;
+} ek_row_sums;
 #define EK_CHANGE_EIGHT(LOAD, STORE) \
     const int32x4_t even = vqrdmulhq_n_s32(vldrwq_s32(e), a), odd = vqrdmulhq_n_s32(vldrwq_s32(o + 1), a); \
     const int32x4_t before = vqrdmulhq_n_s32(vldrwq_s32(o), a); \
     const ek_eight change = vqmovnbq_s32(vdupq_n_s16(0), vsubq_s32(even, before)); \
     const ek_eight moved = vqaddq_s16(vqmovntq_s32(change, vsubq_s32(odd, even)), LOAD); \
     STORE;
-EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_sums *sums, uint32_t n) {
+EK_INLINE void ek_change_row(ek_i16 *y, const ek_i16 *w, int32_t a, const ek_row_sums *sums, uint32_t n) {
     const int32_t *e = sums->even, *o = sums->odd;
     uint32_t k;
     EK_UNROLL1 for (k = n / 8u; k; --k, y += 8, w += 8, e += 4, o += 4) {
@@ -117,7 +117,7 @@ EK_INLINE uint32_t ek_outer_add_fast(ek_i16 *y, const ek_i16 *w, const ek_i16 *a
     const uint32_t left = ek_left_of_a(ek_bits_of_all(a, height), shift), more = EK_PRODUCT_BITS - shift - left;
     int32_t sum = 0;
     uint32_t at, i, k, n;
-    ek_sums sums;
+    ek_row_sums sums;
     if (!ek_sums_fit(b, width, more)) return 0;
     for (at = 0; at < width; at += EK_SUMS_OF_B) {
         n = width - at < EK_SUMS_OF_B ? width - at : EK_SUMS_OF_B;
