@@ -31,7 +31,7 @@ def add_hlop(a: Arithmetic, plastic: Plastic, asked: Learning) -> None:
     draft.open("learn")
     target = a.target(TARGET, plastic.readout.size[0])
     mean = window.mean(plastic.output)
-    answer = a.softmax(a.scaled(mean, asked.gain))
+    answer = a.softmax(a.scaled(mean, asked.logits))
     error = a.sub(target, answer, 1.0)
     means = {layer.given: window.mean(layer.given) for layer in plastic.layers}
 

@@ -14,7 +14,7 @@ from edgekit.learn.arithmetic import Array
 from edgekit.learn.basis import basis_of
 from edgekit.learn.plastic import Plastic
 from edgekit.learn.prototypes import described
-from edgekit.learn.settings import LAST, MEAN, PROTOTYPES, Learning
+from edgekit.learn.settings import LAST, MEAN, PROTOTYPES, SUM, USES, Learning
 from edgekit.reference import Interpreter
 
 CHUNK = 256  # windows at once
@@ -27,6 +27,8 @@ def ready_to_learn(
 
     Raises UsageError where the rule needs a space that nobody gave, and no windows are shown to estimate it from.
     """
+    if "gain" in USES[asked.rule] and asked.gain is None:
+        asked = dataclasses.replace(asked, gain=float(asked.window) if meta.get("decision") == SUM else 1.0)
     if asked.rule != PROTOTYPES:
         return asked, dict(meta)
     if asked.basis is None and not shown:

@@ -64,7 +64,7 @@ OPTIONS = {
 }
 """Options of the command line that are not named like their field."""
 
-MEAN, LAST = "mean", "last"
+SUM, MEAN, LAST = "sum", "mean", "last"
 ERROR, REWARD = MODULATIONS = ("error", "reward")
 MOST_ROWS = 4096
 MOST_RATE = 1000.0
@@ -77,8 +77,9 @@ class Learning:
 
     `plastic`: the layers that learn, by name or `readout`. `subspace`: lateral rows for each task in turn. `window`:
     steps that are learned from at once, whose traces are averaged. `trace`: what a presynaptic trace keeps from step to
-    step. `gain`: what a mean output is multiplied by before softmax. `budget`: how far a weight may move from its first
-    value. `ram`: bytes that learning may take, None for as much as it needs.
+    step. `gain`: what a mean output is multiplied by before softmax, None for the window where its sum decides, else 1.
+    `budget`: how far a weight may move from its first value. `ram`: bytes that learning may take, None for as much as
+    it needs.
 
     `detect`: hlop gives the novelty of each window, from which a drift can be found.
     Of three factors: `modulation` by an error or a reward, `eligibility` what a trace keeps from window to window,
@@ -101,7 +102,7 @@ class Learning:
     lateral_steps: int | None = None
     window: int = 1
     trace: float = 0.0
-    gain: float = 1.0
+    gain: float | None = None
     budget: float | None = None
     ram: int | None = None
     detect: bool = False
@@ -120,6 +121,11 @@ class Learning:
     used: Array | None = field(default=None, compare=False, repr=False)
     labels: Array | None = field(default=None, compare=False, repr=False)
     groups: Array | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def logits(self) -> float:
+        """What makes the logits of a mean output: a decision by the sum over the window takes as many times of it."""
+        return 1.0 if self.gain is None else self.gain
 
     @property
     def projects(self) -> bool:

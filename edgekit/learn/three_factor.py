@@ -105,7 +105,7 @@ class _ThreeFactor:
         return self.window.mean(self.layer.given), mean
 
     def _answer(self, mean: Num) -> Num:
-        return self.a.softmax(self.a.scaled(mean, self.asked.gain))
+        return self.a.softmax(self.a.scaled(mean, self.asked.logits))
 
     def _chosen(self, choice: Num, mean: Num) -> Num:
         """The choice that was told, or else the largest output, ties to the lowest index."""

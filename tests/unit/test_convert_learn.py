@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from converted import INPUTS, Answer, edgekit_main, module
+from converted import INPUTS, Answer, edgekit_main, module, stream
 from learners import RULES, WINDOW, examples, learner
 
 import edgekit
@@ -17,6 +17,7 @@ from edgekit.convert.learned import export_learned
 from edgekit.errors import CapacityError, UsageError
 from edgekit.learn import Learning
 from edgekit.profile.counts import count_steps
+from edgekit.reference import unpack_states
 from edgekit.runtime.examples import Examples, plan_course
 from edgekit.runtime.learned import learn_course
 from edgekit.runtime.trial import learning_entries, learning_inputs
@@ -269,3 +270,23 @@ def test_an_exported_artifact_goes_on_where_the_session_was(
     again = export_learned(edgekit.load(made, engine="reference"))
     notes = [n for n in again.manifest["notes"] if "learned on a device" in n]
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize(("decision", "gain"), [("sum", 20.0), ("mean", 1.0), ("last", 1.0)])
+def test_softmax_sees_what_the_program_decides_by(decision: str, gain: float) -> None:
+    """Spikes are counted over the window: a network that was trained on counts must not learn from rates."""
+    asked = Learning("hlop", subspace=(4,), iterations=1, window=20)
+    made = edgekit.convert(module("l2mu"), name="counts", io={"decision": decision}, learn=asked)
+    assert made.manifest["learning"]["gain"] == gain
+    session = edgekit.load(made)
+    before = unpack_states(made.graph, session.save_state())
+    x = stream(20)
+    y = session.learn(x, 1)
+    after = unpack_states(made.graph, session.save_state())
+    (name,) = (s.tensor for s in made.graph.states if s.tensor.endswith(".plastic"))
+    logits = gain * np.asarray(y, np.float64).mean(axis=0)
+    error = np.eye(len(logits))[1] - np.exp(logits) / np.exp(logits).sum()
+    moved = after[name].astype(np.float64) - before[name]
+    scale = moved[1].sum() / error[1]  # the rate times the sum of what the read-out was given: one for all rows
+    assert abs(scale) > 1e-5
+    np.testing.assert_allclose(moved.sum(axis=1), scale * error, atol=1e-6)
