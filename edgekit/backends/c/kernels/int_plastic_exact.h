@@ -26,6 +26,21 @@ EK_INLINE int32_t ek_narrow_32(int64_t a) {
 }
 EK_INLINE int16_t ek_narrow_16(int64_t a) { return ek_clip_16(ek_narrow_32(a)); }
 
+/* the rows of W x two at a time, where a core has ek_two_dots: sum[k] += Σ w[k][i] x[i] of two rows; how many are done */
+#define EK_MATVEC_BY_TWO(B, T) \
+    EK_INLINE uint32_t ek_matvec_fast_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t height, \
+                                          uint32_t width, uint32_t shift) { \
+        const int64_t half = ek_half_unit(shift); \
+        uint32_t o; \
+        EK_UNROLL1 for (o = 0; o + 2u <= height; o += 2u, w += 2u * width) { \
+            int64_t sum[2]; \
+            sum[0] = c ? half + c[o] : half, sum[1] = c ? half + c[o + 1u] : half; \
+            ek_two_dots(sum, w, x, width); \
+            y[o] = ek_narrow_##B(sum[0] >> shift), y[o + 1u] = ek_narrow_##B(sum[1] >> shift); \
+        } \
+        return o; \
+    }
+
 #if EK_DSP
 /* two elements, wherever they lie */
 typedef struct {

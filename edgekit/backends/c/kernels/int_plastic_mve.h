@@ -56,18 +56,7 @@ EK_INLINE void ek_put_eight_32(ek_i32 *y, int32x4_t even, int32x4_t odd, int32_t
 }
 
 #define EK_PLASTIC_FAST(B, T) \
-    EK_INLINE uint32_t ek_matvec_fast_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t height, \
-                                          uint32_t width, uint32_t shift) { \
-        const int64_t half = ek_half_unit(shift); \
-        uint32_t o; \
-        EK_UNROLL1 for (o = 0; o + 2u <= height; o += 2u, w += 2u * width) { \
-            int64_t sum[2]; \
-            sum[0] = c ? half + c[o] : half, sum[1] = c ? half + c[o + 1u] : half; \
-            ek_two_dots(sum, w, x, width); \
-            y[o] = ek_narrow_##B(sum[0] >> shift), y[o + 1u] = ek_narrow_##B(sum[1] >> shift); \
-        } \
-        return o; \
-    } \
+    EK_MATVEC_BY_TWO(B, T) \
     EK_INLINE uint32_t ek_matvec_t_fast_##B(T *y, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width, \
                                             uint32_t shift) { \
         const int32_t right = -(int32_t)shift; \

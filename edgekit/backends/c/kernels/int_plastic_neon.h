@@ -51,18 +51,7 @@ EK_INLINE void ek_put_four_16(ek_i16 *y, int32x4_t a) { vst1_s16((int16_t *)y, v
 EK_INLINE void ek_put_four_32(ek_i32 *y, int32x4_t a) { vst1q_s32((int32_t *)y, a); }
 
 #define EK_PLASTIC_FAST(B, T) \
-    EK_INLINE uint32_t ek_matvec_fast_##B(T *y, const ek_i32 *c, const ek_i16 *w, const ek_i16 *x, uint32_t height, \
-                                          uint32_t width, uint32_t shift) { \
-        const int64_t half = ek_half_unit(shift); \
-        uint32_t o; \
-        for (o = 0; o + 2u <= height; o += 2u, w += 2u * width) { \
-            int64_t sum[2]; \
-            sum[0] = c ? half + c[o] : half, sum[1] = c ? half + c[o + 1u] : half; \
-            ek_two_dots(sum, w, x, width); \
-            y[o] = ek_narrow_##B(sum[0] >> shift), y[o + 1u] = ek_narrow_##B(sum[1] >> shift); \
-        } \
-        return o; \
-    } \
+    EK_MATVEC_BY_TWO(B, T) \
     EK_INLINE uint32_t ek_matvec_t_fast_##B(T *y, const ek_i16 *w, const ek_i16 *x, uint32_t height, uint32_t width, \
                                             uint32_t shift) { \
         const int64x2_t right = vdupq_n_s64(-(int64_t)shift); \
