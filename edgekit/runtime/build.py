@@ -71,7 +71,7 @@ class Program:
 
 def build_program(graph: Graph, target: Target, *, compiler: str | None = None) -> Program:
     """Plan, emit and compile a lowered graph for a target; ToolchainError when no compiler builds for it."""
-    emitted, plan = _emitted(graph, target)
+    emitted, plan = emitted_for(graph, target)
     found = find_compiler(target, compiler)
     library, parts = (
         _firmware(emitted, target, compiler) if target.is_bare else (_shared(emitted, target, compiler), {})
@@ -91,12 +91,12 @@ def build_program(graph: Graph, target: Target, *, compiler: str | None = None) 
 
 
 def _beside(graph: Graph, target: Target, compiler: str | None) -> Library:
-    emitted, _ = _emitted(graph, target)
+    emitted, _ = emitted_for(graph, target)
     flags = (*build_flags(target, find_compiler(target, compiler)), *target.ldflags)
     return Library(_shared(emitted, target, compiler), target, flags)
 
 
-def _emitted(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
+def emitted_for(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
     """The C of a graph in the form that the target is fast at, and the memory plan it was written for."""
     if graph.is_integer:
         flavour = flavour_of(target.simd)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_dot, pack_panels, padded, spike_words
 from edgekit.backends.c.layout import Layout
+from edgekit.backends.c.program import Constant
 from edgekit.backends.c.select import kernel_of
+from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Op, Plan, Tensor
 from edgekit.ir.plan import ALIGN
@@ -22,6 +24,7 @@ class Constants:
     prefix: str
     align: int = ALIGN
     nbytes: int = 0
+    arrays: dict[str, Constant] = field(default_factory=dict)
     _names: dict[tuple[str, bytes], str] = field(default_factory=dict)
     _texts: list[str] = field(default_factory=list)
 
@@ -32,8 +35,12 @@ class Constants:
         if same not in self._names:
             self._names[same] = name = f"{self.prefix}_c{len(self._names)}"
             self.nbytes += values.nbytes
+            self.arrays[name] = Constant(name, (), values.nbytes)
             self._texts.append(f"/* {comment(' '.join(key))} */\n{c_array(ctype, name, values, self.align)}")
-        return self._names[same]
+        known = self.arrays[self._names[same]]
+        if key not in known.uses:
+            self.arrays[known.symbol] = replace(known, uses=(*known.uses, key))
+        return known.symbol
 
     def text(self) -> str:
         """All arrays as C."""
@@ -54,6 +61,7 @@ class Context:
     pad: int
     dot: int
     consts: Constants
+    ticks: Ticks = field(default_factory=Ticks)
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]

@@ -17,7 +17,7 @@ from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
 from edgekit.ir.plan import ALIGN
 
 MAX_SPIKE_RESULTS = 8  # of one fused op: EK_MAX_SPIKES in kernels/map.h
-OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash")
+OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "ticks", "ticks_cost")
 PADS = (8, PAD_I8)
 KERNEL_HEADERS = (
     "conv",
@@ -34,6 +34,7 @@ KERNEL_HEADERS = (
     "simd",
     "sparse",
     "state",
+    "ticks",
 )
 
 
@@ -63,7 +64,7 @@ def emit(
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
-    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx), ctx.ticks.text(ctx.prefix)]
     files = {
         f"ek_{name}.h": _header(ctx),
         f"ek_{name}_data.h": _data(ctx),
@@ -71,7 +72,17 @@ def emit(
         **kernel_files(),
         **learned_files(graph),
     }
-    return Program(name, files, tuple(kernels), max(ctx.layout.struct_bytes, 1), ctx.consts.nbytes, blob_bytes(graph))
+    return Program(
+        name=name,
+        files=files,
+        kernels=tuple(kernels),
+        struct_bytes=max(ctx.layout.struct_bytes, 1),
+        const_bytes=ctx.consts.nbytes,
+        blob_bytes=blob_bytes(graph),
+        layout=ctx.layout,
+        constants=tuple(ctx.consts.arrays.values()),
+        ticked=tuple(ctx.ticks.symbols),
+    )
 
 
 def _check(graph: Graph) -> None:
@@ -102,6 +113,7 @@ def _header(ctx: Context) -> str:
         p,
         ctx.graph,
         ctx.layout,
+        ctx.ticks,
         ALIGN,
         says=""" * Arrays are row-major float32; spikes are 0.0 and 1.0. Functions return 0, or:
  *     1  an input holds NaN or Inf: nothing was changed

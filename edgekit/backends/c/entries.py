@@ -41,7 +41,7 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     outs = "".join(f", float *out{i}" for i in range(len(entry.outputs)))
     texts.append(function(f"static EK_NOINLINE void {base}_give({model}{outs})", *gives, *_commits(ctx, entry)))
     calls.append(f"{base}_give(m{''.join(f', out{i}' for i in range(len(entry.outputs)))});")
-    texts.append(function(f"EK_INLINE void {base}_body({model}{parameters(entry)})", *calls))
+    texts.append(function(f"EK_INLINE void {base}_body({model}{parameters(entry)})", *ctx.ticks.counted(calls)))
     body = f"{base}_body(m{_arguments(entry)});"
     head = f"EK_EXPORT int {base}({model}{parameters(entry)})"
     texts.append(function(head, *_checks(ctx, entry, "{}u"), body, "return EK_OK;"))

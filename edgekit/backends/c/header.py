@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from edgekit.backends.c.context import comment
 from edgekit.backends.c.layout import Layout
 from edgekit.backends.c.learned import learned_header
+from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import UnsupportedError
 from edgekit.ir import Graph
 
 
 def header_text(
-    prefix: str, graph: Graph, layout: Layout, align: int, *, says: str, more: str, entries: str, run: str
+    prefix: str, graph: Graph, layout: Layout, ticks: Ticks, align: int, *, says: str, more: str, entries: str, run: str
 ) -> str:
     """The text of a header. `says` are lines of conventions, `more` and `entries` declarations, `run` the parameters
     of a run after the number of steps.
@@ -40,7 +41,7 @@ extern "C" {{
 #endif
 
 typedef struct {p.upper()}_ALIGNED {p} {{
-{members}}} {p};
+{members}{ticks.member}}} {p};
 
 uint32_t {p}_sizeof(void);
 int {p}_init({p} *m);  /* all states to their first values; call it before anything else */
@@ -52,7 +53,7 @@ int {p}_run({p} *m, uint32_t steps{run});
 uint32_t {p}_state_bytes(void);
 int {p}_save(const {p} *m, uint8_t *blob);
 int {p}_restore({p} *m, const uint8_t *blob, uint32_t n);
-{learned_header(p, graph, layout.states)}
+{learned_header(p, graph, layout.states)}{ticks.declared(p)}
 #ifdef __cplusplus
 }}
 #endif

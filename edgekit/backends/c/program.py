@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from edgekit.backends.c.layout import Layout
+
 KERNELS = Path(__file__).parent / "kernels"
 
 
@@ -25,11 +27,21 @@ class KernelUse:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """A constant array of the C: `uses` are what it is written for, each the tensors and a word on the form."""
+
+    symbol: str
+    uses: tuple[tuple[str, ...], ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class Program:
     """C sources of a model. `files` maps paths below the C folder to texts; `main` is the one to compile.
 
     `struct_bytes` is the memory that the caller owns (states, arena, inputs, event lists), `const_bytes` the constants,
-    `blob_bytes` the size of a saved state.
+    `blob_bytes` the size of a saved state. `layout` says where everything lies in the struct, `constants` what the
+    constants are, `ticked` which functions the counters of a program compiled with EK_TICKS belong to.
     """
 
     name: str
@@ -38,6 +50,9 @@ class Program:
     struct_bytes: int
     const_bytes: int
     blob_bytes: int
+    layout: Layout
+    constants: tuple[Constant, ...]
+    ticked: tuple[str, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -47,7 +62,12 @@ class Program:
         return f"ek_{self.name}.c"
 
 
-SHARED = ("base.h", "blob.h", "walk.h")  # headers that programs of floats and of integers are both written with
+SHARED = (
+    "base.h",
+    "blob.h",
+    "ticks.h",
+    "walk.h",
+)  # headers that programs of floats and of integers are both written with
 
 
 @lru_cache(maxsize=2)

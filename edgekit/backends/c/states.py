@@ -44,7 +44,7 @@ def state_text(ctx: Context) -> str:
         c_array("uint8_t", f"{p}_hash", digest),
         function(f"EK_EXPORT uint32_t {p}_sizeof(void)", f"return (uint32_t)sizeof({p});"),
         function(f"EK_EXPORT int {p}_reset({p} *m)", *(fresh or ["(void)m;"]), "return EK_OK;"),
-        function(f"EK_EXPORT int {p}_init({p} *m)", *clear, *kept, f"return {p}_reset(m);"),
+        function(f"EK_EXPORT int {p}_init({p} *m)", *clear, ctx.ticks.clear, *kept, f"return {p}_reset(m);"),
         function(f"EK_EXPORT uint32_t {p}_state_bytes(void)", f"return {total}u;"),
         function(
             f"EK_EXPORT int {p}_save(const {p} *m, uint8_t *blob)",

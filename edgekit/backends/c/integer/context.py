@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import numpy as np
@@ -13,6 +13,7 @@ from edgekit.backends.c.data import Array, padded
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms, Group
 from edgekit.backends.c.layout import EventList, Layout, field_of, list_slots, roots, state_field
+from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType, Entry, Graph, Op, Plan, Tensor
 from edgekit.ir.plan import buffer_bytes
@@ -107,6 +108,7 @@ class Context:
     prefix: str
     consts: Constants
     groups: Mapping[str, Mapping[str, Group]]
+    ticks: Ticks = field(default_factory=Ticks)
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]

@@ -19,9 +19,12 @@ from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
-OWN_FUNCTIONS = ("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "nonfinite", "saturated")
+OWN_FUNCTIONS = (
+    *("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "ticks", "ticks_cost"),
+    *("nonfinite", "saturated"),
+)
 FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
-KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops", "int_plastic")
+KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops", "int_plastic", "ticks")
 
 
 def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Program:
@@ -39,7 +42,7 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
         texts.append(text)
         kernels += uses
     texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
-    texts += saturated_text(ctx.prefix, graph, layout.states)
+    texts += [*saturated_text(ctx.prefix, graph, layout.states), ctx.ticks.text(ctx.prefix)]
     files = {
         f"ek_{name}.h": _header(ctx),
         f"ek_{name}_data.h": _data(ctx),
@@ -47,7 +50,17 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
         **kernel_files(integer=True),
         **learned_files(graph),
     }
-    return Program(name, files, tuple(kernels), layout.struct_bytes, consts.nbytes, blob_bytes(graph))
+    return Program(
+        name=name,
+        files=files,
+        kernels=tuple(kernels),
+        struct_bytes=layout.struct_bytes,
+        const_bytes=consts.nbytes,
+        blob_bytes=blob_bytes(graph),
+        layout=layout,
+        constants=tuple(consts.arrays.values()),
+        ticked=tuple(ctx.ticks.symbols),
+    )
 
 
 def _listed_in_rows(graph: Graph) -> list[str]:
@@ -88,6 +101,7 @@ def _header(ctx: Context) -> str:
         p,
         ctx.graph,
         ctx.layout,
+        ctx.ticks,
         ctx.plan.align,
         says=f""" * The step computes with integers alone. Arrays are row-major, spikes bytes 0 and 1.
  * {p}_quantize makes its inputs of raw floats, {p}_dequantize real numbers of its outputs. Functions return 0, or:

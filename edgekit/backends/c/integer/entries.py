@@ -46,7 +46,8 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
         *(f"{use.symbol}({', '.join(['m', *given_to(entry, entry.ops[use.op])])});" for use in uses),
         f"{base}_give({', '.join(['m', *passed[1]])});",
     ]
-    texts.append(function(f"EK_EXPORT int {base}({model}{parameters(ctx, entry)})", *calls, "return EK_OK;"))
+    head = f"EK_EXPORT int {base}({model}{parameters(ctx, entry)})"
+    texts.append(function(head, *ctx.ticks.counted(calls), "return EK_OK;"))
     return "\n".join(texts), uses
 
 
@@ -91,7 +92,7 @@ def state_text(ctx: Context) -> str:
         c_array("uint8_t", f"{p}_hash", digest, 4),
         function(f"EK_EXPORT uint32_t {p}_sizeof(void)", f"return (uint32_t)sizeof({p});"),
         function(f"EK_EXPORT int {p}_reset({p} *m)", "(void)m;", *fresh, *lists, "return EK_OK;"),
-        function(f"EK_EXPORT int {p}_init({p} *m)", clear, *kept, f"return {p}_reset(m);"),
+        function(f"EK_EXPORT int {p}_init({p} *m)", clear, ctx.ticks.clear, *kept, f"return {p}_reset(m);"),
         function(f"EK_EXPORT uint32_t {p}_nonfinite(const {p} *m)", "return m->nonfinite[0];"),
         function(f"EK_EXPORT uint32_t {p}_state_bytes(void)", f"return {total}u;"),
         function(
