@@ -27,6 +27,7 @@ from edgekit.learn.journal_file import FileFlash, journal_path, open_journal
 from edgekit.target import load_target
 from edgekit.toolchain.compilers import built, find_compiler
 
+SWEEPS = "EDGEKIT_SWEEPS" in os.environ  # make test-all kills more often
 PAYLOAD, PAGE = 1000, 256  # a slot of five pages, as in journal_loop.c
 SLOT = 5 * PAGE
 
@@ -372,7 +373,10 @@ def running(command: list[object]):
             process.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("language", "kills"), [("C", 60), pytest.param("Python", 25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("language", "kills"),
+    [("C", 60 if SWEEPS else 30), pytest.param("Python", 60 if SWEEPS else 8, marks=pytest.mark.slow)],
+)
 def test_a_process_that_is_killed_while_it_commits_leaves_a_whole_journal(language, kills, path, request, drawn_seed):
     loop = request.getfixturevalue("loop")
     command = [loop, path, PAYLOAD, 1, 0] if language == "C" else [sys.executable, "-c", PYTHON_LOOP, path]

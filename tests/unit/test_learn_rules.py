@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -23,6 +24,22 @@ def signal(count, seed=0, order=slice(None)):
     """Points that spread in three directions more than in all others."""
     rng = np.random.default_rng(seed)
     return (rng.normal(size=(count, SIZE)) * SPREAD @ DIRECTIONS.T[order]).astype(np.float32)
+
+
+SWEEPS = "EDGEKIT_SWEEPS" in os.environ  # make test-all takes every rule of both families
+RULES_ON_MACHINES = [("oja", "lmu"), ("sanger", "mlp"), *([("oja", "mlp"), ("sanger", "lmu")] if SWEEPS else [])]
+BY_ERROR = {"modulation": "error"}
+THREE_FACTORS_ON_MACHINES = [({}, "mlp"), ({"eligibility": 0.5}, "lmu"), (BY_ERROR | {"eligibility": 0.5}, "lmu")] + (
+    [
+        ({}, "lmu"),
+        ({"eligibility": 0.5}, "mlp"),
+        (BY_ERROR, "mlp"),
+        (BY_ERROR, "lmu"),
+        (BY_ERROR | {"eligibility": 0.5}, "mlp"),
+    ]
+    if SWEEPS
+    else []
+)
 
 
 @functools.cache
@@ -113,8 +130,7 @@ def test_the_principal_subspace_is_found_and_sanger_finds_its_components(rule, p
     assert np.mean(told[-300:]) < 0.4 * np.mean(told[:30])
 
 
-@pytest.mark.parametrize("family", ["mlp", "lmu"])
-@pytest.mark.parametrize("rule", ["oja", "sanger"])
+@pytest.mark.parametrize(("rule", "family"), RULES_ON_MACHINES)
 def test_subspaces_in_integers_are_the_same_bytes_on_every_machine(rule, family):
     numbers = {"plastic": ("readout",), "subspace": (4,), "subspace_rate": 0.02, "iterations": 2, "family": family}
     found = []
@@ -229,10 +245,7 @@ def test_floats_learn_from_errors_as_the_equations_say(eligibility):
     np.testing.assert_allclose(next(a for a in learned(session).values() if a.shape == w.shape), w, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["mlp", "lmu"])
-@pytest.mark.parametrize(
-    "numbers", [{}, {"eligibility": 0.5}, {"modulation": "error"}, {"modulation": "error", "eligibility": 0.5}], ids=str
-)
+@pytest.mark.parametrize(("numbers", "family"), THREE_FACTORS_ON_MACHINES, ids=str)
 def test_three_factors_in_integers_are_the_same_bytes_on_every_machine(numbers, family):
     numbers = {"rate": 0.1, "gain": 2.0, **numbers, "family": family}
     x = signal(300, 3) * 1.5 if family == "mlp" else signal(60 * WINDOW, 3).reshape(60, WINDOW, SIZE)
