@@ -103,6 +103,18 @@ def program_stream(graph: Graph, program: Program | Library, target: Target) -> 
     return MachineStream(graph, machine, f"emulated {machine.core}, {machine.engine}")
 
 
+def library_here(artifact: Artifact) -> tuple[bytes, str]:
+    """The library that may run on this computer, and which that is: the artifact's own if the file is trusted and made
+    for it, else one rebuilt from its graph. ToolchainError when that takes a compiler and none is here.
+    """
+    library = _library(artifact)
+    if library is not None and not _foreign(artifact) and artifact.may_run:
+        return library, f"native ({artifact.manifest['program']['cpu']}, trusted)"
+    host = load_target("host")
+    program = build_program(artifact.graph, host)
+    return program.library, f"rebuilt from the graph ({host.cpu}, {program.compiler.split()[0]})"
+
+
 def _reference(artifact: Artifact) -> Stream:
     return ReferenceStream(artifact.graph)
 

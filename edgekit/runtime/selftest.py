@@ -5,8 +5,9 @@ An integer program must give every byte of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,11 +15,28 @@ from edgekit.artifact import SelfTest
 from edgekit.errors import ReplayError
 from edgekit.ir import Graph
 from edgekit.reference import Interpreter, pack_states, unpack_states
-from edgekit.runtime.streams import Array, Stream
+from edgekit.runtime.streams import Array
 
 # Floats of a backend may differ from the reference in the order of a sum: this much, relative to the larger of 1 and
 # the expected value. Spikes may not differ at all.
 TOLERANCE = 1e-4
+
+
+class Replayable(Protocol):
+    """What a replay needs of a stream."""
+
+    @property
+    def engine(self) -> str:
+        """Which engine this is, in words."""
+
+    def reset(self) -> None:
+        """Start again."""
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the step over [T, *shape] arrays."""
+
+    def save(self) -> bytes:
+        """The state blob."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,7 @@ def _robust(
     return next((n for n in range(batch) if robust(n)), 0)
 
 
-def replay_selftest(graph: Graph, selftest: SelfTest, stream: Stream) -> SelfTestReport:
+def replay_selftest(graph: Graph, selftest: SelfTest, stream: Replayable) -> SelfTestReport:
     """Run the stream from a reset and compare every output and the final states.
 
     Raises ReplayError that names the first output or state outside the tolerance, and the step.
@@ -114,7 +132,7 @@ def _difference(got: Array, wanted: Array) -> str:
     return f"is {a[at]:.9g} where the reference says {b[at]:.9g} (element {at})"
 
 
-def _failed(stream: Stream, what: str, step: int, steps: int) -> ReplayError:
+def _failed(stream: Replayable, what: str, step: int, steps: int) -> ReplayError:
     return ReplayError(
         f"self-test on {stream.engine}",
         f"{what} at step {step} of {steps}",

@@ -1,0 +1,209 @@
+/* System calls of Linux without libc, on x86-64, AArch64 and 32-bit Arm: files, memory, the clock, and an exit. */
+#ifndef EK_MEASURER_SYSTEM_H
+#define EK_MEASURER_SYSTEM_H
+
+#include <stdint.h>
+
+typedef uintptr_t word;
+typedef unsigned char byte;
+
+enum { READABLE = 1, WRITABLE = 2, EXECUTABLE = 4 }; /* PROT_*, and PF_* the other way round */
+enum { INPUT = 0, OUTPUT = 1 };
+
+#if defined(__x86_64__)
+enum {
+    SYS_READ = 0, SYS_WRITE = 1, SYS_CLOSE = 3, SYS_LSEEK = 8, SYS_MMAP = 9, SYS_MPROTECT = 10, SYS_EXECVE = 59,
+    SYS_EXIT = 60, SYS_WAIT4 = 61, SYS_GETRUSAGE = 98, SYS_CLOCK_GETTIME = 228, SYS_CLOCK_NANOSLEEP = 230,
+    SYS_OPENAT = 257, SYS_PPOLL = 271, SYS_DUP3 = 292, SYS_PIPE2 = 293, SYS_PRLIMIT = 302, SYS_CLONE = 56
+};
+#define VDSO_CLOCK "__vdso_clock_gettime"
+
+static intptr_t sys(word number, word a, word b, word c, word d, word e) {
+    register word r10 __asm__("r10") = d;
+    register word r8 __asm__("r8") = e;
+    register word r9 __asm__("r9") = 0;
+    intptr_t result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");
+#elif defined(__aarch64__)
+enum {
+    SYS_DUP3 = 24, SYS_OPENAT = 56, SYS_CLOSE = 57, SYS_PIPE2 = 59, SYS_LSEEK = 62, SYS_READ = 63, SYS_WRITE = 64,
+    SYS_PPOLL = 73, SYS_EXIT = 93, SYS_CLOCK_GETTIME = 113, SYS_CLOCK_NANOSLEEP = 115, SYS_GETRUSAGE = 165,
+    SYS_CLONE = 220, SYS_EXECVE = 221, SYS_MMAP = 222, SYS_MPROTECT = 226, SYS_WAIT4 = 260, SYS_PRLIMIT = 261
+};
+#define VDSO_CLOCK "__kernel_clock_gettime"
+
+static intptr_t sys(word number, word a, word b, word c, word d, word e) {
+    register word x8 __asm__("x8") = number;
+    register word x0 __asm__("x0") = a;
+    register word x1 __asm__("x1") = b;
+    register word x2 __asm__("x2") = c;
+    register word x3 __asm__("x3") = d;
+    register word x4 __asm__("x4") = e;
+    register word x5 __asm__("x5") = 0;
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory", "cc");
+    return (intptr_t)x0;
+}
+
+__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tmov x0, sp\n\tbl begin\n");
+#elif defined(__arm__)
+/* SYS_MMAP is mmap2, whose offset counts pages; here the offset is always 0. Times are of 32 bits, and fit. */
+enum {
+    SYS_EXIT = 1, SYS_READ = 3, SYS_WRITE = 4, SYS_CLOSE = 6, SYS_EXECVE = 11, SYS_LSEEK = 19, SYS_GETRUSAGE = 77,
+    SYS_WAIT4 = 114, SYS_CLONE = 120, SYS_MPROTECT = 125, SYS_MMAP = 192, SYS_CLOCK_GETTIME = 263,
+    SYS_CLOCK_NANOSLEEP = 265, SYS_OPENAT = 322, SYS_PPOLL = 336, SYS_DUP3 = 358, SYS_PIPE2 = 359, SYS_PRLIMIT = 369,
+    SYS_CACHEFLUSH = 0xf0002
+};
+#define VDSO_CLOCK "__vdso_clock_gettime"
+
+static intptr_t sys(word number, word a, word b, word c, word d, word e) {
+    register word r7 __asm__("r7") = number;
+    register word r0 __asm__("r0") = a;
+    register word r1 __asm__("r1") = b;
+    register word r2 __asm__("r2") = c;
+    register word r3 __asm__("r3") = d;
+    register word r4 __asm__("r4") = e;
+    register word r5 __asm__("r5") = 0;
+    __asm__ volatile("svc #0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2), "r"(r3), "r"(r4), "r"(r5) : "memory", "cc");
+    return (intptr_t)r0;
+}
+
+__asm__(".globl _start\n_start:\n\tmov r11, #0\n\tmov lr, #0\n\tmov r0, sp\n\tbic sp, sp, #7\n\tbl begin\n");
+#endif
+
+/* What the C library would have. The compilers are told to make no calls of such loops. */
+static word length_of(const char *text) {
+    word n = 0;
+    while (text[n]) n++;
+    return n;
+}
+
+static int same(const void *a, const void *b, word n) {
+    word i;
+    for (i = 0; i < n; i++) {
+        if (((const byte *)a)[i] != ((const byte *)b)[i]) return 0;
+    }
+    return 1;
+}
+
+static void copy(void *to, const void *from, word n) {
+    word i;
+    for (i = 0; i < n; i++) ((byte *)to)[i] = ((const byte *)from)[i];
+}
+
+__attribute__((noreturn)) static void leave(int code) {
+    for (;;) sys(SYS_EXIT, (word)code, 0, 0, 0, 0);
+}
+
+/* Writes all of it; ends the process when nobody reads any more. */
+static void put(const void *from, word size) {
+    word at = (word)from;
+    while (size) {
+        intptr_t n = sys(SYS_WRITE, OUTPUT, at, size, 0, 0);
+        if (n == -4) continue; /* EINTR */
+        if (n <= 0) leave(3);
+        at += (word)n;
+        size -= (word)n;
+    }
+}
+
+/* A record: its kind, the size of what follows, and that. */
+enum { FAULT = 1, CLOCK, OUTPUTS, STATE, REPLAYED, WINDOW, PACED, SAMPLE, DONE };
+
+static void record(uint64_t kind, uint64_t size) {
+    uint64_t head[2];
+    head[0] = kind;
+    head[1] = size;
+    put(head, sizeof head);
+}
+
+/* Says in words why it cannot go on, and a number that belongs to it, and ends. */
+__attribute__((noreturn)) static void fail(const char *why, int64_t number) {
+    record(FAULT, 8 + length_of(why));
+    put(&number, 8);
+    put(why, length_of(why));
+    leave(2);
+}
+
+/* Zeros, from a page border on. */
+static void *room(word size) {
+    enum { PRIVATE_ANONYMOUS = 2 | 32 };
+    intptr_t at = sys(SYS_MMAP, 0, size ? size : 1, READABLE | WRITABLE, PRIVATE_ANONYMOUS, (word)-1);
+    if (at < 0 && at > -4096) fail("there is no memory for so many bytes", (int64_t)size);
+    return (void *)at;
+}
+
+enum { NEVER_LARGER = 1 << 30 };
+
+/* A whole file in memory of its own. */
+static byte *file(const char *path, word *size) {
+    enum { AT_FDCWD = -100, END = 2 };
+    intptr_t descriptor = sys(SYS_OPENAT, (word)(intptr_t)AT_FDCWD, (word)path, 0, 0, 0), bytes;
+    byte *made;
+    word got = 0;
+    if (descriptor < 0) fail("a file cannot be opened, error", -descriptor);
+    bytes = sys(SYS_LSEEK, (word)descriptor, 0, END, 0, 0);
+    if (bytes < 0 || bytes > NEVER_LARGER) fail("a file is too large, bytes", bytes);
+    sys(SYS_LSEEK, (word)descriptor, 0, 0, 0, 0);
+    made = room((word)bytes);
+    while (got < (word)bytes) {
+        intptr_t n = sys(SYS_READ, (word)descriptor, (word)made + got, (word)bytes - got, 0, 0);
+        if (n <= 0) fail("a file cannot be read, error", -n);
+        got += (word)n;
+    }
+    sys(SYS_CLOSE, (word)descriptor, 0, 0, 0, 0);
+    *size = got;
+    return made;
+}
+
+/* CLOCK_MONOTONIC: the clock of whoever samples a sensor beside this process. Read without a system call where the
+   kernel maps its own function for that (`vdso_clock`, found by measurer_image.h). */
+typedef struct {
+    long seconds, nanoseconds;
+} timespec;
+enum { MONOTONIC = 1, ABSOLUTE = 1 };
+typedef int (*clock_function)(int, timespec *);
+static clock_function vdso_clock;
+
+static inline uint64_t now(void) {
+    timespec t;
+    if (!vdso_clock || vdso_clock(MONOTONIC, &t)) sys(SYS_CLOCK_GETTIME, MONOTONIC, (word)&t, 0, 0, 0);
+    return (uint64_t)t.seconds * 1000000000u + (uint64_t)t.nanoseconds;
+}
+
+/* In two parts: 32-bit Arm has no instruction for a division of 64 bits. */
+static timespec later(timespec t, uint32_t seconds, uint32_t nanoseconds) {
+    t.seconds += (long)seconds;
+    t.nanoseconds += (long)nanoseconds;
+    if (t.nanoseconds >= 1000000000) {
+        t.nanoseconds -= 1000000000;
+        t.seconds++;
+    }
+    return t;
+}
+
+static uint64_t nanoseconds(timespec t) { return (uint64_t)t.seconds * 1000000000u + (uint64_t)t.nanoseconds; }
+
+static timespec time_now(void) {
+    timespec t;
+    sys(SYS_CLOCK_GETTIME, MONOTONIC, (word)&t, 0, 0, 0);
+    return t;
+}
+
+static void sleep_until(timespec t) {
+    while (sys(SYS_CLOCK_NANOSLEEP, MONOTONIC, ABSOLUTE, (word)&t, 0, 0) == -4) {} /* EINTR */
+}
+
+/* How often the system took the processor away from this process. */
+static uint64_t preemptions(void) {
+    long usage[36];
+    return sys(SYS_GETRUSAGE, 0, (word)usage, 0, 0, 0) ? 0 : (uint64_t)usage[17];
+}
+
+#endif
