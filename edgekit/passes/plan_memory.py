@@ -19,14 +19,19 @@ def _roots(graph: Graph, entry: Entry) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Life:
+class Life:
     """When a stored value is made and last read, as op numbers; `len(ops)` is the end of the entry."""
 
     made: int
     last: int
 
 
-def _lives(entry: Entry, root: dict[str, str]) -> dict[str, _Life]:
+def value_lives(graph: Graph, entry: Entry) -> dict[str, Life]:
+    """The life of each value that an entry makes and stores: a view lives in what it is a view of."""
+    return _lives(entry, _roots(graph, entry))
+
+
+def _lives(entry: Entry, root: dict[str, str]) -> dict[str, Life]:
     end = len(entry.ops)
     made = {name: at for at, op in enumerate(entry.ops) for name in op.outputs if root[name] == name}
     last: dict[str, int] = {}
@@ -35,7 +40,7 @@ def _lives(entry: Entry, root: dict[str, str]) -> dict[str, _Life]:
             last[root[name]] = at
     for name in (*entry.outputs, *entry.updates.values()):
         last[root[name]] = end
-    return {name: _Life(at, last.get(name, at)) for name, at in made.items()}
+    return {name: Life(at, last.get(name, at)) for name, at in made.items()}
 
 
 def _elementwise_at(entry: Entry, at: int, name: str) -> bool:
@@ -51,7 +56,7 @@ def _elementwise_at(entry: Entry, at: int, name: str) -> bool:
 class _Overwriting:
     """What may be written over what in an entry; values that share a place are told by their root."""
 
-    def __init__(self, graph: Graph, entry: Entry, root: dict[str, str], lives: dict[str, _Life]) -> None:
+    def __init__(self, graph: Graph, entry: Entry, root: dict[str, str], lives: dict[str, Life]) -> None:
         self._graph, self._entry, self._root, self._lives = graph, entry, root, lives
         self.dying = {name: self._dying(name) for name in lives}
         """For each value, those that its maker reads as the last op, and may write it over."""
@@ -105,7 +110,7 @@ class _Overwriting:
         return chain
 
 
-def _first_fit(placed: list[tuple[int, int, _Life]], size: int, life: _Life) -> int:
+def _first_fit(placed: list[tuple[int, int, Life]], size: int, life: Life) -> int:
     """The lowest offset where `size` bytes are free for the whole life of the value."""
     busy = sorted((o, o + s) for o, s, other in placed if not (other.last < life.made or life.last < other.made))
     offset = 0
@@ -149,7 +154,7 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
         places.update({n: Buffer("input", 0, n) for n in entry.inputs})
         for name, state in in_place.items():
             places[name] = states[state]
-        placed: list[tuple[int, int, _Life]] = []
+        placed: list[tuple[int, int, Life]] = []
         for name, life in sorted(lives.items(), key=lambda item: item[1].made):
             if name in in_place:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from edgekit.artifact import Artifact
 from edgekit.ir import Graph, Op
@@ -14,6 +14,12 @@ def op_of(graph: Graph, entry: str, symbol: str) -> Op | None:
     number = re.match(r"op(\d{1,6})_", symbol)
     ops = graph.entries[entry].ops
     return ops[int(number[1])] if number and int(number[1]) < len(ops) else None
+
+
+def step_calls(graph: Graph, calls: Sequence[str]) -> tuple[str, ...]:
+    """Those of the functions that entries call which the step calls: it takes inputs, runs ops, and gives outputs."""
+    mine = re.compile(rf"ek_{graph.name}_step_(take|op\d+_\w+|give)")
+    return tuple(call for call in calls if mine.fullmatch(call))
 
 
 def layer_of(graph: Graph, op: Op) -> str:

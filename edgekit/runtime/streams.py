@@ -151,6 +151,11 @@ class NativeStream:
         self._run = program.function("run")
         self._simple("init")
 
+    @property
+    def struct(self) -> ctypes.c_void_p:
+        """Where the program's struct lies, for functions of it that a stream does not offer."""
+        return self._struct
+
     def _simple(self, name: str, *arguments: object) -> None:
         if code := self._program.function(name)(self._struct, *arguments):
             raise refused(code, name, self._graph, [])
