@@ -78,7 +78,7 @@ def build_case(name: str) -> Case:
 def _mlp(name: str) -> Case:
     from edgekit.models import MLP
 
-    return _case(name, "MLP 240-128-64-7", MLP([240, 128, 64, 7]).eval(), noise(240))
+    return make_case(name, "MLP 240-128-64-7", MLP([240, 128, 64, 7]).eval(), noise(240))
 
 
 def _l2mu(name: str) -> Case:
@@ -90,7 +90,7 @@ def _l2mu(name: str) -> Case:
     module = L2MU(inputs=6, hidden=128, memory=64, order=4, outputs=7, theta=10.0, neurons=neurons).eval()
     torch.nn.init.xavier_normal_(module.e_m.weight)  # starts at zero, which a compiler could notice
     stimulus = motion(6)
-    return _case(name, "L2MU 6-128, 64 x 4, 7", module, stimulus, tune_activity(module, stimulus))
+    return make_case(name, "L2MU 6-128, 64 x 4, 7", module, stimulus, tune_activity(module, stimulus))
 
 
 def _lmu(name: str) -> Case:
@@ -100,7 +100,7 @@ def _lmu(name: str) -> Case:
 
     module = LMU(inputs=1, hidden=212, memory=1, order=256, outputs=10, theta=784.0).eval()
     torch.nn.init.normal_(module.e_m.weight, std=1e-3)  # starts at zero; small, or the memory drives itself up
-    return _case(name, "LMU 1-212, order 256, 10, as for psMNIST", module, pixels(1))
+    return make_case(name, "LMU 1-212, order 256, 10, as for psMNIST", module, pixels(1))
 
 
 def _elm(name: str) -> Case:
@@ -111,7 +111,7 @@ def _elm(name: str) -> Case:
     module = ELM(inputs=1260, outputs=2, memory=100, branches=45, synapses=28, version="v2").eval()
     torch.nn.init.uniform_(module._proto_w_s)  # starts at one value, which a compiler could notice
     folded = module.tau_b.numel() + 100  # the decays of the branches, and what each memory takes in
-    return _case(name, "Branch-ELM 1260-45, 100 memories, 2", module, noise(1260), folded=folded)
+    return make_case(name, "Branch-ELM 1260-45, 100 memories, 2", module, noise(1260), folded=folded)
 
 
 def _neuronio(name: str) -> Case:
@@ -136,7 +136,7 @@ def _spiking_input(name: str, description: str, module: Any) -> Case:
     """A NeuronIO cell under presynaptic spikes; in the contrast every synapse gets one in every step."""
     stimulus = synaptic_spikes(1278, SPIKE_RATE)
     activity = {"input": float(np.count_nonzero(stimulus)) / stimulus.size}
-    return _case(name, description, module, stimulus, activity, contrast=synaptic_spikes(1278, 1.0))
+    return make_case(name, description, module, stimulus, activity, contrast=synaptic_spikes(1278, 1.0))
 
 
 def _har(name: str) -> Case:
@@ -151,10 +151,10 @@ def _har(name: str) -> Case:
     stimulus = motion_windows(channels, spec["window"]) if flattened else motion(channels)
     module.io = None
     activity = measure_activity(module, stimulus) if hasattr(module, "populations") else {}
-    return _case(name, f"HAR {family.upper()} as shipped, split B", module, stimulus, activity)
+    return make_case(name, f"HAR {family.upper()} as shipped, split B", module, stimulus, activity)
 
 
-def _case(
+def make_case(
     name: str,
     description: str,
     module: Any,
@@ -164,7 +164,9 @@ def _case(
     contrast: Array | None = None,
     folded: int = 0,
 ) -> Case:
-    """`folded` counts the constants that a step needs and that conversion computes from settings of the module."""
+    """The case of a module, with what it computes over the stimulus; `folded` counts the constants that a step needs
+    and that conversion computes from settings of the module.
+    """
     import torch
 
     weights = folded + sum(parameter.numel() for parameter in module.parameters() if parameter.ndim)

@@ -34,7 +34,7 @@ class Imported:
     io: Mapping[str, Any] | None = None
     family: str | None = None
     assumed: Mapping[str, object] = field(default_factory=dict)
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def finished(

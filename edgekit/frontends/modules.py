@@ -54,6 +54,8 @@ def import_module(
             "module": f"{type(module).__module__}.{type(module).__qualname__}",
             "method": found.step.form.method,
             "torch": torch.__version__,
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "footprint_bytes": sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers())),
         },
     )
 
