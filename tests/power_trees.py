@@ -2,8 +2,8 @@
 
 Nothing below is a recording of hardware: names, units, permissions and example figures are those of the kernel's
 Documentation/hwmon/{ina3221,ina238,ina2xx}.rst, power/powercap/powercap.rst and power/power_supply_class.rst, of the
-ina3221x driver of JetPack 4, and the form of a line of `vcgencmd pmic_read_adc`. `Work` starts a process of its own that
-advances the counters along a power that is known exactly, so that what was measured can be held against the truth.
+ina3221x driver of JetPack 4, and the form of a line of `vcgencmd pmic_read_adc`. `Work` starts a process of its own
+that advances the counters along a power that is known exactly, so that a measurement can be held against the truth.
 """
 
 from __future__ import annotations

@@ -267,8 +267,9 @@ def _sensor_watts(trace: Trace, span: Span, watts: float, change: float = 0.0) -
     # A step of q is uncertain by q / sqrt(12) (GUM, F.2.2.1). That shrinks with the number of readings only where noise
     # spreads them over several steps.
     rounding = trace.step / sqrt(12)
-    spread = float(np.std(trace.watts[(trace.t >= span[0]) & (trace.t <= span[1])]))
-    if spread >= trace.step / 2:
+    inside = trace.watts[(trace.t >= span[0]) & (trace.t <= span[1])]
+    low, high = np.percentile(inside, (16, 84)) if len(inside) else (0.0, 0.0)
+    if high - low >= trace.step:
         rounding /= sqrt(max(1.0, seconds / trace.update))
     return sqrt(rounding**2 + (change * trace.update / seconds) ** 2 / 6)
 
