@@ -1,0 +1,197 @@
+"""Two profiles side by side: every figure that both have, their ratio, and under which conditions it means anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import DataError
+from edgekit.profile.figures import SCHEMA_VERSION, Figure, figures
+from edgekit.profile.grades import UNAVAILABLE
+from edgekit.profile.numbers import number, quantity
+
+Document = Mapping[str, Any]
+MOST_BYTES = 100_000_000
+REMEDY = "make it with edgekit profile --json"
+BUSY = 1.5  # load above which a timing is not that of the program alone
+_NAMED = ("artifact", "target", "precision", "engine", "stimulus", "steps", "available")
+_COMPARED = ("target", "precision", "engine", "place", "stimulus", "steps")
+_HOST = ("processor", "arch", "simd", "cores", "system", "python", "edgekit")
+_CONDITIONS = ("model", "kernel", "online", "governors", "most_khz", "boost", "quota_cpus")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that was not the same when the two profiles were made."""
+
+    what: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of both profiles; None where one has it not. `ratio` is b / a, None where `note` says why."""
+
+    group: str
+    name: str
+    unit: str
+    a: float | None
+    b: float | None
+    grade_a: str
+    grade_b: str
+    ratio: float | None
+    note: str = ""
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """The figures and their ratio for people; '' where there is none."""
+        a, b = ("" if value is None else _text(value, self.unit) for value in (self.a, self.b))
+        return a, b, "" if self.ratio is None else _times(self.ratio)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`names` of the two, what was `different`, and the `rows`; `documents` are the profiles themselves."""
+
+    names: tuple[str, str]
+    different: tuple[Difference, ...]
+    rows: tuple[Row, ...]
+    documents: tuple[Document, Document] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the documents."""
+        return {
+            "a": self.names[0],
+            "b": self.names[1],
+            "different": [asdict(each) for each in self.different],
+            "figures": [asdict(row) for row in self.rows],
+        }
+
+
+def read_profile(path: str | Path) -> dict[str, Any]:
+    """The document of a file that `edgekit profile --json` wrote; DataError when it is none."""
+    try:
+        if Path(path).stat().st_size > MOST_BYTES:
+            raise DataError(str(path), f"is larger than {MOST_BYTES:,} bytes, which no profile is", REMEDY)
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(str(path), "is no JSON file", REMEDY) from error
+    _check(document, str(path))
+    return dict(document)
+
+
+def compare_profiles(a: Document, b: Document, names: tuple[str, str] = ("a", "b")) -> Comparison:
+    """Put two documents of `edgekit profile --json` side by side; `names` are what messages call them.
+
+    A ratio is given where both figures are known and came about in the same way. DataError for what is no profile, or
+    one of another schema version.
+    """
+    for document, name in zip((a, b), names, strict=True):
+        _check(document, name)
+    found = _figures(a, names[0]), _figures(b, names[1])
+    keys = dict.fromkeys(chain(*found))
+    groups = list(dict.fromkeys(group for group, _, _ in keys))
+    windows = _windows(a), _windows(b)
+    rows = tuple(
+        _row(key, found[0].get(key), found[1].get(key), windows)
+        for key in sorted(keys, key=lambda key: groups.index(key[0]))  # what only b has goes to its group
+    )
+    return Comparison(names, tuple(_differences(a, b)), rows, (a, b))
+
+
+def _check(document: object, name: str) -> None:
+    if not isinstance(document, Mapping):
+        raise DataError(name, "is no profile: it holds no object", REMEDY)
+    if lacking := [key for key in ("schema_version", *_NAMED) if key not in document]:
+        raise DataError(name, f"is no profile: it lacks {', '.join(lacking)}", REMEDY)
+    version = document["schema_version"]
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        cause = f"is of schema version {version!r}, this edgekit compares those of {SCHEMA_VERSION}"
+        raise DataError(name, cause, "profile the program again")
+
+
+def _figures(document: Document, name: str) -> dict[tuple[str, str, str], Figure]:
+    try:
+        return {(each.group, each.name, each.unit): each for each in figures(document)}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(name, f"is a damaged profile ({type(error).__name__}: {error})", REMEDY) from error
+
+
+def _windows(document: Document) -> dict[str, tuple[float, float]]:
+    """From where to where the medians of the windows of each timing go, by the name of the figure."""
+    found = {}
+    for timing in document.get("timings") or ():
+        windows = timing.get("windows_us") or ()
+        if len(windows) > 1:
+            found[f"{timing['name']}: median"] = (min(windows), max(windows))
+    return found
+
+
+def _row(
+    key: tuple[str, str, str],
+    a: Figure | None,
+    b: Figure | None,
+    windows: tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]],
+) -> Row:
+    group, name, unit = key
+    values = [None if each is None else each.value for each in (a, b)]
+    grades = [UNAVAILABLE if each is None or each.value is None else each.grade for each in (a, b)]
+    ratio, note = _ratio(values[0], values[1], *grades)
+    if ratio is not None and all(name in each for each in windows):
+        low, high = (each[name] for each in windows)
+        if low[0] <= high[1] and high[0] <= low[1]:
+            note = "the windows of both overlap: not told apart"
+    return Row(group, name, unit, values[0], values[1], grades[0], grades[1], ratio, note)
+
+
+def _ratio(a: float | None, b: float | None, grade_a: str, grade_b: str) -> tuple[float | None, str]:
+    if a is None or b is None:
+        missing = "neither has it" if a is None and b is None else f"only {'a' if b is None else 'b'} has it"
+        return None, missing
+    if grade_a != grade_b:
+        return None, f"{grade_a} and {grade_b}: no ratio of unlike grades"
+    if a <= 0 or b < 0:
+        return None, "" if a == b else "no ratio to what is not above 0"
+    return b / a, ""
+
+
+def _differences(a: Document, b: Document) -> Iterator[Difference]:
+    """What a reader has to know before the ratios mean anything."""
+    sides = [_conditions(document) for document in (a, b)]
+    for what in dict.fromkeys(chain(*sides)):
+        texts = [side.get(what, "not told") for side in sides]
+        if texts[0] != texts[1]:
+            yield Difference(what, *texts)
+    loads = [(document.get("host") or {}).get("load_average") for document in (a, b)]
+    if any(isinstance(load, (int, float)) and load > BUSY for load in loads):
+        yield Difference("load, others were busy", *(number(load) for load in loads))
+
+
+def _conditions(document: Document) -> dict[str, str]:
+    host = document.get("host") or {}
+    before = (document.get("conditions") or {}).get("before") or {}
+    found = {name: document[name] for name in _COMPARED if name in document}
+    found |= {f"host: {name}": host[name] for name in _HOST if name in host}
+    found |= {name.replace("_khz", " kHz").replace("_", " "): before[name] for name in _CONDITIONS if name in before}
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items()) or "not told"
+    return "not told" if value is None else number(value)
+
+
+def _text(value: float, unit: str) -> str:
+    return quantity(value, unit) if unit else number(value)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}×" if 0.1 <= ratio < 10 else f"{number(ratio, 3)}×"
