@@ -7,6 +7,8 @@ layouts: the kernel's documentation of cpufreq, thermal, hwmon and control group
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -143,16 +145,15 @@ def changes(before: Conditions, after: Conditions) -> tuple[str, ...]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _integers(found: Mapping[str, str], files: Mapping[str, str]) -> dict[str, int]:
     """The number in each of the files that hold one."""
     texts = {name: found.get(path, "") for name, path in files.items()}
-    return {name: int(text) for name, text in texts.items() if text.lstrip("-").isdecimal()}
+    return {name: int(text) for name, text in texts.items() if re.fullmatch(r"-?[0-9]{1,18}", text)}
 
 
 def _distinct(rows: Any) -> dict[str, str]:

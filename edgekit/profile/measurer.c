@@ -5,7 +5,8 @@
  *     measurer job JOB LIBRARY            what the job asks for (struct job)
  *     measurer sample PERIOD_MS FILE...   the contents of files again and again, until stdin ends; !COMMAND runs one
  *
- * Answers are records on stdout, little endian: kind, size, contents (struct of uint64 unless said otherwise).
+ * Answers are records on stdout behind a first line, little endian: kind, size, contents (struct of uint64 unless said
+ * otherwise).
  * Floats are those of a new process: rounded to nearest, denormal numbers kept.
  */
 #include "measurer_image.h"
@@ -443,6 +444,7 @@ static uint32_t number_of(const char *digits) {
 }
 
 __attribute__((noreturn, used)) static void begin(word *stack) {
+    static const char FIRST_LINE[] = "edgekit measurer 1\n"; /* a login shell may have printed something before */
     enum { RLIMIT_CORE = 4, AT_PAGESZ = 6, AT_SYSINFO_EHDR = 33 };
     int count = (int)stack[0];
     char **arguments = (char **)(stack + 1), **environment = arguments + count + 1;
@@ -455,6 +457,7 @@ __attribute__((noreturn, used)) static void begin(word *stack) {
     }
     none[0] = none[1] = 0; /* a fault of the library should not litter a folder with core files */
     sys(SYS_PRLIMIT, 0, RLIMIT_CORE, (word)none, 0, 0);
+    put(FIRST_LINE, sizeof FIRST_LINE - 1);
     if (count == 4 && same(arguments[1], "job", 4)) {
         work(arguments[2], arguments[3], page);
     } else if (count > 3 && same(arguments[1], "sample", 7)) {

@@ -1,17 +1,11 @@
-"""The measurer: builds measurer.c for a place, puts it there beside a program, and reads what it found.
-
-with Here() as place:
-    measured = measure(place, artifact, selftest_stimulus(artifact), MeasurePlan())
-"""
+"""The measurer: builds measurer.c for a place, puts it there beside a program, and reads what it found."""
 
 from __future__ import annotations
 
-import os
-import select
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +13,34 @@ from types import TracebackType
 import numpy as np
 
 from edgekit.artifact import Artifact
-from edgekit.errors import DataError, EdgekitError, ReplayError, TargetError, ToolchainError, UsageError
+from edgekit.errors import EdgekitError, ReplayError, UsageError
 from edgekit.ir import Graph
 from edgekit.profile.conditions import Conditions, read_conditions
 from edgekit.profile.counts import Progress, silent
+from edgekit.profile.measurer_wire import (
+    BORDER,
+    CLOCK,
+    CLOCK_ROW,
+    GRACE_S,
+    MOST_RUN,
+    OUTPUTS,
+    PACE,
+    PACED,
+    PACED_ROW,
+    REPLAY,
+    REPLAYED,
+    RUN,
+    SAMPLE,
+    SAMPLE_ROW,
+    STATE,
+    STEP,
+    WINDOW,
+    job_bytes,
+    records,
+    window_of,
+)
 from edgekit.profile.paced import Paced, paced_of
-from edgekit.profile.places import Place, end
+from edgekit.profile.places import Place
 from edgekit.profile.stimulus import Array, Stimulus, selftest_stimulus
 from edgekit.profile.timing import MeasurePlan, Timing, Window, timing_of
 from edgekit.runtime.build import build_program
@@ -36,17 +52,6 @@ from edgekit.toolchain import build_executable, load_image
 MEASURER, LIBRARY, JOB = "measurer", "program.so", "job"
 SOURCES = ("measurer.c", "measurer_image.h", "measurer_system.h")
 BASELINE = {"x86_64": "x86_64", "aarch64": "generic", "armv7": "cortex_a7"}  # cores whose code all others run too
-MOST_RUN = 1024  # steps of one call of `run`
-WORTH = 40  # a reading lasts at least so many times what the clock takes
-GRACE_S = 120.0  # beyond a window's own time, before a measurer that says nothing is given up
-MOST_PORTS, ALIGN, MOST_RECORD = 14, 64, 1 << 30
-
-STEP, BORDER, RUN, PACE, REPLAY = 1, 2, 4, 8, 16
-FAULT, CLOCK, OUTPUTS, STATE, REPLAYED, WINDOW, PACED, SAMPLE, DONE = range(1, 10)
-_HEAD, _FAULT, _CLOCK = struct.Struct("<2Q"), struct.Struct("<q"), struct.Struct("<3Q")
-_WINDOW, _PACED, _SAMPLE = struct.Struct("<10Q"), struct.Struct("<7Q"), struct.Struct("<3Qq")
-_JOB = struct.Struct(f"<8s{14 + 2 * MOST_PORTS}Q")
-_EXACT, _TO_AN_OCTAVE = 512, 256  # buckets of measurer.c
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,8 @@ class Clock:
 @dataclass(frozen=True)
 class Measured:
     """What was measured at a place: `timings` back to back, `paced` where a rate was asked for, `marks` for whoever
-    integrates power over the same clock, and the conditions before and after.
+    integrates power over the same clock, and the conditions before and after. `copied` says what of it was copied to a
+    board, where it was removed again.
     """
 
     place: str
@@ -91,6 +97,7 @@ class Measured:
     marks: tuple[Mark, ...]
     before: Conditions
     after: Conditions
+    copied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,12 @@ def measure(
     stimulus: Stimulus,
     plan: MeasurePlan,
     progress: Progress = silent,
+    *,
+    measurer: Measurer | None = None,
 ) -> Measured:
     """Measure an artifact's program at a place that has been entered: its self-test first, then its times.
+
+    `measurer` is one that is there already.
 
     All streams of the stimulus are walked as one, and the states are carried on. An integer program is timed on stored
     integers, and from raw values to real ones. Raises ToolchainError where no compiler is here to build the measurer,
@@ -121,13 +132,14 @@ def measure(
     TargetError when the place cannot be reached or the program crashes.
     """
     program = program_for(place, artifact)
-    measurer = Measurer(place)
+    measurer = measurer or Measurer(place)
     before = read_conditions(measurer.read_files)
     progress("self-test", 0, None)
     replayed = measurer.selftest(program, artifact)
     clock, timings, paced, marks = measurer.time(program, stimulus, plan, progress)
     after = read_conditions(measurer.read_files)
-    return Measured(place.name, program.engine, replayed, clock, timings, paced, marks, before, after)
+    copied = () if place.is_here else measurer.copied
+    return Measured(place.name, program.engine, replayed, clock, timings, paced, marks, before, after, copied)
 
 
 def program_for(place: Place, artifact: Artifact) -> Measurable:
@@ -170,20 +182,34 @@ class Measurer:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        place.put({MEASURER: build_measurer(place.arch)}, programs=[MEASURER])
+        self._put = dict[str, bytes]()
+        self._copy({MEASURER: build_measurer(place.arch)}, programs=[MEASURER])
+
+    @property
+    def copied(self) -> tuple[str, ...]:
+        """What was put there: each file with its size."""
+        return tuple(f"{name}, {len(contents):,} bytes" for name, contents in self._put.items())
+
+    def _copy(self, files: Mapping[str, bytes], programs: Sequence[str] = ()) -> None:
+        new = {name: contents for name, contents in files.items() if self._put.get(name) != contents}
+        self._place.put(new, programs)
+        self._put |= new
 
     def read_files(self, paths: Sequence[str]) -> dict[str, str]:
         """The contents of those of the files that are there and readable."""
-        process = self._place.start([MEASURER, "sample", "0", *paths])
+        found = dict[str, str]()
+        for sample in self.once(paths):
+            if sample.text is not None:
+                found.setdefault(sample.name, sample.text)
+        return found
+
+    def once(self, names: Sequence[str]) -> list[Sample]:
+        """Files, or commands that begin with `!`, read once; those that cannot be are among them."""
+        process = self._place.start([MEASURER, "sample", "0", *names])
         if process.stdin is not None:
             process.stdin.close()
-        found = dict[str, str]()
-        for kind, payload in _records(self._place, process, GRACE_S):
-            if kind == SAMPLE:
-                sample = _sample(payload, paths)
-                if sample.text is not None:
-                    found.setdefault(sample.name, sample.text)
-        return found
+        read = records(self._place, process, GRACE_S)
+        return [_sample(payload, names) for kind, payload in read if kind == SAMPLE]
 
     def sampler(self, names: Sequence[str], period_ms: int) -> Sampler:
         """A sampler of files, or of commands that begin with `!`; it starts when it is entered."""
@@ -223,24 +249,24 @@ class Measurer:
         return outputs, state, agree
 
     def time(
-        self, program: Measurable, stimulus: Stimulus, plan: MeasurePlan, progress: Progress
+        self, program: Measurable, stimulus: Stimulus, plan: MeasurePlan, progress: Progress = silent
     ) -> tuple[Clock, tuple[Timing, ...], Paced | None, tuple[Mark, ...]]:
         """Time a program by a plan: one step a call, from raw values to real ones too where it holds integers, and many
         steps a call; at a rate where the plan has one.
         """
         border = program.graph.is_integer
-        tasks = STEP | RUN | (BORDER if border else 0) | (PACE if plan.rate_hz else 0)
+        tasks = STEP | RUN | (BORDER if border else 0) | (0 if plan.rate_hz is None else PACE)
         clock, paced, marks = Clock(0.0, "system call"), None, list[Mark]()
         windows: dict[int, list[Window]] = {STEP: [], BORDER: [], RUN: []}
         each = {RUN: 0, STEP: 0, BORDER: 0}
         run_steps = min(stimulus.steps, MOST_RUN)
-        total, done = plan.windows * (3 if border else 2) + bool(plan.rate_hz), 0
+        total, done = plan.windows * (3 if border else 2) + (plan.rate_hz is not None), 0
         for kind, payload in self._job(program, stimulus, plan, tasks):
             if kind == CLOCK:
-                ns, readings, vdso = _CLOCK.unpack(payload)
+                ns, readings, vdso = CLOCK_ROW.unpack(payload)
                 clock = Clock(ns / readings, "vdso" if vdso else "system call")
             elif kind == WINDOW:
-                task, readings, made = _window(payload)
+                task, readings, made = window_of(payload)
                 each[task] = readings * (run_steps if task == RUN else 1)
                 windows[task].append(made)
                 marks.append(Mark(_NAMES[task], made.begin_ns, made.end_ns, each[task] * int(made.counts.sum())))
@@ -258,9 +284,9 @@ class Measurer:
         self, program: Measurable, stimulus: Stimulus, plan: MeasurePlan, tasks: int
     ) -> Iterator[tuple[int, bytes]]:
         load_image(program.library)  # raises when it is malformed or needs a loader; the measurer checks again
-        self._place.put({LIBRARY: program.library, JOB: job_bytes(program.graph, stimulus, plan, tasks)})
+        self._copy({LIBRARY: program.library, JOB: job_bytes(program.graph, stimulus, plan, tasks)})
         process = self._place.start([MEASURER, "job", JOB, LIBRARY])
-        return _records(self._place, process, max(plan.seconds, plan.paced_seconds) + GRACE_S)
+        return records(self._place, process, max(plan.seconds, plan.paced_seconds) + GRACE_S)
 
 
 _NAMES = {STEP: "one step a call", BORDER: "one step a call, raw to real", RUN: "many steps a call", PACE: "paced"}
@@ -270,49 +296,6 @@ def _how(task: int, border: bool) -> str:
     if task == BORDER:
         return "the program alone: quantize, step, dequantize"
     return f"the program alone, {'stored integers' if border else 'raw values'}"
-
-
-def job_bytes(graph: Graph, stimulus: Stimulus, plan: MeasurePlan, tasks: int) -> bytes:
-    """The file that tells the measurer what to do: the struct `job` of measurer.c and what lies behind it."""
-    step, tensors = graph.entries["step"], graph.tensors
-    names = (*step.inputs, *step.outputs)
-    if len(names) > MOST_PORTS:
-        raise UsageError(f"program {graph.name!r}", f"has {len(names)} inputs and outputs", f"at most {MOST_PORTS}")
-    if plan.rate_hz is not None and not 0.001 <= plan.rate_hz <= 1e6:
-        raise UsageError(f"a rate of {plan.rate_hz:g} Hz", "cannot be kept", "from 0.001 to 1,000,000 Hz")
-    joined = [np.concatenate(arrays) for arrays in zip(*stimulus.streams, strict=True)]
-    stored = [
-        np.ascontiguousarray(a, graph.port_dtype(n).newbyteorder("<")) for n, a in zip(step.inputs, joined, strict=True)
-    ]
-    border = graph.is_integer and bool(tasks & (BORDER | PACE))
-    raw = _raw_of(graph, stored) if border else []
-    prefix = f"ek_{graph.name}_".encode()
-    period_ns = round(1e9 / plan.rate_hz) if plan.rate_hz else 0
-    run_steps = stimulus.steps if tasks & REPLAY else min(stimulus.steps, MOST_RUN)
-    paced = max(1, round(plan.paced_seconds * plan.rate_hz)) if plan.rate_hz else 0
-    if stimulus.steps < 1:
-        raise DataError(stimulus.name, "has no steps")
-    figures = [tasks, len(step.inputs), len(step.outputs), stimulus.steps]
-    figures += [plan.windows, round(plan.seconds * 1e9), round(plan.warm_seconds * 1e9), WORTH]
-    figures += [*divmod(period_ns, 10**9), paced, run_steps, int(border), len(prefix)]
-    for name in names:
-        figures += [graph.port_dtype(name).itemsize * tensors[name].size, 4 * tensors[name].size]
-    figures += [0] * (_JOB.size // 8 - 1 - len(figures))
-    parts = [_JOB.pack(b"EKJOB001", *figures), prefix, *(a.tobytes() for a in (*stored, *raw))]
-    return b"".join(part + bytes(-len(part) % ALIGN) for part in parts)
-
-
-def _raw_of(graph: Graph, stored: Sequence[Array]) -> list[Array]:
-    """Raw values that the entry `quantize` turns into stored ones, but for what rounding takes: q / gain + offset."""
-    made = []
-    makers = {op.outputs[0]: op for op in graph.entries["quantize"].ops}
-    for name, array in zip(graph.entries["quantize"].outputs, stored, strict=True):
-        op, raw = makers.get(name), array.astype(np.float32)
-        if op is not None and op.kind == "quantize":
-            offset, gain = (np.asarray(graph.tensors[n].data, np.float32) for n in op.inputs[1:])
-            raw = raw / gain + offset
-        made.append(np.ascontiguousarray(raw, "<f4"))
-    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,75 +316,18 @@ class _Replayed:
         return self.state
 
 
-def bucket_ns(buckets: Array) -> Array:
-    """The middle of each bucket of measurer.c, ns."""
-    octave, at = np.divmod(buckets - _EXACT, _TO_AN_OCTAVE)
-    width = np.where(buckets < _EXACT, 1.0, 2.0 ** (octave + 1))
-    return np.where(buckets < _EXACT, buckets, (_TO_AN_OCTAVE + at) * width + (width - 1) / 2)
-
-
-def _window(payload: bytes) -> tuple[int, int, Window]:
-    task, _, begin, finish, each, _, least, most, total, preempted = _WINDOW.unpack_from(payload)
-    rows = np.frombuffer(payload, "<u8", offset=_WINDOW.size).astype(np.int64).reshape(-1, 2)
-    nanoseconds = np.clip(bucket_ns(rows[:, 0]), least, most)
-    # The outermost buckets hold the least and the most, which are known exactly.
-    nanoseconds[0], nanoseconds[-1] = least, most
-    return task, each, Window(begin, finish, nanoseconds, rows[:, 1], total, preempted)
-
-
 def _paced(payload: bytes, plan: MeasurePlan, border: bool) -> tuple[Paced, Mark]:
-    task, begin, finish, _, deadlines, steps, preempted = _PACED.unpack_from(payload)
-    rows = np.frombuffer(payload, "<i8", offset=_PACED.size).reshape(-1, 2)
+    task, begin, finish, _, deadlines, steps, preempted = PACED_ROW.unpack_from(payload)
+    rows = np.frombuffer(payload, "<i8", offset=PACED_ROW.size).reshape(-1, 2)
     found = paced_of(plan.rate_hz or 0.0, _how(task, border), deadlines, rows[:, 0], rows[:, 1], preempted=preempted)
     return found, Mark(_NAMES[PACE], begin, finish, steps)
 
 
 def _sample(payload: bytes, names: Sequence[str]) -> Sample:
-    name, begin, finish, nbytes = _SAMPLE.unpack_from(payload)
+    name, begin, finish, nbytes = SAMPLE_ROW.unpack_from(payload)
     if nbytes < 0:
         return Sample(names[name], begin, finish, None, -nbytes)
-    return Sample(names[name], begin, finish, payload[_SAMPLE.size :].decode("utf-8", "replace"))
-
-
-def _records(place: Place, process: subprocess.Popen[bytes], silence_s: float) -> Iterator[tuple[int, bytes]]:
-    """Kind and contents of every record until the last; an error when the measurer ends before that or says nothing
-    for so long. The process is ended when nobody asks for more.
-    """
-    try:
-        while True:
-            kind, size = _HEAD.unpack(_read(place, process, _HEAD.size, silence_s))
-            if size > MOST_RECORD:
-                raise TargetError(place.name, f"answers with a record of {size:,} bytes", "please report this")
-            payload = _read(place, process, size, silence_s)
-            if kind == FAULT:
-                (number,) = _FAULT.unpack_from(payload)
-                cause = payload[_FAULT.size :].decode("ascii", "replace")
-                raise TargetError(f"the program on {place.name}", f"{cause} {number}")
-            if kind == DONE:
-                return
-            yield kind, payload
-    finally:
-        end(process)
-
-
-def _read(place: Place, process: subprocess.Popen[bytes], nbytes: int, silence_s: float) -> bytes:
-    if process.stdout is None:
-        raise ToolchainError("the measurer", "has no pipes")
-    descriptor, out = process.stdout.fileno(), bytearray()
-    while len(out) < nbytes:
-        ready, _, _ = select.select([descriptor], [], [], silence_s)
-        if not ready:
-            raise TargetError(place.name, f"said nothing for {silence_s:.0f} s", "is it still reachable?")
-        part = os.read(descriptor, min(nbytes - len(out), 1 << 20))
-        if not part:
-            raise _ended(place, process)
-        out += part
-    return bytes(out)
-
-
-def _ended(place: Place, process: subprocess.Popen[bytes]) -> EdgekitError:
-    messages = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
-    return place.failed(process.wait(), messages)
+    return Sample(names[name], begin, finish, payload[SAMPLE_ROW.size :].decode("utf-8", "replace"))
 
 
 class Sampler:
@@ -431,7 +357,7 @@ class Sampler:
         if self._process is None:
             return
         try:
-            for kind, payload in _records(self._place, self._process, self._period_ms / 1000 + GRACE_S):
+            for kind, payload in records(self._place, self._process, self._period_ms / 1000 + GRACE_S):
                 if kind == SAMPLE:
                     self.samples.append(_sample(payload, self._names))
         except EdgekitError as error:

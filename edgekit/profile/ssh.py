@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import select
 import shlex
 import shutil
@@ -38,6 +39,7 @@ _OPTIONS = (
     "ForwardAgent=no",
     "ForwardX11=no",
     "PermitLocalCommand=no",
+    "RemoteCommand=none",
     "EscapeChar=none",
     "LogLevel=ERROR",
 )
@@ -48,7 +50,8 @@ d=
 trap 'test -z "$d" || rm -rf "$d"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 for base in "${TMPDIR:-/tmp}" /var/tmp "$HOME" /dev/shm; do
-  d=$(mktemp -d "$base/edgekit-XXXXXXXXXX" 2>/dev/null) || { d=; continue; }
+  mkdir "$base/$name" 2>/dev/null || continue
+  d=$base/$name
   if printf '#!/bin/sh\\nexit 0\\n' >"$d/try" 2>/dev/null && chmod 700 "$d/try" && "$d/try" 2>/dev/null; then
     rm "$d/try"; break
   fi
@@ -57,7 +60,8 @@ done
 test -n "$d" || { echo 'no folder whose files can be run' >&2; exit 3; }
 printf '%s\\n' "$d"
 uname -m
-df -Pk "$d" | tail -n 1
+free=$(df -Pk "$d" 2>/dev/null | tail -n 1)
+printf '%s\\n' "${free:-unknown}"
 while read -r _; do :; done
 """
 
@@ -89,7 +93,7 @@ class Ssh:
         # Short, whatever TMPDIR is: the path of a socket has a limit of about 100 bytes.
         self._control = tempfile.TemporaryDirectory(prefix="ek-", dir="/tmp")
         try:
-            self._holder = self._ssh(_HOLD, "-M")
+            self._holder = self._ssh(f"name=edgekit-{secrets.token_hex(8)}\n{_HOLD}", "-M")
             folder, machine, free = self._first_lines(self._holder, 3)
             self._folder = _checked(folder, self.name)
             self._free_bytes = _free(free)
@@ -216,7 +220,7 @@ class Ssh:
         text, last = b"", time.monotonic() + 2 * CONNECT_S
         while True:
             lines = text.decode("utf-8", "replace").split("\n")
-            first = next((n for n, line in enumerate(lines[:-1]) if re.search(r"/edgekit-\w{10}$", line)), None)
+            first = next((n for n, line in enumerate(lines[:-1]) if re.search(r"/edgekit-[0-9a-f]{16}$", line)), None)
             if first is not None and len(lines) - 1 >= first + count:
                 return lines[first : first + count]
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, last - time.monotonic()))
@@ -271,7 +275,7 @@ def _parts(address: str) -> tuple[str, int | None]:
 
 
 def _checked(folder: str, name: str) -> str:
-    if not re.fullmatch(r"/[^\x00-\x1f]*/edgekit-\w{10}", folder):
+    if not re.fullmatch(r"/[^\x00-\x1f]*/edgekit-[0-9a-f]{16}", folder):
         raise TargetError(name, f"made a folder with the name {folder[:80]!r}", "set TMPDIR there")
     return folder
 
