@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -15,6 +16,7 @@ from edgekit.profile.grades import UNAVAILABLE
 from edgekit.profile.numbers import number, quantity
 
 Document = Mapping[str, Any]
+Key = tuple[str, str, str]  # group, name and unit of a figure
 MOST_BYTES = 100_000_000
 REMEDY = "make it with edgekit profile --json"
 BUSY = 1.5  # load above which a timing is not that of the program alone
@@ -95,15 +97,11 @@ def compare_profiles(a: Document, b: Document, names: tuple[str, str] = ("a", "b
     """
     for document, name in zip((a, b), names, strict=True):
         _check(document, name)
-    found = _figures(a, names[0]), _figures(b, names[1])
-    keys = dict.fromkeys(chain(*found))
+    sides = _side(a, names[0]), _side(b, names[1])
+    keys = dict.fromkeys(chain(*(side.figures for side in sides)))
     groups = list(dict.fromkeys(group for group, _, _ in keys))
-    windows = _windows(a), _windows(b)
-    rows = tuple(
-        _row(key, found[0].get(key), found[1].get(key), windows)
-        for key in sorted(keys, key=lambda key: groups.index(key[0]))  # what only b has goes to its group
-    )
-    return Comparison(names, tuple(_differences(a, b)), rows, (a, b))
+    ordered = sorted(keys, key=lambda key: groups.index(key[0]))  # what only b has goes to its group
+    return Comparison(names, tuple(_differences(*sides)), tuple(_row(key, *sides) for key in ordered), (a, b))
 
 
 def _check(document: object, name: str) -> None:
@@ -117,36 +115,57 @@ def _check(document: object, name: str) -> None:
         raise DataError(name, cause, "profile the program again")
 
 
-def _figures(document: Document, name: str) -> dict[tuple[str, str, str], Figure]:
+@dataclass(frozen=True)
+class _Side:
+    """What one document has to compare; `windows` are from where to where the medians of a timing's windows go."""
+
+    figures: Mapping[Key, Figure]
+    windows: Mapping[str, tuple[float, float]]
+    conditions: Mapping[str, str]
+    load: float | None
+
+
+def _side(document: Document, name: str) -> _Side:
     try:
-        return {(each.group, each.name, each.unit): each for each in figures(document)}
+        return _Side(
+            {(each.group, each.name, each.unit): each for each in figures(document)},
+            dict(_windows(document)),
+            _conditions(document),
+            (document.get("host") or {}).get("load_average"),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(name, f"is a damaged profile ({type(error).__name__}: {error})", REMEDY) from error
 
 
-def _windows(document: Document) -> dict[str, tuple[float, float]]:
-    """From where to where the medians of the windows of each timing go, by the name of the figure."""
-    found = {}
+def _windows(document: Document) -> Iterator[tuple[str, tuple[float, float]]]:
     for timing in document.get("timings") or ():
-        windows = timing.get("windows_us") or ()
+        edges, counts = timing["histogram"]["edges_us"], timing["histogram"]["counts"]
+        if len(edges) != len(counts) + 1:
+            raise ValueError(f"a histogram of {len(counts)} bins with {len(edges)} edges")
+        if not all(math.isfinite(n) for n in (*edges, *counts)) or min(edges) <= 0 or min(counts) < 0:
+            raise ValueError("a histogram whose edges are not above 0, or whose counts are none")
+        windows = timing["windows_us"]
         if len(windows) > 1:
-            found[f"{timing['name']}: median"] = (min(windows), max(windows))
-    return found
+            yield f"{timing['name']}: median", (float(min(windows)), float(max(windows)))
 
 
-def _row(
-    key: tuple[str, str, str],
-    a: Figure | None,
-    b: Figure | None,
-    windows: tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]],
-) -> Row:
+def _conditions(document: Document) -> dict[str, str]:
+    host, before = document.get("host") or {}, (document.get("conditions") or {}).get("before") or {}
+    found = {name: document[name] for name in _COMPARED if name in document}
+    found |= {f"host: {name}": host[name] for name in _HOST if name in host}
+    found |= {name.replace("_khz", " kHz").replace("_", " "): before[name] for name in _CONDITIONS if name in before}
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _row(key: Key, a: _Side, b: _Side) -> Row:
     group, name, unit = key
-    values = [None if each is None else each.value for each in (a, b)]
-    grades = [UNAVAILABLE if each is None or each.value is None else each.grade for each in (a, b)]
+    found = [side.figures.get(key) for side in (a, b)]
+    values = [None if each is None else each.value for each in found]
+    grades = [UNAVAILABLE if each is None or each.value is None else each.grade for each in found]
     ratio, note = _ratio(values[0], values[1], *grades)
-    if ratio is not None and all(name in each for each in windows):
-        low, high = (each[name] for each in windows)
-        if low[0] <= high[1] and high[0] <= low[1]:
+    if ratio is not None and name in a.windows and name in b.windows:
+        (low, high), (other_low, other_high) = a.windows[name], b.windows[name]
+        if low <= other_high and other_low <= high:
             note = "the windows of both overlap: not told apart"
     return Row(group, name, unit, values[0], values[1], grades[0], grades[1], ratio, note)
 
@@ -162,25 +181,14 @@ def _ratio(a: float | None, b: float | None, grade_a: str, grade_b: str) -> tupl
     return b / a, ""
 
 
-def _differences(a: Document, b: Document) -> Iterator[Difference]:
+def _differences(a: _Side, b: _Side) -> Iterator[Difference]:
     """What a reader has to know before the ratios mean anything."""
-    sides = [_conditions(document) for document in (a, b)]
-    for what in dict.fromkeys(chain(*sides)):
-        texts = [side.get(what, "not told") for side in sides]
+    for what in dict.fromkeys(chain(a.conditions, b.conditions)):
+        texts = [side.conditions.get(what, "not told") for side in (a, b)]
         if texts[0] != texts[1]:
             yield Difference(what, *texts)
-    loads = [(document.get("host") or {}).get("load_average") for document in (a, b)]
-    if any(isinstance(load, (int, float)) and load > BUSY for load in loads):
-        yield Difference("load, others were busy", *(number(load) for load in loads))
-
-
-def _conditions(document: Document) -> dict[str, str]:
-    host = document.get("host") or {}
-    before = (document.get("conditions") or {}).get("before") or {}
-    found = {name: document[name] for name in _COMPARED if name in document}
-    found |= {f"host: {name}": host[name] for name in _HOST if name in host}
-    found |= {name.replace("_khz", " kHz").replace("_", " "): before[name] for name in _CONDITIONS if name in before}
-    return {name: _plain(value) for name, value in found.items()}
+    if any(isinstance(side.load, (int, float)) and side.load > BUSY for side in (a, b)):
+        yield Difference("load, others were busy", _plain(a.load), _plain(b.load))
 
 
 def _plain(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -140,11 +141,13 @@ def _ops(document: Document) -> Iterator[Figure]:
 
 
 def _scaled(value: Any, scale: float = 1.0) -> float | None:
-    """The value in the unit of its figure; None stays None, and what is no number is a ValueError."""
+    """The value in the unit of its figure; None where it is not known or not finite, ValueError for no number."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is no number")
+    if not math.isfinite(value):
+        return None
     return value * scale if scale != 1.0 else value
 
 

@@ -12,7 +12,7 @@ from edgekit.profile.html import charts
 from edgekit.profile.html.charts import Bar
 from edgekit.profile.html.costs import distribution, distribution_figures
 from edgekit.profile.html.page import Page
-from edgekit.profile.html.parts import Badge, Cell, Figure, Gap, Section, Table, Tile
+from edgekit.profile.html.parts import Badge, Cell, Figure, Gap, Section, Table, Tile, finite
 
 MOST_TILES = 6
 MOST_RATIOS = 24
@@ -82,7 +82,7 @@ def _latency(comparison: Comparison) -> Section | None:
     drawn = [
         made
         for letter, document in zip("ab", comparison.documents, strict=True)
-        for timing in document.get("timings") or ()
+        for timing in finite(document.get("timings") or ())
         if (made := distribution(timing, f"{letter}: {timing['name']}"))
     ]
     if not drawn:
