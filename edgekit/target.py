@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ FIGURES = (
     "l3_bytes",
     "memory_bytes_per_s",
 )
+
+# Figures of [power] that time and energy are estimated with, each a range; each needs an entry in [power.sources].
+POWER_FIGURES = ("cycles_per_instruction", "joules_per_cycle", "core_watts", "idle_watts")
 
 # What the compiler assumes under `-mcpu=x86_64_v3` and `_v4` (the psABI micro-architecture levels), as Linux names it.
 X86_64_V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"})
@@ -62,6 +65,31 @@ FEATURES = {
     "armv7": ARMV7 | {"vfpd32", "lpae"},
     "thumb": CORTEX_M,
 }
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure as sources have it: the least, the one to expect, the most."""
+
+    low: float
+    typical: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """What time and energy are estimated with where no device is at hand; a figure that nobody has sourced is None.
+
+    `joules_per_cycle` is of a microcontroller while it computes. `core_watts` is what one busy core adds to an idle
+    board, `idle_watts` what that board takes. `conditions` are those that the figures hold under.
+    """
+
+    cycles_per_instruction: Range | None = None
+    joules_per_cycle: Range | None = None
+    core_watts: Range | None = None
+    idle_watts: Range | None = None
+    conditions: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +125,7 @@ class Target:
     l3_bytes: int | None = None
     memory_bytes_per_s: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    power: Power = field(default_factory=Power)
     also: Mapping[str, Target] = field(default_factory=dict)
 
     @property
@@ -111,6 +140,7 @@ class Target:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values, lists for tuples."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["power"] = asdict(self.power)
         values["also"] = {name: target.to_dict() for name, target in self.also.items()}
         return {k: list(v) if isinstance(v, tuple) else dict(v) if k == "sources" else v for k, v in values.items()}
 
@@ -158,12 +188,39 @@ def target_from_table(table: Mapping[str, Any], *, where: str, name: str) -> Tar
         if table["simd"] not in SIMDS[arch]:
             faults.append(f"simd on {arch} must be one of {', '.join(SIMDS[arch])}, not {table['simd']!r}")
         faults += [f"feature {f!r} is not known for {arch}" for f in features if f not in FEATURES[arch]]
+        faults += _power_faults(table.get("power", {}))
         faults += [f"name is {table['name']!r}, the file is {name}.toml"] if table["name"] != name else []
     if faults:
         raise TargetError(where, "does not describe a target", "mend the file", faults)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     also = {key: _beside(key, part, where, name) for key, part in table.get("also", {}).items()}
-    return Target(**(values | {"also": also}))
+    return Target(**(values | {"also": also, "power": _power(table.get("power", {}))}))
+
+
+def _power_faults(power: Mapping[str, Any]) -> list[str]:
+    """What breaks a rule of [power]."""
+    known = (*POWER_FIGURES, "conditions", "sources")
+    faults = [f"unknown key 'power.{key}'" for key in power if key not in known]
+    wanted = "three rising positive numbers: low, typical, high"
+    faults += [
+        f"power.{key} must be {wanted}, not {power[key]!r}" for key in POWER_FIGURES if not _is_range(power.get(key))
+    ]
+    if not isinstance(power.get("conditions", ""), str):
+        faults.append(f"power.conditions must be a text, not {power['conditions']!r}")
+    sources = power.get("sources", {})
+    if not _are_texts(sources):
+        return [*faults, f"power.sources must be a table of texts, not {sources!r}"]
+    faults += [
+        f"power.{key} has no entry in [power.sources]" for key in POWER_FIGURES if key in power and key not in sources
+    ]
+    return faults + [
+        f"[power.sources] names {key!r}, which is not a figure here" for key in sources if key not in power
+    ]
+
+
+def _power(power: Mapping[str, Any]) -> Power:
+    ranges = {key: Range(*map(float, power[key])) for key in POWER_FIGURES if key in power}
+    return Power(**ranges, conditions=power.get("conditions", ""), sources=dict(power.get("sources", {})))
 
 
 def _beside(key: str, table: Mapping[str, Any], where: str, name: str) -> Target:
@@ -181,6 +238,19 @@ def _is_count(value: object) -> bool:
 
 def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(_is_text(item) for item in value)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _is_range(value: object) -> bool:
+    """Whether a figure of [power] is one, or is not there."""
+    if value is None:
+        return True
+    numbers = value if isinstance(value, list) else []
+    is_number = all(isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in numbers)
+    return len(numbers) == 3 and is_number and numbers == sorted(numbers) and numbers[-1] < float("inf")
 
 
 def _are_tables(value: object) -> bool:
@@ -211,7 +281,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
     "l2_bytes": (_is_count, "a positive integer, bytes", False),
     "l3_bytes": (_is_count, "a positive integer, bytes", False),
     "memory_bytes_per_s": (_is_count, "a positive integer, bytes a second", False),
-    "sources": (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "a table of texts", False),
+    "sources": (_are_texts, "a table of texts", False),
+    "power": (lambda v: isinstance(v, dict), "a table", False),
 }
 
 

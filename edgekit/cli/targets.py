@@ -46,10 +46,16 @@ def _list(console: Console, found: list[Target]) -> None:
 
 def _show(console: Console, target: Target) -> None:
     fields = target.to_dict()
-    sources, also = fields.pop("sources"), fields.pop("also")
+    sources, also, power = fields.pop("sources"), fields.pop("also"), fields.pop("power")
+    sources |= {f"power.{key}": source for key, source in power.pop("sources").items()}
     rows = table("field", "value")
     for key, value in fields.items():
         rows.add_row(key, _readable(key, value))
+    for key, value in power.items():
+        between = (
+            f"{value['low']:.3g} to {value['high']:.3g}, {value['typical']:.3g}" if isinstance(value, dict) else value
+        )
+        rows.add_row(f"power.{key}", between or "-")
     console.print(rows)
     console.print("\nsources", style="bold")
     for key, source in sources.items():

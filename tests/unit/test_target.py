@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from pathlib import Path
 
 import pytest
 
 from edgekit import target as module
 from edgekit.errors import TargetError
-from edgekit.target import FIGURES, firmware_files, list_targets, load_target, target_from_table
+from edgekit.target import FIGURES, POWER_FIGURES, Range, firmware_files, list_targets, load_target, target_from_table
 
 GOOD = {
     "name": "board",
@@ -31,6 +32,11 @@ def test_every_target_loads_and_sources_its_figures(name):
     for figure in FIGURES:
         if getattr(target, figure):
             assert target.sources[figure]
+    for figure in POWER_FIGURES:
+        found = getattr(target.power, figure)
+        if found:
+            assert 0 < found.low <= found.typical <= found.high
+            assert re.search(r"https?://\S+", target.power.sources[figure]), "a reader can look it up"
 
 
 def test_names_are_those_of_the_files():
@@ -218,6 +224,38 @@ def test_all_faults_are_listed_at_once():
 def test_a_figure_with_its_source_is_taken():
     table = {**GOOD, "clock_hz": 10, "sources": {"clock_hz": "a book"}}
     assert target_from_table(table, where="board.toml", name="board").clock_hz == 10
+
+
+RANGE = [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("power", "message"),
+    [
+        ({"core_wats": RANGE}, "unknown key 'power.core_wats'"),
+        ({"core_watts": RANGE}, r"power.core_watts has no entry in \[power.sources\]"),
+        ({"core_watts": 3.0, "sources": {"core_watts": "a book"}}, "power.core_watts must be three rising positive"),
+        ({"core_watts": [3.0, 2.0, 1.0], "sources": {"core_watts": "a book"}}, "three rising positive"),
+        ({"core_watts": [0, 2.0, 3.0], "sources": {"core_watts": "a book"}}, "three rising positive"),
+        ({"core_watts": [1.0, True, 3.0], "sources": {"core_watts": "a book"}}, "three rising positive"),
+        ({"core_watts": [1.0, 2.0, float("inf")], "sources": {"core_watts": "a book"}}, "three rising positive"),
+        ({"sources": {"idle_watts": "a book"}}, "names 'idle_watts', which is not a figure here"),
+        ({"sources": ["a book"]}, "power.sources must be a table of texts"),
+        ({"conditions": 3}, "power.conditions must be a text"),
+        ([], "power must be a table"),
+    ],
+)
+def test_figures_of_power_are_ranges_with_sources(power, message):
+    with pytest.raises(TargetError, match=message):
+        target_from_table({**GOOD, "power": power}, where="board.toml", name="board")
+
+
+def test_a_range_of_power_with_its_source_is_taken():
+    power = {"core_watts": RANGE, "conditions": "warm", "sources": {"core_watts": "a book"}}
+    target = target_from_table({**GOOD, "power": power}, where="board.toml", name="board")
+    assert target.power.core_watts == Range(1.0, 2.0, 3.0)
+    assert target.power.joules_per_cycle is None
+    assert target.to_dict()["power"]["core_watts"] == {"low": 1.0, "typical": 2.0, "high": 3.0}
 
 
 def test_wear_os_is_two_machines_of_android():
