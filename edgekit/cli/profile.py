@@ -1,34 +1,42 @@
-"""`edgekit profile`: what a step of an artifact costs, counted in the emulator or timed on this computer."""
+"""`edgekit profile`: what a step of an artifact costs: counted in the emulator, timed here, or measured on a board."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
-from textwrap import fill
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from edgekit.cli.arrays import read_data
-from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, table
+from edgekit.cli.imports import MODEL_HELP, ConfigOption, FactoryOption
+from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption
+from edgekit.cli.profile_tables import print_comparison, print_profile
 from edgekit.cli.run import PROGRAM_HELP
 from edgekit.errors import UsageError
-from edgekit.profile.grades import DERIVED, EMULATED, MEASURED, UNAVAILABLE
 
 if TYPE_CHECKING:
-    from edgekit.profile.counts import StepCounts
+    from edgekit.profile.counts import Progress
     from edgekit.profile.report import Profile
+    from edgekit.profile.timing import MeasurePlan
 
-PLACES = ("host", "emulator")
-WIDTH = 100  # of what is printed
+HOST, EMULATOR, SSH = "host", "emulator", "ssh://"
+PLACES = (HOST, EMULATOR, "ssh://user@host")
+RATE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<unit>Hz|kHz)?", re.IGNORECASE)
+MOST_HZ = 100_000.0
+NOISE = 32, 50  # windows and their steps, where an error is asked for without an input
 
 
 def profile(
-    artifact: Annotated[Path, typer.Argument(help=PROGRAM_HELP)],
+    artifact: Annotated[Path | None, typer.Argument(help=PROGRAM_HELP)] = None,
     on: Annotated[
-        str, typer.Option(help="host: wall time here; emulator: exact instructions of the target's own machine code.")
-    ] = "host",
+        str,
+        typer.Option(
+            help="host: time here; emulator: exact instructions of the target's own machine code; "
+            "ssh://user@host[:port]: a board, which needs nothing installed."
+        ),
+    ] = HOST,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -36,127 +44,180 @@ def profile(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Take at most so many steps of the input.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="5 windows of 10 s each, MLPerf-Tiny-style; the default is a first look.")
+    ] = False,
+    paced: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Also a step at each deadline of a sensor, such as 20Hz, with real sleeps."),
+    ] = None,
+    power: Annotated[
+        str,
+        typer.Option(
+            help="auto: a sensor of the place, if any; none; csv:FILE of a meter; sysfs:FOLDER; or a kind of sensor."
+        ),
+    ] = "auto",
+    reference: Annotated[
+        Path | None, typer.Option(help=f"Also the error against this model at each step. {MODEL_HELP}")
+    ] = None,
+    config: ConfigOption = None,
+    factory: FactoryOption = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A.json B.json", help="Two profiles that --json wrote, side by side; no artifact then."),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Say what a step costs: instructions or time, flash, RAM, energy. Every figure says how it came about."""
+    """Say what a step costs: instructions or time, memory, operations, energy. Every figure says how it came about."""
+    out = Output(as_json=json, quiet=quiet)
+    _check_html(html)
+    if compare is not None:
+        given = {
+            "--input": input_file,
+            "--steps": steps,
+            "--paced": paced,
+            "--reference": reference,
+            "ARTIFACT": artifact,
+        }
+        extra = [name for name, value in given.items() if value is not None]
+        extra += ["--strict"] * strict + ["--on"] * (on != HOST) + ["--power"] * (power != "auto")
+        if extra:
+            raise UsageError(
+                "--compare", f"reads two finished profiles: {extra[0]} has no meaning there", "leave it out"
+            )
+        _compare(out, compare, html)
+        return
+    if artifact is None:
+        raise UsageError("ARTIFACT", "is missing", "give an .edge, .onnx or .tflite file, or --compare A.json B.json")
+    found = _profile(
+        out,
+        artifact,
+        on,
+        input_file,
+        steps=steps,
+        plan=_plan(strict, paced),
+        explicit=strict or paced is not None,
+        power=power,
+    )
+    if reference is not None or factory is not None:
+        found = _with_error(out, found, artifact, reference, input_file, config, factory)
+    elif config is not None:
+        raise UsageError("--config", "describes a --reference", "name the model too, or leave it out")
+    document = {**found.to_dict(), "artifact": str(artifact)}
+    if html is not None:
+        from edgekit.profile.html import write_html
+
+        with out.stages() as progress:
+            progress("draw the page")
+            write_html(document, html)
+    out.answer(document, lambda console: print_profile(console, found, verbose=verbose, html=html))
+
+
+def _profile(
+    out: Output,
+    artifact: Path,
+    on: str,
+    input_file: Path | None,
+    *,
+    steps: int | None,
+    plan: MeasurePlan,
+    explicit: bool,
+    power: str,
+) -> Profile:
     from edgekit.artifact import Artifact
-    from edgekit.profile.report import Given, profile_emulated, profile_exported, profile_host
+    from edgekit.profile.power import parse_power_option
+    from edgekit.profile.report import Given, profile_board, profile_emulated, profile_exported, profile_host
+    from edgekit.profile.ssh import Ssh
     from edgekit.runtime.exported import is_exported
 
-    if on not in PLACES:
-        cause = "is not in this version yet" if on.startswith("ssh://") else "is not known"
-        raise UsageError(f"--on {on}", cause, f"known are {', '.join(PLACES)}")
+    if on not in (HOST, EMULATOR) and not on.startswith(SSH):
+        raise UsageError(f"--on {on}", "is not known", f"known are {', '.join(PLACES)}")
+    if on == EMULATOR and explicit:
+        raise UsageError(f"--on {on}", "counts instructions and takes no time", "leave out --strict and --paced")
+    option = parse_power_option(power)
     exported = is_exported(artifact)
-    if exported and on != "host":
-        raise UsageError(f"--on {on}", f"{artifact} is no machine code", "profile it on the host, or the .edge file")
+    if exported:
+        if on != HOST:
+            raise UsageError(
+                f"--on {on}", f"{artifact} is no machine code", "profile it on the host, or the .edge file"
+            )
+        if plan.rate_hz is not None or option.kind not in ("auto", "none"):
+            raise UsageError(str(artifact), "runs in another runtime, from Python", "leave out --paced and --power")
     given = None if input_file is None else Given(str(input_file), read_data(input_file).x)
-    out = Output(as_json=json, quiet=quiet)
-    with out.stages() as progress:
+    with out.stages() as stages:
+        progress: Progress = stages
         if exported:
-            progress("time steps")
-            found = profile_exported(artifact, given, steps=steps)
-        elif on == "emulator":
-            found = profile_emulated(Artifact.open(artifact), given, steps=steps, progress=progress)
+            stages("time steps")
+            return profile_exported(artifact, given, steps=steps, plan=plan)
+        opened = Artifact.open(artifact)
+        if on == EMULATOR:
+            return profile_emulated(opened, given, steps=steps, power=option, progress=progress)
+        timed: dict[str, Any] = {"steps": steps, "plan": plan, "power": option, "progress": progress}
+        if on == HOST:
+            return profile_host(opened, given, **timed)
+        return profile_board(Ssh(on), opened, given, **timed)
+
+
+def _plan(strict: bool, paced: str | None) -> MeasurePlan:
+    from edgekit.profile.timing import MeasurePlan
+
+    rate = None
+    if paced is not None:
+        match = RATE.fullmatch(paced.strip())
+        rate = float(match["number"]) * (1000 if (match["unit"] or "").lower() == "khz" else 1) if match else 0.0
+        if not 0 < rate <= MOST_HZ:
+            raise UsageError(f"--paced {paced}", "is no rate", f"give one such as 20Hz, at most {MOST_HZ:,.0f} Hz")
+    return MeasurePlan.strict(rate) if strict else MeasurePlan(rate_hz=rate)
+
+
+def _with_error(
+    out: Output,
+    found: Profile,
+    artifact: Path,
+    reference: Path | None,
+    input_file: Path | None,
+    config: Any,
+    factory: str | None,
+) -> Profile:
+    from edgekit.convert import original_of
+    from edgekit.frontends import import_file
+    from edgekit.runtime import load
+    from edgekit.runtime.noise import noise
+    from edgekit.verify.over_time import error_over_time
+
+    with out.stages() as progress:
+        progress("import the original")
+        session = load(artifact, learned=False)
+        original = original_of(import_file(reference, config=config, factory=factory))
+        progress("compare with the original")
+        windows, length = NOISE
+        if input_file is None:
+            x = noise(session.facts, windows, *((length,) if session.stateful else ()))[0]
         else:
-            progress("time steps")
-            found = profile_host(Artifact.open(artifact), given, steps=steps)
-    out.answer({**found.to_dict(), "artifact": str(artifact)}, lambda console: _print(console, found, verbose=verbose))
+            x = session.arrange(read_data(input_file).x)
+            lone = session.stateful and x.ndim == len(next(iter(session.facts.inputs.values()))) + 1
+            x = x[None] if lone else x
+        error = error_over_time(session, original, x, str(reference or "the original model"))
+    return replace(found, error=error.to_dict())
 
 
-def _print(console: Console, found: Profile, *, verbose: bool) -> None:
-    console.print(f"{found.artifact}: {found.precision} for {found.target}", style="bold")
-    console.print(f"engine: {found.engine}")
-    part = "" if found.steps == found.available else f" of {found.available:,} (more with --steps N)"
-    console.print(f"input: {found.stimulus}, {found.steps:,} steps{part}")
-    if found.counts:
-        _print_counts(console, found.counts, verbose=verbose)
-    if found.host:
-        load = found.host.load_average
-        busy = " (others were busy)" if load > 1.5 else ""
-        console.print(f"on {found.host.processor}, {found.host.system}, warm, back to back, load {load:.1f}{busy}")
-    for rows in (_timing_table(found), _memory_table(found), _estimate_table(found)):
-        if rows.row_count:
-            console.print()
-            console.print(rows)
-    for estimate in found.estimates:
-        for note in (*estimate.sources, *(f"assumed: {text}" for text in estimate.assumptions)):
-            console.print(fill(note, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+def _compare(out: Output, files: tuple[Path, Path], html: Path | None) -> None:
+    from edgekit.profile.compare import compare_profiles, read_profile
+    from edgekit.profile.html import write_comparison_html
+
+    a, b = files
+    comparison = compare_profiles(read_profile(a), read_profile(b), (str(a), str(b)))
+    if html is not None:
+        write_comparison_html(comparison, html)
+    out.answer(comparison.to_dict(), lambda console: print_comparison(console, comparison, html=html))
 
 
-def _print_counts(console: Console, counts: StepCounts, *, verbose: bool) -> None:
-    whole = counts.to_dict()
-    rows = table("instructions", "min", "median", "max", "mean", "grade", right=(1, 2, 3, 4))
-    for what, spread in (("a step", whole["a_step"]), (f"a window, {len(counts.windows)} whole", whole["a_window"])):
-        if spread:
-            rows.add_row(what, *(f"{spread[key]:,.0f}" for key in ("min", "median", "max", "mean")), whole["grade"])
-    for entry, once in counts.border.items():
-        rows.add_row(f"{entry}, one call", "", f"{once:,}", "", "", whole["grade"])
-    if counts.update is not None and counts.window > 1:
-        rows.add_row(f"learning from {counts.window} steps", "", f"{counts.update:,}", "", "", whole["grade"])
-    console.print()
-    console.print(rows)
-    rows = table("op", "kernel", "from", "mean", "share", "most", right=(3, 4, 5))
-    for op in counts.ops:
-        share = f"{op.instructions / counts.total:.1%}"
-        rows.add_row(op.op.split("_")[0], op.kernel, op.layer, f"{op.instructions:,.0f}", share, f"{op.most:,}")
-    rows.add_row("calls", "", "", f"{counts.calls:,.0f}", f"{counts.calls / counts.total:.1%}", "")
-    console.print()
-    console.print(rows)
-    if verbose:
-        rows = table("function, without those it calls", "mean", "share", right=(1, 2))
-        for name, instructions in counts.functions.items():
-            rows.add_row(name, f"{instructions:,.0f}", f"{instructions / counts.total:.1%}")
-        console.print()
-        console.print(rows)
-
-
-def _timing_table(found: Profile) -> Table:
-    rows = table("µs per step", "p50", "p90", "p99", "readings", "grade", "how", right=(1, 2, 3, 4))
-    for t in found.timings:
-        readings = f"{t.samples:,}" if t.steps_each == 1 else f"{t.samples:,} of {t.steps_each} steps"
-        rows.add_row(t.name, *(f"{us:,.2f}" for us in (t.p50, t.p90, t.p99)), readings, t.grade, t.how)
-    return rows
-
-
-def _memory_table(found: Profile) -> Table:
-    memory = found.memory
-    if memory is None:
-        rows = table("memory", "bytes", "grade", "what", right=(1,))
-        rows.add_row("file", f"{found.file_bytes or 0:,}", MEASURED, "weights and graph, as they are on disk")
-        rows.add_row("RAM", "", UNAVAILABLE, "what the runtime takes")
-        rows.add_row("instructions", "", UNAVAILABLE, "counted for artifacts alone, in the emulator")
-        return rows
-    stack, ram = (UNAVAILABLE, "measured in the emulator only"), (DERIVED, "struct")
-    if memory.stack is not None:
-        stack, ram = (EMULATED, "most that a step used, by the bytes it changed"), (EMULATED, "struct and stack")
-    rows = table("memory", "bytes", "grade", "what", right=(1,))
-    for name, nbytes, grade, what in (
-        ("flash", memory.flash, DERIVED, "what is loaded: code and constants"),
-        ("  code", memory.code, DERIVED, "machine code of all functions"),
-        ("  constants", memory.constants, DERIVED, "weights, tables, and what a loader reads"),
-        ("RAM", memory.ram, *ram),
-        ("  struct", memory.struct, DERIVED, "what the caller owns, of which"),
-        ("    states", memory.states, DERIVED, "carried from step to step"),
-        ("    arena", memory.arena, DERIVED, "values of one step, places shared"),
-        ("    lists", memory.lists, DERIVED, "neurons that fired, copies of inputs"),
-        ("  stack", memory.stack, *stack),
-    ):
-        rows.add_row(name, "" if nbytes is None else f"{nbytes:,}", grade, what)
-    return rows
-
-
-def _estimate_table(found: Profile) -> Table:
-    rows = table("estimate", "", "grade", "formula", right=(1,))
-    for e in found.estimates:
-        rows.add_row(e.name, "" if e.value is None else _engineering(e.value, e.unit), e.grade, e.formula)
-    return rows
-
-
-def _engineering(value: float, unit: str) -> str:
-    """Three digits and a prefix."""
-    for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "µ")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value / 1e-9:.3g} n{unit}"
+def _check_html(html: Path | None) -> None:
+    """Before anything takes time."""
+    if html is not None and not html.parent.is_dir():
+        raise UsageError(f"--html {html}", "is in a folder that does not exist")
+    if html is not None and html.is_dir():
+        raise UsageError(f"--html {html}", "is a folder", "name a file")

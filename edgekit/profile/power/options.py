@@ -41,6 +41,11 @@ class PowerOption:
     run: Span | None = None
     idle: tuple[Span, ...] = ()
 
+    @property
+    def tree(self) -> LocalTree:
+        """The files of this computer that its sensors are looked for in."""
+        return LocalTree(self.path) if self.kind == SYSFS and self.path else LocalTree()
+
     def file_energy(self, steps: int | None = None) -> EnergyResult:
         """Energy of the run in the CSV file, the whole of it unless windows were given.
 
@@ -73,8 +78,6 @@ def parse_power_option(text: str) -> PowerOption:
     if kind == CSV and rest:
         return _csv(text, rest)
     if kind == SYSFS and rest:
-        if not Path(rest).is_dir():
-            raise UsageError(f"--power {text}", "is no folder", "give one that holds a sys/")
         return PowerOption(SYSFS, Path(rest))
     if text in (AUTO, NONE, *FAMILIES):
         return PowerOption(text)
@@ -88,9 +91,9 @@ def choose_sensor(option: PowerOption, tree: Tree | None = None) -> Found:
     """
     if option.kind in (NONE, CSV):
         return Found((), ())
-    if option.kind == SYSFS and option.path:
-        tree = LocalTree(option.path)
-    found = find_sensors(tree, (option.kind,) if option.kind in FAMILIES else tuple(FAMILIES))
+    if tree is None and option.path and not option.path.is_dir():
+        raise UsageError(f"--power sysfs:{option.path}", "is no folder", "give one that holds a sys/")
+    found = find_sensors(tree or option.tree, (option.kind,) if option.kind in FAMILIES else tuple(FAMILIES))
     if option.kind != AUTO and not found.sensors:
         items = [f"{one.name}: {one.why}" + (f"; {one.grant}" if one.grant else "") for one in found.refused]
         where = f" below {option.path}" if option.path else ""

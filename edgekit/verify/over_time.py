@@ -1,0 +1,56 @@
+"""How far a program is from its original at each step of a window, so that growing errors show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import DataError
+from edgekit.runtime import Session
+
+Array = npt.NDArray[Any]
+DERIVED = "derived"
+
+
+class Runs(Protocol):
+    """The model before conversion."""
+
+    def run(self, x: Array) -> Array:
+        """Outputs of windows in raw units: [N, T, *shape] -> [N, T, *out]; stateless [N, *shape]."""
+
+
+@dataclass(frozen=True)
+class ErrorOverTime:
+    """At each step the largest absolute difference of all outputs and windows, and the root of its mean square.
+
+    A program without states has one step, of all inputs.
+    """
+
+    steps: tuple[int, ...]
+    max_abs: tuple[float, ...]
+    rms: tuple[float, ...]
+    windows: int
+    against: str
+    grade: str = DERIVED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def error_over_time(session: Session, original: Runs, x: Array, against: str) -> ErrorOverTime:
+    """Run windows x [N, T, *shape] in raw units through both; DataError when there is nothing to compare."""
+    expected, got = np.asarray(original.run(x)), np.asarray(session.run(x))
+    if expected.shape != got.shape or not expected.size:
+        raise DataError("the original", f"gives outputs {expected.shape}, the program {got.shape}")
+    if not session.stateful:
+        expected, got = expected[:, None], got[:, None]
+    error = np.abs(got.astype(np.float64) - expected)
+    by_step = np.moveaxis(error, 1, 0).reshape(error.shape[1], -1)
+    largest, square = by_step.max(axis=1), np.sqrt((by_step**2).mean(axis=1))
+    return ErrorOverTime(
+        tuple(range(len(by_step))), tuple(map(float, largest)), tuple(map(float, square)), len(expected), against
+    )
