@@ -207,8 +207,9 @@ static uint64_t clock_ns_of_1024(void) {
     return best;
 }
 
-/* How many tasks a reading has to cover, a power of two, for the clock to be a small part of it. */
-static uint64_t enough(uint64_t task, uint64_t clock_1024) {
+/* How many tasks a reading has to cover, a power of two, for the clock to be a small part of it; and what they take at
+   best, ns. */
+static uint64_t enough(uint64_t task, uint64_t clock_1024, uint64_t *least) {
     uint64_t each, i, start, spent, best;
     int turn;
     for (each = 1; each < 1 << 20; each *= 2) {
@@ -217,7 +218,7 @@ static uint64_t enough(uint64_t task, uint64_t clock_1024) {
             start = now();
             for (i = 0; i < each; i++) do_task(task);
             spent = now() - start;
-            if (spent < best) best = spent;
+            if (spent < best) *least = best = spent;
             if (spent * 1024 >= 16 * b.job.worth * clock_1024) return each; /* slow: once is enough to know */
         }
         if (best * 1024 >= b.job.worth * clock_1024) break;
@@ -232,7 +233,8 @@ struct window {
 static void one_window(uint64_t task, uint64_t number, uint64_t each, uint64_t *counts) {
     struct window w;
     uint64_t start, stop, last, i, row[2], used = 0, taken = preemptions();
-    w.task = task, w.number = number, w.each = each;
+    w.task = task, w.number = number;
+    w.each = task == RUN ? each * b.run.a[1] : each; /* steps */
     w.readings = w.most = w.sum = 0;
     w.least = ~(uint64_t)0;
     for (i = 0; i < BUCKETS; i++) counts[i] = 0;
@@ -262,11 +264,13 @@ static void one_window(uint64_t task, uint64_t number, uint64_t each, uint64_t *
 
 static void time_task(uint64_t task, uint64_t clock_1024) {
     uint64_t *counts = room(BUCKETS * sizeof(uint64_t));
-    uint64_t end = now() + b.job.warm_ns, number, each;
+    uint64_t end = now() + b.job.warm_ns, number, each, least = 0;
     do {
         do_task(task);
     } while (now() < end);
-    each = enough(task, clock_1024);
+    each = enough(task, clock_1024, &least);
+    /* A run of slow steps should not last longer than half a window. */
+    while (task == STEP && b.run.a[1] > 1 && b.run.a[1] * least > each * b.job.window_ns / 2) b.run.a[1] /= 2;
     for (number = 0; number < b.job.windows; number++) {
         if (stopped()) leave(4);
         one_window(task, number, each, counts);
@@ -385,12 +389,13 @@ static intptr_t read_all(intptr_t descriptor) {
     return n < 0 ? n : (intptr_t)got;
 }
 
-/* What a command of the shell prints; a negative error where there is no process to be had. */
+/* What a command of the shell prints; a negative error where there is no process to be had or it fails. */
 static intptr_t output_of(const char *command, char **environment) {
     enum { SIGCHLD = 17 };
     static const char SHELL[] = "/bin/sh", FLAG[] = "-c";
     const char *arguments[4];
-    int ends[2];
+    enum { NO_SUCH_FILE = 2, IO_ERROR = 5 };
+    int ends[2], status = 0;
     intptr_t child, n;
     if (sys(SYS_PIPE2, (word)ends, 0, 0, 0, 0)) return -1;
     child = sys(SYS_CLONE, SIGCHLD, 0, 0, 0, 0);
@@ -403,7 +408,8 @@ static intptr_t output_of(const char *command, char **environment) {
     }
     sys(SYS_CLOSE, (word)ends[1], 0, 0, 0, 0);
     n = child < 0 ? child : read_all(ends[0]);
-    if (child > 0) sys(SYS_WAIT4, (word)child, 0, 0, 0, 0);
+    if (child > 0) sys(SYS_WAIT4, (word)child, (word)&status, 0, 0, 0);
+    if (status) return status >> 8 == 127 ? -NO_SUCH_FILE : -IO_ERROR;
     return n;
 }
 

@@ -22,7 +22,6 @@ from edgekit.profile.measurer_wire import (
     CLOCK,
     CLOCK_ROW,
     GRACE_S,
-    MOST_RUN,
     OUTPUTS,
     PACE,
     PACED,
@@ -259,15 +258,13 @@ class Measurer:
         clock, paced, marks = Clock(0.0, "system call"), None, list[Mark]()
         windows: dict[int, list[Window]] = {STEP: [], BORDER: [], RUN: []}
         each = {RUN: 0, STEP: 0, BORDER: 0}
-        run_steps = min(stimulus.steps, MOST_RUN)
         total, done = plan.windows * (3 if border else 2) + (plan.rate_hz is not None), 0
         for kind, payload in self._job(program, stimulus, plan, tasks):
             if kind == CLOCK:
                 ns, readings, vdso = CLOCK_ROW.unpack(payload)
                 clock = Clock(ns / readings, "vdso" if vdso else "system call")
             elif kind == WINDOW:
-                task, readings, made = window_of(payload)
-                each[task] = readings * (run_steps if task == RUN else 1)
+                task, each[task], made = window_of(payload)
                 windows[task].append(made)
                 marks.append(Mark(_NAMES[task], made.begin_ns, made.end_ns, each[task] * int(made.counts.sum())))
             elif kind == PACED:

@@ -16,7 +16,7 @@ from edgekit.profile.places import Place, end
 from edgekit.profile.stimulus import Array, Stimulus
 from edgekit.profile.timing import MeasurePlan, Window
 
-MOST_RUN = 1024  # steps of one call of `run`
+MOST_RUN = 1024  # steps of one call of `run`, fewer where they are slow
 WORTH = 40  # a reading lasts at least so many times what the clock takes
 MOST_DEADLINES = 1 << 22  # of one measurement, whose rows the measurer holds in memory
 END_S = 10.0  # from the end of what a process says to its own
@@ -93,7 +93,7 @@ def bucket_ns(buckets: Array) -> Array:
 
 
 def window_of(payload: bytes) -> tuple[int, int, Window]:
-    """What was timed in a window, how many calls each reading covers, and its readings."""
+    """What was timed in a window, how many steps each reading covers, and its readings."""
     task, _, begin, finish, each, _, least, most, total, preempted = _WINDOW.unpack_from(payload)
     rows = np.frombuffer(payload, "<u8", offset=_WINDOW.size).astype(np.int64).reshape(-1, 2)
     nanoseconds = np.clip(bucket_ns(rows[:, 0]), least, most)

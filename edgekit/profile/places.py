@@ -12,6 +12,8 @@ from typing import Protocol
 from edgekit.errors import EdgekitError, TargetError
 from edgekit.target import load_target
 
+_NO_INSTRUCTION = (-4, 128 + 4)  # SIGILL, as the system and as a shell tells it
+
 
 class Place(Protocol):
     """A folder on some machine, made on entering and removed on leaving, into which files are put and programs started.
@@ -101,13 +103,21 @@ class Here:
                 **pipes,  # type: ignore[call-overload]
             )
         except OSError as error:
-            raise TargetError(self.name, f"does not run programs in {self._path}: {error.strerror}") from error
+            cause = f"does not run programs in {self._path}: {error.strerror}"
+            raise TargetError(self.name, cause, "set TMPDIR to a folder that does") from error
         self._started.append(process)
         return process
 
     def failed(self, code: int, messages: str) -> EdgekitError:
         """Why a program ended."""
-        return TargetError(f"the program on {self.name}", ending(code), items=messages.splitlines()[-3:])
+        return ended(self.name, code, messages)
+
+
+def ended(name: str, code: int, messages: str) -> TargetError:
+    """The error of a program that ended at a place before it was done."""
+    remedy = "convert the model for that very board" if code in _NO_INSTRUCTION else ""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    return TargetError(f"the program on {name}", ending(code), remedy, lines[-3:])
 
 
 def ending(code: int) -> str:

@@ -22,7 +22,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from edgekit.errors import CapacityError, EdgekitError, TargetError, ToolchainError, UsageError
-from edgekit.profile.places import end, ending
+from edgekit.profile.places import end, ended
 
 SCHEME = "ssh://"
 CONFIG = "EDGEKIT_SSH_CONFIG"  # a configuration file of ssh to use in place of the user's
@@ -150,7 +150,7 @@ class Ssh:
         """Why ssh, or a program that it started, ended with this code and these messages."""
         lines = [line.strip() for line in messages.splitlines() if line.strip()]
         if code != 255:
-            return TargetError(f"the program on {self.name}", ending(code), items=lines[-3:])
+            return ended(self.name, code, messages)
         ssh = "ssh" + (f" -p {self._port}" if self._port else "") + f" {self._user_host}"
         for pattern, cause, remedy in (
             (

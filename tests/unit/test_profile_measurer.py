@@ -142,7 +142,7 @@ def test_the_border_of_an_integer_program_is_timed_beside_its_step():
     step, border, _ = timings
     assert step.how == "the program alone, stored integers"
     assert border.how == "the program alone: quantize, step, dequantize"
-    assert border.spread.p50 > step.spread.p50 * 0.9
+    assert border.spread.min > step.spread.min * 0.7
     assert paced is not None
     assert paced.how == border.how, "a sensor gives raw values"
 
@@ -213,7 +213,10 @@ def test_a_program_that_crashes_says_how():
     at = step.address - address + offset
     library[at : at + 4] = bytes(4)  # no instruction
     program = Measurable(converted.graph, bytes(library), "broken")
-    with emulated("raspberrypi4") as place, pytest.raises(TargetError, match="signal 4: an instruction that the proc"):
+    with (
+        emulated("raspberrypi4") as place,
+        pytest.raises(TargetError, match=r"signal 4: an instr.*does not have; convert"),
+    ):
         Measurer(place).replay(program, selftest_stimulus(converted))
 
 
@@ -320,9 +323,10 @@ EXPORT int {prefix}_save(const void *m, uint8_t *b) {{ (void)m; b[0] = 7; return
     assert (ended, b"a relocation that needs a loader, type" in answer) == (2, True)
 
 
-def test_a_run_that_differs_from_single_steps_is_found():
-    converted = artifact("mlp")
+def by_hand(converted: Artifact, step: str, run: str) -> Measurable:
+    """A program without states that stands for a converted one, with these bodies of its functions."""
     prefix = f"ek_{converted.graph.name}"
+    run = run.replace("STEP", f"{prefix}_step")
     source = f"""
 #include <stdint.h>
 #define EXPORT __attribute__((visibility("default")))
@@ -330,14 +334,36 @@ EXPORT uint32_t {prefix}_sizeof(void) {{ return 64; }}
 EXPORT uint32_t {prefix}_state_bytes(void) {{ return 0; }}
 EXPORT int {prefix}_init(void *m) {{ (void)m; return 0; }}
 EXPORT int {prefix}_reset(void *m) {{ (void)m; return 0; }}
-EXPORT int {prefix}_step(void *m, const float *x, float *y) {{ (void)m; y[0] = x[0]; return 0; }}
-EXPORT int {prefix}_run(void *m, uint32_t n, const float *x, float *y) {{
-    uint32_t i; (void)m; for (i = 0; i < n; ++i) y[4 * i] = i < 11 ? x[3 * i] : 99.0f; return 0; }}
+EXPORT int {prefix}_step(void *m, const float *x, float *y) {{ (void)m; {step} }}
+EXPORT int {prefix}_run(void *m, uint32_t n, const float *x, float *y) {{ (void)m; {run} }}
 EXPORT int {prefix}_save(const void *m, uint8_t *b) {{ (void)m; (void)b; return 0; }}
 """
-    library = build_shared({"t.c": source}, "t.c", load_target("host"))
+    return Measurable(converted.graph, build_shared({"t.c": source}, "t.c", load_target("host")), "by hand")
+
+
+def test_a_run_that_differs_from_single_steps_is_found():
+    converted = artifact("mlp")
+    program = by_hand(
+        converted,
+        step="y[0] = x[0]; return 0;",
+        run="uint32_t i; for (i = 0; i < n; ++i) y[4 * i] = i < 11 ? x[3 * i] : 99.0f; return 0;",
+    )
     with Here() as place, pytest.raises(ReplayError, match="a run gives other bytes than single steps, from step 11"):
-        Measurer(place).selftest(Measurable(converted.graph, library, "by hand"), converted)
+        Measurer(place).selftest(program, converted)
+
+
+def test_runs_of_slow_steps_are_short():
+    converted = artifact("mlp")
+    program = by_hand(
+        converted,
+        step="volatile int i; for (i = 0; i < 1000000; ++i) {} y[0] = x[0]; return 0;",
+        run="uint32_t i; for (i = 0; i < n; ++i) STEP(m, x + 3 * i, y + 4 * i); return 0;",
+    )
+    with Here() as place:
+        _, (single, many), _, _ = Measurer(place).time(program, selftest_stimulus(converted), QUICK)
+    assert single.steps_each == 1
+    assert 1 <= many.steps_each < 32
+    assert many.median_us > single.median_us / 4
 
 
 @pytest.mark.parametrize("damage", [b"", b"EKJOB002" + bytes(1000), "cut", "ports", "many"])
@@ -397,6 +423,12 @@ def test_files_are_sampled_with_times_until_told_to_stop(tmp_path):
     assert all(a.end_ns <= b.begin_ns for a, b in pairwise(files))
     assert {(s.text, s.error) for s in missing} == {(None, 2)}
     assert all((s.text or "").endswith("\nand more\n") for s in commands)
+
+
+def test_a_command_that_fails_is_no_reading():
+    with Here() as place:
+        found = Measurer(place).once(["!echo so far; exit 3", "!no-such-command-anywhere", "!echo good"])
+    assert [(sample.text, sample.error) for sample in found] == [(None, 5), (None, 2), ("good\n", 0)]
 
 
 def test_nothing_is_left_when_a_measurement_is_given_up():

@@ -43,8 +43,9 @@ def test_a_miss_is_a_step_that_ends_after_the_next_deadline_or_never_starts():
 
 def test_steps_wait_for_their_deadlines():
     found, took_ns = paced(100.0, 0.3)
-    assert found.deadlines == found.steps == found.late.n == found.step.n == 30
-    assert took_ns >= 28 * 10_000_000, "29 sleeps of 10 ms, the last step may end at once"
+    assert found.deadlines == 30
+    assert 20 < found.steps == found.late.n == found.step.n <= 30, "a busy computer may miss the last"
+    assert took_ns >= (found.steps - 1) * 10_000_000, "they sleep in between"
     assert found.late.min >= 0, "no step starts before its deadline"
     assert found.rate_hz == 100.0
 
