@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import DataError
-from edgekit.profile.figures import SCHEMA_VERSION, Figure, figures
+from edgekit.profile.figures import SCHEMA_VERSION, Figure, figures, timing_label
 from edgekit.profile.grades import UNAVAILABLE
 from edgekit.profile.numbers import number, quantity
 
@@ -19,6 +19,7 @@ Document = Mapping[str, Any]
 Key = tuple[str, str, str]  # group, name and unit of a figure
 MOST_BYTES = 100_000_000
 REMEDY = "make it with edgekit profile --json"
+NOT_TOLD = "not told"
 BUSY = 1.5  # load above which a timing is not that of the program alone
 _NAMED = ("artifact", "target", "precision", "engine", "stimulus", "steps", "available")
 _COMPARED = ("target", "precision", "engine", "place", "stimulus", "steps")
@@ -121,7 +122,7 @@ class _Side:
 
     figures: Mapping[Key, Figure]
     windows: Mapping[str, tuple[float, float]]
-    conditions: Mapping[str, str]
+    conditions: Mapping[str, Mapping[str, str]]
     load: float | None
 
 
@@ -146,15 +147,17 @@ def _windows(document: Document) -> Iterator[tuple[str, tuple[float, float]]]:
             raise ValueError("a histogram whose edges are not above 0, or whose counts are none")
         windows = timing["windows_us"]
         if len(windows) > 1:
-            yield f"{timing['name']}: median", (float(min(windows)), float(max(windows)))
+            yield f"{timing_label(timing)}: median", (float(min(windows)), float(max(windows)))
 
 
-def _conditions(document: Document) -> dict[str, str]:
+def _conditions(document: Document) -> dict[str, dict[str, str]]:
     host, before = document.get("host") or {}, (document.get("conditions") or {}).get("before") or {}
-    found = {name: document[name] for name in _COMPARED if name in document}
-    found |= {f"host: {name}": host[name] for name in _HOST if name in host}
-    found |= {name.replace("_khz", " kHz").replace("_", " "): before[name] for name in _CONDITIONS if name in before}
-    return {name: _plain(value) for name, value in found.items()}
+    names = {name: name.replace("_khz", " kHz").replace("_", " ") for name in _CONDITIONS}
+    return {
+        "": {name: _plain(document[name]) for name in _COMPARED if name in document},
+        "host": {f"host: {name}": _plain(host[name]) for name in _HOST if name in host},
+        "conditions": {shown: _plain(before[name]) for name, shown in names.items() if name in before},
+    }
 
 
 def _row(key: Key, a: _Side, b: _Side) -> Row:
@@ -183,18 +186,25 @@ def _ratio(a: float | None, b: float | None, grade_a: str, grade_b: str) -> tupl
 
 def _differences(a: _Side, b: _Side) -> Iterator[Difference]:
     """What a reader has to know before the ratios mean anything."""
-    for what in dict.fromkeys(chain(a.conditions, b.conditions)):
-        texts = [side.conditions.get(what, "not told") for side in (a, b)]
-        if texts[0] != texts[1]:
-            yield Difference(what, *texts)
+    for group in a.conditions:
+        told = [side.conditions[group] for side in (a, b)]
+        if not all(told):
+            texts = [each.get("host: processor", "told") if each else NOT_TOLD for each in told]
+            if texts[0] != texts[1]:
+                yield Difference(group, *texts)
+            continue
+        for what in dict.fromkeys(chain(*told)):
+            texts = [each.get(what, NOT_TOLD) for each in told]
+            if texts[0] != texts[1]:
+                yield Difference(what, *texts)
     if any(isinstance(side.load, (int, float)) and side.load > BUSY for side in (a, b)):
         yield Difference("load, others were busy", _plain(a.load), _plain(b.load))
 
 
 def _plain(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items()) or "not told"
-    return "not told" if value is None else number(value)
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items()) or NOT_TOLD
+    return NOT_TOLD if value is None else number(value)
 
 
 def _text(value: float, unit: str) -> str:

@@ -44,6 +44,11 @@ def figures(document: Document) -> tuple[Figure, ...]:
     return tuple(named)
 
 
+def timing_label(timing: Document) -> str:
+    """What a timing is called where several stand side by side: its name, and by which way the program was called."""
+    return f"{timing['name']} · {str(timing['how']).split(',')[0]}"
+
+
 def memory_rows(memory: Document) -> list[tuple[str, int | None, str, str]]:
     """Each figure of a program's memory: its name, bytes, grade and meaning."""
     stack, ram = str(memory["stack_grade"]), DERIVED if memory.get("stack") is None else EMULATED
@@ -62,7 +67,7 @@ def memory_rows(memory: Document) -> list[tuple[str, int | None, str, str]]:
 
 def _times(document: Document) -> Iterator[Figure]:
     for timing in document.get("timings") or ():
-        spread, name = dict(timing["spread_us"]), timing["name"]
+        spread, name = dict(timing["spread_us"]), timing_label(timing)
         spread["p50"] = timing.get("median_us", spread["p50"])
         for key, what in _SPREAD:
             yield Figure("time", f"{name}: {what}", _scaled(spread[key], US), "s", str(timing["grade"]))

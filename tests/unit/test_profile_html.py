@@ -76,6 +76,21 @@ def test_every_chart_is_drawn_with_its_title_units_caption_and_grade_and_nothing
     assert browser.ask('document.querySelectorAll("svg[aria-label], svg [aria-label]").length') >= len(CHARTS)
 
 
+def test_each_timing_is_told_apart_by_its_colour_and_its_name(browser, page):
+    """Two timings have one name here: they differ in how the program was called."""
+    browser.open(page)
+    keys = browser.ask('[...document.querySelectorAll("#latency-cdf .keys li")].map(e => e.textContent)')
+    assert keys == [
+        "one step a call · the program alone",
+        "many steps a call · the program alone",
+        "one step a call · Session.step",
+    ]
+    lines = browser.ask(
+        '[...document.querySelectorAll("#latency-cdf .mark-line path")].map(e => getComputedStyle(e).stroke)'
+    )
+    assert len(lines) == len(set(lines)) == 3
+
+
 def test_a_phone_and_a_desk_show_all_of_it_without_scrolling_to_the_side(browser, page):
     for width in (PHONE, DESK):
         browser.open(page, width=width)

@@ -17,6 +17,7 @@ from edgekit.profile.html.parts import Chart
 from edgekit.profile.numbers import number
 
 SERIES = tuple(f"var(--series-{at})" for at in range(1, 8))
+TINTS = tuple(f"var(--tint-{at})" for at in range(1, 8))
 INK, SOFT, GRID, PAPER = "var(--ink)", "var(--soft)", "var(--line)", "var(--paper)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 MOST_POINTS = 1200  # of a line: more than a screen has columns
@@ -217,9 +218,10 @@ def memory_map(places: Sequence[Mapping[str, Any]], calls: Sequence[str]) -> Cha
             "from": calls[place["first"]],
             "until": calls[place["last"]],
             "middle": place["offset"] + place["bytes"] / 2,
+            "free": _free_until(place, places),
             "label": str(place["name"]) if place["bytes"] > size / 26 else "",
         }
-        for place in places
+        for place in sorted(places, key=lambda place: place["first"])  # what is written later lies above
     ]
     y = alt.Y(
         "offset:Q",
@@ -242,15 +244,25 @@ def memory_map(places: Sequence[Mapping[str, Any]], calls: Sequence[str]) -> Cha
             alt.Tooltip("until:N", title="to op"),
         ],
     )
-    colors = {"field": "kind", "type": "nominal", "legend": None, "scale": _color_scale(kinds)}
-    blocks = base.mark_rect(fillOpacity=0.3, strokeWidth=1, cornerRadius=2).encode(
-        x2="to:Q", y=y, y2="end:Q", fill=alt.Fill(**colors), stroke=alt.Stroke(**colors)
+    blocks = base.mark_rect(strokeWidth=1, cornerRadius=2).encode(
+        x2="to:Q",
+        y=y,
+        y2="end:Q",
+        fill=alt.Fill("kind:N", scale=alt.Scale(domain=kinds, range=_colors(kinds, TINTS)), legend=None),
+        stroke=alt.Stroke("kind:N", scale=alt.Scale(domain=kinds, range=_colors(kinds)), legend=None),
     )
-    room = "abs(scale('x', datum.to) - scale('x', datum.first)) - 8"
+    room = "abs(scale('x', datum.free) - scale('x', datum.first)) - 8"
     names = base.mark_text(align="left", dx=5, limit=alt.ExprRef(room)).encode(
         y=alt.Y("middle:Q", scale=alt.Scale(domain=[0, size], nice=False)), text="label:N"
     )
     return _chart(alt.layer(blocks, names), "Places in memory over the ops of a step", kinds, height=340)
+
+
+def _free_until(place: Mapping[str, Any], places: Sequence[Mapping[str, Any]]) -> int:
+    """The op up to which nothing is drawn over a place, so that its name has room."""
+    start, end = place["offset"], place["offset"] + place["bytes"]
+    over = (p for p in places if p["offset"] < end and start < p["offset"] + p["bytes"])
+    return int(min((place["last"] + 1, *(p["first"] for p in over if p["first"] > place["first"]))))
 
 
 def power(t: Sequence[float], watts: Sequence[float], windows: Sequence[Mapping[str, Any]]) -> Chart:
@@ -347,17 +359,13 @@ def _chart(chart: Any, description: str, names: Sequence[str] = (), *, height: i
     return Chart(spec, tuple(zip(names, _colors(names), strict=True)) if len(names) > 1 else ())
 
 
-def _colors(names: Sequence[str]) -> list[str]:
-    return [SERIES[at % len(SERIES)] for at in range(len(names))]
-
-
-def _color_scale(names: Sequence[str]) -> Any:
-    return alt.Scale(domain=list(names), range=_colors(names))
+def _colors(names: Sequence[str], colors: Sequence[str] = SERIES) -> list[str]:
+    return [colors[at % len(colors)] for at in range(len(names))]
 
 
 def _color(names: Sequence[str]) -> Any:
     """A colour for each name in turn; the page writes which is which."""
-    return alt.Color("name:N", scale=_color_scale(names), legend=None)
+    return alt.Color("name:N", scale=alt.Scale(domain=list(names), range=_colors(names)), legend=None)
 
 
 def _linear_x(values: Sequence[float], field: str, title: str) -> Any:

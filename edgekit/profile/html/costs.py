@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from edgekit.profile.figures import timing_label
 from edgekit.profile.grades import EMULATED, MEASURED
 from edgekit.profile.html import charts
 from edgekit.profile.html.charts import Bar, Distribution
@@ -31,14 +33,12 @@ def latency_section(document: Document) -> Section | Gap:
     timings = document.get("timings") or ()
     if not timings:
         return Gap("Latency", "Nothing was timed: this program did not run on the device. Profile it there.")
-    drawn = [made for each in timings if (made := distribution(each, str(each["name"])))]
+    drawn = [made for each in timings if (made := distribution(each, timing_label(each)))]
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            str(each["name"]),
+            timing_label(each),
             *_spread_cells(each.get("spread_us")),
-            number(each.get("steps_each")),
             Badge(str(each["grade"])),
-            str(each["how"]),
         )
         for each in timings
     )
@@ -47,7 +47,7 @@ def latency_section(document: Document) -> Section | Gap:
         "Latency",
         "How long a step takes, warm and back to back, in microseconds.",
         distribution_figures("latency", drawn, "µs per step", MEASURED) if drawn else (),
-        (Table(("µs per step", *SPREAD, "steps each", "grade", "how"), rows, tuple(range(1, 11))),),
+        (Table(("µs per step", *SPREAD, "grade"), rows, tuple(range(1, 10))),),
         (*(_windows_said(each) for each in timings if each.get("windows_us")), *_clock_said(document)),
     )
 
@@ -57,10 +57,12 @@ def _spread_cells(spread: Document | None) -> tuple[str, ...]:
 
 
 def _windows_said(timing: Document) -> str:
-    windows = [float(us) for us in timing["windows_us"]]
-    said = f"{timing['name']}: the medians of {len(windows)} windows are {', '.join(map(number, windows))} µs"
+    windows, each = [number(float(us)) for us in timing["windows_us"]], timing["steps_each"]
+    said = f"{timing['name']} ({timing['how']}): readings of {number(each)} step{'s' if each != 1 else ''} each"
+    medians = f"; the medians of {len(windows)} windows are {', '.join(windows)} µs" if len(windows) > 1 else ""
     taken = timing.get("preempted")
-    return f"{said}." if taken is None else f"{said}; the system took the processor away {number(taken)} times."
+    lost = "" if taken is None else f"; the system took the processor away {number(taken)} times"
+    return f"{said}{medians}{lost}."
 
 
 def distribution_figures(name: str, drawn: Sequence[Distribution], what: str, grade: str) -> tuple[Figure, ...]:
@@ -140,17 +142,18 @@ def ops_section(document: Document) -> Section | Gap:
     figures, tables, notes = list[Figure](), list[Table](), list[str]()
     if breakdown:
         grade, ops = str(breakdown.get("grade", MEASURED)), breakdown["ops"]
+        unit = _MICROSECONDS if max((float(op["microseconds"]) for op in ops), default=0) >= 1 else _NANOSECONDS
         figures.append(
             Figure(
                 "ops-time",
                 "Time of each op",
-                "Microseconds of each op in a step, median over rounds of the stimulus, by counters compiled into the "
+                "What each op takes in a step, median over rounds of the stimulus, by counters compiled into the "
                 "program itself; what it costs to count is taken off. Within a thin line are nine of ten rounds.",
-                _op_bars(ops, "microseconds", "µs", "µs per step"),
+                _op_bars(ops, "microseconds", unit),
                 grade,
             )
         )
-        tables.append(_op_table(ops, "microseconds", "µs per step", grade))
+        tables.append(_op_table(ops, "microseconds", unit, grade))
         notes += _counting_said(breakdown)
     if counts:
         grade, calls = str(counts.get("grade", EMULATED)), float(counts["calls"])
@@ -160,11 +163,11 @@ def ops_section(document: Document) -> Section | Gap:
                 "ops-instructions",
                 "Instructions of each op",
                 f"Mean instructions of each op in a step, with all that it calls, on {counts['core']}.",
-                _op_bars(ops, "instructions", "", "instructions per step"),
+                _op_bars(ops, "instructions", _INSTRUCTIONS),
                 grade,
             )
         )
-        tables.append(_op_table(ops, "instructions", "instructions per step", grade))
+        tables.append(_op_table(ops, "instructions", _INSTRUCTIONS, grade))
     if not figures:
         return Gap("Where it goes", "No op was timed or counted: profile with --on emulator, or with its breakdown.")
     lead = "The ops of a step in the order in which they run, and the layers of the model that they came from."
@@ -190,35 +193,56 @@ def _op_name(op: Document) -> str:
     return " · ".join(part for part in (layer, kernel) if part) or str(op["op"])
 
 
-def _op_bars(ops: Sequence[Document], key: str, unit: str, axis: str) -> Chart:
+@dataclass(frozen=True)
+class _Unit:
+    """In what the figures of ops are written: `scale` of them is one of the document's; `mark` stands behind them."""
+
+    axis: str
+    scale: float = 1.0
+    mark: str = ""
+
+
+_MICROSECONDS, _NANOSECONDS = _Unit("µs per step", 1, " µs"), _Unit("ns per step", 1000, " ns")
+_INSTRUCTIONS = _Unit("instructions per step")
+
+
+def _op_bars(ops: Sequence[Document], key: str, unit: _Unit) -> Chart:
     """A bar for each op; where there are too many, the largest, and one for all others."""
-    whole = sum(float(op[key]) for op in ops) or 1.0
-    kept = sorted(range(len(ops)), key=lambda at: -float(ops[at][key]))[:MOST_BARS]
+    values = [float(op[key]) * unit.scale for op in ops]
+    whole = sum(values) or 1.0
 
     def text(value: float) -> str:
-        return " · ".join((f"{number(value, 3)} {unit}".rstrip(), f"{value / whole:.0%}"))
+        return f"{number(value, 3)}{unit.mark} · {value / whole:.0%}"
 
+    kept = sorted(sorted(range(len(ops)), key=lambda at: -values[at])[:MOST_BARS])
     shown = [
-        Bar(_op_name(op), float(op[key]), text(float(op[key])), op.get("low"), op.get("high"))
-        for op in (ops[at] for at in sorted(kept))
+        Bar(
+            _op_name(ops[at]),
+            values[at],
+            text(values[at]),
+            *(None if ops[at].get(end) is None else ops[at][end] * unit.scale for end in ("low", "high")),
+        )
+        for at in kept
     ]
-    if rest := whole - sum(bar.value for bar in shown) if len(ops) > MOST_BARS else 0:
+    if len(ops) > MOST_BARS:
+        rest = whole - sum(bar.value for bar in shown)
         shown.append(Bar(f"{len(ops) - MOST_BARS} others", rest, text(rest)))
-    return charts.bars(shown, axis)
+    return charts.bars(shown, unit.axis)
 
 
-def _op_table(ops: Sequence[Document], key: str, axis: str, grade: str) -> Table:
+def _op_table(ops: Sequence[Document], key: str, unit: _Unit, grade: str) -> Table:
     whole = sum(float(op[key]) for op in ops) or 1.0
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             *(str(op.get(name) or "") for name in ("op", "kernel", "layer")),
-            number(float(op[key])),
+            number(float(op[key]) * unit.scale),
             f"{float(op[key]) / whole:.1%}",
             Badge(grade),
         )
         for op in ops
     )
-    return Table(("op", "kernel", "from", axis, "share", "grade"), rows, (3, 4), fold=f"All {len(ops)} ops, {axis}")
+    columns = ("op", "kernel", "from", unit.axis, "share", "grade")
+    return Table(columns, rows, (3, 4), fold=f"All {len(ops)} ops, {unit.axis}")
 
 
 def instructions_section(document: Document) -> Section | Gap:

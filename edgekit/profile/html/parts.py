@@ -16,6 +16,9 @@ _UNITS = {
 """By the last word of a key, as in `rate_hz`, or by the first, as in `joules_per_step`."""
 
 
+NOT_TOLD = "not told"
+
+
 @dataclass(frozen=True)
 class Badge:
     """The grade of a figure; drawn as a small mark beside it, with its name in it."""
@@ -95,10 +98,10 @@ def words(key: str) -> str:
 
 
 def plain(value: Any, key: str = "") -> str:
-    """Any value of a document in one line, numbers in the unit that its key names; 'not told' where there is none."""
+    """Any value of a document in one line, numbers in the unit that its key names."""
     unit, factor = _unit_of(key)
-    if value is None or (isinstance(value, (Mapping, list, tuple)) and not value):
-        return "not told"
+    if value is None or value == {}:
+        return NOT_TOLD
     if isinstance(value, Mapping):
         return ", ".join(
             f"{words(str(name))} {plain(item, name if unit == '' else key)}" for name, item in value.items()
@@ -106,7 +109,7 @@ def plain(value: Any, key: str = "") -> str:
     if isinstance(value, (list, tuple)):
         texts = [plain(item, key) for item in value]
         alike = len(texts) > 1 and len(set(texts)) == 1
-        return f"{len(texts)} × {texts[0]}" if alike else " · ".join(texts)
+        return f"{len(texts)} × {texts[0]}" if alike else " · ".join(texts) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return quantity(value * factor, unit) if unit and isinstance(value, (int, float)) else number(value)

@@ -8,7 +8,7 @@ from typing import Any
 from edgekit.profile.figures import memory_rows
 from edgekit.profile.grades import DERIVED, MEASURED, UNAVAILABLE
 from edgekit.profile.html import charts
-from edgekit.profile.html.parts import Badge, Figure, Gap, Section, Table, flat
+from edgekit.profile.html.parts import NOT_TOLD, Badge, Figure, Gap, Section, Table, flat
 from edgekit.profile.numbers import number, quantity
 
 Document = Mapping[str, Any]
@@ -162,18 +162,19 @@ def conditions_section(document: Document) -> Section | Gap:
     conditions, host = document.get("conditions"), document.get("host")
     if not conditions and not host:
         return Gap("Conditions", "No device was looked at: counts on an emulated core depend on none.")
-    tables = list[Table]()
+    tables, notes = list[Table](), list[str]()
     if conditions:
         before, after = (dict(flat(_renamed(conditions.get(when) or {}))) for when in ("before", "after"))
-        rows = tuple(
-            (name, *(side.get(name, "not told") for side in (before, after)))
-            for name in dict.fromkeys((*before, *after))
-        )
-        tables.append(Table(("condition", "before", "after"), rows))
+        rows = [
+            (name, before.get(name, NOT_TOLD), after.get(name, NOT_TOLD)) for name in dict.fromkeys((*before, *after))
+        ]
+        silent = [name for name, *texts in rows if set(texts) == {NOT_TOLD}]
+        notes += [f"Not told by the system: {', '.join(silent)}."] if silent else []
+        tables.append(Table(("condition", "before", "after"), tuple(row for row in rows if row[0] not in silent)))
     if host:
         tables.append(Table(("device", ""), tuple(flat(host))))
     lead = "What the device told of itself: a reader needs it to place the timings."
-    return Section("conditions", "Conditions", lead, tables=tuple(tables))
+    return Section("conditions", "Conditions", lead, tables=tuple(tables), notes=tuple(notes))
 
 
 def _renamed(conditions: Document) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from edgekit.profile.compare import Comparison, Row
-from edgekit.profile.figures import OPS
+from edgekit.profile.figures import OPS, timing_label
 from edgekit.profile.grades import MEASURED
 from edgekit.profile.html import charts
 from edgekit.profile.html.charts import Bar
@@ -17,7 +17,7 @@ from edgekit.profile.html.parts import Badge, Cell, Figure, Gap, Section, Table,
 MOST_TILES = 6
 MOST_RATIOS = 24
 ALIKE = math.log(1.01)
-_LARGE = {"time": "median", "instructions": "a step: mean", "memory": "", "energy": "a step, idle too"}
+_LARGE = {"time": ": median", "instructions": "a step: mean", "memory": "", "energy": "a step, idle too"}
 _SIZES = ("flash", "RAM")
 
 
@@ -83,9 +83,9 @@ def _latency(comparison: Comparison) -> Section | None:
         made
         for letter, document in zip("ab", comparison.documents, strict=True)
         for timing in finite(document.get("timings") or ())
-        if (made := distribution(timing, f"{letter}: {timing['name']}"))
+        if (made := distribution(timing, f"{letter}: {timing_label(timing)}"))
     ]
-    if not drawn:
+    if not all(document.get("timings") for document in comparison.documents):
         return None
     lead = "The timings of both, each as a share of its own readings."
     return Section("latency", "Latency", lead, distribution_figures("latency", drawn, "µs per step", MEASURED))
