@@ -202,7 +202,7 @@ def sample(seed: int = 0) -> dict[str, Any]:
         "timings": [
             timing(rng, "one step a call", "the program alone, stored integers", 4.2, 1),
             timing(rng, "many steps a call", "the program alone, stored integers", 3.1, 128),
-            timing(rng, "one step a call", "Session.step, stored integers", 9.7, 1),
+            timing(rng, "Session.step", "one step a call from Python, stored integers", 9.7, 1),
         ],
         "paced": paced(rng),
         "counts": counts(rng),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import DataError
-from edgekit.profile.figures import SCHEMA_VERSION, Figure, figures, timing_label
+from edgekit.profile.figures import SCHEMA_VERSION, Figure, figures, named_timings
 from edgekit.profile.grades import UNAVAILABLE
 from edgekit.profile.numbers import number, quantity
 
@@ -139,7 +139,7 @@ def _side(document: Document, name: str) -> _Side:
 
 
 def _windows(document: Document) -> Iterator[tuple[str, tuple[float, float]]]:
-    for timing in document.get("timings") or ():
+    for name, timing in named_timings(document):
         edges, counts = timing["histogram"]["edges_us"], timing["histogram"]["counts"]
         if len(edges) != len(counts) + 1:
             raise ValueError(f"a histogram of {len(counts)} bins with {len(edges)} edges")
@@ -147,7 +147,7 @@ def _windows(document: Document) -> Iterator[tuple[str, tuple[float, float]]]:
             raise ValueError("a histogram whose edges are not above 0, or whose counts are none")
         windows = timing["windows_us"]
         if len(windows) > 1:
-            yield f"{timing_label(timing)}: median", (float(min(windows)), float(max(windows)))
+            yield f"{name}: median", (float(min(windows)), float(max(windows)))
 
 
 def _conditions(document: Document) -> dict[str, dict[str, str]]:

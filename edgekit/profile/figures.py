@@ -44,9 +44,15 @@ def figures(document: Document) -> tuple[Figure, ...]:
     return tuple(named)
 
 
-def timing_label(timing: Document) -> str:
-    """What a timing is called where several stand side by side: its name, and by which way the program was called."""
-    return f"{timing['name']} · {str(timing['how']).split(',')[0]}"
+def named_timings(document: Document) -> tuple[tuple[str, Document], ...]:
+    """The timings of a document, each under a name of its own."""
+    seen = Counter[str]()
+    found = list[tuple[str, Document]]()
+    for timing in document.get("timings") or ():
+        name = str(timing["name"])
+        seen[name] += 1
+        found.append((name if seen[name] == 1 else f"{name} ({seen[name]})", timing))
+    return tuple(found)
 
 
 def memory_rows(memory: Document) -> list[tuple[str, int | None, str, str]]:
@@ -66,8 +72,8 @@ def memory_rows(memory: Document) -> list[tuple[str, int | None, str, str]]:
 
 
 def _times(document: Document) -> Iterator[Figure]:
-    for timing in document.get("timings") or ():
-        spread, name = dict(timing["spread_us"]), timing_label(timing)
+    for name, timing in named_timings(document):
+        spread = dict(timing["spread_us"])
         spread["p50"] = timing.get("median_us", spread["p50"])
         for key, what in _SPREAD:
             yield Figure("time", f"{name}: {what}", _scaled(spread[key], US), "s", str(timing["grade"]))

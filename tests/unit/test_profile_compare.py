@@ -15,8 +15,6 @@ from edgekit.profile.compare import Comparison, Row, compare_profiles, read_prof
 from edgekit.profile.figures import SCHEMA_VERSION, figures, memory_rows
 from edgekit.profile.grades import DERIVED, EMULATED, ESTIMATED, MEASURED, UNAVAILABLE
 
-ALONE = "one step a call · the program alone"
-
 
 def row(comparison: Comparison, group: str, name: str) -> Row:
     (found,) = (each for each in comparison.rows if (each.group, each.name) == (group, name))
@@ -33,8 +31,8 @@ def test_a_profile_beside_itself_differs_in_nothing():
     known = [each for each in found.rows if each.a is not None and each.a > 0]
     assert len(known) > 60
     assert {each.ratio for each in known} == {1.0}
-    assert row(found, "time", f"{ALONE}: median").note == "the windows of both overlap: not told apart"
-    assert row(found, "time", f"{ALONE}: p99").note == ""
+    assert row(found, "time", "one step a call: median").note == "the windows of both overlap: not told apart"
+    assert row(found, "time", "one step a call: p99").note == ""
 
 
 def test_ratios_are_b_over_a_in_the_same_unit():
@@ -44,7 +42,7 @@ def test_ratios_are_b_over_a_in_the_same_unit():
     b["memory"]["flash"] = a["memory"]["flash"] * 3
     b["energy"]["joules_per_step"] = 6e-6
     found = compare_profiles(a, b)
-    median = row(found, "time", f"{ALONE}: median")
+    median = row(found, "time", "one step a call: median")
     assert median.ratio == pytest.approx(0.5)
     assert median.note == ""
     assert median.a == pytest.approx(a["timings"][0]["median_us"] / 1e6)
@@ -69,7 +67,7 @@ def test_there_is_no_ratio_of_unlike_grades_or_of_what_one_has_not():
     assert ram.note == "emulated and derived: no ratio of unlike grades"
     assert row(found, "memory", "stack").note == "only a has it"
     assert row(found, "energy", "a step, idle too").note == "measured and estimated: no ratio of unlike grades"
-    many = row(found, "time", "many steps a call · the program alone: median")
+    many = row(found, "time", "many steps a call: median")
     assert (many.b, many.grade_b, many.note) == (None, UNAVAILABLE, "only a has it")
     assert row(found, "paced", "misses").note == "no ratio to what is not above 0"
     assert row(found, "operations", "activation sparsity").texts == ("0.88", "", "")
@@ -82,7 +80,7 @@ def test_what_only_the_second_has_goes_to_its_group():
     found = compare_profiles(a, b)
     groups = [each.group for each in found.rows]
     assert groups == sorted(groups, key=groups.index)
-    assert row(found, "time", "many steps a call · the program alone: median").note == "only b has it"
+    assert row(found, "time", "many steps a call: median").note == "only b has it"
 
 
 def test_other_conditions_are_told():
@@ -128,18 +126,20 @@ def test_what_is_not_finite_is_not_known():
     a, b = sample(), sample()
     a["timings"][0]["median_us"], b["memory"]["flash"] = float("nan"), float("inf")
     found = compare_profiles(a, b)
-    assert row(found, "time", f"{ALONE}: median").note == "only b has it"
+    assert row(found, "time", "one step a call: median").note == "only b has it"
     assert row(found, "memory", "flash").note == "only a has it"
     json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_figures_of_one_name_keep_apart():
     document = sample()
+    document["timings"][2]["name"] = document["timings"][0]["name"]
     for op in document["breakdown"]["ops"]:
         op["layer"] = "same"
     names = [(each.group, each.name) for each in figures(document)]
     assert len(names) == len(set(names))
     assert ("ops", "same: time (3)") in names
+    assert ("time", "one step a call (2): median") in names
 
 
 def test_parts_that_were_not_profiled_have_no_figures():
@@ -203,5 +203,5 @@ def test_the_two_ratios_are_each_others_inverse(x, y):
     a, b = (sample() | {"counts": None, "activity": None} for _ in range(2))
     a["timings"][0]["median_us"], b["timings"][0]["median_us"] = x, y
     forth, back = compare_profiles(a, b), compare_profiles(b, a)
-    name = f"{ALONE}: median"
+    name = "one step a call: median"
     assert math.isclose(row(forth, "time", name).ratio * row(back, "time", name).ratio, 1.0)

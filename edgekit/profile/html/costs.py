@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.profile.figures import timing_label
+from edgekit.profile.figures import named_timings
 from edgekit.profile.grades import EMULATED, MEASURED
 from edgekit.profile.html import charts
 from edgekit.profile.html.charts import Bar, Distribution
@@ -30,17 +30,17 @@ def distribution(timing: Document, name: str, spread: str = "spread_us") -> Dist
 
 def latency_section(document: Document) -> Section | Gap:
     """Histogram, cumulative distribution and spread of each timing."""
-    timings = document.get("timings") or ()
+    timings = named_timings(document)
     if not timings:
         return Gap("Latency", "Nothing was timed: this program did not run on the device. Profile it there.")
-    drawn = [made for each in timings if (made := distribution(each, timing_label(each)))]
+    drawn = [made for name, each in timings if (made := distribution(each, name))]
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            timing_label(each),
+            name,
             *_spread_cells(each.get("spread_us")),
             Badge(str(each["grade"])),
         )
-        for each in timings
+        for name, each in timings
     )
     return Section(
         "latency",
@@ -48,7 +48,7 @@ def latency_section(document: Document) -> Section | Gap:
         "How long a step takes, warm and back to back, in microseconds.",
         distribution_figures("latency", drawn, "µs per step", MEASURED) if drawn else (),
         (Table(("µs per step", *SPREAD, "grade"), rows, tuple(range(1, 10))),),
-        (*(_windows_said(each) for each in timings if each.get("windows_us")), *_clock_said(document)),
+        (*(_windows_said(name, each) for name, each in timings), *_clock_said(document)),
     )
 
 
@@ -56,9 +56,9 @@ def _spread_cells(spread: Document | None) -> tuple[str, ...]:
     return tuple(number((spread or {}).get(column)) for column in SPREAD)
 
 
-def _windows_said(timing: Document) -> str:
+def _windows_said(name: str, timing: Document) -> str:
     windows, each = [number(float(us)) for us in timing["windows_us"]], timing["steps_each"]
-    said = f"{timing['name']} ({timing['how']}): readings of {number(each)} step{'s' if each != 1 else ''} each"
+    said = f"{name} ({timing['how']}): readings of {number(each)} step{'s' if each != 1 else ''} each"
     medians = f"; the medians of {len(windows)} windows are {', '.join(windows)} µs" if len(windows) > 1 else ""
     taken = timing.get("preempted")
     lost = "" if taken is None else f"; the system took the processor away {number(taken)} times"

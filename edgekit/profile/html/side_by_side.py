@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from edgekit.profile.compare import Comparison, Row
-from edgekit.profile.figures import OPS, timing_label
+from edgekit.profile.figures import OPS, named_timings
 from edgekit.profile.grades import MEASURED
 from edgekit.profile.html import charts
 from edgekit.profile.html.charts import Bar
@@ -82,8 +82,8 @@ def _latency(comparison: Comparison) -> Section | None:
     drawn = [
         made
         for letter, document in zip("ab", comparison.documents, strict=True)
-        for timing in finite(document.get("timings") or ())
-        if (made := distribution(timing, f"{letter}: {timing_label(timing)}"))
+        for name, timing in named_timings(finite(document))
+        if (made := distribution(timing, f"{letter}: {name}"))
     ]
     if not all(document.get("timings") for document in comparison.documents):
         return None
