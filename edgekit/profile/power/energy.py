@@ -109,7 +109,7 @@ def energy_of(trace: Trace, marks: Marks, steps: int | None = None) -> EnergyRes
 def _faults(trace: Trace, marks: Marks) -> list[str]:
     spans = [span for _, span in marks.windows]
     found = trace.faults(spans[0][0], spans[-1][1])
-    if len(trace.t) < 3:
+    if not trace.is_usable:
         return found
     stuck = trace.stuck(*marks.run)
     found += [stuck] if stuck else []
@@ -120,7 +120,7 @@ def _faults(trace: Trace, marks: Marks) -> list[str]:
 def _common(trace: Trace, marks: Marks) -> dict[str, Any]:
     """What is told of every trace, one that may not be believed too; times from the first window on."""
     origin = marks.windows[0][1][0]
-    few = len(trace.t) < 3
+    few = not trace.is_usable
     first, last = (0.0, 0.0) if few else (trace.t[0], trace.t[-1])
     watts = None if few else np.diff(trace.energy(np.clip(np.array(marks.run), first, last)), axis=0)[0]
     rails = tuple(

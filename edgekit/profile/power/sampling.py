@@ -6,6 +6,7 @@ import threading
 from time import monotonic, sleep
 from types import TracebackType
 
+from edgekit.errors import UsageError
 from edgekit.profile.power.energy import EnergyResult, Marks, energy_of
 from edgekit.profile.power.sensors import LocalTree, Sensor, Tree
 from edgekit.profile.power.trace import Sample, Trace, trace_of
@@ -17,10 +18,13 @@ STOP_S = 5.0  # a thread that has not ended by then hangs in a driver
 class PowerMeter:
     """Reads a sensor from `with` to its end, `rate_hz` times a second, or as often as the sensor bears.
 
-    Every reading has the middle of the time that it took, in seconds of CLOCK_MONOTONIC.
+    Every reading has the middle of the time that it took, in seconds of CLOCK_MONOTONIC. UsageError when the rate is
+    none.
     """
 
     def __init__(self, sensor: Sensor, rate_hz: float | None = None, tree: Tree | None = None) -> None:
+        if rate_hz is not None and not 0 < rate_hz < float("inf"):
+            raise UsageError(f"{rate_hz:g} readings a second", "is no rate", "give one above 0")
         self.sensor, self.tree = sensor, tree or LocalTree()
         self.rate_hz = min(rate_hz or DEFAULT_HZ, sensor.most_hz)
         self.samples: list[Sample] = []

@@ -16,6 +16,7 @@ from edgekit.profile.power.sensors import JOULES, Sensor, Source
 Array: TypeAlias = npt.NDArray[np.float64]
 
 GONE = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+LEAST_READINGS = 3
 LEAST_REPEATED = 20  # identical readings in a row below which nothing is said
 REPEATED_SHARE = 0.25  # of the run, in which a reading may not stay the same
 LOST_SHARE = 0.05  # of the readings that may fail, one here and one there
@@ -66,9 +67,14 @@ class Trace:
         return self.sensor.unit == JOULES
 
     @cached_property
+    def is_usable(self) -> bool:
+        """Whether there are readings enough, in the order of time, to make numbers of."""
+        return len(self.t) >= LEAST_READINGS and bool(np.all(np.diff(self.t) > 0))
+
+    @cached_property
     def steps_back(self) -> tuple[float, ...]:
         """When a counter fell without having begun again."""
-        if not self.is_counter or len(self.t) < 2:
+        if not self.is_counter or not self.is_usable:
             return ()
         raw, dt = np.diff(self.values, axis=0), np.diff(self.t)[:, None]
         forward = raw >= 0
@@ -155,7 +161,7 @@ class Trace:
             found.append(f"the counter went backwards {back[0] - start:.2f} s after the first window began")
         if len(t) > 1 and bool(np.any(np.diff(t) <= 0)):
             found.append("times of readings do not increase")
-        if len(t) < 3:
+        if len(t) < LEAST_READINGS:
             found.append(f"{len(t)} readings: too few")
         elif not values[:, self.counted].any():
             found.append("every reading is 0")
