@@ -263,6 +263,23 @@ def test_what_is_not_finite_and_what_is_all_alike_is_drawn_as_far_as_it_goes(bro
     is_quiet(browser, path)
 
 
+def test_a_sensor_that_may_not_be_believed_and_an_exported_file_have_their_pages(browser, tmp_path):
+    document, path = sample(), tmp_path / "faulty.html"
+    figures = [key for key in document["energy"] if "joules" in key or "ci95" in key or key.endswith("watts")]
+    document["energy"] |= {"grade": "unavailable", "verdict": "faulty", "faults": ["stuck at 3 W"], "notes": []}
+    document["energy"] |= {"samples": {"t": [], "watts": []}} | dict.fromkeys(figures)
+    document |= {"memory": None, "places": None, "counts": None, "file_bytes": 12_345}
+    write_html(document, path)
+    browser.open(path)
+    energy = browser.ask('document.querySelector("#energy").textContent')
+    assert "Fault: stuck at 3 W" in energy
+    assert "faulty" in energy
+    assert browser.ask('document.querySelector("#energy-trace")') is None
+    assert "12,345" in browser.ask('document.querySelector("#memory").textContent')
+    assert "Energy per step" not in browser.ask('document.querySelector(".tiles").textContent')
+    is_quiet(browser, path)
+
+
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="folder does not exist"):
         write_html(sample(), tmp_path / "none" / "report.html")
