@@ -32,7 +32,7 @@ SHARES = ("lists", "states", "arena")
 def print_profile(console: Console, found: Profile, *, verbose: bool, html: Path | None) -> None:
     """The whole profile: what was measured, where and how, then each kind of figure."""
     console.print(f"{found.artifact}: {found.precision} for {found.target}", style="bold")
-    console.print(f"on {found.place}: {found.engine}")
+    console.print(f"engine: {found.engine}" if found.counts and not found.timings else f"{found.place}: {found.engine}")
     part = "" if found.steps == found.available else f" of {found.available:,} (more with --steps N)"
     console.print(f"input: {found.stimulus}, {found.steps:,} steps{part}")
     if found.selftest_steps is not None:
@@ -113,7 +113,9 @@ def _conditions(before: Conditions, after: Conditions) -> list[str]:
 
 def _remarks(found: Profile) -> list[str]:
     """What has to be known to read the figures."""
-    remarks = []
+    remarks = [f"{t.name}: {t.how}" for t in found.timings]
+    if any(t.steps_each > 1 for t in found.timings):
+        remarks.append("readings of N × M: N readings of the clock, each over M steps and counted as their mean")
     if found.clock:
         remarks.append(f"one reading of the clock takes {found.clock.ns:.0f} ns ({found.clock.how})")
     if found.breakdown:
@@ -168,13 +170,13 @@ def _print_counts(console: Console, counts: StepCounts, *, verbose: bool) -> Non
 
 
 def _timing_table(found: Profile) -> Table:
-    columns = "µs per step", "median", "min", "p90", "p95", "p99", "max", "mean", "std", "readings", "grade", "how"
+    columns = "µs per step", "median", "min", "p90", "p95", "p99", "max", "mean", "std", "readings", "grade"
     rows = table(*columns, right=tuple(range(1, 10)))
     for t in found.timings:
         s = t.spread
         cells = (t.median_us, s.min, s.p90, s.p95, s.p99, s.max, s.mean, s.std)
-        readings = f"{s.n:,}" if t.steps_each == 1 else f"{s.n:,} of {t.steps_each} steps"
-        rows.add_row(t.name, *(_us(us) for us in cells), readings, t.grade, t.how)
+        readings = f"{s.n:,}" if t.steps_each == 1 else f"{s.n:,} × {t.steps_each}"
+        rows.add_row(t.name, *(_us(us) for us in cells), readings, t.grade)
     return rows
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from shlex import join, quote
 from time import monotonic, sleep
 from types import TracebackType
+from typing import Protocol
 
 from edgekit.errors import UsageError
 from edgekit.profile.counts import Progress
@@ -71,19 +72,23 @@ class _Sensed(Powered):
         return self._readings.energy(Marks(run, self._before, after), sum(mark.steps for mark in marks))
 
 
-class _Readings(AbstractContextManager["_Readings"]):
-    """Readings of a sensor at some place, with times of CLOCK_MONOTONIC there."""
+class _Readings(Protocol):
+    """Readings of a sensor at some place, with times of CLOCK_MONOTONIC there; they are taken while it is entered."""
+
+    def __enter__(self) -> _Readings: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
 
     def idle(self) -> tuple[float, float]:
         """Let the place rest, and give the window of it in seconds of its clock."""
-        raise NotImplementedError
 
     def energy(self, marks: Marks, steps: int) -> EnergyResult:
         """Energy of a run."""
-        raise NotImplementedError
 
 
-class _Here(_Readings):
+class _Here:
     """Read by a thread of this process."""
 
     def __init__(self, sensor: Sensor, option: PowerOption) -> None:
@@ -103,7 +108,7 @@ class _Here(_Readings):
         return self._meter.energy(marks, steps)
 
 
-class _There(_Readings):
+class _There:
     """Read by the measurer on a board."""
 
     def __init__(self, sensor: Sensor, tree: PlaceTree) -> None:

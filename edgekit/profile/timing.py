@@ -141,8 +141,8 @@ def time_steps(session: Session, stimulus: Stimulus, plan: MeasurePlan | None = 
     many = _windows(lambda inputs: session.run(*inputs, stored=stored), cycle([longest]), plan)
     given = "stored integers" if stored else "raw values"
     return (
-        timing_of("one step a call", f"Session.step, {given}", 1, single),
-        timing_of("many steps a call", f"Session.run, {given}", len(longest[0]), many),
+        timing_of("Session.step", f"one step a call from Python, {given}", 1, single),
+        timing_of("Session.run", f"many steps a call from Python, {given}", len(longest[0]), many),
     )
 
 

@@ -42,7 +42,7 @@ def watch():
 def machine(answer: Answer) -> dict:
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     return document
 
 
@@ -183,7 +183,9 @@ def test_the_host_is_timed_warm_and_says_what_it_ran_on():
     assert found.host is not None
     assert found.memory.stack is None
     assert found.counts is None
-    single, many = found.timings
+    names = [timing.name for timing in found.timings]
+    assert names == ["one step a call", "many steps a call", "Session.step", "Session.run"]
+    native, _, single, many = found.timings
     assert single.steps_each == 1
     assert many.steps_each == 8
     for timing in found.timings:
@@ -191,6 +193,13 @@ def test_the_host_is_timed_warm_and_says_what_it_ran_on():
         assert 0 < timing.p50 <= timing.p90 <= timing.p99
         assert timing.samples > 100
     assert many.p50 < single.p50, "one foreign call for eight steps"
+    assert native.p50 < single.p50, "no foreign call at all"
+    assert found.selftest_steps == len(next(iter(artifact("l2mu").selftest.inputs.values())))
+    assert found.breakdown is not None
+    assert found.breakdown.grade == MEASURED
+    assert found.places is not None
+    assert found.operations is not None
+    assert {p.name for p in found.activity.populations} == {"spk_u", "spk_m", "spk_h", "spk_output"}
 
 
 def test_a_program_of_another_processor_is_not_timed_here(pi):
@@ -255,7 +264,19 @@ def test_refusals_are_one_clear_line_and_exit_code_2(pi, tmp_path, monkeypatch):
     (tmp_path / "noise.edge").write_bytes(bytes(range(256)) * 4)
     for arguments, said in (
         ((edge, "--on", "moon"), "--on moon: is not known; known are host, emulator"),
-        ((edge, "--on", "ssh://pi@kitchen"), "--on ssh://pi@kitchen: is not in this version yet"),
+        ((edge, "--on", "ssh://"), "ssh://"),
+        ((edge, "--on", "emulator", "--paced", "20Hz"), "--on emulator: counts instructions and takes no time"),
+        ((edge, "--on", "emulator", "--strict"), "--on emulator: counts instructions and takes no time"),
+        ((edge, "--on", "emulator", "--power", "rapl"), "--power rapl: an emulated core has no sensor"),
+        ((edge, "--on", "emulator", "--power", "magic"), "--power magic: is not known"),
+        ((edge, "--paced", "fast"), "--paced fast: is no rate"),
+        ((edge, "--paced", "0Hz"), "--paced 0Hz: is no rate"),
+        ((edge, "--html", tmp_path / "no" / "page.html"), "is in a folder that does not exist"),
+        ((edge, "--html", tmp_path), "is a folder"),
+        ((), "ARTIFACT: is missing"),
+        ((edge, "--compare", "a.json", "b.json"), "--compare: reads two finished profiles: ARTIFACT"),
+        (("--compare", tmp_path / "a.json", tmp_path / "b.json"), "a.json: cannot be read"),
+        ((edge, "--on", "emulator", "--config", "c.json"), "--config: describes a --reference"),
         ((tmp_path / "noise.edge", "--on", "emulator"), "noise.edge"),
         ((tmp_path / "none.edge",), "none.edge"),
         ((edge, "--on", "emulator", "--input", tmp_path / "wide.npy"), "wide.npy: has shape (6, 4)"),
