@@ -34,7 +34,7 @@ class MeasurePlan:
     @classmethod
     def strict(cls, rate_hz: float | None = None) -> MeasurePlan:
         """Five windows of ten seconds, of which the median counts, as MLPerf Tiny takes them; paced for a minute."""
-        return cls(seconds=10.0, warm_seconds=2.0, rate_hz=rate_hz, paced_seconds=60.0)
+        return cls(windows=5, seconds=10.0, warm_seconds=2.0, rate_hz=rate_hz, paced_seconds=60.0)
 
 
 @dataclass(frozen=True)

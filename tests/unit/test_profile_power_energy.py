@@ -259,7 +259,7 @@ def test_files_of_meters_are_read_by_their_titles_and_units(tmp_path, name):
     np.testing.assert_allclose(read.t, t, atol=1e-9)
     np.testing.assert_allclose(read.values[:, 0], want, rtol=1e-4)
     given = "" if supply is None else f",volts={supply}"
-    found = parse_power_option(f"csv:{path}{given},run=1:3,idle=0:0.9,idle=3.1:3.9").file_energy(1000)
+    found = parse_power_option(f"csv:{path}{given},steps=1000,run=1:3,idle=0:0.9,idle=3.1:3.9").file_energy()
     assert found.verdict == "ok"
     truth = 0.010 * 3.3 * 2
     low, high = found.ci95
@@ -273,7 +273,7 @@ def test_files_of_meters_are_read_by_their_titles_and_units(tmp_path, name):
 def test_a_whole_file_is_the_run_unless_windows_are_given(tmp_path):
     path = tmp_path / "a,b.csv"
     path.write_text(FILES["PPK2"][0])
-    found = parse_power_option(f"csv:{path},volts=3.3").file_energy(10)
+    found = parse_power_option(f"csv:{path},steps=10,volts=3.3").file_energy()
     assert found.sensor == "PPK2, a,b.csv"
     assert found.joules == pytest.approx((0.004 * 4 + 0.006 * 2) * 3.3, rel=0.01)
     assert (found.idle_watts, found.net_joules) == (None, None)
@@ -297,7 +297,7 @@ def test_gaps_of_a_file_are_told(tmp_path):
     keep = np.ones(len(t), bool)
     keep[[100, 101, 900]] = False
     path.write_text("Timestamp(ms),Current(uA)\n" + rows(texts(t[keep] * 1e3), texts(amps[keep] * 1e6)))
-    found = parse_power_option(f"csv:{path},volts=3.3").file_energy(10)
+    found = parse_power_option(f"csv:{path},steps=10,volts=3.3").file_energy()
     assert any(note.startswith("2 gaps between readings, the longest 0.006 s") for note in found.notes)
 
 

@@ -18,7 +18,7 @@ AUTO, NONE, CSV, SYSFS = "auto", "none", "csv", "sysfs"
 KNOWN = (
     "auto: the best sensor that there is",
     "none",
-    "csv:FILE[,volts=V][,run=START:END][,idle=START:END][,time=TITLE:UNIT][,current=…][,voltage=…][,power=…]:"
+    "csv:FILE[,steps=N][,volts=V][,run=START:END][,idle=START:END][,time=TITLE:UNIT][,current=…][,voltage=…][,power=…]:"
     " a meter's file, times in seconds from its first reading",
     "sysfs:FOLDER: sensors below a folder that is laid out like /, with a /sys",
     *(f"{name}: that kind of sensor" for name in FAMILIES),
@@ -31,11 +31,13 @@ IDLE_WINDOWS = 2
 class PowerOption:
     """A `--power` that was understood: `kind` is auto, none, csv, sysfs or a family of sensors.
 
-    Of a CSV file `volts`, the titles of `columns`, and the windows `run` and `idle` in seconds from its first reading.
+    Of a CSV file how many `steps` were done in the run, `volts`, the titles of `columns`, and the windows `run` and
+    `idle` in seconds from its first reading.
     """
 
     kind: str
     path: Path | None = None
+    steps: int | None = None
     volts: float | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     run: Span | None = None
@@ -46,7 +48,7 @@ class PowerOption:
         """The files of this computer that its sensors are looked for in."""
         return LocalTree(self.path) if self.kind == SYSFS and self.path else LocalTree()
 
-    def file_energy(self, steps: int | None = None) -> EnergyResult:
+    def file_energy(self) -> EnergyResult:
         """Energy of the run in the CSV file, the whole of it unless windows were given.
 
         DataError when the file is malformed, UsageError when the option names none or its windows are not in order.
@@ -63,7 +65,7 @@ class PowerOption:
             raise UsageError(
                 "--power csv: idle", "is one window before the run, one after it, or both", "mend the times"
             )
-        return energy_of(trace, Marks(run, *before[:1] or (None,), *after[:1] or (None,)), steps)
+        return energy_of(trace, Marks(run, *before[:1] or (None,), *after[:1] or (None,)), self.steps)
 
     def _span(self, span: Span, first: float, last: float) -> Span:
         if first + span[1] > last + 1e-9:
@@ -106,10 +108,12 @@ def _csv(text: str, rest: str) -> PowerOption:
     match = CSV_OPTION.fullmatch(rest)
     if match is None:
         raise UsageError(f"--power {text}", "is not known", "known are:", KNOWN)
-    volts, run, idle, columns = None, None, list[Span](), dict[str, str]()
+    volts, steps, run, idle, columns = None, None, None, list[Span](), dict[str, str]()
     for key, _, value in (part.partition("=") for part in match["rest"].split(",")[1:]):
         if key == "volts" and volts is None:
             volts = _number(text, key, value)
+        elif key == "steps" and steps is None:
+            steps = int(_number(text, key, value))
         elif key == "run" and run is None:
             run = _window(text, key, value)
         elif key == "idle" and len(idle) < IDLE_WINDOWS:
@@ -118,7 +122,7 @@ def _csv(text: str, rest: str) -> PowerOption:
             columns[key] = value
         else:
             raise UsageError(f"--power {text}", f"{key}={value} is not known, or there already", "known are:", KNOWN)
-    return PowerOption(CSV, Path(match["file"]), volts, columns, run, tuple(idle))
+    return PowerOption(CSV, Path(match["file"]), steps, volts, columns, run, tuple(idle))
 
 
 def _window(text: str, key: str, value: str) -> Span:
