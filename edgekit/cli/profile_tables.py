@@ -60,7 +60,7 @@ def print_profile(console: Console, found: Profile, *, verbose: bool, html: Path
         if rows is not None and rows.row_count:
             console.print()
             console.print(rows)
-    for note in (*_remarks(found), *found.notes):
+    for note in dict.fromkeys((*_remarks(found), *found.notes)):
         console.print(_folded(note))
     if verbose and found.places:
         console.print()
@@ -125,7 +125,8 @@ def _remarks(found: Profile) -> list[str]:
             f"taken off again; {b.counter}, which goes on by {1e3 * b.resolution:.0f} ns"
         )
     for estimate in found.estimates:
-        remarks += [*estimate.sources, *(f"assumed: {text}" for text in estimate.assumptions)]
+        assumed = (f"assumed: {text}" for text in estimate.assumptions)
+        remarks += [f"{estimate.name}: {estimate.formula}", *estimate.sources, *assumed]
     if found.energy:
         remarks += [f"{found.energy.sensor}: {text}" for text in (*found.energy.faults, *found.energy.notes)]
         if found.energy.misses:
@@ -279,9 +280,10 @@ def _energy_table(energy: EnergyResult | None) -> Table | None:
 
 
 def _estimate_table(found: Profile) -> Table:
-    rows = table("estimate", "", "grade", "formula", right=(1,))
+    rows = table("estimate", "", "from – to", "grade", right=(1,))
     for e in found.estimates:
-        rows.add_row(e.name, "" if e.value is None else quantity(e.value, e.unit), e.grade, e.formula)
+        between = "" if e.low is None or e.high is None else f"{quantity(e.low, e.unit)} – {quantity(e.high, e.unit)}"
+        rows.add_row(e.name, "" if e.value is None else quantity(e.value, e.unit), between, e.grade)
     return rows
 
 

@@ -134,15 +134,14 @@ def time_steps(session: Session, stimulus: Stimulus, plan: MeasurePlan | None = 
     It includes what Python takes for a call; `edgekit.profile.measurer` times the program alone.
     """
     plan = plan or MeasurePlan()
-    stored = session.codec is not None
-    rows = [tuple(a[t] for a in stream) for stream in stimulus.streams for t in range(len(stream[0]))]
-    single = _windows(lambda inputs: session.step(*inputs, stored=stored), cycle(rows), plan)
-    longest = max(stimulus.streams, key=lambda stream: len(stream[0]))
-    many = _windows(lambda inputs: session.run(*inputs, stored=stored), cycle([longest]), plan)
-    given = "stored integers" if stored else "raw values"
+    streams = stimulus.streams if session.codec is None else [session.codec.raw_of(s) for s in stimulus.streams]
+    rows = [tuple(a[t] for a in stream) for stream in streams for t in range(len(stream[0]))]
+    single = _windows(lambda inputs: session.step(*inputs), cycle(rows), plan)
+    longest = max(streams, key=lambda stream: len(stream[0]))
+    many = _windows(lambda inputs: session.run(*inputs), cycle([longest]), plan)
     return (
-        timing_of("Session.step", f"one step a call from Python, {given}", 1, single),
-        timing_of("Session.run", f"many steps a call from Python, {given}", len(longest[0]), many),
+        timing_of("Session.step", "one step a call from Python, raw values", 1, single),
+        timing_of("Session.run", "many steps a call from Python, raw values", len(longest[0]), many),
     )
 
 

@@ -50,6 +50,19 @@ class Codec:
         """float32 values of stored outputs, spikes as 0.0 and 1.0."""
         return self._convert(self._dequantize, stored)
 
+    def raw_of(self, stored: Sequence[Array]) -> list[Array]:
+        """float32 inputs in raw units that `quantize` makes these stored integers of: x = stored / gain + offset."""
+        made = {op.outputs[0]: op for op in self._quantize.ops if op.kind == "quantize"}
+        consts = self._graph.consts
+        raw = []
+        for name, array in zip(self._quantize.outputs, stored, strict=True):
+            real = array.astype(np.float32)
+            if name in made:  # spikes are what they are
+                offset, gain = (np.asarray(consts[n].data) for n in made[name].inputs[1:])
+                real = np.asarray(real / gain + offset, np.float32)
+            raw.append(real)
+        return raw
+
     def check_stored(self, name: str, array: Array) -> Array:
         """The array in the dtype that a step takes for the input `name`; DataError unless all of it fits."""
         tensor = self._graph.tensors[name]

@@ -467,3 +467,11 @@ def test_a_finite_number_beyond_float32_is_not_called_infinite():
     x[2, 1] = -np.inf
     with pytest.raises(DataError, match="holds NaN or Inf"):
         session.run(x)
+
+
+def test_raw_inputs_of_stored_ones_become_the_same_integers():
+    converted = edgekit.convert(module("l2mu"), precision="int8", calib="synthetic", name="border")
+    session = edgekit.load(converted)
+    stored = [converted.selftest.inputs[name] for name in converted.graph.entries["step"].inputs]
+    for again, wanted in zip(session.codec.quantize(session.codec.raw_of(stored)), stored, strict=True):
+        np.testing.assert_array_equal(again, wanted)
