@@ -73,7 +73,7 @@ def _tiles(document: Document) -> Iterator[Tile]:
     for estimate in document.get("estimates") or ():
         timed = bool(document.get("timings")) and estimate["unit"] == "s"
         if estimate.get("value") is not None and not timed:
-            name = str(estimate["name"])
-            yield Tile(
-                name[:1].upper() + name[1:], quantity(estimate["value"], estimate["unit"]), str(estimate["grade"])
-            )
+            name, unit = str(estimate["name"]), str(estimate["unit"])
+            low, high = estimate.get("low"), estimate.get("high")
+            note = "" if low is None or high is None else f"{quantity(low, unit)} to {quantity(high, unit)}"
+            yield Tile(name[:1].upper() + name[1:], quantity(estimate["value"], unit), str(estimate["grade"]), note)
