@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +19,10 @@ from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.profile.counts import Progress
+    from edgekit.profile.power import PowerOption
     from edgekit.profile.report import Profile
     from edgekit.profile.timing import MeasurePlan
+    from edgekit.verify.over_time import ErrorOverTime
 
 HOST, EMULATOR, SSH = "host", "emulator", "ssh://"
 PLACES = (HOST, EMULATOR, "ssh://user@host")
@@ -73,13 +76,15 @@ def profile(
 ) -> None:
     """Say what a step costs: instructions or time, memory, operations, energy. Every figure says how it came about."""
     out = Output(as_json=json, quiet=quiet)
-    _check_html(html)
+    _check_html(html, [artifact, input_file, reference, *(compare or ())])
     if compare is not None:
         given = {
             "--input": input_file,
             "--steps": steps,
             "--paced": paced,
             "--reference": reference,
+            "--config": config,
+            "--factory": factory,
             "ARTIFACT": artifact,
         }
         extra = [name for name, value in given.items() if value is not None]
@@ -92,20 +97,14 @@ def profile(
         return
     if artifact is None:
         raise UsageError("ARTIFACT", "is missing", "give an .edge, .onnx or .tflite file, or --compare A.json B.json")
-    found = _profile(
-        out,
-        artifact,
-        on,
-        input_file,
-        steps=steps,
-        plan=_plan(strict, paced),
-        explicit=strict or paced is not None,
-        power=power,
-    )
-    if reference is not None or factory is not None:
-        found = _with_error(out, found, artifact, reference, input_file, config, factory)
+    plan = _plan(strict, paced)
+    option = _checked(artifact, on, plan, explicit=strict or paced is not None, power=power)
+    error = None
+    if reference is not None or factory is not None:  # first: a model that does not fit is no reason to measure
+        error = _error(out, artifact, reference, input_file, config, factory).to_dict()
     elif config is not None:
         raise UsageError("--config", "describes a --reference", "name the model too, or leave it out")
+    found = replace(_profile(out, artifact, on, input_file, steps=steps, plan=plan, option=option), error=error)
     document = {**found.to_dict(), "artifact": str(artifact)}
     if html is not None:
         from edgekit.profile.html import write_html
@@ -116,6 +115,26 @@ def profile(
     out.answer(document, lambda console: print_profile(console, found, verbose=verbose, html=html))
 
 
+def _checked(artifact: Path, on: str, plan: MeasurePlan, *, explicit: bool, power: str) -> PowerOption:
+    """The option of power; UsageError for options that do not go together."""
+    from edgekit.profile.power import parse_power_option
+    from edgekit.runtime.exported import is_exported
+
+    if on not in (HOST, EMULATOR) and not on.startswith(SSH):
+        raise UsageError(f"--on {on}", "is not known", f"known are {', '.join(PLACES)}")
+    if on == EMULATOR and explicit:
+        raise UsageError(f"--on {on}", "counts instructions and takes no time", "leave out --strict and --paced")
+    option = parse_power_option(power)
+    if is_exported(artifact):
+        if on != HOST:
+            raise UsageError(
+                f"--on {on}", f"{artifact} is no machine code", "profile it on the host, or the .edge file"
+            )
+        if plan.rate_hz is not None or option.kind not in ("auto", "none"):
+            raise UsageError(str(artifact), "runs in another runtime, from Python", "leave out --paced and --power")
+    return option
+
+
 def _profile(
     out: Output,
     artifact: Path,
@@ -124,32 +143,17 @@ def _profile(
     *,
     steps: int | None,
     plan: MeasurePlan,
-    explicit: bool,
-    power: str,
+    option: PowerOption,
 ) -> Profile:
     from edgekit.artifact import Artifact
-    from edgekit.profile.power import parse_power_option
     from edgekit.profile.report import Given, profile_board, profile_emulated, profile_exported, profile_host
     from edgekit.profile.ssh import Ssh
     from edgekit.runtime.exported import is_exported
 
-    if on not in (HOST, EMULATOR) and not on.startswith(SSH):
-        raise UsageError(f"--on {on}", "is not known", f"known are {', '.join(PLACES)}")
-    if on == EMULATOR and explicit:
-        raise UsageError(f"--on {on}", "counts instructions and takes no time", "leave out --strict and --paced")
-    option = parse_power_option(power)
-    exported = is_exported(artifact)
-    if exported:
-        if on != HOST:
-            raise UsageError(
-                f"--on {on}", f"{artifact} is no machine code", "profile it on the host, or the .edge file"
-            )
-        if plan.rate_hz is not None or option.kind not in ("auto", "none"):
-            raise UsageError(str(artifact), "runs in another runtime, from Python", "leave out --paced and --power")
     given = None if input_file is None else Given(str(input_file), read_data(input_file).x)
     with out.stages() as stages:
         progress: Progress = stages
-        if exported:
+        if is_exported(artifact):
             stages("time steps")
             return profile_exported(artifact, given, steps=steps, plan=plan)
         opened = Artifact.open(artifact)
@@ -173,15 +177,9 @@ def _plan(strict: bool, paced: str | None) -> MeasurePlan:
     return MeasurePlan.strict(rate) if strict else MeasurePlan(rate_hz=rate)
 
 
-def _with_error(
-    out: Output,
-    found: Profile,
-    artifact: Path,
-    reference: Path | None,
-    input_file: Path | None,
-    config: Any,
-    factory: str | None,
-) -> Profile:
+def _error(
+    out: Output, artifact: Path, reference: Path | None, input_file: Path | None, config: Any, factory: str | None
+) -> ErrorOverTime:
     from edgekit.convert import original_of
     from edgekit.frontends import import_file
     from edgekit.runtime import load
@@ -200,8 +198,7 @@ def _with_error(
             x = session.arrange(read_data(input_file).x)
             lone = session.stateful and x.ndim == len(next(iter(session.facts.inputs.values()))) + 1
             x = x[None] if lone else x
-        error = error_over_time(session, original, x, str(reference or "the original model"))
-    return replace(found, error=error.to_dict())
+        return error_over_time(session, original, x, str(reference or "the original model"))
 
 
 def _compare(out: Output, files: tuple[Path, Path], html: Path | None) -> None:
@@ -215,9 +212,16 @@ def _compare(out: Output, files: tuple[Path, Path], html: Path | None) -> None:
     out.answer(comparison.to_dict(), lambda console: print_comparison(console, comparison, html=html))
 
 
-def _check_html(html: Path | None) -> None:
-    """Before anything takes time."""
-    if html is not None and not html.parent.is_dir():
+def _check_html(html: Path | None, read: Sequence[Path | None]) -> None:
+    """Before anything takes time; `read` are files that the page must not replace."""
+    if html is None:
+        return
+    from edgekit.profile.html import check_html
+
+    if not html.parent.is_dir():
         raise UsageError(f"--html {html}", "is in a folder that does not exist")
-    if html is not None and html.is_dir():
+    if html.is_dir():
         raise UsageError(f"--html {html}", "is a folder", "name a file")
+    if html.resolve() in [path.resolve() for path in read if path is not None]:
+        raise UsageError(f"--html {html}", "is a file that is read, and would be replaced", "name another one")
+    check_html(html)

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import DataError
+from edgekit.ir import Graph
 from edgekit.runtime import Session
+from edgekit.verify.compare import SAME
 
 Array = npt.NDArray[Any]
 DERIVED = "derived"
@@ -17,6 +19,9 @@ DERIVED = "derived"
 
 class Runs(Protocol):
     """The model before conversion."""
+
+    @property
+    def graph(self) -> Graph: ...
 
     def run(self, x: Array) -> Array:
         """Outputs of windows in raw units: [N, T, *shape] -> [N, T, *out]; stateless [N, *shape]."""
@@ -43,12 +48,30 @@ class ErrorOverTime:
 
 def error_over_time(session: Session, original: Runs, x: Array, against: str) -> ErrorOverTime:
     """Run windows x [N, T, *shape] in raw units through both; DataError when there is nothing to compare."""
+    facts, step = session.facts, original.graph.entries["step"]
+    for thing, inputs, outputs in (
+        ("program", facts.inputs, facts.outputs),
+        ("reference", step.inputs, step.outputs),
+    ):
+        if len(inputs) != 1 or len(outputs) != 1:
+            cause = f"has {len(inputs)} inputs and {len(outputs)} outputs"
+            raise DataError(thing, cause, "an error over time takes one each: leave the reference out")
+    theirs, ours = original.graph.tensors[step.inputs[0]].shape, next(iter(facts.inputs.values()))
+    if theirs != ours:
+        raise DataError("reference", f"takes inputs {theirs}, the program {ours}", SAME)
+    axes = (2,) if session.stateful else (1, 2)
+    if x.ndim - len(ours) not in axes or x.shape[x.ndim - len(ours) :] != ours:
+        one = ", ".join(map(str, ours))
+        raise DataError("data", f"has shape {x.shape}", f"the program takes [T, {one}] or [N, T, {one}]")
+    if not np.isfinite(x).all():
+        raise DataError("data", "holds NaN or Inf")
     expected, got = np.asarray(original.run(x)), np.asarray(session.run(x))
     if expected.shape != got.shape or not expected.size:
-        raise DataError("the original", f"gives outputs {expected.shape}, the program {got.shape}")
+        raise DataError("reference", f"gives outputs {expected.shape}, the program {got.shape}", SAME)
     if not session.stateful:
         expected, got = expected[:, None], got[:, None]
-    error = np.abs(got.astype(np.float64) - expected)
+    with np.errstate(invalid="ignore"):  # Inf - Inf
+        error = np.abs(got.astype(np.float64) - expected)
     by_step = np.moveaxis(error, 1, 0).reshape(error.shape[1], -1)
     largest, square = by_step.max(axis=1), np.sqrt((by_step**2).mean(axis=1))
     return ErrorOverTime(

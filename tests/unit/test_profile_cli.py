@@ -6,6 +6,7 @@ Sensors are trees of files that a process advances (power_trees.py); the board i
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import edgekit
 from edgekit.profile import breakdown, powered
 from edgekit.profile.ssh import CONFIG
 from edgekit.profile.timing import MeasurePlan
+
+torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True)
@@ -201,3 +204,70 @@ def test_a_page_is_written_whole_and_two_profiles_are_compared(edge, tmp_path):
     answer = edgekit_main("profile", "--compare", files[0], tmp_path / "bad.json")
     assert answer.returncode == 2
     assert "bad.json" in answer.stderr.splitlines()[0]
+
+
+def refused(*arguments: object) -> str:
+    answer = edgekit_main("profile", *arguments)
+    assert answer.returncode == 2, answer.stderr
+    return answer.stderr.splitlines()[0]
+
+
+def test_what_cannot_end_well_is_refused_before_anything_is_measured(edge, monkeypatch, tmp_path):
+    pytest.importorskip("altair")
+    monkeypatch.setattr("edgekit.profile.report.profile_place", lambda *_, **__: pytest.fail("it was measured"))
+    np.save(tmp_path / "x.npy", stream(4))
+    np.save(tmp_path / "wide.npy", np.zeros((4, 7), np.float32))
+    np.save(tmp_path / "nan.npy", np.full((4, 3), np.nan, np.float32))
+    model, other = tmp_path / "model.pt", tmp_path / "mlp.pt"
+    edgekit.save(module("l2mu"), model)
+    edgekit.save(edgekit.models.MLP([7, 4]), other)
+    assert "--config" in refused(edge, "--config", tmp_path / "none.json")
+    assert "none.pt" in refused(edge, "--reference", tmp_path / "none.pt")
+    assert "takes inputs (7,), the program (3,)" in refused(edge, "--reference", other)
+    assert "has shape" in refused(edge, "--reference", model, "--input", tmp_path / "wide.npy")
+    assert "NaN or Inf" in refused(edge, "--reference", model, "--input", tmp_path / "nan.npy")
+    assert "cannot be written" in refused(edge, "--html", "/proc/page.html")
+    for read in ((edge,), (edge, "--input", tmp_path / "x.npy"), (edge, "--reference", model)):
+        assert "would be replaced" in refused(*read, "--html", read[-1])
+
+
+def test_options_without_a_meaning_beside_compare_are_refused(tmp_path):
+    for flag in ("--config", "--factory", "--input", "--reference"):
+        assert flag in refused("--compare", tmp_path / "a.json", tmp_path / "b.json", flag, "x")
+    a = tmp_path / "a.json"
+    a.write_text("{}")
+    assert "would be replaced" in refused("--compare", a, a, "--html", a)
+
+
+class Several(torch.nn.Module):
+    """Two outputs, and as many inputs as it is given."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.into = torch.nn.ModuleList(torch.nn.Linear(width, 8) for width in widths)
+        self.a, self.b = torch.nn.Linear(8, 2), torch.nn.Linear(8, 4)
+
+    def forward(self, *inputs):
+        hidden = torch.tanh(sum(layer(x) for layer, x in zip(self.into, inputs, strict=True)))
+        return self.a(hidden), self.b(hidden)
+
+
+@pytest.mark.parametrize("widths", [(3,), (3, 5)])
+def test_a_program_of_several_ports_is_profiled_and_its_error_refused_in_words(widths, tmp_path):
+    pytest.importorskip("onnx")
+    names = [f"in{at}" for at in range(len(widths))]
+    model = tmp_path / "several.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            Several(*widths).eval(),
+            tuple(torch.zeros(1, width) for width in widths),
+            model,
+            input_names=names,
+            output_names=["p", "q"],
+            dynamo=False,
+        )
+    edge = tmp_path / "several.edge"
+    assert edgekit_main("convert", model, "--target", "host", "-o", edge).returncode == 0
+    assert document(edgekit_main("profile", edge, "--power", "none", "--json"))["timings"]
+    assert f"{len(widths)} inputs and 2 outputs" in refused(edge, "--reference", model)

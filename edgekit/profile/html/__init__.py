@@ -38,6 +38,14 @@ def write_comparison_html(comparison: Comparison, path: str | PathLike[str]) -> 
     return write_page(comparison_page(comparison), path)
 
 
+def check_html(path: str | PathLike[str]) -> None:
+    """Raise now what `write_html` would raise in the end: before what the page is about takes its time."""
+    _check_packages()
+    from edgekit.profile.html.page import check_page
+
+    check_page(path)
+
+
 def _check_packages() -> None:
     """UsageError unless what draws the pages is installed."""
     for package in _PACKAGES:

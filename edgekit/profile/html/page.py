@@ -11,10 +11,11 @@ from hashlib import sha256
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from edgekit._version import __version__
-from edgekit.artifact.atomic import check_room, write_atomic
+from edgekit.artifact.atomic import cannot_write, check_room, write_atomic
 from edgekit.profile.grades import DERIVED, EMULATED, ESTIMATED, MEASURED, UNAVAILABLE
 from edgekit.profile.html.parts import Gap, Section, Tile
 
@@ -42,6 +43,16 @@ def write_page(page: Page, path: str | PathLike[str]) -> int:
     data = render(page).encode()
     write_atomic(Path(path), data)
     return len(data)
+
+
+def check_page(path: str | PathLike[str]) -> None:
+    """ArtifactError or DataError unless a file can be made there."""
+    check_room(Path(path))
+    try:
+        with TemporaryFile(dir=Path(path).parent):
+            pass
+    except OSError as error:
+        raise cannot_write(Path(path), error) from error
 
 
 def render(page: Page) -> str:
