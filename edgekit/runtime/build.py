@@ -25,7 +25,7 @@ from edgekit.toolchain import (
 
 LANES, LANES_AVX512 = 8, 16  # floats that rows of weights are padded to
 DOT = "asimddp"  # the feature of cores that multiply int8 by fours
-DOT_INPUTS_AVX2 = 64  # it multiplies int16 by pairs; making fewer inputs into integers costs more than it saves
+DOT_INPUTS = {"avx2": 64, "vnni": 16}  # pairs, fours: making fewer inputs into integers costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -123,4 +123,4 @@ def _dot_inputs(target: Target) -> int:
     """The fewest inputs of a linear whose int8 weights are multiplied as integers; 0 for none."""
     if DOT in target.features:
         return 1
-    return DOT_INPUTS_AVX2 if target.simd == "avx2" else 0
+    return DOT_INPUTS.get(target.simd, 0)

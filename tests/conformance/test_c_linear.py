@@ -67,7 +67,7 @@ def test_the_form_chooses_the_kernel() -> None:
     linears = [k.kernel for k in program.kernels if k.kind == "linear"]
     assert linears == ["linear_event_f32", "linear_masked_f32", "linear_event_i8", "linear_masked_i8"] * len(OUTPUTS)
     for use in program.kernels:
-        assert f"{use.symbol}(m);" in program.files[program.main], (
+        assert f"{use.symbol}(m))" in program.files[program.main], (
             "the kernel is called under the symbol it is known by"
         )
 

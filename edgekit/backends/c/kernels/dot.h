@@ -34,12 +34,17 @@ EK_INLINE float ek_fixed(int8_t *digits, const float *x, uint32_t n) {
     return largest / EK_LARGEST_FIXED + (largest - largest); /* Inf is no number either */
 }
 
-/* sum[OUTPUTS] = step * W x over one chunk, V fours of outputs of a block `width` wide */
+/* sum[OUTPUTS] = step * W x over one chunk, V sums for the outputs of a block `width` wide */
 #define EK_DOT_START(k) ekd a##k = ek_dot_zero();
-#define EK_DOT_ADD(k) a##k = ek_dot(a##k, w + 16 * k, v);
+#define EK_DOT_ADD(k) a##k = ek_dot(a##k, w + 4 * EK_DOT_EACH * k, v);
+#if EK_DOT_EACH == 16
+#define EK_DOT_FINISH1 ek_dot_store(sum, a0, step);
+#define EK_DOT_FINISH2 EK_DOT_FINISH1 ek_dot_store(sum + 16, a1, step);
+#else
 #define EK_DOT_FINISH(k, next) ek_dot_store(sum + 4 * k, a##k, a##next, step);
 #define EK_DOT_FINISH4 EK_DOT_FINISH(0, 1) EK_DOT_FINISH(2, 3)
 #define EK_DOT_FINISH8 EK_DOT_FINISH4 EK_DOT_FINISH(4, 5) EK_DOT_FINISH(6, 7)
+#endif
 #define EK_DOT_SUMS(OUTPUTS, V) \
     EK_INLINE void ek_dot_sums##OUTPUTS(float *sum, const int8_t *w, const int8_t *digits, uint32_t fours, \
                                         uint32_t width, float step) { \
@@ -51,8 +56,13 @@ EK_INLINE float ek_fixed(int8_t *digits, const float *x, uint32_t n) {
         } \
         EK_DOT_FINISH##V \
     }
+#if EK_DOT_EACH == 16
+EK_DOT_SUMS(16, 1)
+EK_DOT_SUMS(32, 2)
+#else
 EK_DOT_SUMS(16, 4)
 EK_DOT_SUMS(32, 8)
+#endif
 
 EK_INLINE void ek_linear_dot_i8(float *y, const float *c, const int8_t *w, const float *scale, const float *x,
                                 uint32_t first, uint32_t n_in, uint32_t n_out, int exact) {

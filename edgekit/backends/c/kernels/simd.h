@@ -7,9 +7,10 @@
  *   ekb       spike bits being collected for one 32-lane word
  *   eki       int16 accumulators, EK_WI lanes
  *   ek4       four float32 inputs, each of which EK_FMA_LANE multiplies with a vector
- *   ekd, ekx  sums of four outputs, and the digits of four inputs: ek_dot adds their products with 4 x 4 int8 weights;
- *             ek_digits makes the digits of eight inputs, ek_dot_store eight outputs of two sums; ek_most keeps the
- *             largest magnitude of each lane, ek_most_lane that of all lanes, and NaN is larger than any
+ *   ekd, ekx  sums of EK_DOT_EACH outputs, 4 or 16, and the digits of four inputs: ek_dot adds their products with
+ *             int8 weights; ek_digits makes the digits of eight inputs, ek_dot_store the outputs of two sums of 4, or of
+ *             one of 16; ek_most keeps the largest magnitude of each lane, ek_most_lane that of all lanes, and NaN is
+ *             larger than any
  *
  * Without a type of their own: ek_fma_one, one float; ek_store_across, lane j of four vectors to y[j * step + 0..3];
  * ek_add4, y[0..3] += w[0..3] * v; ek_nonzero, one bit for each of 32 floats that is neither 0.0 nor -0.0.
@@ -48,6 +49,8 @@
 
 #if defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__) && !defined(EK_FORCE_PORTABLE)
 #include "simd/neon_dot.h"
+#elif EK_W == 16 && defined(__AVX512VNNI__)
+#include "simd/vnni_dot.h"
 #elif EK_W == 8
 #include "simd/avx2_dot.h"
 #else

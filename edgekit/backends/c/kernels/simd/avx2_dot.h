@@ -1,5 +1,6 @@
 /* Verbs of kernels/dot.h for AVX2: two digits of 12 bits, products in pairs. */
 #define EK_DOT_OUTPUTS 16u /* their sums and what they are made from fill the sixteen registers */
+#define EK_DOT_EACH 4
 
 typedef struct { __m256i high, low; } ekd; /* per digit two sums for each output, over inputs 0 and 1, and 2 and 3 */
 typedef struct { __m256i high, low; } ekx;

@@ -1,5 +1,6 @@
 /* Verbs of kernels/dot.h for AArch64 with the dot product extension: three digits of 8 bits. */
 #define EK_DOT_OUTPUTS 32u
+#define EK_DOT_EACH 4
 
 typedef struct { int32x4_t d0, d1, d2; } ekd;
 typedef int8x16_t ekx;

@@ -1,5 +1,6 @@
 /* Verbs of kernels/dot.h in plain C99, three digits of 8 bits, so that a program packed for it runs everywhere. */
 #define EK_DOT_OUTPUTS 32u
+#define EK_DOT_EACH 4
 
 typedef struct { int32_t d0[4], d1[4], d2[4]; } ekd;
 typedef const int8_t *ekx;
