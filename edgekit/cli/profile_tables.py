@@ -36,7 +36,8 @@ def print_profile(console: Console, found: Profile, *, verbose: bool, html: Path
     part = "" if found.steps == found.available else f" of {found.available:,} (more with --steps N)"
     console.print(f"input: {found.stimulus}, {found.steps:,} steps{part}")
     if found.selftest_steps is not None:
-        console.print(f"self-test there: {found.selftest_steps} steps, the expected bytes")
+        off = f"off by at most {found.selftest_error:.1e}" if found.selftest_error else "exactly the expected values"
+        console.print(f"self-test there: {found.selftest_steps} steps, {off}")
     if found.host:
         load = found.host.load_average
         busy = " (others were busy)" if load > BUSY else ""

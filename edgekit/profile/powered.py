@@ -114,7 +114,7 @@ class _There:
     def __init__(self, sensor: Sensor, tree: PlaceTree) -> None:
         self._sensor = sensor
         files = [tree.root + path for path in sensor.files]
-        names = [f"!{tree.root}{join(sensor.command)}"] if sensor.command else files
+        names = [tree.shell(sensor.command)] if sensor.command else files
         self._each = len(names)
         self._rate_hz = min(DEFAULT_HZ, sensor.most_hz)
         self._sampler: Sampler = tree.measurer.sampler(names, max(1, round(1000 / self._rate_hz)))
@@ -176,9 +176,13 @@ class PlaceTree:
             raise OSError(sample.error, os.strerror(sample.error), path)
         return sample.text.strip(" \t\r\n\0")
 
+    def shell(self, command: Sequence[str]) -> str:
+        """What the measurer is asked for to run a command."""
+        return f"!{join((self.root + command[0], *command[1:]))}"
+
     def run(self, command: Sequence[str]) -> str:
         """What a command prints; OSError when it fails."""
-        (sample,) = self.measurer.once([f"!{self.root}{join(command)}"])
+        (sample,) = self.measurer.once([self.shell(command)])
         if sample.text is None:
             raise OSError(sample.error or errno.EIO, f"{command[0]} cannot be run there")
         return sample.text
@@ -206,7 +210,8 @@ def powered(place: Place, measurer: Measurer, option: PowerOption | None, progre
     found = choose_sensor(option, None if place.is_here else tree)
     notes = [f"{one.name}: {one.why}; to grant it: {one.grant}" for one in found.refused if one.grant]
     if not found.sensors:
-        yield Powered(notes)
+        notes += [f"{one.name}: {one.why}" for one in found.refused if not one.grant]
+        yield Powered(notes or ["energy is not known: no sensor of power was found"])
         return
     sensor = found.sensors[0]
     with _Here(sensor, option) if place.is_here else _There(sensor, tree) as readings:

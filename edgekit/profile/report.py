@@ -29,7 +29,7 @@ from edgekit.profile.timing import MeasurePlan, Timing, time_steps
 from edgekit.runtime import Session, load
 from edgekit.target import load_target
 
-MOST_COUNTED = 400  # steps in the emulator and in the reference, unless more are asked for
+MOST_COUNTED = 400  # steps in the emulator, unless more are asked for, and about as many in the reference
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Profile:
     `energy` where it ran; `breakdown` where that was on this computer, which `host` then describes.
 
     `memory` is None of an exported file: what its runtime takes is not known; `file_bytes` is the size of such a file.
-    `notes` say what could not be found out and why. `selftest_steps` had the expected bytes at the place before
-    anything was measured there; `copied` is what was copied to a board for it, and removed again.
+    `notes` say what could not be found out and why. `selftest_steps` were replayed at the place before
+    anything was measured there, and off by `selftest_error` at most, relative to the larger of 1 and the expected
+    value: 0 of integers. `copied` is what was copied to a board for it, and removed again.
     """
 
     artifact: str
@@ -74,6 +75,7 @@ class Profile:
     host: Host | None = None
     conditions: tuple[Conditions, Conditions] | None = None
     selftest_steps: int | None = None
+    selftest_error: float | None = None
     copied: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -93,7 +95,7 @@ class Profile:
             "conditions": conditions,
         }
         kept = ("artifact", "target", "precision", "engine", "stimulus", "steps", "available", "place", "file_bytes")
-        first = {name: getattr(self, name) for name in (*kept, "selftest_steps")}
+        first = {name: getattr(self, name) for name in (*kept, "selftest_steps", "selftest_error")}
         lists = {"copied": list(self.copied), "notes": list(self.notes)}
         return {"schema_version": SCHEMA_VERSION, **first, **plain, **listed, **lists}
 
@@ -114,8 +116,8 @@ def profile_emulated(
     _program_of(artifact)
     no_power(power, "an emulated core has no sensor")
     stream = counting_stream(artifact)
-    stimulus = given_stimulus(Session(artifact, stream), given.x, given.name) if given else selftest_stimulus(artifact)
-    stimulus = stimulus.first(MOST_COUNTED if steps is None else steps)
+    whole = given_stimulus(Session(artifact, stream), given.x, given.name) if given else selftest_stimulus(artifact)
+    stimulus = whole.first(MOST_COUNTED if steps is None else steps)
     counts = count_steps(artifact, stimulus, stream=stream, progress=progress)
     target = load_target(str(artifact.manifest["target"]))
     found = Profile(
@@ -132,7 +134,7 @@ def profile_emulated(
         counts=counts,
         energy=power.file_energy() if power is not None and power.kind == CSV else None,
     )
-    return _observed(found, artifact, stimulus, progress)
+    return _observed(found, artifact, whole if steps is None else stimulus, progress)
 
 
 def profile_host(
@@ -220,10 +222,11 @@ def profile_place(
         energy=energy,
         conditions=(measured.before, measured.after),
         selftest_steps=measured.selftest.steps,
+        selftest_error=measured.selftest.worst_error,
         copied=measured.copied,
         notes=tuple(notes),
     )
-    return _observed(found, artifact, stimulus.first(MOST_COUNTED), progress)
+    return _observed(found, artifact, stimulus, progress)
 
 
 def profile_exported(
@@ -254,8 +257,11 @@ def profile_exported(
 def _observed(found: Profile, artifact: Artifact, stimulus: Stimulus, progress: Progress) -> Profile:
     """The same with what needs no device: places in memory, operations and spikes."""
     progress("count operations", 0, None)
-    operations, activity = observe(artifact, stimulus)
+    operations, activity = observe(artifact, stimulus.leading(MOST_COUNTED))
     found = replace(found, operations=operations, activity=activity)
+    if operations.steps != found.steps:
+        part = f"operations and spikes are those of the first {operations.steps:,} of {found.available:,} steps"
+        found = replace(found, notes=(*found.notes, part))
     try:
         return replace(found, places=artifact_places(artifact))
     except UsageError as error:  # laid out by another version

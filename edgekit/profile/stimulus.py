@@ -47,6 +47,16 @@ class Stimulus:
                 left -= len(stream[0])
         return replace(self, streams=tuple(kept))
 
+    def leading(self, most: int) -> Stimulus:
+        """About the first `most` steps; where there are whole windows, those alone, and at least one.
+
+        Of streams that hold none, `window` is None then.
+        """
+        whole = sum(len(stream[0]) == self.window for stream in self.streams)
+        if self.window is None or not whole:
+            return replace(self.first(most), window=None)
+        return self.first(self.window * min(whole, max(1, most // self.window)))
+
 
 def selftest_stimulus(artifact: Artifact) -> Stimulus:
     """The stream of the artifact's self-test."""

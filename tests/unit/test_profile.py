@@ -294,3 +294,18 @@ def test_refusals_are_one_clear_line_and_exit_code_2(pi, tmp_path, monkeypatch):
     answer = edgekit_main("profile", edge, "--on", "emulator")
     assert answer.returncode == 2
     assert 'unicorn: is not installed; pip install "edgekit[emulate]"' in answer.stderr
+
+
+def test_operations_are_those_of_whole_windows(pi, monkeypatch):
+    x = np.stack([stream(8, seed) for seed in range(5)])
+    whole = profile_emulated(pi, Given("x", x[:1])).operations
+    monkeypatch.setattr(report, "MOST_COUNTED", 5)
+    found = profile_emulated(pi, Given("x", x))
+    assert found.counts is not None
+    assert len(found.counts.steps) == 5
+    assert found.operations == whole, "a part of a window says nothing of a whole one"
+    assert any("operations and spikes are those of the first 8 of 40 steps" in note for note in found.notes)
+    cut = profile_emulated(pi, Given("x", x), steps=12)
+    assert cut.operations.steps == 8, "whole windows alone"
+    few = profile_emulated(pi, Given("x", x), steps=3)
+    assert (few.operations.steps, few.operations.window) == (3, None), "nothing is said of windows that were not run"

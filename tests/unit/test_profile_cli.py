@@ -19,6 +19,7 @@ from sshd import Start, boards
 
 import edgekit
 from edgekit.profile import breakdown, powered
+from edgekit.profile.power import LocalTree
 from edgekit.profile.ssh import CONFIG
 from edgekit.profile.timing import MeasurePlan
 
@@ -271,3 +272,26 @@ def test_a_program_of_several_ports_is_profiled_and_its_error_refused_in_words(w
     assert edgekit_main("convert", model, "--target", "host", "-o", edge).returncode == 0
     assert document(edgekit_main("profile", edge, "--power", "none", "--json"))["timings"]
     assert f"{len(widths)} inputs and 2 outputs" in refused(edge, "--reference", model)
+
+
+def test_the_self_test_is_said_to_be_equal_only_where_it_was(edge, tmp_path):
+    model = tmp_path / "mlp.edge"
+    artifact("mlp").save(model)
+    errors = []
+    for path in (edge, model):
+        error = document(edgekit_main("profile", path, "--power", "none", "--json"))["selftest_error"]
+        said = f"off by at most {error:.1e}" if error else "exactly the expected values"
+        assert f"steps, {said}\n" in edgekit_main("profile", path, "--power", "none").stdout
+        errors.append(error)
+    assert 0 < max(errors) < 1e-4, "floats are summed in another order than the reference's"
+
+
+def test_that_there_is_no_sensor_is_said(edge, monkeypatch, tmp_path):
+    monkeypatch.setattr("edgekit.profile.power.options.LocalTree", lambda *_: LocalTree(tmp_path))
+    found = document(edgekit_main("profile", edge, "--json"))
+    assert found["energy"] is None
+    assert "energy is not known: no sensor of power was found" in found["notes"]
+    trees.battery(tmp_path, status="Charging")
+    found = document(edgekit_main("profile", edge, "--json"))
+    assert any(note.startswith("battery BAT0: is charging") for note in found["notes"])
+    assert document(edgekit_main("profile", edge, "--json", "--power", "none"))["notes"] == []

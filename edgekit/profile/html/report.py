@@ -27,7 +27,7 @@ def profile_page(profile: Document) -> Page:
         ("Engine", document["engine"]),
         ("Input", f"{document['stimulus']}, {steps:,} steps{part}"),
         *(("Place", place) for place in (document.get("place"),) if place),
-        *(("Self-test", f"{tested:,} steps, byte for byte") for tested in (document.get("selftest_steps"),) if tested),
+        *(("Self-test", _selftest(document)) for tested in (document.get("selftest_steps"),) if tested),
         *_facts_of_host(document.get("host") or {}),
     )
     return Page(
@@ -41,6 +41,12 @@ def profile_page(profile: Document) -> Page:
         warned="Said while it was profiled:",
         warnings=tuple(str(note) for note in document.get("notes") or ()),
     )
+
+
+def _selftest(document: Document) -> str:
+    error = document.get("selftest_error")
+    off = {None: "", 0: ", exactly the expected values"}.get(error, f", off by at most {number(error, 2)}")
+    return f"{document['selftest_steps']:,} steps{off}"
 
 
 def _facts_of_host(host: Document) -> Iterator[tuple[str, str]]:
