@@ -153,8 +153,11 @@ def _windows(document: Document) -> Iterator[tuple[str, tuple[float, float]]]:
 def _conditions(document: Document) -> dict[str, dict[str, str]]:
     host, before = document.get("host") or {}, (document.get("conditions") or {}).get("before") or {}
     names = {name: name.replace("_khz", " kHz").replace("_", " ") for name in _CONDITIONS}
+    paced, energy = document.get("paced"), document.get("energy")
+    how = {"paced": f"{_plain(paced['rate_hz'])} Hz"} if paced else {}
+    how |= {"energy by": _plain(energy["sensor"])} if energy else {}
     return {
-        "": {name: _plain(document[name]) for name in _COMPARED if name in document},
+        "": {name: _plain(document[name]) for name in _COMPARED if name in document} | how,
         "host": {f"host: {name}": _plain(host[name]) for name in _HOST if name in host},
         "conditions": {shown: _plain(before[name]) for name, shown in names.items() if name in before},
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit.profile.grades import DERIVED, EMULATED, MEASURED
+from edgekit.profile.numbers import number
 
 Document = Mapping[str, Any]
 SCHEMA_VERSION = 2
@@ -79,10 +80,12 @@ def _times(document: Document) -> Iterator[Figure]:
             yield Figure("time", f"{name}: {what}", _scaled(spread[key], US), "s", str(timing["grade"]))
     paced = document.get("paced")
     if paced:
+        rate, grade = f"at {number(_scaled(paced['rate_hz']))} Hz", str(paced["grade"])
         for key in ("late", "step"):
             for mark in ("p50", "p99"):
-                yield Figure("paced", f"{key}: {mark}", _scaled(paced[key][mark], US), "s", str(paced["grade"]))
-        yield Figure("paced", "misses", _scaled(paced["misses"]), "", str(paced["grade"]))
+                yield Figure("paced", f"{key} {rate}: {mark}", _scaled(paced[key][mark], US), "s", grade)
+        share = 1 / max(1, paced["deadlines"])
+        yield Figure("paced", f"deadlines missed {rate}", _scaled(paced["misses"], share), "", grade)
 
 
 def _instructions(document: Document) -> Iterator[Figure]:

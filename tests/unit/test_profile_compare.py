@@ -69,7 +69,7 @@ def test_there_is_no_ratio_of_unlike_grades_or_of_what_one_has_not():
     assert row(found, "energy", "a step, idle too").note == "measured and estimated: no ratio of unlike grades"
     many = row(found, "time", "many steps a call: median")
     assert (many.b, many.grade_b, many.note) == (None, UNAVAILABLE, "only a has it")
-    assert row(found, "paced", "misses").note == "no ratio to what is not above 0"
+    assert row(found, "paced", "deadlines missed at 20 Hz").note == "no ratio to what is not above 0"
     assert row(found, "operations", "activation sparsity").texts == ("0.88", "", "")
     assert row(found, "estimates", "energy per step").note == "neither has it"
 
@@ -205,3 +205,27 @@ def test_the_two_ratios_are_each_others_inverse(x, y):
     forth, back = compare_profiles(a, b), compare_profiles(b, a)
     name = "one step a call: median"
     assert math.isclose(row(forth, "time", name).ratio * row(back, "time", name).ratio, 1.0)
+
+
+def test_steps_at_another_rate_have_figures_of_their_own():
+    a, b = sample(), sample()
+    b["paced"]["rate_hz"] = 50.0
+    found = compare_profiles(a, b)
+    assert row(found, "paced", "step at 20 Hz: p99").note == "only a has it"
+    assert row(found, "paced", "step at 50 Hz: p99").note == "only b has it"
+    assert different(found)["paced"] == ("20 Hz", "50 Hz")
+
+
+def test_misses_are_compared_as_a_share_of_the_deadlines():
+    a, b = sample(), sample()
+    a["paced"] |= {"misses": 6, "deadlines": 600}
+    b["paced"] |= {"misses": 6, "deadlines": 1200}
+    assert row(compare_profiles(a, b), "paced", "deadlines missed at 20 Hz").ratio == pytest.approx(0.5)
+
+
+def test_energy_of_another_sensor_is_told():
+    a, b = sample(), sample()
+    b["energy"]["sensor"] = "another meter"
+    assert different(compare_profiles(a, b))["energy by"] == (a["energy"]["sensor"], "another meter")
+    b["energy"] = None
+    assert different(compare_profiles(a, b))["energy by"] == (a["energy"]["sensor"], "not told")
