@@ -283,7 +283,8 @@ class Measurer:
         load_image(program.library)  # raises when it is malformed or needs a loader; the measurer checks again
         self._copy({LIBRARY: program.library, JOB: job_bytes(program.graph, stimulus, plan, tasks)})
         process = self._place.start([MEASURER, "job", JOB, LIBRARY])
-        return records(self._place, process, max(plan.seconds, plan.paced_seconds) + GRACE_S)
+        paced_s = plan.paced_seconds + 2 / plan.rate_hz if plan.rate_hz else 0.0  # to the first deadline, and the last
+        return records(self._place, process, max(plan.seconds, paced_s) + GRACE_S)
 
 
 _NAMES = {STEP: "one step a call", BORDER: "one step a call, raw to real", RUN: "many steps a call", PACE: "paced"}

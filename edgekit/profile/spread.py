@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 BINS = 48
+NANOSECOND_US = 1e-3
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Histogram:
 
     @classmethod
     def counted(cls, microseconds: Array, counts: Array) -> Histogram:
-        """The histogram of readings above 0 of which each was taken so many times."""
+        """The histogram of readings of which each was taken so many times; none is shorter than a nanosecond."""
+        microseconds = np.maximum(microseconds, NANOSECOND_US)  # a coarse clock sees nothing of a short step
         seen = microseconds[counts > 0]
         low, high = float(seen.min()), float(seen.max())
         edges = np.geomspace(low, high, BINS + 1) if high > low else np.array([low, high])

@@ -9,6 +9,7 @@ import pytest
 from converted import artifact
 
 from edgekit.errors import UsageError
+from edgekit.profile import measurer
 from edgekit.profile.measurer import Measurer, program_for
 from edgekit.profile.paced import Paced, paced_of
 from edgekit.profile.places import Here
@@ -21,8 +22,9 @@ def paced(rate_hz: float, seconds: float, precision: str = "fp32") -> tuple[Pace
     converted = artifact("mlp", precision)
     with Here() as place:
         plan = MeasurePlan(0, 0.01, 0.0, rate_hz, seconds)
-        measurer = Measurer(place)
-        _, timings, found, marks = measurer.time(program_for(place, converted), selftest_stimulus(converted), plan)
+        _, timings, found, marks = Measurer(place).time(
+            program_for(place, converted), selftest_stimulus(converted), plan
+        )
     assert timings == ()
     assert found is not None
     assert [mark.name for mark in marks] == ["paced"]
@@ -76,3 +78,9 @@ def test_a_rate_that_is_none_is_refused(rate):
 def test_a_measurement_of_too_many_deadlines_is_refused():
     with pytest.raises(UsageError, match=r"36,000,000 deadlines.*at most 4,194,304"):
         paced(10_000.0, 3600.0)
+
+
+def test_a_slow_rate_is_waited_for(monkeypatch):
+    monkeypatch.setattr(measurer, "GRACE_S", 0.5)
+    found, _ = paced(0.5, 0.1)
+    assert (found.deadlines, found.steps, found.misses) == (1, 1, 0)

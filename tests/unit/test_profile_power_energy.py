@@ -358,3 +358,10 @@ def test_windows_of_a_file_lie_in_it(tmp_path, windows, said):
     path.write_text(FILES["watts"][0])
     with pytest.raises(UsageError, match=said):
         parse_power_option(f"csv:{path},{windows}").file_energy()
+
+
+@pytest.mark.parametrize("steps", ["2.5", "0.5", "1e3000"])
+def test_steps_in_a_file_are_a_whole_number(steps):
+    with pytest.raises(UsageError, match="steps"):
+        parse_power_option(f"csv:meter.csv,steps={steps}")
+    assert parse_power_option("csv:meter.csv,steps=1e3").steps == 1000

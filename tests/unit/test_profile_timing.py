@@ -85,3 +85,10 @@ def test_a_session_is_timed_step_by_step_and_in_streams():
         assert len(timing.windows) == 3
         assert 0 < timing.spread.min <= timing.median_us <= timing.spread.max
         assert timing.preempted is None
+
+
+def test_readings_of_a_clock_too_coarse_to_see_them_have_a_histogram():
+    found = Histogram.counted(np.array([0.0, 1.0, 1000.0]), np.array([5, 3, 1]))
+    assert sum(found.counts) == 9
+    assert 0 < found.edges_us[0] < 1
+    assert Histogram.counted(np.array([0.0]), np.array([4])).counts == (4,)

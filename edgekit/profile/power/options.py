@@ -113,7 +113,10 @@ def _csv(text: str, rest: str) -> PowerOption:
         if key == "volts" and volts is None:
             volts = _number(text, key, value)
         elif key == "steps" and steps is None:
-            steps = int(_number(text, key, value))
+            number = _number(text, key, value)
+            if not number.is_integer():
+                raise UsageError(f"--power {text}", f"{key}: {value!r} is no whole number", "give one such as 2000")
+            steps = int(number)
         elif key == "run" and run is None:
             run = _window(text, key, value)
         elif key == "idle" and len(idle) < IDLE_WINDOWS:
