@@ -142,7 +142,7 @@ def raspberry_pi_5(
     folder = root / "usr/bin"
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "vcgencmd"
-    program.write_text(f'#!/bin/sh\n[ "$1" = pmic_read_adc ] || exit 9\ncat {shown}\nexit {code}\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = pmic_read_adc ] || exit 9\ncat "{shown}"\nexit {code}\n')
     program.chmod(0o755)
     return shown
 

@@ -141,7 +141,11 @@ class _There:
     def energy(self, marks: Marks, steps: int) -> EnergyResult:
         taken = list(self._sampler.samples)
         rounds = [taken[at : at + self._each] for at in range(0, len(taken) - self._each + 1, self._each)]
-        return energy_of(trace_of(self._sensor, [_reading(each) for each in rounds], self._rate_hz), marks, steps)
+        readings = [_reading(each) for each in rounds]
+        if self._sampler.error is not None:
+            ended = OSError(errno.ENODEV, f"the reader ended: {self._sampler.error}")
+            readings.append(Sample(taken[-1].end_ns * NS if taken else marks.run[0], (), ended))
+        return energy_of(trace_of(self._sensor, readings, self._rate_hz), marks, steps)
 
 
 def _reading(files: Sequence[FileSample]) -> Sample:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -463,3 +463,20 @@ def running_in(folder: Path) -> list[str]:
 def test_the_sources_travel_with_the_package():
     folder = Path(edgekit.__file__).parent / "profile"
     assert {path.name for path in folder.glob("measurer*.[ch]")} == set(SOURCES)
+
+
+class Slow(Here):
+    """This computer, so busy that a program runs for a while before whoever started it goes on."""
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        process = super().start(command)
+        time.sleep(0.1)
+        return process
+
+
+def test_files_are_read_once_however_late_the_end_is_told(tmp_path):
+    (tmp_path / "a").write_text("1")
+    names = [str(tmp_path / "a"), str(tmp_path / "none"), "!echo 2"]
+    with Slow() as place:
+        found = Measurer(place).once(names)
+    assert [(sample.name, sample.text) for sample in found] == [(names[0], "1"), (names[1], None), (names[2], "2\n")]

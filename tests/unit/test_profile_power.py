@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -18,6 +20,10 @@ import power_trees as trees
 import pytest
 
 from edgekit.errors import UsageError
+from edgekit.profile import powered
+from edgekit.profile.counts import silent
+from edgekit.profile.measurer import Mark, Measurer
+from edgekit.profile.places import Here
 from edgekit.profile.power import (
     LocalTree,
     Marks,
@@ -30,6 +36,7 @@ from edgekit.profile.power import (
     parse_power_option,
     trace_of,
 )
+from edgekit.profile.powered import PlaceTree
 
 
 def only(root: Path, *families: str) -> Sensor:
@@ -493,3 +500,37 @@ def test_options_choose_among_what_is_there(tmp_path):
         choose_sensor(parse_power_option(f"sysfs:{tmp_path}/nowhere"))
     with pytest.raises(UsageError, match="no such sensor was found below"):
         choose_sensor(parse_power_option(f"sysfs:{empty}"))
+
+
+class There(Here):
+    """This computer as if it were a board: its files are read by the measurer. `last` is what was started last."""
+
+    is_here = False
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        self.last = super().start(command)
+        return self.last
+
+
+def test_a_command_of_a_board_is_quoted(tmp_path):
+    root = tmp_path / "its files"
+    trees.raspberry_pi_5(root)
+    with There() as place:
+        found = find_sensors(PlaceTree(Measurer(place), str(root)), ("pmic",))
+    assert [sensor.family for sensor in found.sensors] == ["pmic"], found.refused
+
+
+def test_a_reader_on_a_board_that_ends_in_the_run_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(powered, "IDLE_S", 0.2)
+    zone, plan = trees.rapl(tmp_path), trees.plan(run=20.0, idle=0.1)
+    with There() as place, trees.Work("rapl", zone, plan):
+        measurer = Measurer(place)
+        with powered.powered(place, measurer, parse_power_option(f"sysfs:{tmp_path}"), silent) as meter:
+            begin = time.monotonic_ns()
+            time.sleep(0.3)
+            place.last.kill()
+            time.sleep(0.7)
+            energy = meter.energy([Mark("one step a call", begin, time.monotonic_ns(), 10)])
+    assert energy is not None
+    assert (energy.verdict, energy.joules) == ("faulty", None)
+    assert any("the reader ended" in fault and "signal 9" in fault for fault in energy.faults)
