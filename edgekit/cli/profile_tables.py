@@ -130,7 +130,7 @@ def _remarks(found: Profile) -> list[str]:
         remarks += [f"{estimate.name}: {estimate.formula}", *estimate.sources, *assumed]
     if found.energy:
         remarks += [f"{found.energy.sensor}: {text}" for text in (*found.energy.faults, *found.energy.notes)]
-        if found.energy.misses:
+        if found.energy.misses and found.energy.faults:  # else it is a note
             remarks.append(f"{found.energy.sensor} does not see {found.energy.misses}")
     if found.error:
         remarks.append(
@@ -289,4 +289,5 @@ def _estimate_table(found: Profile) -> Table:
 
 
 def _us(value: float) -> str:
-    return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
+    """Three digits at least, down to a nanosecond: a step may take less than 100 of them."""
+    return f"{value:.3f}" if value < 10 else f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"

@@ -94,8 +94,8 @@ def energy_section(document: Document) -> Section | Gap:
             Figure(
                 "energy-trace",
                 "Power over time",
-                f"{len(points):,} readings of {energy['sensor']}; where there are more than a screen has columns, the "
-                "least and the most of each stretch. The energy is that of the run; idle before and after is what is "
+                f"Readings of {energy['sensor']}; where there are more than a screen has columns, the least and the "
+                "most of each stretch. The energy is that of the run; idle before and after is what is "
                 "taken off for the net figures.",
                 charts.power(seconds, watts, energy["windows"]),
                 grade,
