@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edgekit.bench import files
 from edgekit.bench.activity import measure_activity, tune_activity
 from edgekit.bench.packages import require
 from edgekit.bench.stimuli import Array, motion, motion_windows, noise, pixels, synaptic_spikes
+from edgekit.bench.windows import TestWindows, real_windows
 from edgekit.errors import UsageError
 
 SPIKE_RATE = 0.02  # of the synapses of a NeuronIO cell
@@ -26,7 +27,8 @@ class Case:
 
     `weights` counts the trained numbers, and those that a step needs of the untrained. `activity` is the measured share
     of neurons that fire in a step, by population. `contrast` is a second stimulus in which no input is zero, for a
-    model whose inputs mostly are.
+    model whose inputs mostly are. `calibration` [N, T, features], each from reset, is what integers are calibrated on
+    where that is not the stimulus. `tests` are windows that are to be classified; without, `untested` says why.
     """
 
     name: str
@@ -38,6 +40,14 @@ class Case:
     activity: Mapping[str, float] = field(default_factory=dict)
     contrast: Array | None = None
     oracle: str = "PyTorch"
+    calibration: Array | None = None
+    tests: TestWindows | None = None
+    untested: str = ""
+
+    @property
+    def calibrated_on(self) -> Array:
+        """Windows [N, T, features], each from reset, whose ranges everybody's integers are calibrated on."""
+        return self.stimulus[None] if self.calibration is None else self.calibration
 
     @property
     def ring(self) -> int:
@@ -145,13 +155,19 @@ def _har(name: str) -> Case:
 
     family = name.removeprefix(HAR)
     module = load(files.har_checkpoint(family))
-    spec = module.io["input"]
+    io = module.io
+    spec = io["input"]
     channels = len(spec["channels"])
     flattened = spec["layout"] == "flattened"
     stimulus = motion_windows(channels, spec["window"]) if flattened else motion(channels)
     module.io = None
     activity = measure_activity(module, stimulus) if hasattr(module, "populations") else {}
-    return make_case(name, f"HAR {family.upper()} as shipped, split B", module, stimulus, activity)
+    case = make_case(name, f"HAR {family.upper()} as shipped, split B", module, stimulus, activity)
+    try:
+        calibration, tests = real_windows(io)
+    except (FileNotFoundError, ImportError) as error:
+        return replace(case, untested=str(error))
+    return replace(case, calibration=calibration, tests=tests)
 
 
 def make_case(

@@ -16,6 +16,7 @@ from edgekit.convert import Conversion, Options, convert_imported
 from edgekit.runtime import load
 
 PRECISIONS = ("fp32", "w8")
+INT8 = "int8"
 HOST = "host"
 
 
@@ -36,8 +37,10 @@ def import_case(case: Case) -> Any:
 
 
 def convert_case(case: Case, imported: Any, target: str, precision: str) -> Conversion:
-    """The program of a case; its spike rates are measured on the stimulus that it is then timed over."""
-    windows = case.stimulus[None] if case.module.names else case.stimulus
+    """The program of a case; spike rates and integer scales are measured on what everybody calibrates on."""
+    windows = case.calibrated_on
+    if not case.module.names:
+        windows = windows.reshape(-1, windows.shape[-1])
     return convert_imported(imported, Options(target=target, precision=precision, calib=windows))
 
 
@@ -51,13 +54,14 @@ def convert_fresh(case: Case) -> TimedConversion:
 
 
 def with_oracle(case: Case, precision: str, artifact: Artifact) -> Case:
-    """The case with the outputs that a precision is compared with: PyTorch's, or where the weights were rounded those
-    of the numpy reference, which has the same rounded weights.
+    """The case with the outputs that a precision is compared with: PyTorch's, or where numbers were rounded those of
+    the numpy reference, which has the same rounded ones.
     """
     if precision == "fp32":
         return case
     expected = load(artifact, engine="reference").run(case.stimulus)
-    return replace(case, expected=expected, oracle="the numpy reference with the same rounded weights")
+    what = "program" if precision == INT8 else "rounded weights"
+    return replace(case, expected=expected, oracle=f"the numpy reference with the same {what}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from edgekit.bench.cases import CASES, FAMILIES
-from edgekit.bench.integer_model import ModelReport, Progress, measure_model, print_model
+from edgekit.bench.integer_model import ModelReport, Progress, measure_model, model_lines, print_model
 from edgekit.bench.names import check_names
 from edgekit.bench.report import SCHEMA_VERSION
 from edgekit.bench.stimuli import STEPS
@@ -35,6 +35,15 @@ class IntegerReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def to_markdown(self) -> str:
+        """The table for docs/: a line for each program and each quoted peer."""
+        lines = ["# Instructions of a step", "", "Written by `edgekit bench --instructions --markdown FILE`."]
+        lines += [f"Emulated: counted exactly on the core, mean over {STEPS} steps after one round of them. Every int8"]
+        lines += ["program gave the bytes of the numpy reference before it was counted. Quoted: counted elsewhere."]
+        for model in self.models:
+            lines += ["", *model_lines(model)]
+        return "\n".join(lines) + "\n"
 
     def print(self, console: Console) -> None:
         """Tables for people."""

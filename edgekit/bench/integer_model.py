@@ -12,7 +12,7 @@ from rich.console import Console
 from edgekit.artifact import Artifact
 from edgekit.bench.cases import Case, build_case
 from edgekit.bench.conversion import convert_case, import_case
-from edgekit.bench.counts import ANCHORS
+from edgekit.bench.counts import ANCHORS, QUOTED
 from edgekit.bench.footprint import Footprint, footprint
 from edgekit.bench.goals import FEWER, INSTRUCTIONS_M4, INSTRUCTIONS_M55, Figure, Outcome, judge
 from edgekit.bench.report import print_goals
@@ -32,6 +32,7 @@ PROGRAMS = (
     ("smartwatch-m33", INT8),
     ("smartwatch-m55", INT8),
     ("raspberrypi4", INT8),
+    ("raspberrypi4", FP32),
     (BOARD, INT8),
     (BOARD, FP32),
 )
@@ -116,7 +117,8 @@ def measure_model(name: str, progress: Progress) -> ModelReport:
             rows.append(_measure(case, imported, target, precision))
         except EdgekitError as error:
             rows.append(ProgramRow(target, precision, fault=str(error)))
-    peers = PEERS.get(name, ())
+    boards = (Quoted(q.subject, q.core, q.instructions, q.source) for q in QUOTED.get(name, ()))
+    peers = (*PEERS.get(name, ()), *boards)
     return ModelReport(
         name, case.description, case.weights, case.activity, tuple(rows), peers, judge(name, _figures(rows))
     )
@@ -190,6 +192,20 @@ def _figures(rows: Sequence[ProgramRow]) -> dict[tuple[str, str], Figure]:
     if int8 and fp32 and int8.instructions and fp32.instructions:
         figures[FEWER, INT8] = Figure(fp32.instructions / int8.instructions, int8.grade, int8.costliest)
     return figures
+
+
+def model_lines(report: ModelReport) -> Iterator[str]:
+    """The programs and the peers of one model as a table in Markdown."""
+    yield f"## {report.name}: {report.description}"
+    yield ""
+    yield "| core | subject | instructions | min – max | grade | source or target |"
+    yield "|---|---|---:|---:|---|---|"
+    for row in report.rows:
+        core, mean, spread, *_ = _cells(row)
+        source = row.fault or f"{row.target}; {row.engine}"
+        yield f"| {core} | edgekit {row.precision} | {mean} | {spread} | {row.grade} | {source} |"
+    for peer in report.peers:
+        yield f"| {peer.core} | {peer.peer} | {number(peer.instructions)} | | {peer.grade} | {peer.source} |"
 
 
 def print_model(report: ModelReport, console: Console) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.bench.clock import Turn, clock
 from edgekit.bench.native import COUNT, POINTER, native_function
 from edgekit.bench.timing import Spread
 from edgekit.runtime.streams import ALIGN
@@ -47,8 +48,9 @@ class ReadLoop:
         self._start = -(-address // ALIGN) * ALIGN
         self.size = (address + size - self._start) // BLOCK * BLOCK
 
-    def spin(self, steps: int) -> None:
-        self._read(self._start, self.size, steps)
+    def turn(self, steps: int) -> Turn:
+        """So many passes over the constants."""
+        return clock(lambda passes: self._read(self._start, self.size, passes), steps)
 
 
 def roofline(size: int, read_us: npt.NDArray[np.float64], step_us: npt.NDArray[np.float64]) -> Roofline:

@@ -1,8 +1,8 @@
-"""What is timed: anything that can replay a stimulus from reset and go round it without being watched."""
+"""What is timed: anything that can run windows from reset and go round a stimulus without being watched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgekit.bench.cases import Case
+from edgekit.bench.clock import Turn, clock
 from edgekit.bench.stimuli import Array
 from edgekit.errors import ReplayError
 
@@ -24,42 +25,51 @@ class Timed(Protocol):
     def name(self) -> str:
         """What the tables call it."""
 
-    def spin(self, steps: int) -> None:
-        """Run `steps` steps, from whatever the state is; this is what the clock sees."""
+    def turn(self, steps: int) -> Turn:
+        """Run `steps` steps by the clock, from whatever the state is, after some unwatched."""
 
 
 class Subject(Timed, Protocol):
-    """One way to run a model: batch 1, one thread, one step per call round the stimulus, states carried."""
+    """One way to run a model: batch 1, one step per call round the stimulus, states carried."""
 
     @property
     def detail(self) -> str:
         """What executes, with its version."""
 
-    def replay(self) -> Array:
-        """Step outputs [T, outputs] over the stimulus from reset."""
+    def run(self, windows: Array) -> Array:
+        """Step outputs [N, T, outputs] of windows [N, T, features], each from reset."""
 
 
 @dataclass(frozen=True)
 class PythonSubject:
-    """A subject whose user calls it from Python: `rows` are the inputs in its own form, of which `spin` goes round the
-    first `ring`; `step` carries the states.
+    """A subject whose user calls it from Python: `prepare` puts an input [features] into its own form, outside the
+    clock; `step` carries the states and gives the output. Turns go round the first rows of the case's stimulus.
     """
 
     name: str
     detail: str
-    rows: Sequence[Any]
-    ring: int
+    case: Case
+    prepare: Callable[[Array], Any]
     reset: Callable[[], None]
     step: Callable[[Any], Any]
 
-    def replay(self) -> Array:
-        self.reset()
-        return np.stack([np.asarray(self.step(row), np.float32).flatten() for row in self.rows])
+    def run(self, windows: Array) -> Array:
+        return np.stack([self._window(window) for window in windows])
 
-    def spin(self, steps: int) -> None:
+    def _window(self, window: Array) -> Array:
+        self.reset()
+        steps = [np.array(self.step(self.prepare(row)), np.float32).flatten() for row in window]
+        return np.stack(steps)
+
+    def turn(self, steps: int) -> Turn:
+        rows = [self.prepare(row) for row in self.case.stimulus[: self.case.ring]]
         step = self.step
-        for row in islice(cycle(self.rows[: self.ring]), steps):
-            step(row)
+
+        def spin(count: int) -> None:
+            for row in islice(cycle(rows), count):
+                step(row)
+
+        return clock(spin, steps)
 
 
 def compare(name: str, got: Array, case: Case) -> int:
@@ -68,13 +78,22 @@ def compare(name: str, got: Array, case: Case) -> int:
     A spiking net may part from its oracle where a membrane meets its threshold within rounding, and nothing after that
     can be compared; ReplayError when that happens in the first MIN_EQUAL_STEPS steps, since then it is another model.
     """
-    error = np.abs(got - case.expected) / np.maximum(1.0, np.abs(case.expected))
-    wrong = np.flatnonzero(~(error.max(axis=1) <= TOLERANCE))  # a NaN is wrong too
-    equal = int(wrong[0]) if wrong.size else len(case.expected)
-    if equal < MIN_EQUAL_STEPS:
+    equal = equal_steps(got, case)
+    if equal < min(MIN_EQUAL_STEPS, len(case.expected)):
+        error = _errors(got, case)[equal]
         raise ReplayError(
             f"{name} on {case.name}",
-            f"differs from {case.oracle} by {error[equal].max():.3g} at step {equal}",
+            f"differs from {case.oracle} by {error.max():.3g} at step {equal}",
             "it is not measured, because it computes something else",
         )
     return equal
+
+
+def equal_steps(got: Array, case: Case) -> int:
+    """How many steps from reset are within TOLERANCE of the expected outputs."""
+    wrong = np.flatnonzero(~(_errors(got, case).max(axis=1) <= TOLERANCE))  # a NaN is wrong too
+    return int(wrong[0]) if wrong.size else len(case.expected)
+
+
+def _errors(got: Array, case: Case) -> Array:
+    return np.asarray(np.abs(got - case.expected) / np.maximum(1.0, np.abs(case.expected)))

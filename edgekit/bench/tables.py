@@ -1,4 +1,4 @@
-"""Tables that fit 100 columns, and figures in the same words everywhere."""
+"""Tables that fit 120 columns, and figures in the same words everywhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rich.table import Table
 
 from edgekit.bench.timing import Spread
 
-WIDTH = 100
+WIDTH = 120
 
 
 def table(*columns: str) -> Table:
@@ -23,6 +23,11 @@ def number(value: float) -> str:
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def small(value: float) -> str:
+    """An error for people: two significant digits, and 0 where there is none."""
+    return "0" if value == 0 else f"{value:.2g}" if value >= 1e-3 else f"{value:.0e}"
 
 
 def between(spread: Spread) -> str:

@@ -7,8 +7,8 @@ import io
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
-from itertools import count, groupby, pairwise
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,27 @@ pytest.importorskip("torch")
 
 from rich.console import Console
 
-from edgekit.bench import IntegerReport, Schedule, files, integer_model, run_bench, run_integer, run_targets, timing
+from edgekit.bench import IntegerReport, Schedule, files, integer_model, run_bench, run_integer, run_targets
 from edgekit.bench import targets as targets_module
+from edgekit.bench.accuracy import Accuracy
 from edgekit.bench.activity import ACTIVITY, ACTIVITY_WITHIN
 from edgekit.bench.cases import CASES, FAMILIES, RING_BYTES, SPIKE_RATE, Case, Recipe, build_case
-from edgekit.bench.conversion import PRECISIONS, convert_case, import_case, with_oracle
+from edgekit.bench.clock import WARM_SHARE, WARM_STEPS, Turn, clock
+from edgekit.bench.conversion import convert_case, import_case, with_oracle
 from edgekit.bench.counts import EVERY_INPUT, Count
 from edgekit.bench.footprint import Footprint, footprint
 from edgekit.bench.goals import (
+    BEST,
     CONVERSION,
     EVENTS,
+    FASTER,
     FEWER,
     FLASH,
     GOALS,
     INSTRUCTIONS,
     INSTRUCTIONS_M4,
     INSTRUCTIONS_M55,
+    LIMIT,
     RAM,
     SPEED_UP,
     WINDOW,
@@ -42,16 +47,18 @@ from edgekit.bench.goals import (
     judge,
 )
 from edgekit.bench.integer_model import PEERS, ModelReport, ProgramRow, check_bytes
+from edgekit.bench.measure import LOOPS, TIMED
 from edgekit.bench.native import COUNT, POINTER, aligned_bytes, native_function
-from edgekit.bench.own import NativeLoop
+from edgekit.bench.own import SESSION, NativeLoop
 from edgekit.bench.packages import require
 from edgekit.bench.peers.onnx_runtime import IO_BINDING
-from edgekit.bench.report import CaseReport, ProgramReport, Report, Timing
+from edgekit.bench.report import SCHEMA_VERSION, CaseReport, ProgramReport, Report
 from edgekit.bench.roofline import BLOCK, ReadLoop, roofline
+from edgekit.bench.rows import Row, Timing
 from edgekit.bench.stimuli import STEPS, Array
 from edgekit.bench.subject import MIN_EQUAL_STEPS, PythonSubject, compare
 from edgekit.bench.tables import WIDTH
-from edgekit.bench.timing import MAX_TRIES, WARM_STEPS, Spread, time_in_turns
+from edgekit.bench.timing import MAX_TRIES, Spread, time_in_turns
 from edgekit.bench.watch import CALIBRATED, COUNTED, WATCH, WatchReport, windows_of
 from edgekit.errors import ReplayError, ToolchainError, UsageError
 from edgekit.profile.host import describe_host
@@ -63,20 +70,18 @@ SHORT = Schedule(rounds=3, turn_s=1e-4)
 
 @dataclass
 class Diary:
-    """A subject that writes down when it was called."""
+    """A subject that writes down when it was called; `fails_after` so many turns, all of them `interrupted`."""
 
     name: str
     calls: list[tuple[str, int]]
-    detail: str = "fake"
-    ring: Array = field(default_factory=lambda: np.zeros((1, 1), np.float32))
+    interrupted: bool = False
+    fails_after: int = 1000
 
-    def replay(self) -> Array:
-        return self.ring
-
-    def spin(self, steps: int) -> None:
+    def turn(self, steps: int) -> Turn:
         self.calls.append((self.name, steps))
-        for _ in range(steps):  # every step takes some time, as those of a real subject do
-            pass
+        if len([name for name, _ in self.calls if name == self.name]) > self.fails_after:
+            raise ToolchainError(self.name, "gave up")
+        return Turn(1000 * steps, self.interrupted)
 
 
 def _case(expected: Array) -> Case:
@@ -86,19 +91,36 @@ def _case(expected: Array) -> Case:
 def test_rounds_take_turns_and_rotate_who_starts() -> None:
     calls: list[tuple[str, int]] = []
     micros = time_in_turns([Diary("a", calls), Diary("b", calls), Diary("c", calls)], SHORT)
+    assert (micros == 1.0).all()
     assert micros.shape == (3, 3)
-    assert (micros > 0).all()
     order = [name for name, _ in groupby(calls, key=lambda call: call[0])]
     assert "".join(order) == "abc" + "abc" + "bca" + "cab"  # calibration, then the rounds
-    assert all(before[0] == timed[0] for before, timed in pairwise(calls) if before[1] == WARM_STEPS)
 
 
-def test_an_interrupted_turn_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    interruptions = count()
-    monkeypatch.setattr(timing, "_interruptions", lambda: next(interruptions))
+def test_an_interrupted_turn_is_taken_again() -> None:
     calls: list[tuple[str, int]] = []
-    time_in_turns([Diary("a", calls)], Schedule(rounds=1, turn_s=1e-4))
-    assert [steps for _, steps in calls].count(WARM_STEPS) == MAX_TRIES
+    time_in_turns([Diary("a", calls, interrupted=True)], Schedule(rounds=1, turn_s=1e-4))
+    assert [steps for _, steps in calls].count(100) == MAX_TRIES
+
+
+def test_a_subject_that_fails_is_left_out_and_the_others_go_on() -> None:
+    calls: list[tuple[str, int]] = []
+    faults: dict[str, str] = {}
+    micros = time_in_turns([Diary("a", calls), Diary("b", calls, fails_after=2)], SHORT, faults)
+    assert faults == {"b": "b: gave up"}
+    assert (micros[:, 0] == 1.0).all()
+    assert np.isnan(micros[:, 1]).all()
+    with pytest.raises(ToolchainError, match="gave up"):
+        time_in_turns([Diary("b", calls, fails_after=1)], SHORT)
+
+
+def test_the_clock_sees_the_steps_and_not_those_before() -> None:
+    seen: list[int] = []
+    turn = clock(seen.append, 100)
+    assert seen == [100 // WARM_SHARE, 100]
+    assert turn.nanoseconds > 0
+    clock(seen.append, 1)
+    assert seen[2:] == [WARM_STEPS, 1]
 
 
 def test_spread_is_median_and_percentiles() -> None:
@@ -139,6 +161,8 @@ def test_the_goals_are_those_of_the_issue() -> None:
     assert [limits[name, INSTRUCTIONS, "fp32"] for name in ("mlp", "l2mu", "elm")] == [26_000, 12_000, 50_000]
     assert [limits[name, SPEED_UP, "fp32"] for name in ("mlp", "l2mu", "elm")] == [2.9, 20, 4.4]
     assert [limits[name, SPEED_UP, "w8"] for name in ("mlp", "l2mu", "elm")] == [6, 20, 8]
+    assert [limits[name, FASTER, BEST] for name in ("mlp", "l2mu", "elm")] == [2.5, 10, 4]
+    assert [limits[name, LIMIT, BEST] for name in ("mlp", "elm")] == [1.5, 1.5]
     assert (limits["neuronio-released", EVENTS, "fp32"], limits["neuronio-released", CONVERSION, "fp32"]) == (0.6, 5)
 
 
@@ -159,7 +183,7 @@ def test_a_missing_package_names_its_extra() -> None:
 def test_unknown_names_are_refused_before_any_work() -> None:
     with pytest.raises(UsageError, match="known are mlp, l2mu"):
         run_bench(["mlp", "lstm"], [], SHORT)
-    with pytest.raises(UsageError, match="known are torch, onnxruntime"):
+    with pytest.raises(UsageError, match="known are torch, compile"):
         run_bench(["mlp"], ["tvm"], SHORT)
     with pytest.raises(UsageError, match="twice"):
         run_bench(["mlp", "mlp"], [], SHORT)
@@ -208,9 +232,11 @@ def test_the_clock_sees_as_much_of_the_stimulus_as_the_caches_can_spare() -> Non
     elm = build_case("elm")
     assert 1 < elm.ring * elm.stimulus[0].nbytes <= RING_BYTES
     assert build_case("neuronio").ring == STEPS
-    seen: list[int] = []
-    PythonSubject("fake", "fake", range(STEPS), 3, lambda: None, seen.append).spin(7)
-    assert seen == [0, 1, 2, 0, 1, 2, 0]
+    seen: list[float] = []
+    case = replace(_case(np.zeros((3, 1), np.float32)), stimulus=np.arange(3, dtype=np.float32)[:, None])
+    subject = PythonSubject("fake", "fake", case, lambda row: float(row[0]), lambda: None, seen.append)
+    subject.turn(7)
+    assert seen == [0, 1, 2, 0, 1, 2, 0, 1, 0, 1, 2, 0, 1, 2, 0]  # some unwatched, then seven
 
 
 def test_the_read_loop_reads_every_byte_as_often_as_it_says() -> None:
@@ -224,7 +250,7 @@ def test_the_read_loop_reads_every_byte_as_often_as_it_says() -> None:
         assert read(memory.ctypes.data, blocks * BLOCK, passes) == expected
     loop = ReadLoop("fake", memory.ctypes.data + 1, memory.size - 1)
     assert loop.size == 8 * BLOCK  # whole blocks between aligned addresses, never beyond the end
-    loop.spin(2)
+    assert loop.turn(2).nanoseconds > 0
 
 
 def test_the_roofline_is_paired_by_round() -> None:
@@ -261,37 +287,58 @@ def test_rounded_weights_are_compared_with_the_reference_that_has_them() -> None
     assert with_oracle(case, "fp32", artifact) is case
 
 
-def test_tables_fit_their_width() -> None:
+def report_of(goals: str = "elm") -> Report:
+    """A report with a line of every kind in it, and long words wherever there are words."""
     wide = Spread(1234.5, 1000.4, 98765.4)
-    timings = tuple(Timing(f"edgekit fp32, Session.step {i}", "detail", 128, wide, wide) for i in range(3))
     size = Footprint(123_456, 1_234_567, 123_456)
     share = Spread(5.0, 3.0, 12.0)
-    peers = ("PyTorch eager", "ONNX Runtime, run", IO_BINDING)
     limit = roofline(1_000_000, np.full(3, 2.0), np.full(3, 1.0))
     programs = tuple(
-        ProgramReport(
-            p,
-            wide,
-            123_456.0,
-            size,
-            replace(limit, share=share),
-            dict.fromkeys(peers, Spread(1234, 987, 1987)),
-            "op 10%",
-        )
-        for p in ("fp32", "w8")
+        ProgramReport(p, wide, 123_456.0, size, replace(limit, share=share), {IO_BINDING: wide}, "op 10%")
+        for p in TIMED
+    )
+    exact = Accuracy(128, 0.0123, 0.99, 0.915, 0.98, 0.2)
+    timings = tuple(Timing(n, wide, wide, LOOPS[0]) for n in (1, 2))
+    rows = (
+        *(Row(name, "edgekit", "detail", exact, timings) for name in (*LOOPS, SESSION)),
+        Row("ONNX Runtime, dynamic int8, io-binding", "onnxruntime", "detail", exact, timings, rival=True),
+        Row("edgekit .onnx in ONNX Runtime, Session.step", "exported", "detail", exact, timings, note="its own [file]"),
+        Row("LiteRT static int8, states copied", "litert", "", None, fault="the worker: was ended by SIGSEGV"),
     )
     counts = (Count(f"edgekit fp32, {EVERY_INPUT}", "cortex-a72", 123_456.0, "emulated", "emulated, unicorn 2.1.4"),)
-    goals = judge(
-        "elm", {goal.key: Figure(0.001 if goal.at_least else 1e6, "measured", "why") for goal in GOALS["elm"]}
+    figures = {g.key: Figure(0.001 if g.at_least else 1e6, "measured", "why") for g in GOALS[goals]}
+    case = CaseReport(
+        name="elm",
+        description="an ELM",
+        weights=51_007,
+        activity={"input": 0.02},
+        conversion_s=3.2,
+        tests="200 of 5,554 windows",
+        untested="",
+        rows=rows,
+        session_overhead_us=wide,
+        programs=programs,
+        counts=counts,
+        goals=judge(goals, figures),
     )
-    case = CaseReport("elm", "an ELM", 51_007, {"input": 0.02}, 3.2, timings, wide, programs, counts, goals)
+    untested = replace(case, name="har-elm", tests="", untested="there is no file", goals=())
     host = replace(describe_host(), processor="A processor")
-    text = _printed(Report(host, 1.0, SHORT, (case,), {}))
+    return Report(host, 1.0, SHORT, (1, 2), (case, untested), {}, {"openvino": "its environment is not there"})
+
+
+def test_tables_fit_their_width() -> None:
+    report = report_of()
+    goals = report.cases[0].goals
+    text = _printed(report)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= WIDTH
-    assert text.count("MISSED") == 2 * len(goals) + 2  # in the table, with the reason, and by precision in the summary
+    # in the table, with the reason, and by precision in the summary
+    assert text.count("MISSED") == 2 * len(goals) + len({g.goal.precision for g in goals} & {"fp32", "w8", BEST}) + 1
     assert text.count("why") == len(goals)
-    assert "--keep" in text
+    for said in ("--keep", "SKIPPED: openvino, its environment", "LEFT OUT: decisions", "[2] FAILING: the worker: was"):
+        assert said in text
+    assert "its own [file]" in text
+    assert json.loads(json.dumps(report.to_dict()))["schema_version"] == SCHEMA_VERSION
 
 
 def _printed(report: Any) -> str:
@@ -433,17 +480,24 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
         pytest.importorskip(package)
     report = run_bench(["mlp", "neuronio"], ["torch", "onnxruntime"], SHORT, keep=tmp_path)
     document = json.loads(json.dumps(report.to_dict()))
-    assert document["schema_version"] == 2
+    assert document["threads"] == [1]
+    assert not document["skipped"]
     for case in document["cases"]:
-        names = [t["subject"] for t in case["timings"]]
-        assert len(names) == len(set(names)) == 6
-        assert {t["grade"] for t in case["timings"]} == {"measured"}
-        assert all(t["equal_steps"] >= MIN_EQUAL_STEPS for t in case["timings"])
-        assert all(t["step_us"]["p10"] <= t["step_us"]["median"] <= t["step_us"]["p90"] for t in case["timings"])
-        assert case["timings"][0]["times_native"] == {"median": 1.0, "p10": 1.0, "p90": 1.0}
-        assert [p["precision"] for p in case["programs"]] == ["fp32", "w8"]
+        names = [row["subject"] for row in case["rows"]]
+        assert len(names) == len(set(names)) == 9
+        assert names[:4] == [*LOOPS, SESSION]
+        for row in case["rows"]:
+            assert not row["fault"]
+            assert row["rival"] == (row["peer"] != "edgekit")
+            assert row["accuracy"]["error"] < (0.1 if "int8" in row["subject"] or "w8" in row["subject"] else 1e-5)
+            (timing,) = row["timings"]
+            assert (timing["threads"], timing["grade"]) == (1, "measured")
+            assert timing["against"] in LOOPS
+            assert timing["step_us"]["p10"] <= timing["step_us"]["median"] <= timing["step_us"]["p90"]
+        assert min(row["timings"][0]["times"]["median"] for row in case["rows"]) == 1.0
+        assert [p["precision"] for p in case["programs"]] == list(TIMED)
         for program in case["programs"]:
-            assert set(program["times_faster"]) == {"PyTorch eager", "ONNX Runtime, run", IO_BINDING}
+            assert set(program["times_faster"]) == {n for n in names if "edgekit" not in n}
             assert program["roofline"]["gigabytes_per_s"] > 0
             assert program["roofline"]["grade"] == "measured"
             assert program["costliest"].count("%") == 3
@@ -452,16 +506,14 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
         assert all(count["instructions"] > 1000 for count in own)
     mlp, neuronio = document["cases"]
     judged = {(g["goal"]["figure"], g["goal"]["precision"]) for g in mlp["goals"]}
-    assert judged == {g.key for g in GOALS["mlp"] if g.precision in PRECISIONS}
-    assert {q["grade"] for q in mlp["counts"][2:]} == {"quoted"}
+    on_watches = {INSTRUCTIONS_M4, INSTRUCTIONS_M55, FEWER}
+    assert judged == {g.key for g in GOALS["mlp"] if g.figure not in on_watches}
+    assert {q["grade"] for q in mlp["counts"][3:]} == {"quoted"}
     assert [c["subject"] for c in neuronio["counts"]] == [
-        f"edgekit {p}{extra}" for p in ("fp32", "w8") for extra in ("", f", {EVERY_INPUT}")
+        f"edgekit {p}{extra}" for p in TIMED for extra in ("", f", {EVERY_INPUT}")
     ]
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.{p}.{target}.so"
-        for name in ("mlp", "neuronio")
-        for p in ("fp32", "w8")
-        for target in ("host", "raspberrypi4")
+        f"{name}.{p}.{target}.so" for name in ("mlp", "neuronio") for p in TIMED for target in ("host", "raspberrypi4")
     }
     assert "…" not in _printed(report)
 
@@ -471,7 +523,13 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
     [
         ("--models", "lstm"),
         ("--peers", "tvm"),
-        ("--json", "no/such/folder/out.json"),
+        ("--output", "no/such/folder/out.json"),
+        ("--markdown", "table.md"),
+        ("--threads", "3"),
+        ("--calib", "x.npz"),
+        ("model.pt", "--models", "mlp"),
+        ("model.onnx",),
+        ("no-such-model.pt",),
         ("--keep", "no/such/folder"),
         ("--targets", "--quick"),
         ("--integer", "--quick"),
@@ -479,7 +537,7 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
         ("--rounds", "3"),
     ],
 )
-def test_bad_usage_is_one_message_and_exit_code_2(arguments: tuple[str, str], tmp_path: Path) -> None:
+def test_bad_usage_is_one_message_and_exit_code_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edgekit.bench", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )

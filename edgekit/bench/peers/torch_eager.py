@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from edgekit.bench.cases import Case
-from edgekit.bench.packages import require
 from edgekit.bench.subject import PythonSubject, Subject
 
 
-def subjects(case: Case) -> list[Subject]:
-    """One subject; PyTorch's threads are set to one."""
-    require("torch", "convert")
+def subjects(case: Case, folder: Path, threads: int) -> dict[str, Callable[[], Subject]]:  # noqa: ARG001
+    """One subject."""
+    name = "PyTorch eager"
+    return {name: lambda: _eager(name, case, threads)}
+
+
+def _eager(name: str, case: Case, threads: int) -> Subject:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     module, state = case.module, case.module.init_state(1)
 
     def reset() -> None:
@@ -27,5 +32,5 @@ def subjects(case: Case) -> list[Subject]:
             y, state = module.step(x, state)
         return y
 
-    rows = list(torch.from_numpy(case.stimulus)[:, None])
-    return [PythonSubject("PyTorch eager", f"torch {torch.__version__}", rows, case.ring, reset, step)]
+    detail = f"torch {torch.__version__}"
+    return PythonSubject(name, detail, case, lambda row: torch.from_numpy(row[None].copy()), reset, step)
