@@ -309,6 +309,7 @@ static void pace(void) {
         p.steps++;
         next = later(next, (uint32_t)b.job.period_s, (uint32_t)b.job.period_ns);
     }
+    if (stop < end) sleep_until(next); /* the last step has a whole period too: energy is that of all of it */
     p.end = now();
     p.preempted = preemptions() - taken;
     record(PACED, sizeof p + p.steps * 2 * sizeof(uint64_t));
