@@ -128,11 +128,6 @@ def ticked_program(graph: Graph, target: Target, *, compiler: str | None = None)
     return Ticked(library, emitted.ticked, {use.symbol: use.kernel for use in emitted.kernels})
 
 
-def ticked_library(graph: Graph, target: Target) -> bytes:
-    """The library alone of a program with counters."""
-    return ticked_program(graph, target).library
-
-
 def op_times(graph: Graph, ticked: Ticked, sums: Array, *, tick: float, counting: float) -> tuple[OpTime, ...]:
     """The ops of the step from the sums of each round, ticks [rounds, calls] of one step.
 

@@ -37,7 +37,7 @@ def job_bytes(graph: Graph, stimulus: Stimulus, plan: MeasurePlan, tasks: int) -
     names = (*step.inputs, *step.outputs)
     if len(names) > MOST_PORTS:
         raise UsageError(f"program {graph.name!r}", f"has {len(names)} inputs and outputs", f"at most {MOST_PORTS}")
-    paced = _deadlines(plan)
+    paced = deadlines_of(plan)
     joined = [np.concatenate(arrays) for arrays in zip(*stimulus.streams, strict=True)]
     stored = [
         np.ascontiguousarray(a, graph.port_dtype(n).newbyteorder("<")) for n, a in zip(step.inputs, joined, strict=True)
@@ -59,7 +59,7 @@ def job_bytes(graph: Graph, stimulus: Stimulus, plan: MeasurePlan, tasks: int) -
     return b"".join(part + bytes(-len(part) % ALIGN) for part in parts)
 
 
-def _deadlines(plan: MeasurePlan) -> int:
+def deadlines_of(plan: MeasurePlan) -> int:
     """How many steps at a rate a plan asks for; UsageError for a rate or a time that cannot be."""
     if plan.rate_hz is None:
         return 0
@@ -68,7 +68,8 @@ def _deadlines(plan: MeasurePlan) -> int:
     deadlines = max(1, round(plan.paced_seconds * plan.rate_hz))
     if deadlines > MOST_DEADLINES:
         cause = f"has {deadlines:,} deadlines in {plan.paced_seconds:g} s"
-        raise UsageError(f"a rate of {plan.rate_hz:g} Hz", cause, f"at most {MOST_DEADLINES:,}: measure for less long")
+        remedy = f"at most {MOST_DEADLINES:,}: a slower one, or for less long"
+        raise UsageError(f"a rate of {plan.rate_hz:g} Hz", cause, remedy)
     return deadlines
 
 

@@ -18,6 +18,7 @@ from edgekit.profile.estimate import Estimate, estimates
 from edgekit.profile.figures import SCHEMA_VERSION
 from edgekit.profile.host import Host, describe_host
 from edgekit.profile.measurer import Clock, Mark, Measurer, measure
+from edgekit.profile.measurer_wire import deadlines_of
 from edgekit.profile.memory import Memory, program_memory
 from edgekit.profile.operations import Activity, Operations, observe
 from edgekit.profile.paced import Paced
@@ -200,6 +201,7 @@ def profile_place(
     progress: Progress = silent,
 ) -> Profile:
     """Measure a program at a place that has not been entered yet, with power beside it where there is a sensor."""
+    deadlines_of(plan)  # a rate that cannot be is no reason to begin
     with place:
         measurer = Measurer(place)
         with powered(place, measurer, power, progress) as meter:

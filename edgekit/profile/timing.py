@@ -75,26 +75,6 @@ class Timing:
         """Median of the windows' medians."""
         return median(self.windows)
 
-    @property
-    def samples(self) -> int:
-        """Readings of the clock."""
-        return self.spread.n
-
-    @property
-    def p50(self) -> float:
-        """Median over all readings."""
-        return self.spread.p50
-
-    @property
-    def p90(self) -> float:
-        """What nine of ten readings do not exceed."""
-        return self.spread.p90
-
-    @property
-    def p99(self) -> float:
-        """What 99 of a hundred readings do not exceed."""
-        return self.spread.p99
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         histogram = {"edges_us": list(self.histogram.edges_us), "counts": list(self.histogram.counts)}

@@ -228,6 +228,10 @@ def test_what_cannot_end_well_is_refused_before_anything_is_measured(edge, monke
     assert "has shape" in refused(edge, "--reference", model, "--input", tmp_path / "wide.npy")
     assert "NaN or Inf" in refused(edge, "--reference", model, "--input", tmp_path / "nan.npy")
     assert "cannot be written" in refused(edge, "--html", "/proc/page.html")
+    monkeypatch.undo()
+    monkeypatch.setattr("edgekit.profile.report.Measurer", lambda *_: pytest.fail("it was measured"))
+    assert "6,000,000 deadlines" in refused(edge, "--strict", "--paced", "100kHz")
+    assert "cannot be kept" in refused(edge, "--paced", "0.0001Hz")
     for read in ((edge,), (edge, "--input", tmp_path / "x.npy"), (edge, "--reference", model)):
         assert "would be replaced" in refused(*read, "--html", read[-1])
 
