@@ -193,12 +193,17 @@ def learning_lines(manifest: Mapping[str, Any]) -> list[str]:
 def _estimates(instructions: int, target: str) -> list[str]:
     """Time and energy of an update where the target's figures have sources."""
     from edgekit.profile.estimate import estimates
+    from edgekit.profile.numbers import quantity
     from edgekit.target import load_target
 
     lines = []
     for found in estimates(instructions, load_target(target)):
         what = found.name.replace("per step", "of an update")
-        value = found.grade if found.value is None else f"{1000 * found.value:.3g} m{found.unit} ({found.grade})"
+        value = found.grade
+        if found.value is not None:
+            low, high = (found.value if end is None else end for end in (found.low, found.high))
+            between = f"{quantity(low, found.unit)} to {quantity(high, found.unit)}"
+            value = f"{quantity(found.value, found.unit)} ({found.grade}, {between})"
         assumed = "".join(f"; assumed: {text.partition(':')[0]}" for text in found.assumptions)
         lines.append(f"  {what}: {value}, {found.formula}{assumed}")
     return lines

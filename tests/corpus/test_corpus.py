@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from corpus.cases import CASES, imported
 from corpus.compare import ENGINES, compare
+
+SEED = int(os.environ.get("EDGEKIT_TEST_SEED", "0"))
+SOME = list(CASES) if "EDGEKIT_SWEEPS" in os.environ else list(CASES)[SEED % 3 :: 3]
+"""A third of the modules, in CI another one each day; `python -m tools.corpus` and `make test-all` take all of them."""
 
 
 def test_the_corpus_is_large_enough():
@@ -14,7 +20,7 @@ def test_the_corpus_is_large_enough():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch's own, of which kernel it takes
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", SOME)
 def test_every_format_computes_what_the_module_computes(name):
     model = imported(name)
     for kind in ENGINES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from c_runs import Native
@@ -12,6 +14,7 @@ from edgekit.passes.pipelines import LOWER, OPTIMISE, run_passes
 from edgekit.reference import Interpreter, pack_states, unpack_states
 
 STEPS = 6
+SWEEPS = "EDGEKIT_SWEEPS" in os.environ
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 
 
@@ -57,12 +60,12 @@ def test_random_graphs_with_weights_that_change(number: int, drawn_seed: int) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(4, 40))
+@pytest.mark.parametrize("number", range(4, 40 if SWEEPS else 16))
 def test_many_random_graphs_with_weights_that_change(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number, plastic=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(4, 60))
+@pytest.mark.parametrize("number", range(4, 60 if SWEEPS else 28))
 def test_many_random_graphs(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number)

@@ -13,6 +13,8 @@ from converted import INPUTS, Answer, artifact, edgekit_command, edgekit_main, m
 
 import edgekit
 from edgekit.artifact import is_trusted, read_artifact
+from edgekit.toolchain import Tool
+from edgekit.toolchain.compilers import CROSS_PREFIXES, is_native
 
 
 def machine(answer: Answer) -> dict:
@@ -53,10 +55,19 @@ def test_help_and_version():
     assert edgekit_main("--version").stdout == f"edgekit {edgekit.__version__}\n"
 
 
-def test_doctor():
+def test_doctor(monkeypatch):
     document = machine(edgekit_main("doctor", "--json"))
     assert document["host"]["name"] == "host"
     assert {"tool", "version", "ok", "remedy"} <= set(document["tools"][0])
+    tools = {row["tool"]: row for row in document["tools"]}
+    for tool, remedy in (
+        ("qemu-aarch64", "apt install qemu-user-static"),
+        ("qemu-arm", "apt install qemu-user-static"),
+        ("qemu-system-arm", "apt install qemu-system-arm"),
+        *((f"{gnu}-gcc", f"apt install gcc-{gnu}") for arch, gnu in CROSS_PREFIXES.items() if not is_native(arch)),
+    ):
+        assert tools[tool]["remedy"] == ("" if tools[tool]["ok"] else remedy)
+    monkeypatch.setattr("edgekit.toolchain.doctor", lambda: [Tool(**row) for row in document["tools"]])
     answer = edgekit_main("doctor")
     assert answer.returncode == 0
     for tool in document["tools"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,13 +176,14 @@ def flipped(data: bytes, random: np.random.Generator) -> bytes:
 @pytest.mark.slow
 def test_flipped_bytes_give_typed_errors_or_a_graph(path: Path) -> None:
     random, data, refusals = np.random.default_rng(0), path.read_bytes(), 0
-    for _ in range(60):
+    tries = 60 if "EDGEKIT_SWEEPS" in os.environ else 20
+    for _ in range(tries):
         path.write_bytes(flipped(data, random))
         try:
             import_nir(path, dt=1e-3, charge="current")
         except EdgekitError:
             refusals += 1
-    assert 5 < refusals < 60
+    assert 1 < refusals < tries
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.9])
