@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.bench.activity import measure_activity
 from edgekit.bench.cases import Case, make_case
 from edgekit.bench.packages import require
 from edgekit.bench.stimuli import STEPS, Array, noise
+from edgekit.bench.windows import TESTED, TestWindows
 from edgekit.errors import DataError, UsageError
+from edgekit.runtime.session import DECISIONS
 
 SUPPORTED = "a file of edgekit.save, or a state_dict (.pt .pth .ckpt .safetensors .npz) of an MLP, LMU, L2MU or ELM"
-MOST_WINDOWS = 64  # of the calibration data, spread evenly
+MOST_WINDOWS, MOST_FLAT_WINDOWS = 64, 512  # of the calibration data, spread evenly; a flat one is a single step
 
 
 def given_case(path: Path, calib: Path | None, config: Path | None) -> Case:
-    """The case of a model file over the first STEPS steps of `calib` [N, T, features] or [T, features] in raw units,
-    without it over white noise. Its normalisation is done beforehand, because no peer has it in its step.
+    """The case of a model file over STEPS steps of windows `calib` [N, T, features] or [T, features] in raw units,
+    spread evenly; without them over white noise. Its normalisation is done beforehand, because no peer has it in its
+    step. Where `calib` has classes `y` and the file says how a window is decided, its windows are classified too.
 
     UsageError for a file that is no model of edgekit.models, whose step alone every peer can be given.
     """
@@ -37,7 +44,7 @@ def given_case(path: Path, calib: Path | None, config: Path | None) -> Case:
         raise UsageError(f"model {path}", f"is a {type(module).__name__}", f"the benchmark takes {SUPPORTED}")
     io, module.io = module.io, None
     width = _width(module)
-    windows = None if calib is None else _windows(calib, width, io, flat=not module.names)
+    windows, tests = (None, None) if calib is None else _windows(calib, width, io or {}, flat=not module.names)
     stimulus = noise(width) if windows is None else windows.reshape(-1, width)[:STEPS]
     activity = measure_activity(module, stimulus) if hasattr(module, "populations") else {}
     told = ", ".join(f"{key} = {value}" for key, value in assumed.items())
@@ -45,7 +52,7 @@ def given_case(path: Path, calib: Path | None, config: Path | None) -> Case:
     description = f"{type(module).__name__} of {path.name} over {over}" + (f"; assumed: {told}" if told else "")
     name = "".join(c if c.isalnum() else "-" for c in path.stem).strip("-").lower() or "model"
     case = make_case(name, description, module, stimulus, activity)
-    return case if windows is None else Case(**{**vars(case), "calibration": windows})
+    return replace(case, calibration=windows, tests=tests)
 
 
 def _width(module: object) -> int:
@@ -53,22 +60,31 @@ def _width(module: object) -> int:
     return int(config["sizes"][0] if "sizes" in config else config["inputs"])
 
 
-def _windows(path: Path, width: int, io: object, *, flat: bool) -> Array:
-    """Windows [N, T, width], normalised as the model's io says."""
+def _windows(path: Path, width: int, io: Mapping[str, Any], *, flat: bool) -> tuple[Array, TestWindows | None]:
+    """Windows [N, T, width] to calibrate on, normalised as the model's io says, and those to classify."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            x = found["x"] if hasattr(found, "files") else found
-            scale = found["scale"] if hasattr(found, "files") and "scale" in found.files else 1.0
-            x = np.asarray(x, np.float32) * np.asarray(scale, np.float32)
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            held: Mapping[str, Any] = {"x": found} if isinstance(found, np.ndarray) else dict(found)
+        x = np.asarray(held["x"], np.float32) * np.asarray(held.get("scale", 1.0), np.float32)
+        y = np.asarray(held["y"], np.int64) if "y" in held else None
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(f"--calib {path}", "is no .npy array, and no .npz with x") from error
-    if isinstance(io, dict) and "offset" in io.get("input", {}):
-        spec = io["input"]
+    spec = io.get("input", {})
+    if "offset" in spec:
         x = (x - np.asarray(spec["offset"], np.float32)) * np.asarray(spec["scale"], np.float32)
     x = x.reshape(-1, 1, width) if flat and x.size % width == 0 else x
     x = x[None] if x.ndim == 2 else x
     if x.ndim != 3 or x.shape[-1] != width or not x.size or not np.isfinite(x).all():
         raise DataError(f"--calib {path}", f"has shape {x.shape}", f"give finite [N, T, {width}], the model's inputs")
-    most = MOST_WINDOWS * 8 if flat else MOST_WINDOWS
-    rows = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
-    return np.ascontiguousarray(x[rows], np.float32)
+    x = np.ascontiguousarray(x, np.float32)
+    tests = None
+    if y is not None and y.shape == x.shape[:1] and io.get("decision") in DECISIONS:
+        rows = _spread(len(x), TESTED)
+        source = f"{len(rows)} of {len(x):,} windows of {path.name}, spread evenly"
+        tests = TestWindows(x[rows], y[rows], str(io["decision"]), source)
+    return x[_spread(len(x), MOST_FLAT_WINDOWS if flat else MOST_WINDOWS)], tests
+
+
+def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)

@@ -121,7 +121,7 @@ def _rows(case: Document, threads: Sequence[int]) -> Any:
         best = min((t["times"]["median"] for t in by_threads.values() if t["times"]), default=None)
         return (
             *(row["subject"], *times, error, percent(exact["agreement"]) if exact else ""),
-            *("" if right is None else percent(right), "" if best is None else f"{number(best)}×"),
+            *("" if right is None else f"{100 * right:.1f} %", "" if best is None else f"{number(best)}×"),
             "FAILING" if row["fault"] else Badge(MEASURED),
         )
 

@@ -373,6 +373,12 @@ def test_integer_tables_fit_their_width() -> None:
     for said in ("200,000 – 240,000", "411,738", "12.3 %", "700,000 instructions in the mean", "LEFT OUT"):
         assert said in text
     assert "FAILED int8 smartwatch-m55: qemu-system-arm: is not installed" in text
+    written = report.to_markdown()
+    assert (
+        "| cortex-m33 | edgekit int8 | 234,567 | 200,000 – 240,000 | emulated | smartwatch-m33; an engine |" in written
+    )
+    assert "| cortex-m4 | TFLite-Micro int8 | 490,191 | | quoted |" in written
+    assert "qemu-system-arm: is not installed |" in written
     assert json.loads(json.dumps(report.to_dict()))["models"][0]["rows"][0]["grade"] == "emulated"
 
 
