@@ -101,7 +101,7 @@ def profile(
     option = _checked(artifact, on, plan, explicit=strict or paced is not None, power=power)
     error = None
     if reference is not None or factory is not None:  # first: a model that does not fit is no reason to measure
-        error = _error(out, artifact, reference, input_file, config, factory).to_dict()
+        error = _error(out, artifact, reference, input_file, config, factory, steps=steps).to_dict()
     elif config is not None:
         raise UsageError("--config", "describes a --reference", "name the model too, or leave it out")
     found = replace(_profile(out, artifact, on, input_file, steps=steps, plan=plan, option=option), error=error)
@@ -178,7 +178,14 @@ def _plan(strict: bool, paced: str | None) -> MeasurePlan:
 
 
 def _error(
-    out: Output, artifact: Path, reference: Path | None, input_file: Path | None, config: Any, factory: str | None
+    out: Output,
+    artifact: Path,
+    reference: Path | None,
+    input_file: Path | None,
+    config: Any,
+    factory: str | None,
+    *,
+    steps: int | None,
 ) -> ErrorOverTime:
     from edgekit.convert import original_of
     from edgekit.frontends import import_file
@@ -196,8 +203,13 @@ def _error(
             x = noise(session.facts, windows, *((length,) if session.stateful else ()))[0]
         else:
             x = session.arrange(read_data(input_file).x)
-            lone = session.stateful and x.ndim == len(next(iter(session.facts.inputs.values()))) + 1
-            x = x[None] if lone else x
+            axes = x.ndim - len(next(iter(session.facts.inputs.values())))
+            if session.stateful and axes == 1:
+                x, axes = x[None], 2
+            if steps is not None and axes == 2:  # whole windows, or the beginning of one
+                x = x[: max(1, steps // x.shape[1])][:, : max(1, steps)]
+            elif steps is not None and axes == 1:
+                x = x[: max(1, steps)]
         return error_over_time(session, original, x, str(reference or "the original model"))
 
 

@@ -178,9 +178,12 @@ def test_the_error_of_an_integer_program_is_shown_step_by_step(tmp_path):
     converted = edgekit.convert(module("lmu"), precision="int8", calib="synthetic", name="lmu")
     edge = converted.save(tmp_path / "lmu.edge")
     np.save(tmp_path / "x.npy", stream(12))
-    for flags, steps in (((), 50), (("--input", tmp_path / "x.npy"), 12)):
+    np.save(tmp_path / "windows.npy", np.stack([stream(12, seed) for seed in range(4)]))
+    one, several = ("--input", tmp_path / "x.npy"), ("--input", tmp_path / "windows.npy", "--steps", "30")
+    for flags, windows, steps in (((), 32, 50), (one, 1, 12), ((*one, "--steps", "5"), 1, 5), (several, 2, 12)):
         found = document(edgekit_main("profile", edge, "--reference", model, *flags, "--json"))
         error = found["error"]
+        assert error["windows"] == windows
         assert len(error["steps"]) == len(error["max_abs"]) == len(error["rms"]) == steps
         assert 0 < max(error["max_abs"]) <= 1
         assert all(r <= m for r, m in zip(error["rms"], error["max_abs"], strict=True))
@@ -226,6 +229,8 @@ def test_what_cannot_end_well_is_refused_before_anything_is_measured(edge, monke
     assert "none.pt" in refused(edge, "--reference", tmp_path / "none.pt")
     assert "takes inputs (7,), the program (3,)" in refused(edge, "--reference", other)
     assert "has shape" in refused(edge, "--reference", model, "--input", tmp_path / "wide.npy")
+    np.save(tmp_path / "lone.npy", np.float32(1))
+    assert "has shape" in refused(edge, "--reference", model, "--input", tmp_path / "lone.npy", "--steps", "2")
     assert "NaN or Inf" in refused(edge, "--reference", model, "--input", tmp_path / "nan.npy")
     assert "cannot be written" in refused(edge, "--html", "/proc/page.html")
     monkeypatch.undo()
