@@ -23,9 +23,9 @@ from edgekit.bench.tables import between, number, table
 from edgekit.bench.timing import Schedule, Spread, time_in_turns
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.ir import SPIKE, Graph
+from edgekit.profile.counts import counting_stream
 from edgekit.profile.host import Host, describe_host
-from edgekit.runtime import load
-from edgekit.runtime.streams import MachineStream
+from edgekit.runtime import Session
 
 Progress = Callable[[str], None]
 
@@ -143,9 +143,8 @@ def _measure(family: str, hidden: int, schedule: Schedule) -> ScalingRow:
     loop = NativeLoop(case, PRECISION, native)
     micros = time_in_turns([loop], schedule)[:, 0]
     device = convert_case(case, imported, DEVICE, PRECISION)
-    session = load(device.artifact, engine="emulator")
-    stream = session.engine_stream
-    assert isinstance(stream, MachineStream)
+    stream = counting_stream(device.artifact)
+    session = Session(device.artifact, stream)
     session.run(case.stimulus[:_COUNTED])
     stream.counting = True
     session.run(case.stimulus[_COUNTED : 2 * _COUNTED])
