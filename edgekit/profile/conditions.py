@@ -130,11 +130,13 @@ def changes(before: Conditions, after: Conditions) -> tuple[str, ...]:
     """What a reader has to know of the time between: throttling, and frequencies that moved."""
     said = []
     for name, count in after.throttled.items():
-        if count > before.throttled.get(name, 0):
-            said.append(f"throttled by {name}: {count - before.throttled.get(name, 0)} times")
+        so_far = before.throttled.get(name, count)
+        if count > so_far:
+            said.append(f"throttled by {name}: {count - so_far} times")
     for name, state in after.cooling.items():
-        if state != before.cooling.get(name, 0):
-            said.append(f"cooling device {name} went from state {before.cooling.get(name, 0)} to {state}")
+        was = before.cooling.get(name, state)
+        if state != was:
+            said.append(f"cooling device {name} went from state {was} to {state}")
     for name, khz in after.frequencies_khz.items():
         was = before.frequencies_khz.get(name, khz)
         if was and abs(khz - was) > 0.02 * was:

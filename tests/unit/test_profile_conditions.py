@@ -139,3 +139,9 @@ def test_this_computer_is_the_same_read_by_the_measurer():
     assert there.temperatures_c.keys() == here.temperatures_c.keys()
     assert there.quota_cpus == here.quota_cpus
     assert there.load is not None
+
+
+def test_what_was_not_told_before_is_no_change():
+    after = Conditions(throttled={"core temperature": 7}, cooling={"fan": 2})
+    assert changes(Conditions(), after) == ()
+    assert len(changes(Conditions(throttled={"core temperature": 6}, cooling={"fan": 1}), after)) == 2
