@@ -10,10 +10,10 @@ from rich.console import Console
 
 pytest.importorskip("torch")
 
-from edgekit.bench.scaling import ScalingReport, ScalingRow, cliffs, host_caches, run_scaling, sized_case  # noqa: E402
-from edgekit.bench.timing import Schedule, Spread  # noqa: E402
-from edgekit.errors import UsageError  # noqa: E402
-from edgekit.profile.host import describe_host  # noqa: E402
+from edgekit.bench.scaling import ScalingReport, ScalingRow, cliffs, host_caches, run_scaling, sized_case
+from edgekit.bench.timing import Schedule, Spread
+from edgekit.errors import UsageError
+from edgekit.profile.host import describe_host
 
 CACHES = {"L1": 32_768, "L2": 1_048_576}
 
