@@ -222,7 +222,7 @@ def program_of(session: Session, original: Original) -> Graph | None:
     theirs = original.graph.entries["step"]
     if len(facts.inputs) != 1 or len(facts.outputs) != 1:
         raise DataError(
-            "program", f"has {len(facts.inputs)} inputs and {len(facts.outputs)} outputs, verify takes one each"
+            "program", f"has {len(facts.inputs)} inputs and {len(facts.outputs)} outputs, comparing takes one each"
         )
     for side, ours, names in (("inputs", facts.inputs, theirs.inputs), ("outputs", facts.outputs, theirs.outputs)):
         shapes = list(ours.values()), [original.graph.tensors[n].shape for n in names]

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import DataError
-from edgekit.ir import Graph
 from edgekit.runtime import Session
-from edgekit.verify.compare import SAME
+from edgekit.verify.compare import SAME, Original, program_of
 
 Array = npt.NDArray[Any]
 DERIVED = "derived"
-
-
-class Runs(Protocol):
-    """The model before conversion."""
-
-    @property
-    def graph(self) -> Graph: ...
-
-    def run(self, x: Array) -> Array:
-        """Outputs of windows in raw units: [N, T, *shape] -> [N, T, *out]; stateless [N, *shape]."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +35,13 @@ class ErrorOverTime:
         return asdict(self)
 
 
-def error_over_time(session: Session, original: Runs, x: Array, against: str) -> ErrorOverTime:
-    """Run windows x [N, T, *shape] in raw units through both; DataError when there is nothing to compare."""
-    facts, step = session.facts, original.graph.entries["step"]
-    for thing, inputs, outputs in (
-        ("program", facts.inputs, facts.outputs),
-        ("reference", step.inputs, step.outputs),
-    ):
-        if len(inputs) != 1 or len(outputs) != 1:
-            cause = f"has {len(inputs)} inputs and {len(outputs)} outputs"
-            raise DataError(thing, cause, "an error over time takes one each: leave the reference out")
-    theirs, ours = original.graph.tensors[step.inputs[0]].shape, next(iter(facts.inputs.values()))
-    if theirs != ours:
-        raise DataError("reference", f"takes inputs {theirs}, the program {ours}", SAME)
+def error_over_time(session: Session, original: Original, x: Array, against: str) -> ErrorOverTime:
+    """Run windows x [N, T, *shape] in raw units through both.
+
+    DataError when there is nothing to compare, or the original is not what the program was made from.
+    """
+    program_of(session, original)
+    ours = next(iter(session.facts.inputs.values()))
     axes = (2,) if session.stateful else (1, 2)
     if x.ndim - len(ours) not in axes or x.shape[x.ndim - len(ours) :] != ours:
         one = ", ".join(map(str, ours))

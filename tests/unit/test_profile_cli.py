@@ -227,7 +227,7 @@ def test_what_cannot_end_well_is_refused_before_anything_is_measured(edge, monke
     edgekit.save(edgekit.models.MLP([7, 4]), other)
     assert "--config" in refused(edge, "--config", tmp_path / "none.json")
     assert "none.pt" in refused(edge, "--reference", tmp_path / "none.pt")
-    assert "takes inputs (7,), the program (3,)" in refused(edge, "--reference", other)
+    assert "has inputs [(7,)], the program [(3,)]" in refused(edge, "--reference", other)
     assert "has shape" in refused(edge, "--reference", model, "--input", tmp_path / "wide.npy")
     np.save(tmp_path / "lone.npy", np.float32(1))
     assert "has shape" in refused(edge, "--reference", model, "--input", tmp_path / "lone.npy", "--steps", "2")
@@ -304,3 +304,17 @@ def test_that_there_is_no_sensor_is_said(edge, monkeypatch, tmp_path):
     found = document(edgekit_main("profile", edge, "--json"))
     assert any(note.startswith("battery BAT0: is charging") for note in found["notes"])
     assert document(edgekit_main("profile", edge, "--json", "--power", "none"))["notes"] == []
+
+
+def test_a_reference_that_the_program_was_not_made_from_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    converted = edgekit.convert(module("lmu"), precision="int8", calib="synthetic", name="lmu")
+    other = module("lmu")
+    with torch.no_grad():
+        next(iter(other.parameters())).add_(0.1)
+    edgekit.save(other, tmp_path / "other.pt")
+    answer = edgekit_main(
+        "profile", converted.save(tmp_path / "lmu.edge"), "--reference", tmp_path / "other.pt", "--power", "none"
+    )
+    assert answer.returncode == 2
+    assert "its weights are not those that the artifact was made from" in answer.stderr
