@@ -26,7 +26,7 @@ from edgekit.bench.remote import PATIENCE, Patience
 from edgekit.bench.report import CaseReport, ProgramReport, Report
 from edgekit.bench.rivals import Rival, opened
 from edgekit.bench.roofline import ReadLoop, limit_name, roofline
-from edgekit.bench.rows import OWN, Rounds, Row, fastest, timed
+from edgekit.bench.rows import OWN, Rounds, Row, fastest, nearest, timed
 from edgekit.bench.subject import Subject, Timed, compare
 from edgekit.bench.tables import number, percent
 from edgekit.bench.timing import Schedule, Spread, time_in_turns
@@ -227,6 +227,8 @@ def _report(
         tests=case.tests.source if case.tests else "",
         untested=case.untested,
         rows=tuple(rows),
+        fastest=fastest(rows),
+        nearest=nearest(rows),
         session_overhead_us=overhead,
         programs=tuple(programs.values()),
         counts=(*(count for b in built.values() for count in b.counts), *QUOTED.get(case.name, ())),
@@ -274,17 +276,15 @@ def _speed_ups(programs: Mapping[str, ProgramReport], micros: Mapping[str, Round
 
 
 def _best_figures(programs: Mapping[str, ProgramReport], rows: Sequence[Row]) -> dict[tuple[str, str], Figure]:
-    """The best of our precisions: against the peer that comes nearest, and against the limit of the memory."""
+    """The best of our precisions: against the fastest peer, and against the limit of the memory."""
     best = max(programs.values(), key=lambda program: program.roofline.share.median)
     bound = f"{best.precision} comes nearest; {_bound(best)}; most instructions: {best.costliest}"
     figures = {(LIMIT, BEST): Figure(1 / best.roofline.share.median, "measured", bound)}
-    if nearest := fastest(rows):
-        row, timing = nearest
-        assert timing.times is not None
-        ours = next(program for p, program in programs.items() if native_name(p) == timing.against)
-        threads = f"{timing.threads} thread{'s' * (timing.threads > 1)}"
-        bound = f"{row.subject} with {threads} against {timing.against}; of the latter {_bound(ours)}"
-        figures[FASTER, BEST] = Figure(timing.times.median, "measured", bound)
+    if match := fastest(rows):
+        ours = next(program for p, program in programs.items() if native_name(p) == match.against)
+        threads = f"{match.threads} thread{'s' * (match.threads > 1)}"
+        bound = f"{match.subject} with {threads} against {match.against}; of the latter {_bound(ours)}"
+        figures[FASTER, BEST] = Figure(match.times.median, "measured", bound)
     return figures
 
 

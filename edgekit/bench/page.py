@@ -58,16 +58,15 @@ def _goal(goal: Document) -> str:
 
 
 def _tiles(cases: Sequence[Document]) -> Iterator[tuple[str, str, str, str]]:
-    """For each model the peer that comes nearest."""
+    """For each model the fastest peer, and in the note the one that comes nearest."""
     for case in cases:
-        found = [(t["times"]["median"], row) for row in case["rows"] for t in _rival_times(row)]
-        if found:
-            times, row = min(found, key=lambda pair: pair[0])
-            yield case["name"], f"{number(times)}×", MEASURED, f"faster than {row['subject']}, no less exact"
-
-
-def _rival_times(row: Document) -> list[Document]:
-    return [t for t in row["timings"] if t["times"]] if row["rival"] and not row["fault"] else []
+        if match := case["fastest"]:
+            near = case["nearest"]
+            note = (
+                f"faster than the fastest peer, {match['subject']}, by {match['against']}, no less exact; nearest at "
+            )
+            note += f"its own accuracy is {near['subject']}: {number(near['times']['median'])}×"
+            yield case["name"], f"{number(match['times']['median'])}×", MEASURED, note
 
 
 def _section(case: Document, threads: Sequence[int]) -> Any:
@@ -121,12 +120,14 @@ def _rows(case: Document, threads: Sequence[int]) -> Any:
         best = min((t["times"]["median"] for t in by_threads.values() if t["times"]), default=None)
         return (
             *(row["subject"], *times, error, percent(exact["agreement"]) if exact else ""),
-            *("" if right is None else f"{100 * right:.1f} %", "" if best is None else f"{number(best)}×"),
+            *(["" if right is None else f"{100 * right:.1f} %"] if case["tests"] else ()),
+            "" if best is None else f"{number(best)}×",
             "FAILING" if row["fault"] else Badge(MEASURED),
         )
 
     columns = ("subject", *(f"µs, {n} thread{'s' * (n > 1)}" for n in threads))
-    columns += ("relative error", "steps alike", "windows right", "times ours, no less exact", "")
+    columns += ("relative error", "steps alike", *(["windows right"] if case["tests"] else ()))
+    columns += ("times ours, no less exact", "")
     right = tuple(range(1, len(columns) - 1))
     return Table(columns, tuple(cells(row) for row in case["rows"]), right)
 

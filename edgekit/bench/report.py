@@ -16,8 +16,8 @@ from edgekit.bench.footprint import Footprint
 from edgekit.bench.goals import BEST, Outcome
 from edgekit.bench.peers.onnx_runtime import IO_BINDING
 from edgekit.bench.roofline import Roofline
-from edgekit.bench.rows import Row
-from edgekit.bench.tables import between, kilobytes, number, percent, small, table
+from edgekit.bench.rows import Match, Row
+from edgekit.bench.tables import between, kilobytes, number, percent, small, table, times
 from edgekit.bench.timing import Schedule, Spread
 from edgekit.profile.host import Host
 
@@ -42,6 +42,7 @@ class ProgramReport:
 @dataclass(frozen=True)
 class CaseReport:
     """All figures of one model; `conversion_s` is the wall clock of import and conversion without a build cache.
+    `fastest` is the peer that takes the least time, `nearest` the one whose ratio to ours of its accuracy is least.
     `tests` says which windows were classified; where there are such windows but not here, `untested` says why.
     """
 
@@ -53,6 +54,8 @@ class CaseReport:
     tests: str
     untested: str
     rows: tuple[Row, ...]
+    fastest: Match | None
+    nearest: Match | None
     session_overhead_us: Spread
     programs: tuple[ProgramReport, ...]
     counts: tuple[Count, ...]
@@ -170,6 +173,10 @@ def _print_rows(case: CaseReport, threads: Sequence[int], console: Console) -> N
     over = case.session_overhead_us
     console.print(rows)
     console.print(f"Session.step over the C loop: {number(over.median)} µs ({between(over)})")
+    for what, match in (("fastest peer", case.fastest), ("nearest peer at its own accuracy", case.nearest)):
+        if match:
+            count = f"{match.threads} thread{'s' * (match.threads > 1)}"
+            console.print(f"{what}: {match.subject}, {count}: {times(match.times)} as long as {match.against}")
     for text, at in notes.items():  # words of others, which may hold brackets
         console.print(Padding(Text(f"[{at}] {text}"), (0, 0, 0, 2)))
 

@@ -64,7 +64,32 @@ def timed(rows: Sequence[Row], threads: int, micros: Mapping[str, Rounds], own: 
         yield Row(**{**vars(row), "timings": (*row.timings, found)})
 
 
-def fastest(rows: Iterable[Row]) -> tuple[Row, Timing] | None:
-    """The rival, with the number of threads, that comes nearest to ours or passes it."""
-    found = [(row, t) for row in rows if row.rival and not row.fault for t in row.timings if t.times]
-    return min(found, key=lambda pair: pair[1].times.median if pair[1].times else np.inf, default=None)
+@dataclass(frozen=True)
+class Match:
+    """A rival with the number of threads that suits it, and how many times as long it takes as ours, `against`, which
+    is no less exact.
+    """
+
+    subject: str
+    threads: int
+    step_us: Spread
+    times: Spread
+    against: str
+
+
+def fastest(rows: Iterable[Row]) -> Match | None:
+    """The rival that takes the least time."""
+    return min(_matches(rows), key=lambda match: match.step_us.median, default=None)
+
+
+def nearest(rows: Iterable[Row]) -> Match | None:
+    """The rival that comes nearest to ours of its own accuracy, or passes it most."""
+    return min(_matches(rows), key=lambda match: match.times.median, default=None)
+
+
+def _matches(rows: Iterable[Row]) -> Iterator[Match]:
+    for row in rows:
+        if row.rival and not row.fault:
+            for t in row.timings:
+                if t.times is not None:
+                    yield Match(row.subject, t.threads, t.step_us, t.times, t.against)

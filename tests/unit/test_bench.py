@@ -54,7 +54,7 @@ from edgekit.bench.packages import require
 from edgekit.bench.peers.onnx_runtime import IO_BINDING
 from edgekit.bench.report import SCHEMA_VERSION, CaseReport, ProgramReport, Report
 from edgekit.bench.roofline import BLOCK, ReadLoop, roofline
-from edgekit.bench.rows import Row, Timing
+from edgekit.bench.rows import Row, Timing, fastest, nearest
 from edgekit.bench.stimuli import STEPS, Array
 from edgekit.bench.subject import MIN_EQUAL_STEPS, PythonSubject, compare
 from edgekit.bench.tables import WIDTH
@@ -316,6 +316,8 @@ def report_of(goals: str = "elm") -> Report:
         tests="200 of 5,554 windows",
         untested="",
         rows=rows,
+        fastest=fastest(rows),
+        nearest=nearest(rows),
         session_overhead_us=wide,
         programs=programs,
         counts=counts,

@@ -27,7 +27,7 @@ from edgekit.bench.parcel import read_case, write_case
 from edgekit.bench.peers import PEERS, Peer
 from edgekit.bench.remote import PATIENCE, Patience, RemoteSubject, Worker
 from edgekit.bench.rivals import Rival, opened
-from edgekit.bench.rows import OWN, Row, fastest, timed
+from edgekit.bench.rows import OWN, Row, fastest, nearest, timed
 from edgekit.bench.stimuli import Array, motion, noise
 from edgekit.bench.timing import Schedule, time_in_turns
 from edgekit.bench.windows import TestWindows as Windows
@@ -227,8 +227,7 @@ def check(rivals: list[Rival], case: Case, least: int) -> dict[str, Rival]:
     return found
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_peers_of_this_python_compute_the_step_with_their_states(elm: Case, tmp_path: Path, threads: int) -> None:
+def test_the_peers_of_this_python_compute_the_step_with_their_states(elm: Case, tmp_path: Path) -> None:
     for package in ("onnxruntime", "onnxscript"):
         pytest.importorskip(package)
     write_case(elm, tmp_path)
@@ -236,7 +235,7 @@ def test_the_peers_of_this_python_compute_the_step_with_their_states(elm: Case, 
         elm,
         ["torch", "onnxruntime"],
         tmp_path,
-        threads=threads,
+        threads=2,
         decided=None,
         patience=PATIENCE,
         progress=lambda _: None,
@@ -379,9 +378,17 @@ def test_a_ratio_is_against_the_fastest_of_ours_that_is_as_exact() -> None:
     assert (exact.against, rough.against) == ("fp32", "int8")
     assert exact.times is not None
     assert (exact.times.median, exact.times.p10, exact.times.p90) == (3.0, 3.0, 3.0)  # paired by round
-    nearest = fastest(rows)
-    assert nearest is not None
-    assert nearest[0].subject == "rough"
+    found, near = fastest(rows), nearest(rows)
+    assert found is not None
+    assert near is not None
+    assert (found.subject, found.against, found.times.median) == ("rough", "int8", 2.0)
+    assert near == found
+    slow = list(timed([*ours, theirs[0], theirs[1]], 1, {**micros, "rough": np.array([5.0, 10.0])}, ("fp32", "int8")))
+    found, near = fastest(slow), nearest(slow)
+    assert found is not None
+    assert near is not None
+    assert (found.subject, found.times.median) == ("rough", 5.0)
+    assert (near.subject, near.times.median) == ("exact", 3.0)  # slower, and more exact than our fastest
     assert fastest(ours) is None
 
 
