@@ -802,19 +802,22 @@ def test_ctrl_c_while_it_learns(on: str, tmp_path: Path) -> None:
     learn(tmp_path, "-i", "a.npz")
     before, image = kept(tmp_path), (tmp_path / "m.edge.journal").read_bytes()
     words = ["learn", "m.edge", "-i", "a.npz", "--passes", "1000000", "--log", "ev.npz", "--on", on]
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", TELLING, *words],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert running.stdout is not None
-    assert running.stdout.readline() == "learning\n"
-    time.sleep(0.5)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    ) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "learning\n"
+            time.sleep(0.5)
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=60)
+        finally:
+            running.kill()
     assert running.returncode == 130, said
     assert said.splitlines() == ["error: interrupted; no file is half written"]
     assert kept(tmp_path) == before

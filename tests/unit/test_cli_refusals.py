@@ -281,7 +281,10 @@ def test_ctrl_c_leaves_nothing_half_written(files, when):
         time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode in (130, -signal.SIGINT)
     assert list(out.iterdir()) == []
     if compiling:  # before that, Python itself may still be starting
