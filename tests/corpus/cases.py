@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from corpus import continuous, neuromorphic, spiking
@@ -28,3 +30,8 @@ def family(name: str) -> str:
     """Where a case comes from."""
     first = name.split(maxsplit=1)[0]
     return first if first in FAMILIES else "torch"
+
+
+SEED = int(os.environ.get("EDGEKIT_TEST_SEED", "0"))
+SOME = list(CASES) if "EDGEKIT_SWEEPS" in os.environ else list(CASES)[SEED % 3 :: 3]
+"""A third of the modules, in CI another one each day; `python -m tools.corpus` and `make test-all` take all of them."""

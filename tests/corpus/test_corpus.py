@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from corpus.cases import CASES, imported
+from corpus.cases import CASES, SOME, imported
 from corpus.compare import ENGINES, compare
-
-SEED = int(os.environ.get("EDGEKIT_TEST_SEED", "0"))
-SOME = list(CASES) if "EDGEKIT_SWEEPS" in os.environ else list(CASES)[SEED % 3 :: 3]
-"""A third of the modules, in CI another one each day; `python -m tools.corpus` and `make test-all` take all of them."""
 
 
 def test_the_corpus_is_large_enough():

@@ -27,7 +27,7 @@ FILES = (
     "elm_v2_branch_neuronio_routing",
     "elm_v2_plain_har6",
 )
-CORES = ("raspberrypi3", "raspberrypi4", "raspberrypi5")  # Cortex-A53, A72, A76
+CORES = ("raspberrypi4",)  # Cortex-A72
 EVERY = [t.name for t in map(load_target, list_targets()) if t.emulated_core and not t.is_bare]  # that have the room
 EMULATED = EVERY if "EDGEKIT_SWEEPS" in os.environ else CORES  # make test-all takes every core
 FAST_STEPS = 60  # in the emulator; a released neuron has 300

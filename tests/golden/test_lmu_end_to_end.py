@@ -19,7 +19,7 @@ from edgekit.target import list_targets, load_target  # noqa: E402
 from tools.golden import Golden, convert_and_run, read_golden  # noqa: E402
 
 FILES = ("lmu_braille_ann_har6", "lmu_psmnist_dims", "lmu_small_multi")
-CORES = ("raspberrypi3", "raspberrypi4", "raspberrypi5")  # Cortex-A53, A72, A76
+CORES = ("raspberrypi4",)  # Cortex-A72
 EVERY = [t.name for t in map(load_target, list_targets()) if t.emulated_core and not t.is_bare]  # that have the room
 EMULATED = EVERY if "EDGEKIT_SWEEPS" in os.environ else CORES  # make test-all takes every core
 FAST_STEPS = 60  # in the emulator; psMNIST has 784
