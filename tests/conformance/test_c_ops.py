@@ -14,9 +14,7 @@ from edgekit.ir import SPIKE, Graph
 from edgekit.reference import Interpreter
 
 PORTABLE = ("-DEK_FORCE_PORTABLE",)
-SWEEPS = (
-    "EDGEKIT_SWEEPS" in os.environ
-)  # make test-all takes every compiler, and the 32-bit core that is emulated slowly
+SWEEPS = "EDGEKIT_SWEEPS" in os.environ  # make test-all takes every compiler, and a core that is slow to emulate
 VARIANTS = [
     ("zig", ()),
     *(

@@ -27,9 +27,7 @@ SECOND = ("M4 qemu", "M33 qemu", "M4 gcc", "M55 gcc", "clang")  # other compiler
 ENGINES = [e for e in (*HOST, *EMULATED) if "EDGEKIT_SWEEPS" in os.environ or e not in SECOND]
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 31, 32, 33, 40, 47, 64)
 HEIGHTS = (1, 2, 3, 4, 5, 8, 9, 16, 17)
-EVERY = (
-    1 if "EDGEKIT_SWEEPS" in os.environ else 3
-)  # make test takes a third of the sizes, every width and height among them
+EVERY = 1 if "EDGEKIT_SWEEPS" in os.environ else 3  # a third of the sizes has every width and height too
 BEYOND = (65, 66, 127, 128, 130, 193, 260)  # widths of more than the running sums of b that are made at once
 
 
