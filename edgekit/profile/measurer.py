@@ -46,7 +46,7 @@ from edgekit.runtime.build import build_program
 from edgekit.runtime.load import library_here
 from edgekit.runtime.selftest import SelfTestReport, replay_selftest
 from edgekit.target import Target, load_target
-from edgekit.toolchain import build_executable, load_image
+from edgekit.toolchain import build_executable, linux_header, load_image
 
 MEASURER, LIBRARY, JOB = "measurer", "program.so", "job"
 SOURCES = ("measurer.c", "measurer_image.h", "measurer_system.h")
@@ -172,7 +172,7 @@ def build_measurer(arch: str, *, compiler: str | None = None, extra_flags: Seque
     triples = {t.arch: t for t in map(load_target, ("raspberrypi4", "stm32mp157"))}
     target = triples[arch] if arch in triples else load_target("host")
     generic: Target = replace(target, cpu=BASELINE[arch], cflags=(), ldflags=())
-    sources = {name: (Path(__file__).parent / name).read_bytes() for name in SOURCES}
+    sources = linux_header() | {name: (Path(__file__).parent / name).read_bytes() for name in SOURCES}
     return build_executable(sources, SOURCES[0], generic, compiler=compiler, extra_flags=extra_flags)
 
 

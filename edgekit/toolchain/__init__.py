@@ -10,6 +10,7 @@ from edgekit.toolchain.compilers import (
     build_object,
     build_shared,
     find_compiler,
+    linux_header,
 )
 from edgekit.toolchain.device import Device
 from edgekit.toolchain.doctor import Tool, doctor
@@ -43,6 +44,7 @@ __all__ = [
     "doctor",
     "emulator_for",
     "find_compiler",
+    "linux_header",
     "load_image",
     "object_sizes",
 ]

@@ -153,6 +153,11 @@ def build_executable(
     return built(c_files, (main_source,), found, (*build_flags(device, found), *_EXECUTABLE, *extra_flags))
 
 
+def linux_header() -> dict[str, bytes]:
+    """The header with which such programs of this computer, AArch64 or 32-bit Arm call Linux, by its name."""
+    return {"linux.h": (Path(__file__).parent / "runner" / "linux.h").read_bytes()}
+
+
 def build_object(
     c_files: Mapping[str, bytes | str],
     main_source: str,

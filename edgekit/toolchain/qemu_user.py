@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from edgekit.errors import ToolchainError
-from edgekit.toolchain.compilers import build_executable
+from edgekit.toolchain.compilers import build_executable, linux_header
 from edgekit.toolchain.device import Device
 from edgekit.toolchain.machine import Machine
 
@@ -46,5 +46,5 @@ def qemu_name(arch: str) -> str:
 
 
 def _build_runner(device: Device) -> bytes:
-    source = (Path(__file__).parent / "runner" / "runner.c").read_bytes()
-    return build_executable({"runner.c": source}, "runner.c", device, extra_flags=("-Wall", "-Wextra", "-Werror"))
+    sources = linux_header() | {"runner.c": (Path(__file__).parent / "runner" / "runner.c").read_bytes()}
+    return build_executable(sources, "runner.c", device, extra_flags=("-Wall", "-Wextra", "-Werror"))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgekit.bench.cases import Case
 from edgekit.bench.peers.onnx_files import float_file, qdq_file
 from edgekit.bench.peers.step import initial
+from edgekit.bench.peers.swapped import swapped
 from edgekit.bench.stimuli import Array
 from edgekit.bench.subject import PythonSubject, Subject
 
@@ -60,34 +59,14 @@ def _plain(case: Case, model: Any) -> Subject:
 
 def _bound(name: str, case: Case, model: Any) -> Subject:
     openvino: Any = import_module("openvino")
-    x, y = np.zeros((1, case.stimulus.shape[1]), np.float32), np.zeros((1, case.expected.shape[1]), np.float32)
-    sets = initial(case), initial(case)
-
-    def shared(array: Array) -> Any:
-        return openvino.Tensor(array, shared_memory=True)
-
-    requests = []
-    for now, following in (sets, sets[::-1]):
-        request = model.create_infer_request()
-        for at, (given, taken) in enumerate(zip((x, *now), (y, *following), strict=True)):
-            request.set_input_tensor(at, shared(given))
-            request.set_output_tensor(at, shared(taken))
-        requests.append(request)
     # the class below the documented one: `infer` of that one looks at every tensor again, which takes most of a step
     infer: Any = import_module("openvino._pyopenvino").InferRequest.infer
-    turn = 0
 
-    def reset() -> None:
-        nonlocal turn
-        turn = 0
-        for buffer, value in zip(sets[0], initial(case), strict=True):
-            buffer[...] = value
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array]) -> Any:
+        request = model.create_infer_request()
+        for at, (given, taken) in enumerate(zip(inputs, outputs, strict=True)):
+            request.set_input_tensor(at, openvino.Tensor(given, shared_memory=True))
+            request.set_output_tensor(at, openvino.Tensor(taken, shared_memory=True))
+        return request
 
-    def step(row: Array) -> Array:
-        nonlocal turn
-        x[...] = row
-        infer(requests[turn], {}, True, False)
-        turn ^= 1
-        return y
-
-    return PythonSubject(name, _detail(), case, lambda row: row[None].copy(), reset, step)
+    return swapped(name, _detail(), case, bind, lambda request: infer(request, {}, True, False))
