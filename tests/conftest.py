@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("EDGEKIT_SHARED", ROOT / ".." / "shared")).resolve()
+SEED = int(os.environ.get("EDGEKIT_TEST_SEED", "0"))  # CI takes it from the date and prints it; fixed elsewhere
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts a run in the background has it ignore Ctrl-C, and so do programs that are then interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test marked `drawn(share)` run one case in `share`: in CI other cases each day, with sweeps every one."""
+    if "EDGEKIT_SWEEPS" in os.environ or any("::" in str(asked) for asked in config.args):
+        return  # a case that was named is run
+    seen: Counter[str] = Counter()
+    left, run = [], []
+    for item in items:
+        mark = item.get_closest_marker("drawn")
+        function, _, case = item.nodeid.partition("[")
+        turn, seen[function] = seen[function], seen[function] + 1
+        (run if mark is None or not case or turn % mark.args[0] == SEED % mark.args[0] else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = run
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +48,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def drawn_seed() -> int:
     """A seed that CI takes from the date and prints; fixed elsewhere."""
-    return int(os.environ.get("EDGEKIT_TEST_SEED", "0"))
+    return SEED
 
 
 @pytest.fixture(autouse=True)

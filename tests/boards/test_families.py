@@ -13,6 +13,7 @@ from edgekit.errors import UsageError
 from edgekit.profile.counts import count_steps
 from edgekit.target import list_targets, load_target
 
+pytestmark = pytest.mark.drawn(2)
 EMULATED = [name for name in list_targets() if load_target(name).emulated_core]
 STEPS = 100
 

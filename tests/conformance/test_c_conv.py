@@ -92,6 +92,7 @@ def test_the_reference_convolves_as_torch_does() -> None:
         np.testing.assert_allclose(next(iter(outputs.values()))[0], by_torch(given), **CLOSE)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize(
     ("flags", "pad"),
     [(("-O2",), 8), (("-O2",), 16), (("-O2", "-DEK_FORCE_PORTABLE"), 8)],
@@ -106,6 +107,7 @@ def test_random_convolutions_equal_torch(flags: tuple[str, ...], pad: int) -> No
         np.testing.assert_allclose(got, by_torch(given), **CLOSE)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["raspberrypi4", "raspberrypi5", "stm32mp157"])
 def test_random_convolutions_on_an_emulated_core(device: str) -> None:

@@ -110,6 +110,7 @@ def wanted(net: str, precision: str) -> Expected:
     return reference_of(run_passes(program(net, precision), LOWER), 5, 24)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("precision", RECIPES)
 @pytest.mark.parametrize("net", ["images", "stream"])
 def test_integers_stay_near_the_original(net: str, precision: str) -> None:
@@ -149,6 +150,7 @@ def test_programs_are_byte_equal_here(engine: str) -> None:
     _byte_equal(engine, HOST[engine], tuple(RECIPES))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("core", EMULATED)
 def test_programs_are_byte_equal_on_every_core(core: str) -> None:

@@ -33,6 +33,7 @@ from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.target import load_target
 from edgekit.toolchain import Emulator
 
+pytestmark = pytest.mark.drawn(2)
 TARGET = load_target("smartwatch-m4")
 CORE = "M4"
 SWEEPS = "EDGEKIT_SWEEPS" in os.environ

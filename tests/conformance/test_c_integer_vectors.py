@@ -30,6 +30,7 @@ from edgekit.ir import INT4, INT8, INT16, INT32, SPIKE, DType, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.target import load_target
 
+pytestmark = pytest.mark.drawn(2)
 TARGET = load_target("smartwatch-m55")
 CORE = "M55"
 SWEEPS = "EDGEKIT_SWEEPS" in os.environ

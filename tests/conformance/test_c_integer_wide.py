@@ -214,6 +214,7 @@ def check_here(engine: Engine) -> None:
         check(here.stream(wanted.graph), wanted, f"{wanted.graph.name} on {engine.name}")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_kernels_are_byte_equal(name: str) -> None:
@@ -258,6 +259,7 @@ def test_every_kernel_runs() -> None:
     assert ran - wide <= odd_rows | moves | {"memory_table_a16", "memory_table_a32"}
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
 @pytest.mark.parametrize("flags", [(), ("-DEK_FORCE_PORTABLE",)], ids=["registers", "portable"])
 def test_compilers_have_nothing_to_say(compiler: str, flags: tuple[str, ...]) -> None:

@@ -98,6 +98,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Kernels]:
         yield found
 
 
+@pytest.mark.drawn(2)
 def test_every_size(run: Kernels) -> None:
     rng = np.random.default_rng(1)
     for at, (height, width) in list(enumerate(product(HEIGHTS, WIDTHS)))[::EVERY]:
@@ -107,6 +108,7 @@ def test_every_size(run: Kernels) -> None:
         Case(rng, 1 + 2 * (at % 4 == 0), 3, width).hold(run, 11 + 2 * at, f"{width} columns")
 
 
+@pytest.mark.drawn(2)
 def test_every_shift(run: Kernels) -> None:
     rng = np.random.default_rng(2)
     for shift in range(WIDEST_SHIFT + 1):
@@ -114,6 +116,7 @@ def test_every_shift(run: Kernels) -> None:
             Case(rng, rows, height, width).hold(run, shift, f"{rows} rows")
 
 
+@pytest.mark.drawn(2)
 def test_sums_at_both_ends_of_the_range(run: Kernels) -> None:
     """Of 2^30 each, many times: beyond 32 bits, and halves and ends that saturate."""
     rng = np.random.default_rng(3)
@@ -124,6 +127,7 @@ def test_sums_at_both_ends_of_the_range(run: Kernels) -> None:
             case.hold(run, shift, f"{low} {rows}x{height}x{width}")
 
 
+@pytest.mark.drawn(2)
 def test_halves_are_rounded_up(run: Kernels) -> None:
     """Sums of which the part that is lost is a half, just more, or just less, of either sign."""
     for shift in (1, 7, 15, 16, 17, 20, 29):
@@ -144,6 +148,7 @@ def test_halves_are_rounded_up(run: Kernels) -> None:
                     case.update(run, shift, f"{total}")
 
 
+@pytest.mark.drawn(2)
 def test_rows_that_are_zero(run: Kernels) -> None:
     """At the beginning, at the end, in the middle, every other one, and all of them."""
     rng = np.random.default_rng(5)
@@ -155,6 +160,7 @@ def test_rows_that_are_zero(run: Kernels) -> None:
             case.hold(run, 17, f"{height}x{width} {zero}")
 
 
+@pytest.mark.drawn(2)
 def test_small_changes_by_large_sums(run: Kernels) -> None:
     """Sums of b up to 2^23, which leave room for few bits of a only."""
     rng = np.random.default_rng(6)
@@ -198,6 +204,7 @@ def programs() -> list[Graph]:
     return [learner(*shape, x) for shape in SHAPES for x in (INT16, SPIKE)]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_programs_that_learn_are_byte_equal(engine: str) -> None:
     if not every()[engine].there:

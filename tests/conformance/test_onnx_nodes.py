@@ -89,6 +89,7 @@ def in_c(cases: list[Case]) -> None:
     check_entries(Native(graph, "zig"), graph, made)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_c_backend_gives_what_onnx_expects(part: int) -> None:
     in_c([c for c in running() if c.op != COMPOSITES][part::PARTS])

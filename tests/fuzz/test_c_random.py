@@ -59,12 +59,14 @@ def test_random_graphs_with_weights_that_change(number: int, drawn_seed: int) ->
     through_c(drawn_seed * 1000 + number, plastic=True)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4, 40 if SWEEPS else 16))
 def test_many_random_graphs_with_weights_that_change(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number, plastic=True)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4, 60 if SWEEPS else 28))
 def test_many_random_graphs(number: int, drawn_seed: int) -> None:

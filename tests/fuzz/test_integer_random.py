@@ -25,6 +25,7 @@ def library(engine: str, numbers: tuple[int, ...]) -> Library:
     return Library(build(HOST[engine], [expected(n).graph for n in numbers]))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", [e for e in HOST if e != "clang" or "EDGEKIT_SWEEPS" in os.environ])
 def test_random_programs_are_byte_equal(engine: str, drawn_seed: int) -> None:

@@ -54,11 +54,13 @@ def test_outputs_are_those_of_the_file(shared, tmp_path, name):
     check(golden_file(shared, name), "host", tmp_path)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", FILES)
 def test_outputs_are_those_of_the_file_on_an_emulated_core(shared, tmp_path, name):
     check(golden_file(shared, name).part(1, FAST_STEPS), "raspberrypi4", tmp_path)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("target", EMULATED)
 @pytest.mark.parametrize("name", FILES)

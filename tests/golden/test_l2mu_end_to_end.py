@@ -35,6 +35,7 @@ def run(edge: Path, x: np.ndarray, target: str, folder: Path, *options: str) -> 
     return np.load(folder / "y.npy")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("target", PLACES)
 @pytest.mark.parametrize("case", STREAMS)
 def test_output_spikes_are_those_of_the_file(shared, tmp_path, case, target):

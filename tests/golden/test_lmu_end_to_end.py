@@ -46,6 +46,7 @@ def test_outputs_are_those_of_the_file_on_an_emulated_core(shared, tmp_path, nam
     check(golden_file(shared, name).part(1, FAST_STEPS), "raspberrypi4", tmp_path)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("target", EMULATED)
 @pytest.mark.parametrize("name", FILES)

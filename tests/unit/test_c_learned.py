@@ -130,6 +130,7 @@ def extremes(session: edgekit.Session, tasks: int = 1) -> bytes:
     return b"".join(a.tobytes() for a in made)
 
 
+@pytest.mark.drawn(2)
 def test_the_parts_are_what_python_calls_learned(session: edgekit.Session) -> None:
     library, layout = built(session), session.facts.layout
     image = ctypes.create_string_buffer(b"\xff" * PAGE * 40, PAGE * 40)
@@ -142,6 +143,7 @@ def test_the_parts_are_what_python_calls_learned(session: edgekit.Session) -> No
     assert session.learned() != layout.first_learned()
 
 
+@pytest.mark.drawn(2)
 def test_one_journal_for_the_board_and_for_python(session: edgekit.Session) -> None:
     """The image that C writes opens in Python, with the SHA-256 of the artifact, and the other way round."""
     library, layout = built(session), session.facts.layout
@@ -161,6 +163,7 @@ def test_one_journal_for_the_board_and_for_python(session: edgekit.Session) -> N
     assert layout.learned(found.raw) == extremes(session)
 
 
+@pytest.mark.drawn(2)
 def test_the_alarm_counts_what_python_counts(session: edgekit.Session) -> None:
     library, layout, name = built(session), session.facts.layout, f"ek_{session.artifact.name}"
     if not session.artifact.graph.is_integer:
@@ -182,6 +185,7 @@ def test_the_alarm_counts_what_python_counts(session: edgekit.Session) -> None:
     assert counted(extremes(session, tasks=32767)) == expected, "the number of tasks is no weight"
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
 def test_every_compiler_takes_it_without_a_warning(session: edgekit.Session, compiler: str) -> None:
     assert built(session, compiler)

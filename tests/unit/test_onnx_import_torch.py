@@ -212,6 +212,7 @@ def equal(imported: Imported, module: nn.Module, shapes: Mapping[str, tuple[int,
         np.testing.assert_allclose(found[output].reshape(expected.shape), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("opset", [13, 17, 20])
 def test_torchscript_exports(name: str, opset: int) -> None:
@@ -225,6 +226,7 @@ def test_torchscript_exports(name: str, opset: int) -> None:
     equal(imported, module, shapes)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("opset", [18, 20])

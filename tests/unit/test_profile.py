@@ -192,8 +192,9 @@ def test_the_host_is_timed_warm_and_says_what_it_ran_on():
         assert timing.grade == MEASURED
         assert 0 < timing.spread.p50 <= timing.spread.p90 <= timing.spread.p99
         assert timing.spread.n > 100
-    assert many.median_us < single.median_us, "one foreign call for eight steps"
-    assert native.median_us < single.median_us, "no foreign call at all"
+    # The fastest of many: each was timed at another moment, and a busy machine can slow one of them throughout.
+    assert many.spread.min < single.spread.min, "one foreign call for eight steps"
+    assert native.spread.min < single.spread.min, "no foreign call at all"
     assert found.selftest_steps == len(next(iter(artifact("l2mu").selftest.inputs.values())))
     assert found.breakdown is not None
     assert found.breakdown.grade == MEASURED

@@ -28,7 +28,7 @@ from edgekit.passes.pipelines import OPTIMISE, run_passes
 from edgekit.reference import Interpreter
 
 pytest.importorskip("ai_edge_litert")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drawn(2)]
 SCRIPT = Path(__file__).parents[1] / "tflite_elsewhere.py"
 PACKAGES = {"runtime": ("tflite-runtime==2.14.0", "numpy<2"), "micro": ("tflite-micro",)}
 NEWEST = {"runtime": (3, 11), "micro": (3, 13)}  # Pythons that there are wheels for
