@@ -19,7 +19,7 @@ from edgekit.bench.roofline import Roofline
 from edgekit.bench.rows import Match, Row
 from edgekit.bench.tables import between, kilobytes, number, percent, small, table, times
 from edgekit.bench.timing import Schedule, Spread
-from edgekit.profile.host import Host
+from edgekit.profile.host import BUSY, Host
 
 SCHEMA_VERSION = 3
 
@@ -140,7 +140,7 @@ def _met(case: CaseReport, precision: str) -> str:
 
 def _load(report: Report) -> str:
     before, after = report.host.load_average, report.load_average_after
-    busy = " (others were busy: trust the ratios)" if max(before, after) > 1.5 else ""
+    busy = " (others were busy: trust the ratios)" if max(before, after) > BUSY else ""
     return f"{before:.1f} before, {after:.1f} after{busy}"
 
 

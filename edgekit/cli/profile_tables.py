@@ -12,6 +12,7 @@ from rich.table import Table
 from edgekit.cli.output import table
 from edgekit.profile.figures import memory_rows
 from edgekit.profile.grades import MEASURED, UNAVAILABLE
+from edgekit.profile.host import BUSY
 from edgekit.profile.numbers import number, quantity
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from edgekit.profile.spread import Spread
 
 WIDTH = 100  # of what is printed
-BUSY = 1.5  # load above which others had their part
 SHARES = ("lists", "states", "arena")
 
 
@@ -117,13 +117,16 @@ def _remarks(found: Profile) -> list[str]:
     remarks = [f"{t.name}: {t.how}" for t in found.timings]
     if any(t.steps_each > 1 for t in found.timings):
         remarks.append("readings of N × M: N readings of the clock, each over M steps and counted as their mean")
+    if found.timings:
+        remarks.append("all steps that are timed are one stream: windows follow one another and nothing is reset")
     if found.clock:
         remarks.append(f"one reading of the clock takes {found.clock.ns:.0f} ns ({found.clock.how})")
     if found.breakdown:
         b = found.breakdown
         remarks.append(
-            f"time of each op: counters make a step {b.overhead:.0%} longer, {1e3 * b.counting:.0f} ns for each op, "
-            f"taken off again; {b.counter}, which goes on by {1e3 * b.resolution:.0f} ns"
+            f"time of each op, on {b.engine}: counters make a step {b.overhead:.0%} longer, "
+            f"{1e3 * b.counting:.0f} ns for each op, taken off again; "
+            f"{b.counter}, which goes on by {1e3 * b.resolution:.0f} ns"
         )
     for estimate in found.estimates:
         assumed = (f"assumed: {text}" for text in estimate.assumptions)

@@ -13,6 +13,7 @@ from typing import Any
 from edgekit.errors import DataError
 from edgekit.profile.figures import SCHEMA_VERSION, Figure, figures, named_timings
 from edgekit.profile.grades import UNAVAILABLE
+from edgekit.profile.host import BUSY
 from edgekit.profile.numbers import number, quantity
 
 Document = Mapping[str, Any]
@@ -20,7 +21,6 @@ Key = tuple[str, str, str]  # group, name and unit of a figure
 MOST_BYTES = 100_000_000
 REMEDY = "make it with edgekit profile --json"
 NOT_TOLD = "not told"
-BUSY = 1.5  # load above which a timing is not that of the program alone
 _NAMED = ("artifact", "target", "precision", "engine", "stimulus", "steps", "available")
 _COMPARED = ("target", "precision", "engine", "place", "stimulus", "steps")
 _HOST = ("processor", "arch", "simd", "cores", "system", "python", "edgekit")

@@ -11,10 +11,12 @@ from pathlib import Path
 from edgekit._version import __version__
 from edgekit.target import load_target
 
+BUSY = 1.5  # load above which others had their part in a timing
+
 
 @dataclass(frozen=True)
 class Host:
-    """What a reader needs to place a timing; `load_average` is that of the last minute: above 1, others were busy."""
+    """What a reader needs to place a timing; `load_average` is that of the last minute: above BUSY others were."""
 
     processor: str
     arch: str

@@ -20,6 +20,7 @@ MOST_RUN = 1024  # steps of one call of `run`, fewer where they are slow
 WORTH = 40  # a reading lasts at least so many times what the clock takes
 MOST_DEADLINES = 1 << 22  # of one measurement, whose rows the measurer holds in memory
 END_S = 10.0  # from the end of what a process says to its own
+MOST_MESSAGES = 1 << 16  # bytes that are kept of them, the last
 GRACE_S = 120.0  # beyond a window's own time, before a measurer that says nothing is given up
 MOST_PORTS, ALIGN, MOST_RECORD = 14, 64, 1 << 30
 FIRST_LINE, MOST_BEFORE = b"edgekit measurer 1\n", 1 << 16  # what a login shell may print before it
@@ -107,19 +108,20 @@ def records(place: Place, process: subprocess.Popen[bytes], silence_s: float) ->
     """Kind and contents of every record until the last; an error when the measurer ends before that or says nothing
     for so long. The process is ended when nobody asks for more.
     """
+    source = _Source(place, process, silence_s)
     try:
         before = bytearray()
         while not before.endswith(FIRST_LINE):
-            before += _read(place, process, 1, silence_s)
+            before += source.read(1)
             if len(before) > MOST_BEFORE:
                 raise TargetError(
                     place.name, "answers with something else than measurements", "what does its shell print?"
                 )
         while True:
-            kind, size = _HEAD.unpack(_read(place, process, _HEAD.size, silence_s))
+            kind, size = _HEAD.unpack(source.read(_HEAD.size))
             if size > MOST_RECORD:
                 raise TargetError(place.name, f"answers with a record of {size:,} bytes", "please report this")
-            payload = _read(place, process, size, silence_s)
+            payload = source.read(size)
             if kind == FAULT:
                 (number,) = _FAULT.unpack_from(payload)
                 cause = payload[_FAULT.size :].decode("ascii", "replace")
@@ -131,25 +133,45 @@ def records(place: Place, process: subprocess.Popen[bytes], silence_s: float) ->
         end(process)
 
 
-def _read(place: Place, process: subprocess.Popen[bytes], nbytes: int, silence_s: float) -> bytes:
-    if process.stdout is None:
-        raise ToolchainError("the measurer", "has no pipes")
-    descriptor, out = process.stdout.fileno(), bytearray()
-    while len(out) < nbytes:
-        ready, _, _ = select.select([descriptor], [], [], silence_s)
-        if not ready:
-            raise TargetError(place.name, f"said nothing for {silence_s:.0f} s", "is it still reachable?")
-        part = os.read(descriptor, min(nbytes - len(out), 1 << 20))
+class _Source:
+    """What a measurer prints, read as it comes; its messages are read beside it, so that they never hold it up."""
+
+    def __init__(self, place: Place, process: subprocess.Popen[bytes], silence_s: float) -> None:
+        if process.stdout is None or process.stderr is None:
+            raise ToolchainError("the measurer", "has no pipes")
+        self._place, self._process, self._silence_s = place, process, silence_s
+        self._out, self._errors = process.stdout.fileno(), process.stderr.fileno()
+        self._pipes = [self._out, self._errors]
+        self._messages = b""
+
+    def read(self, nbytes: int) -> bytes:
+        """The next bytes; an error when it ends before them, or says nothing for too long."""
+        out = bytearray()
+        while len(out) < nbytes:
+            ready, _, _ = select.select(self._pipes, [], [], self._silence_s)
+            if not ready:
+                cause = f"said nothing for {self._silence_s:.0f} s"
+                raise TargetError(self._place.name, cause, "is it still reachable?")
+            if self._errors in ready:
+                self._hear()
+            if self._out in ready:
+                part = os.read(self._out, min(nbytes - len(out), 1 << 20))
+                if not part:
+                    raise self._ended()
+                out += part
+        return bytes(out)
+
+    def _hear(self) -> None:
+        part = os.read(self._errors, 1 << 16)
         if not part:
-            raise _ended(place, process)
-        out += part
-    return bytes(out)
+            self._pipes = [self._out]
+        self._messages = (self._messages + part)[-MOST_MESSAGES:]
 
-
-def _ended(place: Place, process: subprocess.Popen[bytes]) -> EdgekitError:
-    try:
-        code = process.wait(END_S)
-    except subprocess.TimeoutExpired:
-        return TargetError(place.name, "stopped answering", "is it still reachable?")
-    messages = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
-    return place.failed(code, messages)
+    def _ended(self) -> EdgekitError:
+        while self._errors in self._pipes and select.select([self._errors], [], [], END_S)[0]:
+            self._hear()
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            return TargetError(self._place.name, "stopped answering", "is it still reachable?")
+        return self._place.failed(code, self._messages.decode("utf-8", "replace"))

@@ -352,6 +352,16 @@ def test_a_run_that_differs_from_single_steps_is_found():
         Measurer(place).selftest(program, converted)
 
 
+def test_messages_beside_the_answer_do_not_hold_it_up(tmp_path):
+    """More of them than a pipe holds, before the program starts."""
+    (loud := tmp_path / "loud").write_text('#!/bin/sh\nhead -c 300000 /dev/zero | tr "\\000" x >&2\nexec "$@"\n')
+    loud.chmod(0o700)
+    converted = artifact("mlp")
+    with Here(through=[str(loud)], arch=load_target("host").arch) as place:
+        found = Measurer(place).selftest(program_for(place, converted), converted)
+    assert found.steps == len(converted.selftest.inputs["x"])
+
+
 def test_runs_of_slow_steps_are_short():
     converted = artifact("mlp")
     program = by_hand(

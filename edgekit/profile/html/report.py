@@ -7,6 +7,7 @@ from typing import Any
 
 from edgekit.profile.figures import memory_rows
 from edgekit.profile.grades import EMULATED, MEASURED
+from edgekit.profile.host import BUSY
 from edgekit.profile.html.page import Page
 from edgekit.profile.html.parts import Tile, finite
 from edgekit.profile.html.sections import sections
@@ -52,7 +53,7 @@ def _selftest(document: Document) -> str:
 def _facts_of_host(host: Document) -> Iterator[tuple[str, str]]:
     if host:
         yield "Device", f"{host['processor']}, {host['cores']} cores, {host['system']}"
-        busy = " (others were busy)" if host["load_average"] > 1.5 else ""
+        busy = " (others were busy)" if host["load_average"] > BUSY else ""
         yield "Load", f"{number(host['load_average'], 2)}{busy}"
 
 
