@@ -17,7 +17,7 @@ from edgekit.ir import Graph
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.pipelines import LOWER, run_passes
-from examples.har.data import load_windows
+from edgekit.demo.har.data import load_windows
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("mlp", "l2mu", "lmu", "elm")

@@ -22,10 +22,10 @@ from rich.table import Table
 from edgekit.convert import Options
 from edgekit.convert.exports import Wanted, convert_to
 from edgekit.convert.original import original_of
+from edgekit.demo.har.data import SPLITS, load_windows
 from edgekit.errors import EdgekitError
 from edgekit.frontends.options import ImportOptions
 from edgekit.runtime import load
-from examples.har.data import SPLITS, load_windows
 from examples.har.recipes import RECIPES
 
 CHECKPOINTS = Path(__file__).parent.parent / "examples" / "har" / "checkpoints"

@@ -75,7 +75,7 @@ class Model:
 
 def har(family: str) -> Model:
     """A checkpoint of split B: calibrated on the validation subjects, scored on the test subjects."""
-    from examples.har.data import load_windows
+    from edgekit.demo.har.data import load_windows
 
     windows, split = load_windows("B")
     imported = import_file(ROOT / f"examples/har/checkpoints/{family}_B.pt")

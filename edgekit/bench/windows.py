@@ -45,7 +45,7 @@ def real_windows(io: Mapping[str, Any]) -> tuple[Array, TestWindows]:
     """
     if not files.WISDM.is_file():
         raise FileNotFoundError(f"there is no {files.WISDM}")
-    data: Any = import_module("examples.har.data")  # of the checkout: it knows who is in which half
+    data: Any = import_module("edgekit.demo.har.data")  # by name: that room is above this one
     windows, split = data.load_windows("B", files.WISDM)
     spec = io["input"]
     flattened = spec["layout"] == "flattened"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edgekit.demo.har.windows import Indices, Windows, successors
 from examples.har.recipes import Recipe
-from examples.har.windows import Indices, Windows, successors
 
 
 def rotate(x: Tensor, degrees: float, generator: torch.Generator) -> Tensor:

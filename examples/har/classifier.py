@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from examples.har.windows import CHANNELS, RATE_HZ, UNIT, WINDOW, Indices, Windows
+from edgekit.demo.har.windows import CHANNELS, RATE_HZ, UNIT, WINDOW, Indices, Windows
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from edgekit.demo.har.data import split_by_subject
     from examples.har.continual_figures import (
         Setting,
         figures_of,
     )  # torch, and seconds of work, only where data is there
     from examples.har.continual_streams import load_all
-    from examples.har.data import split_by_subject
 
     windows = load_all(options.data)
     setting = Setting(windows, split_by_subject(windows), 7, options.precision)

@@ -12,11 +12,13 @@ import numpy as np
 
 import edgekit
 from edgekit.artifact import Artifact
+from edgekit.demo.har.checkpoints import checkpoint
+from edgekit.demo.har.watch import Watch
+from edgekit.demo.har.windows import Indices, Split, Windows
 from edgekit.errors import UsageError
 from examples.har.continual_metrics import Record, mean_record
 from examples.har.continual_run import Course, Gesture, Stream
-from examples.har.continual_watch import CHECKPOINT, Watch
-from examples.har.windows import Indices, Split, Windows
+from examples.har.continual_watch import hlop, naive
 
 WATCH = "smartwatch-m33"
 PASSES = {"naive": 5, "hlop": 30}  # over a lesson by rules that change the read-out: their best with other wearers
@@ -37,7 +39,7 @@ class Setting:
     split: Split
     known: int
     precision: str
-    checkpoint: Path = CHECKPOINT
+    checkpoint: Path = dataclasses.field(default_factory=lambda: checkpoint("elm_B"))
     groups: tuple[tuple[int, ...], ...] = ((*range(7),), (*range(7, 11),), (*range(11, 15),), (*range(15, 18),))
 
     def side(self, name: str) -> Indices:
@@ -77,8 +79,8 @@ def _users(setting: Setting, orders: int, begin: Begin) -> dict[str, Any]:
     subspace = (POPULATION_ROWS, *[WEARER_ROWS] * len(wearers))
     made = {
         "prototypes": (watch.prototypes(len(wearers)), 1, orders),
-        "naive": (watch.naive(setting.known), PASSES["naive"], min(orders, BESIDE)),
-        "hlop": (watch.hlop(setting.known, subspace), PASSES["hlop"], min(orders, BESIDE)),
+        "naive": (naive(watch, setting.known), PASSES["naive"], min(orders, BESIDE)),
+        "hlop": (hlop(watch, setting.known, subspace), PASSES["hlop"], min(orders, BESIDE)),
     }
     rules = {}
     for rule, (artifact, passes, count) in made.items():
@@ -153,8 +155,8 @@ def _classes(setting: Setting, begin: Begin) -> dict[str, Any]:
     teachers, tests = setting.split.train[:: EVERY["teachers"]], setting.split.test
     made = {
         "prototypes": watch.prototypes(1, margin=CLASS_MARGIN, reserve=count - setting.known),
-        "naive": watch.naive(count),
-        "hlop": watch.hlop(count, (POPULATION_ROWS, *[CLASS_ROWS] * steps), CLASS_RATE),
+        "naive": naive(watch, count),
+        "hlop": hlop(watch, count, (POPULATION_ROWS, *[CLASS_ROWS] * steps), CLASS_RATE),
     }
     rules = {}
     for rule, artifact in made.items():

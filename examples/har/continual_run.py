@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.demo.har.windows import Indices, Windows
 from edgekit.runtime import Session
 from examples.har.continual_metrics import Record
 from examples.har.continual_streams import gesture_lesson, in_time, user_lesson
-from examples.har.windows import Indices, Windows
 
 GESTURE_LEAST = 80
 """Windows that a recording has at least whose gesture is learned and tested."""

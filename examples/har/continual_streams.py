@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekit.demo.har import wisdm
+from edgekit.demo.har.windows import Indices, Windows
 from edgekit.errors import DataError
-from examples.har import wisdm
-from examples.har.windows import Indices, Windows
 
 REST = "wisdm_watch_rest.npz"
 """The other eleven activities, beside the file of the seven hand-oriented ones."""

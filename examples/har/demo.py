@@ -19,12 +19,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from edgekit.convert import Options, convert_imported, original_of
+from edgekit.demo.har.data import load_windows
 from edgekit.errors import DataError, EdgekitError
 from edgekit.frontends import import_file
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
-from examples.har.data import load_windows
 from examples.har.recipes import RECIPES
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

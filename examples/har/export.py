@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekit.demo.har.data import SPLITS, load_windows
 from edgekit.errors import EdgekitError
-from examples.har.data import SPLITS, load_windows
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from edgekit import models
+from edgekit.demo.har import data
 from edgekit.errors import EdgekitError, UsageError
-from examples.har import data
 from examples.har.card import write_card
 from examples.har.classifier import Classifier, accuracy
 from examples.har.recipes import RECIPES

@@ -14,11 +14,11 @@ from torch import nn
 
 from edgekit import models
 from edgekit.artifact.atomic import write_atomic
+from edgekit.demo.har.windows import Split, Windows
 from edgekit.errors import UsageError
 from examples.har.batches import Batches
 from examples.har.classifier import Classifier, Normalisation, accuracy, io_section
 from examples.har.recipes import RECIPES
-from examples.har.windows import Split, Windows
 
 START_OVER = "leave --resume out to start over"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import edgekit
-from examples.har.synthetic import generate
+from edgekit.demo.har.synthetic import generate
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = ROOT / "examples" / "cortex-m"

@@ -21,7 +21,7 @@ from edgekit.learn.journal_file import journal_path, open_journal
 from edgekit.learn.journal_format import slot_bytes
 from edgekit.target import load_target
 from edgekit.toolchain import build_object
-from examples.har.synthetic import generate
+from edgekit.demo.har.synthetic import generate
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = ROOT / "examples" / "cortex-m"

@@ -16,12 +16,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from edgekit import models  # noqa: E402
+from edgekit.demo.har import data, synthetic, wisdm  # noqa: E402
+from edgekit.demo.har.windows import CHANNELS, WINDOW, Split, Windows, successors  # noqa: E402
 from edgekit.errors import DataError, UsageError  # noqa: E402
-from examples.har import batches, data, demo, export, synthetic, train, wisdm  # noqa: E402
+from examples.har import batches, demo, export, train  # noqa: E402
 from examples.har.classifier import Classifier, accuracy  # noqa: E402
 from examples.har.recipes import RECIPES  # noqa: E402
 from examples.har.training import Training  # noqa: E402
-from examples.har.windows import CHANNELS, WINDOW, Split, Windows, successors  # noqa: E402
 
 CHECKPOINTS = REPOSITORY / "examples" / "har" / "checkpoints"
 MAX_CHECKPOINT_BYTES = 400_000

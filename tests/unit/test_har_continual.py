@@ -11,10 +11,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
+from edgekit.demo.har.windows import CHANNELS, WINDOW, Windows  # noqa: E402
 from edgekit.errors import DataError, UsageError  # noqa: E402
 from examples.har.continual_metrics import Record, mean_record  # noqa: E402
 from examples.har.continual_streams import REST, gesture_lesson, in_time, load_all, user_lesson  # noqa: E402
-from examples.har.windows import CHANNELS, WINDOW, Windows  # noqa: E402
 
 NAN = float("nan")
 

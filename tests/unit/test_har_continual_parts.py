@@ -16,13 +16,13 @@ sys.path.insert(0, str(REPOSITORY))
 
 pytest.importorskip("torch")
 
+from edgekit.demo.har.data import split_by_subject  # noqa: E402
+from edgekit.demo.har.synthetic import generate  # noqa: E402
 from edgekit.errors import UsageError  # noqa: E402
 from examples.har import continual  # noqa: E402
 from examples.har.continual_figures import Setting, figures_of  # noqa: E402
 from examples.har.continual_plots import Axes, bars, lines  # noqa: E402
 from examples.har.continual_report import goals, plots, show  # noqa: E402
-from examples.har.data import split_by_subject  # noqa: E402
-from examples.har.synthetic import generate  # noqa: E402
 
 CHECKPOINT = REPOSITORY / "examples/har/checkpoints/elm_synthetic.pt"
 

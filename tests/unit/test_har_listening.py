@@ -16,11 +16,11 @@ sys.path.insert(0, str(REPOSITORY))
 torch = pytest.importorskip("torch")
 
 import edgekit  # noqa: E402
+from edgekit.demo.har.listening import ENERGY, LEAST, STATISTICS, Listening  # noqa: E402
+from edgekit.demo.har.synthetic import generate  # noqa: E402
 from edgekit.learn import Learning, basis_of  # noqa: E402
 from edgekit.models import load  # noqa: E402
 from examples.har.classifier import Classifier  # noqa: E402
-from examples.har.continual_model import ENERGY, LEAST, STATISTICS, Listening  # noqa: E402
-from examples.har.synthetic import generate  # noqa: E402
 
 SAMPLES = generate(seed=3, subjects=6, windows_per_class=6)
 

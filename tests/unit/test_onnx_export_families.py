@@ -111,7 +111,7 @@ def test_spikes_of_published_code_are_reproduced_exactly(shared, case):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_decisions_of_real_windows(shared, name, precision):
     """fp32 decides every window as the reference does; what rounding may change is bounded by what was measured."""
-    from examples.har.data import load_windows
+    from edgekit.demo.har.data import load_windows
 
     found, split = load_windows("B")
     chosen = split.test[:: max(1, len(split.test) // 300)][:300]

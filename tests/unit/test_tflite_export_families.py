@@ -54,8 +54,8 @@ class Family:
 @cache
 def family(name: str) -> Family:
     """A shipped model and windows of wearers that it was not trained on."""
+    from edgekit.demo.har.data import load_windows
     from edgekit.frontends import import_file
-    from examples.har.data import load_windows
 
     found, split = load_windows("B")
     imported = import_file(ROOT / f"examples/har/checkpoints/{name}_B.pt")

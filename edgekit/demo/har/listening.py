@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from examples.har.windows import WINDOW
+from edgekit.demo.har.windows import WINDOW
 
 SLOW = (0.5, 1.5, 5.0)
 SLOW_ENERGY = (1.5, 5.0)

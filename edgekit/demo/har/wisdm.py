@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.demo.har.windows import CHANNELS, WINDOW, Windows
 from edgekit.errors import DataError
-from examples.har.windows import CHANNELS, WINDOW, Windows
 
 SOURCE = "WISDM smartwatch"
 CLASSES = {
@@ -36,7 +36,7 @@ MAX_GAP_NS = 100_000_000
 
 def default_path() -> Path:
     """`$EDGEKIT_SHARED/data/wisdm_watch.npz` (EDGEKIT_SHARED defaults to ../shared beside the repository)."""
-    shared = os.environ.get("EDGEKIT_SHARED", str(Path(__file__).resolve().parents[3] / "shared"))
+    shared = os.environ.get("EDGEKIT_SHARED", str(Path(__file__).resolve().parents[4] / "shared"))
     return Path(shared) / "data" / "wisdm_watch.npz"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.har.windows import RATE_HZ, WINDOW, Windows
+from edgekit.demo.har.windows import RATE_HZ, WINDOW, Windows
 
 GRAVITY = 9.81
 SOURCE = "synthetic wrist IMU (made up, not measured)"
