@@ -1,2 +1,5 @@
-from edgekit.demo.har.data import *  # for a benchmark that was started before the move; goes at 06:35
+"""For a benchmark that was started before the data moved to `edgekit.demo.har`."""
+
 from edgekit.demo.har.data import load_windows
+
+__all__ = ["load_windows"]
