@@ -1,0 +1,162 @@
+"""What the demo shows: all that a terminal or a page draws, as plain values.
+
+`Scene` is told once, a `Frame` comes with every sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+IDLE, RECORDING, UNAVAILABLE = "idle", "recording", "unavailable"
+"""Phases of teaching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its unit and how it came about: `grade` is one of `edgekit.profile.grades`.
+
+    `low` and `high` bound an estimate. `value` is None where the grade is unavailable; `about` says why, or of what
+    and from what it is.
+    """
+
+    value: float | None
+    unit: str
+    grade: str
+    about: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a model called the newest window: its index among the model's windows, when it ended in seconds of the
+    stream, the class, and the true one where the source knows it and all of the window was of it.
+    """
+
+    index: int
+    time: float | None
+    name: str
+    confidence: float
+    truth: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFrame:
+    """One model after a sample.
+
+    `decision` is there only in the frame in which a window ended. `label` is the class to show now, None before the
+    first; `confidence` of each class, of the newest window. `spikes` are the neurons of each population that fired in
+    this step. `latency` and `energy` are of this step, in µs and µJ; `instructions` are exact where the step ran on an
+    emulated core, else their mean there, None where nobody has counted. `right` of `known` windows whose truth the
+    source told were called right so far.
+    """
+
+    decision: Called | None
+    label: str | None
+    confidence: Mapping[str, float]
+    spikes: Mapping[str, tuple[int, ...]]
+    latency: Figure
+    instructions: float | None
+    energy: Figure
+    right: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What teaching brought: so many windows of one gesture learned in so many ms, and of held-out windows of the old
+    activities the share called right before and after. `recalled` of the recorded windows are called by the new name.
+    """
+
+    name: str
+    windows: int
+    recalled: int
+    milliseconds: float
+    held_out: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class TeachState:
+    """Where teaching stands: a phase, the name that is being recorded and for how many seconds, the gestures that were
+    taught, how many more can be, the last lesson, and what the learning model calls the newest window.
+
+    `about` says why it is unavailable, or what became of the last request.
+    """
+
+    phase: str
+    name: str | None = None
+    seconds: float = 0.0
+    taught: tuple[str, ...] = ()
+    left: int = 0
+    lesson: Lesson | None = None
+    model: ModelFrame | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One sample, [channels] in raw units (NaN: missing), `t` in seconds of the stream, and what became of it.
+
+    `truth` is what the wearer is doing, where the source knows. `events` say in words what befell the stream.
+    """
+
+    t: float
+    sample: tuple[float, ...]
+    truth: str | None
+    models: Mapping[str, ModelFrame]
+    teach: TeachState
+    events: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: a missing value is None."""
+        plain = asdict(self)
+        plain["sample"] = [None if math.isnan(value) else value for value in self.sample]
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScene:
+    """A model that takes part: its precision, what executes it, the populations that fire with their sizes, and what it
+    takes of the target, in bytes. `notes` say what was not as wished.
+    """
+
+    family: str
+    precision: str
+    engine: str
+    populations: Mapping[str, int]
+    flash_bytes: int
+    ram_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What stays the same: classes, channels with their unit, rate and window in steps, where samples are from, the
+    target that instructions and energy are of, whether it is emulated in the loop, and what can be played.
+
+    `activities` are what a source can be asked to play, empty where it cannot.
+    """
+
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    unit: str
+    rate_hz: float
+    window: int
+    source: str
+    synthetic: bool
+    target: str
+    emulated: bool
+    models: Mapping[str, ModelScene]
+    activities: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    tally: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    """Of each model the windows so far by true class (rows) and called class (columns)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
