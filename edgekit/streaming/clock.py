@@ -1,0 +1,58 @@
+"""A time for every sample, and its place in the order: duplicates and late ones stay out."""
+
+from __future__ import annotations
+
+import math
+
+from edgekit.errors import UsageError
+from edgekit.streaming.counters import Counters
+from edgekit.streaming.events import RESTART, Event
+from edgekit.streaming.sample import Sample
+
+
+class Clock:
+    """Times that only grow. The first sample says whether samples carry times; without, they are counted at `rate`.
+
+    Without a rate either, the time of a sample is its number.
+    """
+
+    def __init__(self, rate: float | None, longest: float, counters: Counters) -> None:
+        self._rate, self._longest, self._counters = rate, longest, counters
+        self._timed: bool | None = None
+        self._number = -1
+        self._last = -math.inf
+
+    def shown(self, time: float) -> float | None:
+        """A time for people: None where it is only a number of a sample."""
+        return time if self._timed or self._rate is not None else None
+
+    def place(self, sample: Sample) -> tuple[float | None, Event | None]:
+        """The time of a sample, None when it is left out; and an event when the clock went back."""
+        if self._timed is None:
+            self._timed = sample.time is not None
+            if self._timed and self._rate is None:
+                cause = "the samples carry times, and the program does not say at what rate it steps"
+                raise UsageError("stream", cause, "give --rate")
+        if not self._timed:
+            if sample.time is not None:
+                self._counters.malformed += 1
+                return None, None
+            self._number += 1
+            return self._number / (self._rate or 1.0), None
+        time = sample.time
+        if time is None or not math.isfinite(time):
+            self._counters.malformed += 1
+            return None, None
+        if time > self._last:
+            self._last = time
+            return time, None
+        if time == self._last:
+            self._counters.duplicates += 1
+            return None, None
+        back = self._last - time
+        if back <= self._longest:
+            self._counters.late += 1
+            return None, None
+        self._counters.restarts += 1
+        self._last = time
+        return time, Event(RESTART, time, f"the samples' clock went back by {back:.3g} s: it started anew")

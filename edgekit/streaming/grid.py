@@ -1,0 +1,72 @@
+"""The program's clock: steps at its rate from samples at whatever rate they come."""
+
+from __future__ import annotations
+
+from edgekit.streaming.counters import Counters
+from edgekit.streaming.events import GAP, RATE, Event
+from edgekit.streaming.follow import Follower, follower
+from edgekit.streaming.rates import FIRST, RateWatch, source_period
+from edgekit.streaming.sample import Floats, Tick
+
+
+class Grid:
+    """Steps of `period` seconds. Samples come every `source` seconds; None measures that over the first 17 of them,
+    which are held until then, and again when the rate has changed. Silence longer than `longest` is a gap.
+    """
+
+    def __init__(self, period: float, source: float | None, longest: float, counters: Counters) -> None:
+        self._period, self._longest, self._counters = period, longest, counters
+        self._source, self._measured = source, source is None
+        self._watch = RateWatch()
+        self._held: list[Tick] = []
+        self._last: float | None = None
+        self._follower: Follower | None = None
+
+    @property
+    def source_rate(self) -> float | None:
+        """At how many Hz samples come, None while that is not known."""
+        return None if self._source is None else 1 / self._source
+
+    @property
+    def resampled(self) -> bool:
+        """Whether steps are computed from samples at another rate."""
+        return self._source is not None and self._source != self._period
+
+    def restart(self) -> list[Tick]:
+        """End what was: the steps that were still held. What comes next starts a grid of its own."""
+        ticks = self._begin() if self._held else []
+        self._follower = self._last = None
+        self._watch.forget()
+        return ticks
+
+    def add(self, time: float, values: Floats) -> list[Tick | Event]:
+        """Take a sample, all of it there and later than the last: steps, and events that ended what was before."""
+        found: list[Tick | Event] = []
+        if self._last is not None and time - self._last > self._longest:
+            silence = time - self._last
+            found += self.restart()
+            found.append(Event(GAP, time, f"nothing usable came for {silence:.3g} s"))
+            self._counters.gaps += 1
+        self._last = time
+        if self._source is None:
+            self._held.append(Tick(time, values))
+            return [*found, *(self._begin() if len(self._held) == FIRST else [])]
+        if self._measured and (times := self._watch.changed(time, self._source)) is not None:
+            before, now = self._source, source_period(times, self._period)
+            found += self.restart()
+            self._last, self._source = time, now
+            found.append(Event(RATE, time, f"samples come at {1 / now:.4g} Hz now, not at {1 / before:.4g} Hz"))
+            self._counters.rate_changes += 1
+        return [*found, *self._follow(time, values)]
+
+    def _follow(self, time: float, values: Floats) -> list[Tick]:
+        if self._follower is None:
+            self._follower = follower(self._period, self._source or self._period, self._counters)
+        return self._follower.add(time, values)
+
+    def _begin(self) -> list[Tick]:
+        """The steps of the samples that were held, now that there are enough to tell their rate, or never will be."""
+        held, self._held = self._held, []
+        if self._source is None:
+            self._source = source_period([tick.time for tick in held], self._period)
+        return [step for tick in held for step in self._follow(tick.time, tick.values)]
