@@ -7,7 +7,7 @@ DEV  := $(VENV)/.installed-dev
 # torch first and pinned: anything else that asks for torch would bring its CUDA build
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check test-all bench pmnist clean
+.PHONY: help demo test lint check test-all bench pmnist clean
 
 help:
 	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4 and watch"
@@ -39,11 +39,13 @@ test check test-all: export OMP_NUM_THREADS ?= 1
 test: $(DEV)
 	$(BIN)/pytest -q -n 2
 
-check: $(DEV)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
 test-all: $(DEV)
