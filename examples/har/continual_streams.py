@@ -11,10 +11,8 @@ import numpy as np
 
 from edgekit.demo.har import wisdm
 from edgekit.demo.har.windows import Indices, Windows
+from edgekit.demo.har.wisdm import REST
 from edgekit.errors import DataError
-
-REST = "wisdm_watch_rest.npz"
-"""The other eleven activities, beside the file of the seven hand-oriented ones."""
 
 TAKE, GAP = 8, 5
 """Windows of an activity that are learned from (16 s), and those left out after them (10 s)."""

@@ -50,8 +50,8 @@ class ModelFrame:
     `decision` is there only in the frame in which a window ended. `label` is the class to show now, None before the
     first; `confidence` of each class, of the newest window. `spikes` are the neurons of each population that fired in
     this step. `latency` and `energy` are of this step, in µs and µJ; `instructions` are exact where the step ran on an
-    emulated core, else their mean there, None where nobody has counted. `right` of `known` windows whose truth the
-    source told were called right so far.
+    emulated core, else their mean there, None where nobody has counted. Of the `known` windows so far whose true class
+    is one of the model's, `right` were called by it.
     """
 
     decision: Called | None
@@ -121,13 +121,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ModelScene:
-    """A model that takes part: its precision, what executes it, the populations that fire with their sizes, and what it
-    takes of the target, in bytes. `notes` say what was not as wished.
+    """A model that takes part: its precision, what executes it, how many steps a window takes (1: it is eaten at once),
+    the populations that fire with their sizes, and what it takes of the target, in bytes. `notes` say what was not as
+    wished.
     """
 
     family: str
     precision: str
     engine: str
+    steps: int
     populations: Mapping[str, int]
     flash_bytes: int
     ram_bytes: int
@@ -136,10 +138,9 @@ class ModelScene:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What stays the same: classes, channels with their unit, rate and window in steps, where samples are from, the
-    target that instructions and energy are of, whether it is emulated in the loop, and what can be played.
-
-    `activities` are what a source can be asked to play, empty where it cannot.
+    """What stays the same: classes, channels with their unit, rate and window in steps, where samples are from and
+    whether they come by themselves (`live`), the target that instructions and energy are of, whether it is emulated in
+    the loop. `models` has the learning model too, as `learner`. `activities` are what the source can be asked to play.
     """
 
     classes: tuple[str, ...]
@@ -148,6 +149,7 @@ class Scene:
     rate_hz: float
     window: int
     source: str
+    live: bool
     synthetic: bool
     target: str
     emulated: bool

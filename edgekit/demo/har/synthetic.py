@@ -37,6 +37,9 @@ MOTIONS = {
     "synthetic_fold": Motion(0.5, (1.5, 2.0, 1.5), (0.9, 1.1, 0.7), 0.4),
 }
 
+GESTURE, GESTURE_MOTION = "synthetic_wave", Motion(1.2, (6.0, 1.0, 2.5), (0.3, 2.6, 0.4), 0.6)
+"""A motion that no shipped model was trained on: to be taught."""
+
 
 def generate(seed: int = 0, subjects: int = 20, windows_per_class: int = 40) -> Windows:
     """Deterministic windows of `subjects` made-up wearers, each doing every motion for `windows_per_class` windows.
@@ -64,6 +67,13 @@ def generate(seed: int = 0, subjects: int = 20, windows_per_class: int = 40) -> 
         class_names=tuple(MOTIONS),
         source=SOURCE,
     )
+
+
+def gesture(seed: int, windows: int) -> NDArray[np.float32]:
+    """Windows [windows, 40, 6] of one made-up wearer doing GESTURE without a pause."""
+    rng = np.random.default_rng(seed)
+    recording = _record(rng, GESTURE_MOTION, _rotation(rng, max_angle=0.5), windows * WINDOW)
+    return recording.reshape(windows, WINDOW, 6).astype(np.float32)
 
 
 def _record(

@@ -30,6 +30,9 @@ CLASSES = {
 }
 """Activity code of the publisher -> class name, for the seven hand-oriented classes in label order."""
 
+REST = "wisdm_watch_rest.npz"
+"""The other eleven activities, beside the file of the seven hand-oriented ones."""
+
 MIN_SPACING_NS = 45_000_000
 MAX_GAP_NS = 100_000_000
 

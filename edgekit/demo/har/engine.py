@@ -1,0 +1,160 @@
+"""The demo's engine: samples in, frames out. It keeps no time and starts no thread: same samples, same frames."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from edgekit.demo.har.frames import Called, Frame, Lesson, ModelFrame, ModelScene, Scene
+from edgekit.demo.har.material import SYNTHETIC, Material
+from edgekit.demo.har.models import Prepared
+from edgekit.demo.har.play import Heard
+from edgekit.demo.har.runner import Runner
+from edgekit.demo.har.teach import Teacher
+from edgekit.demo.har.windows import CHANNELS, RATE_HZ, UNIT, WINDOW
+from edgekit.errors import UsageError
+from edgekit.streaming import Decision, Event, Options
+from edgekit.target import Target
+
+LEARNER = "learner"
+"""What the learning model is called among scenes."""
+
+
+class Source(Protocol):
+    """Where samples come from. `live` ones come when they come; the others as fast as they are taken."""
+
+    name: str
+    live: bool
+
+    @property
+    def activities(self) -> tuple[str, ...]:
+        """What `play` can be asked for; empty where nothing can."""
+
+    def play(self, name: str | None) -> None:
+        """Play one activity from the next window on; None: all in turn."""
+
+    def __iter__(self) -> Iterator[Heard]:
+        """The samples."""
+
+
+class Engine:
+    """Models side by side on one source, and one of them that can be taught.
+
+    `models` and `learner` come from `models.prepare`, `target` is what their instructions and energy are of, and
+    `emulated` runs them on its emulated core. Call everything from one thread: between two frames models may be
+    taught, and the source asked to play something.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Prepared],
+        learner: Prepared | None,
+        source: Source,
+        material: Material,
+        target: Target,
+        *,
+        emulated: bool = False,
+        options: Options | None = None,
+        why_not: str = "",
+    ) -> None:
+        if not models:
+            raise UsageError("--models", "names none", "give at least one")
+        options = options or Options()
+        self._source, self._material, self._target, self._emulated = source, material, target, emulated
+        classes = tuple(models[0].artifact.manifest["io"]["classes"])
+        self.runners = {m.family: Runner(m, target, options, classes, emulated=emulated) for m in models}
+        self.teacher = Teacher(learner, material, target, options, emulated=emulated, why_not=why_not)
+        self._classes = classes
+        self._truths: deque[str | None] = deque(maxlen=4 * WINDOW)
+        self._samples = 0
+
+    def scene(self) -> Scene:
+        """What stays the same, and the tally so far."""
+        return Scene(
+            classes=self._classes,
+            channels=CHANNELS,
+            unit=UNIT,
+            rate_hz=RATE_HZ,
+            window=WINDOW,
+            source=self._source.name,
+            live=self._source.live,
+            synthetic=self._material.split == SYNTHETIC,
+            target=self._target.name,
+            emulated=self._emulated,
+            models=self._scenes(),
+            activities=self._source.activities,
+            tally={name: runner.tally.tolist() for name, runner in self.runners.items()},
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """A frame for every sample, as long as the source lasts. DataError and UsageError as the source raises them."""
+        for heard in self._source:
+            yield self._frame(heard)
+
+    def begin(self, name: str) -> None:
+        """Record what comes as a gesture of this name (see `Teacher`)."""
+        self.teacher.begin(name)
+
+    def end(self) -> Lesson:
+        """Learn what was recorded."""
+        return self.teacher.end()
+
+    def cancel(self) -> None:
+        """Record no further, and learn nothing."""
+        self.teacher.cancel()
+
+    def undo(self) -> None:
+        """Take back the last lesson."""
+        self.teacher.undo()
+
+    def play(self, name: str | None) -> None:
+        """Let the source play one activity, None: all in turn; UsageError where it cannot."""
+        if not self._source.activities:
+            raise UsageError("play", f"{self._source.name} plays nothing on request")
+        self._source.play(name)
+
+    def _frame(self, heard: Heard) -> Frame:
+        self._truths.append(heard.truth)
+        self._samples += 1
+        events = list[str]()
+        models = dict[str, ModelFrame]()
+        for name, runner in self.runners.items():
+            found = runner.feed(heard.sample)
+            if not models:  # the same for all: they hear the same samples
+                events = [item.text for item in found if isinstance(item, Event)]
+            models[name] = runner.frame(self._called(runner, found))
+        found = self.teacher.feed(heard.sample)
+        learner = self.teacher.runner
+        taught = None if learner is None else learner.frame(self._called(learner, found))
+        time = heard.sample.time
+        return Frame(
+            t=(self._samples - 1) / RATE_HZ if time is None else time,
+            sample=heard.sample.values,
+            truth=heard.truth,
+            models=models,
+            teach=self.teacher.shown(taught),
+            events=tuple(events),
+        )
+
+    def _called(self, runner: Runner, found: Sequence[Decision | Event]) -> Called | None:
+        called = None
+        for item in found:
+            if isinstance(item, Decision):
+                called = runner.note(item, self._truth(item))
+        return called
+
+    def _truth(self, decision: Decision) -> str | None:
+        """What the wearer did all through a window; None where that is not known or not one thing."""
+        first = self._samples - len(self._truths)
+        truths = {
+            self._truths[at - first] if 0 <= at - first < len(self._truths) else None
+            for at in range(decision.start, decision.end)
+        }
+        return truths.pop() if len(truths) == 1 else None
+
+    def _scenes(self) -> Mapping[str, ModelScene]:
+        scenes = {name: runner.scene() for name, runner in self.runners.items()}
+        if self.teacher.runner is not None:
+            scenes[LEARNER] = self.teacher.runner.scene()
+        return scenes

@@ -1,0 +1,79 @@
+"""From what was asked for to an engine: the recordings, the models, the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgekit.convert.progress import Progress, silent
+from edgekit.demo.har.engine import Engine
+from edgekit.demo.har.material import Material, made_up, recorded
+from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
+from edgekit.demo.har.play import play_material
+from edgekit.errors import UsageError
+from edgekit.streaming import Options
+from edgekit.target import load_target
+
+SYNTHETIC, WISDM = "synthetic", "wisdm"
+WATCH = "smartwatch"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the demo was asked for: a source by name, recordings at `data`, families, the watch that figures are of, and
+    whether it is `emulated` in the loop. Recordings are played for ever unless `once`; `teach` is false where nobody
+    will.
+    """
+
+    source: str = SYNTHETIC
+    data: Path | None = None
+    families: tuple[str, ...] = FAMILIES
+    target: str = WATCH
+    emulated: bool = False
+    once: bool = False
+    teach: bool = True
+    options: Options = field(default_factory=Options)
+
+    def check(self) -> None:
+        """UsageError for what is not known or does not go together."""
+        if unknown := [family for family in self.families if family not in FAMILIES]:
+            raise UsageError(f"--models {','.join(unknown)}", "is not known", f"known are {', '.join(FAMILIES)}")
+        if not self.families or len(set(self.families)) < len(self.families):
+            raise UsageError(f"--models {','.join(self.families)}", "names none, or one twice", ", ".join(FAMILIES))
+        if self.data is not None and self.source == SYNTHETIC:
+            raise UsageError("--data", "is not used with --source synthetic", "leave it out, or --source wisdm")
+
+
+@contextmanager
+def open_engine(asked: Asked, progress: Progress = silent) -> Iterator[Engine]:
+    """Prepare everything and give the engine; the source is closed at the end.
+
+    UsageError, DataError, ModelError or ToolchainError where something is missing.
+    """
+    asked.check()
+    target = load_target(asked.target)
+    progress("load recordings")
+    material = made_up() if asked.source == SYNTHETIC else recorded(asked.data)
+    models = [prepare(family, material, target.name, progress) for family in asked.families]
+    learner, why_not = _learner(asked, material, target.name, progress)
+    source = play_material(material, data=asked.data, once=asked.once)
+    progress("start the models")
+    yield Engine(
+        models,
+        learner,
+        source,
+        material,
+        target,
+        emulated=asked.emulated,
+        options=asked.options,
+        why_not=why_not,
+    )
+
+
+def _learner(asked: Asked, material: Material, target: str, progress: Progress) -> tuple[Prepared | None, str]:
+    """The learning model, or why there is none."""
+    if not asked.teach:
+        return None, "it was not asked for"
+    return prepare_learner(material, target, progress), material.why_not

@@ -1,0 +1,131 @@
+"""One model on the stream: its front door, what its newest step cost, and how often it was right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from edgekit.demo.har.frames import Called, Figure, ModelFrame, ModelScene
+from edgekit.demo.har.models import Prepared
+from edgekit.demo.har.watched import Watched, watch
+from edgekit.ir import SPIKE
+from edgekit.profile.estimate import Estimate, estimates
+from edgekit.profile.grades import ESTIMATED, MEASURED, UNAVAILABLE
+from edgekit.runtime import Session
+from edgekit.streaming import Decision, Event, FrontDoor, Options, Sample
+from edgekit.streaming.decisions import softmax
+from edgekit.target import Target
+
+OUTPUT = "output"
+_MICRO = 1e6
+
+
+class Runner:
+    """A prepared model behind a front door; `emulated` runs it on the emulated core of `target`, in the loop.
+
+    `names` are those of its outputs, which may grow by what is taught.
+    """
+
+    def __init__(
+        self, prepared: Prepared, target: Target, options: Options, names: Sequence[str], *, emulated: bool
+    ) -> None:
+        self.prepared, self.names, self._target = prepared, names, target
+        self.session: Watched = watch(prepared.artifact, emulated=emulated)
+        self._emulated, self._notes = emulated, self.session.notes
+        layout = self.session.facts.layout
+        self._spiking = tuple(row.name for row in layout.rows if row.dtype is SPIKE)
+        (output,) = self.session.facts.outputs
+        graph = prepared.artifact.graph
+        self._fires = graph.tensors[output].dtype is SPIKE
+        self.populations = {name.removesuffix(".spikes"): graph.tensors[name].size for name in self._spiking}
+        if self._fires:
+            self.populations[OUTPUT] = graph.tensors[output].size
+        self.door = FrontDoor(self.session, options, self._after_step)
+        self.tally = np.zeros((len(names), len(names)), np.int64)
+        self._spikes: dict[str, tuple[int, ...]] = {}
+        self._label: str | None = None
+        self._confidence: dict[str, float] = {}
+        self._right = self._known = 0
+
+    def scene(self) -> ModelScene:
+        """What stays the same."""
+        sizes = self.prepared.artifact.manifest["sizes"]
+        ram = int(sizes["ram_bytes"]) + int(sizes.get("stack_bytes") or 0)
+        return ModelScene(
+            family=self.prepared.family,
+            precision=self.prepared.precision,
+            engine=self.session.engine,
+            steps=self.prepared.steps,
+            populations=self.populations,
+            flash_bytes=int(sizes["flash_bytes"]),
+            ram_bytes=ram,
+            notes=self.prepared.notes,
+        )
+
+    def feed(self, sample: Sample) -> list[Decision | Event]:
+        """Take a sample; what comes of it is for `note` and `frame`."""
+        self._spikes = {}
+        return self.door.feed(sample)
+
+    def note(self, decision: Decision, truth: str | None) -> Called:
+        """Take a decision in, beside the true class of its window where that is known."""
+        name = self.names[decision.label]
+        self._label = None if decision.shown is None else self.names[decision.shown]
+        probabilities = softmax(np.asarray(decision.scores))
+        self._confidence = {n: float(p) for n, p in zip(self.names, probabilities, strict=True)}
+        if truth in self.names:
+            self._known += 1
+            self._right += name == truth
+            self.tally[self.names.index(truth), decision.label] += 1
+        return Called(decision.index, decision.time, name, decision.confidence, truth)
+
+    def frame(self, called: Called | None) -> ModelFrame:
+        """What is to be seen now."""
+        instructions = self._notes.instructions if self._emulated else self.prepared.instructions
+        return ModelFrame(
+            decision=called,
+            label=self._label,
+            confidence=self._confidence,
+            spikes=self._spikes,
+            latency=self._latency(instructions),
+            instructions=instructions,
+            energy=_figure(_estimate(instructions, self._target.name, "energy per step"), "µJ"),
+            right=self._right,
+            known=self._known,
+        )
+
+    def _latency(self, instructions: float | None) -> Figure:
+        if self._emulated:
+            return _figure(_estimate(instructions, self._target.name, "time per step"), "µs")
+        if self._notes.nanoseconds == 0:
+            return Figure(None, "µs", UNAVAILABLE, "no step yet")
+        return Figure(self._notes.nanoseconds / 1e3, "µs", MEASURED, "on this computer, one call from Python")
+
+    def _after_step(self, stream: Session) -> None:
+        if not self.populations:
+            return
+        states = stream.facts.layout.unpack(stream.save_state())
+        fired = {name.removesuffix(".spikes"): states[name] for name in self._spiking}
+        if self._fires:
+            fired[OUTPUT] = self._notes.outputs
+        self._spikes = {name: tuple(np.flatnonzero(array).tolist()) for name, array in fired.items()}
+
+
+@lru_cache(maxsize=4096)
+def _estimate(instructions: float | None, target: str, name: str) -> Estimate:
+    from edgekit.target import load_target
+
+    if instructions is None:
+        return Estimate(name, None, "", UNAVAILABLE, f"instructions of {target} are not counted here")
+    found = estimates(instructions, load_target(target))
+    return next(estimate for estimate in found if estimate.name == name)
+
+
+def _figure(estimate: Estimate, unit: str) -> Figure:
+    """An estimate in seconds or joules as a figure in millionths of them."""
+    if estimate.value is None:
+        return Figure(None, unit, UNAVAILABLE, estimate.formula)
+    low, high = estimate.low or 0.0, estimate.high or 0.0
+    return Figure(estimate.value * _MICRO, unit, ESTIMATED, estimate.formula, low * _MICRO, high * _MICRO)

@@ -1,0 +1,202 @@
+"""Teaching by showing: a few seconds of a gesture become rows of the learning model, and can be taken back.
+
+The weights of the artifact never change: what is learned lies in a journal beside it, in a folder that goes with the
+demo.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.artifact import Artifact
+from edgekit.demo.har.frames import IDLE, RECORDING, UNAVAILABLE, Lesson, ModelFrame, TeachState
+from edgekit.demo.har.material import Array, Material
+from edgekit.demo.har.models import SPARE, Prepared
+from edgekit.demo.har.runner import Runner
+from edgekit.errors import StateError, UsageError
+from edgekit.runtime import Session, load
+from edgekit.runtime.learned import journal_of, take_over
+from edgekit.streaming import Decision, Event, Options, Sample
+from edgekit.target import Target
+
+NAME_LENGTH = 32
+MOST_SECONDS = 60
+HOP = 10  # steps between the windows of a recording
+HISTORY = 8  # lessons that can be taken back
+HELD_OUT = 20  # windows of each old activity
+SPARE_NAMES = tuple(f"new {at + 1}" for at in range(SPARE))
+
+
+class Teacher:
+    """The learning model on the stream, and what it is taught: `begin`, `end`, `undo`.
+
+    `prepared` is None where there is none to teach, for the reason `why_not`; every request is then a UsageError.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared | None,
+        material: Material,
+        target: Target,
+        options: Options,
+        *,
+        emulated: bool,
+        why_not: str = "",
+    ) -> None:
+        self._state = TeachState(IDLE, left=SPARE) if prepared else TeachState(UNAVAILABLE, about=why_not)
+        self._rows: list[Array] = []
+        self._waiting, self._decided_at = False, 0
+        if prepared is None or material.windows is None:
+            self.runner: Runner | None = None
+            return
+        self._old = material.windows.class_names
+        self._names = [*self._old, *SPARE_NAMES]
+        self._rate = float(prepared.artifact.manifest["io"]["inputs"][0]["rate_hz"])
+        self.runner = Runner(prepared, target, options, self._names, emulated=emulated)
+        held_out = material.held_out(HELD_OUT)
+        self._x, self._y = material.windows.x[held_out], material.windows.y[held_out]
+        self._folder = tempfile.TemporaryDirectory(prefix="edgekit-demo-")
+        self._path = Path(self._folder.name) / "watch.edge"
+        prepared.artifact.save(self._path)
+        self._artifact: Artifact = prepared.artifact
+        # Accuracy is told by the same integers on this computer: an emulated watch would take minutes.
+        self._twin = load(prepared.artifact) if emulated else self.runner.session.stream()
+        self._lessons: list[tuple[str, ...]] = []
+
+    @property
+    def state(self) -> TeachState:
+        """Where teaching stands, without the learning model's own frame."""
+        return self._state
+
+    def feed(self, sample: Sample) -> list[Decision | Event]:
+        """Let the learning model take a sample; while a gesture is recorded, its step is kept."""
+        if self.runner is None:
+            return []
+        before = self.runner.door.counters.steps
+        found = self.runner.feed(sample)
+        if any(isinstance(item, Decision) for item in found):
+            self._decided_at = self.runner.door.counters.steps
+            if self._waiting:
+                self._take_over(self.runner)
+        if self._state.phase == RECORDING:
+            if any(isinstance(item, Event) for item in found):
+                self._rows.clear()
+            elif self.runner.door.counters.steps > before:
+                self._rows.append(np.array(self.runner.session.notes.given, np.float32))
+            seconds = len(self._rows) / self._rate
+            self._state = replace(self._state, seconds=seconds)
+            if seconds >= MOST_SECONDS:
+                self.end()
+        return found
+
+    def shown(self, frame: ModelFrame | None) -> TeachState:
+        """The state with what the learning model says now."""
+        return replace(self._state, model=frame)
+
+    def begin(self, name: str) -> None:
+        """Record what comes from now on as a gesture of this name; UsageError for a name or a moment that will not do.
+
+        The name of an old activity means the wearer's own way of doing it.
+        """
+        self._check_available()
+        name = " ".join(name.split())
+        if not name or len(name) > NAME_LENGTH or not name.isprintable():
+            raise UsageError("name", "is none", f"1 to {NAME_LENGTH} letters")
+        if self._state.phase == RECORDING:
+            raise UsageError("teach", f"{self._state.name!r} is being recorded", "end that first")
+        if name not in self._names and self._state.left == 0:
+            raise UsageError("teach", f"all {SPARE} gestures are taken", "undo one, or teach one of them again")
+        if name in SPARE_NAMES:
+            raise UsageError("name", f"{name!r} is what a gesture without a name is called", "give another")
+        self._rows.clear()
+        self._state = replace(self._state, phase=RECORDING, name=name, seconds=0.0, about="")
+
+    def cancel(self) -> None:
+        """Stop recording and learn nothing."""
+        self._check_available()
+        self._rows.clear()
+        self._state = replace(self._state, phase=IDLE, name=None, seconds=0.0)
+
+    def end(self) -> Lesson:
+        """Stop recording and learn its windows; UsageError where nothing is recorded, or less than a window."""
+        runner, name = self._check_available(), self._state.name
+        if self._state.phase != RECORDING or name is None:
+            raise UsageError("teach", "nothing is being recorded", "begin first")
+        windows = _windows(self._rows, runner.session.learning_window)
+        self._rows.clear()
+        self._state = replace(self._state, phase=IDLE, name=None, seconds=0.0)
+        if not len(windows):
+            seconds = runner.session.learning_window / self._rate
+            self._state = replace(self._state, about=f"{name!r} was too short")
+            raise UsageError("teach", f"{name!r} was shorter than a window of {seconds:g} s", "record some seconds")
+        lesson = self._learn(runner, name, windows)
+        self._state = replace(self._state, lesson=lesson)
+        return lesson
+
+    def undo(self) -> None:
+        """Take back the last lesson: the weights are those before, to the byte. UsageError where there is none."""
+        runner = self._check_available()
+        if not self._lessons:
+            raise UsageError("undo", "nothing was taught", "teach something first")
+        with journal_of(self._artifact, self._path) as journal:
+            journal.rollback()
+            take_over(runner.session, journal, self._path)
+        self._rename(self._lessons.pop())
+        self._state = replace(self._state, lesson=None, about="the last lesson was taken back")
+        self._take_over(runner)
+
+    def _take_over(self, runner: Runner) -> None:
+        """Let the stream go on with what the session knows now, between two windows, so that none is lost."""
+        self._waiting = runner.door.counters.steps != self._decided_at
+        if not self._waiting:
+            runner.door.relearned()
+
+    def _check_available(self) -> Runner:
+        if self.runner is None:
+            raise UsageError("teach", self._state.about)
+        return self.runner
+
+    def _learn(self, runner: Runner, name: str, windows: Array) -> Lesson:
+        session, taught = runner.session, self._state.taught
+        before = self._accuracy(session)
+        if name not in self._names:
+            self._rename((*taught, name))
+        label, begun = self._names.index(name), time.perf_counter()
+        for window in windows:
+            session.learn(window, label)
+        milliseconds = 1e3 * (time.perf_counter() - begun)
+        with journal_of(self._artifact, self._path, history=HISTORY) as journal:
+            journal.commit(session.learned(), mark=len(self._lessons) + 1)
+        self._lessons.append(taught)
+        self._take_over(runner)
+        after = self._accuracy(session)
+        recalled = int(np.sum(self._twin.decide(self._twin.run(windows)) == label))
+        return Lesson(name, len(windows), recalled, milliseconds, len(self._y), before, after)
+
+    def _accuracy(self, session: Session) -> float:
+        """Share of held-out windows of old activities that are called right by what a session has learned."""
+        try:
+            self._twin.restore_learned(session.learned())
+        except StateError as error:
+            raise StateError("teach", f"what was learned cannot be used: {error.cause}", "undo it") from error
+        return float(np.mean(self._twin.decide(self._twin.run(self._x)) == self._y))
+
+    def _rename(self, taught: Sequence[str]) -> None:
+        """Let the outputs in reserve be called by what was taught; a runner's names are this very list."""
+        left = SPARE - len(taught)
+        self._names[len(self._old) :] = [*taught, *SPARE_NAMES[len(taught) :]]
+        self._state = replace(self._state, taught=tuple(taught), left=left)
+
+
+def _windows(rows: Sequence[Array], length: int) -> Array:
+    """The windows [N, length, channels] of a recording, one every HOP steps."""
+    starts = range(0, len(rows) - length + 1, HOP)
+    if not starts:
+        return np.zeros((0, 0, 0), np.float32)
+    return np.stack([np.stack(rows[at : at + length]) for at in starts])
