@@ -7,7 +7,7 @@ DEV  := $(VENV)/.installed-dev
 # torch first and pinned: anything else that asks for torch would bring its CUDA build
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint check test-all bench pmnist clean
+.PHONY: help demo test lint check test-all bench pmnist docs clean
 
 help:
 	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4 and watch"
@@ -15,6 +15,7 @@ help:
 	@echo "make check     ruff, mypy --strict, import contracts, fast tests"
 	@echo "make test-all  the sweeps too: all floats, golden files on every core"
 	@echo "make bench     peers side by side, in one run"
+	@echo "make docs      generated pages, and the site of the documentation in site/"
 	@echo "make pmnist    permuted MNIST learned continually; goes on where it was interrupted"
 
 $(BIN)/pip:
@@ -57,5 +58,9 @@ bench: $(DEV)
 pmnist: $(DEV)
 	$(BIN)/python -m tools.pmnist
 
+docs: $(DEV)
+	$(BIN)/python -m tools.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist .cache
+	rm -rf $(VENV) build dist site .cache

@@ -38,7 +38,7 @@ def _list(console: Console, found: list[Target]) -> None:
     rows = table("target", "cores", "SIMD", "clock", "RAM", "emulated as", "description", right=(3, 4))
     for t in found:
         cores = t.cpu if t.cores is None else f"{t.cores} x {t.cpu}"
-        clock, ram = _readable("clock_hz", t.clock_hz), _readable("ram_bytes", t.ram_bytes)
+        clock, ram = readable("clock_hz", t.clock_hz), readable("ram_bytes", t.ram_bytes)
         description = f"{t.description} ({t.grade})" if t.grade else t.description
         rows.add_row(t.name, cores, t.simd, clock, ram, t.emulated_core or "-", description)
     console.print(rows)
@@ -50,7 +50,7 @@ def _show(console: Console, target: Target) -> None:
     sources |= {f"power.{key}": source for key, source in power.pop("sources").items()}
     rows = table("field", "value")
     for key, value in fields.items():
-        rows.add_row(key, _readable(key, value))
+        rows.add_row(key, readable(key, value))
     for key, value in power.items():
         between = (
             f"{value['low']:.3g} to {value['high']:.3g}, {value['typical']:.3g}" if isinstance(value, dict) else value
@@ -65,7 +65,7 @@ def _show(console: Console, target: Target) -> None:
         _show(console, target.also[arch])
 
 
-def _readable(key: str, value: object) -> str:
+def readable(key: str, value: object) -> str:
     """A field for people: memories in KiB to GiB, clocks in MHz, rates in GB/s, gaps as a dash."""
     if value is None or value == []:
         return "-"
