@@ -13,6 +13,21 @@ from rich.console import Console
 
 from edgekit.cli.arrays import check_arrays_output, check_labels, read_data, write_arrays
 from edgekit.cli.output import JsonOption, Output, QuietOption
+from edgekit.cli.run_stream import (
+    FormatOption,
+    HysteresisOption,
+    MaxGapOption,
+    MinConfidenceOption,
+    RateOption,
+    SmoothOption,
+    StampOption,
+    StreamChoices,
+    StreamOption,
+    StrideOption,
+    TimeUnitOption,
+    WindowOption,
+    run_stream,
+)
 from edgekit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -39,15 +54,15 @@ def engine_of(artifact: Path, on: str, engine: str | None) -> str:
 
 def run(
     artifact: Annotated[Path, typer.Argument(help=PROGRAM_HELP)],
-    input_file: Annotated[
-        Path,
+    source: Annotated[
+        str | None,
         typer.Option(
             "--input",
             "-i",
             help=".npy or .npz (array x) in raw units: [T, …] or [N, T, …]; several inputs: .npz, an array for each, "
-            "named like it.",
+            "named like it. With --stream: -, FILE, udp://HOST:PORT or serial:/dev/ttyX@BAUD.",
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Where the step outputs go: .npy, or .npz with an array for each."),
@@ -66,12 +81,36 @@ def run(
             "--count/--no-count", help="In the emulator: count instructions, or not (faster).  [default: count]"
         ),
     ] = None,
+    stream: StreamOption = False,
+    form: FormatOption = None,
+    rate: RateOption = None,
+    time_unit: TimeUnitOption = None,
+    stamp: StampOption = False,
+    window: WindowOption = None,
+    stride: StrideOption = None,
+    max_gap: MaxGapOption = None,
+    smooth: SmoothOption = None,
+    hysteresis: HysteresisOption = None,
+    min_confidence: MinConfidenceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run data through a program. Every sample of [N, T, …] starts from a reset."""
     from edgekit.runtime import load
 
+    choices = StreamChoices(form, rate, time_unit, stamp, window, stride, max_gap, smooth, hysteresis, min_confidence)
+    if stream:
+        for option, asked in (("--output", output), ("--decide", decide), ("--raw", raw), ("--quiet", quiet)):
+            if asked:
+                raise UsageError(option, "does not go with --stream, which prints decisions", "leave it out")
+        session = load(artifact, engine=engine_of(artifact, on, engine))
+        counted = _counted(session.engine_stream, count)
+        run_stream(artifact, session, source or "-", choices, counted, as_json=json)
+        return
+    choices.check_unused()
+    if source is None:
+        raise UsageError("--input", "is missing", "give a .npy or .npz file")
+    input_file = Path(source)
     if output is not None:
         check_arrays_output(output)
     session = load(artifact, engine=engine_of(artifact, on, engine))

@@ -8,7 +8,24 @@ from edgekit.streaming.decisions import Decision
 from edgekit.streaming.door import FrontDoor
 from edgekit.streaming.events import Event
 from edgekit.streaming.options import Options
+from edgekit.streaming.parse import Parser
 from edgekit.streaming.sample import Sample
+from edgekit.streaming.samples import Samples, open_samples
+from edgekit.streaming.sources import Source, open_source
 from edgekit.streaming.windows import WindowPlan, window_plan
 
-__all__ = ["Counters", "Decision", "Event", "FrontDoor", "Options", "Sample", "WindowPlan", "window_plan"]
+__all__ = [
+    "Counters",
+    "Decision",
+    "Event",
+    "FrontDoor",
+    "Options",
+    "Parser",
+    "Sample",
+    "Samples",
+    "Source",
+    "WindowPlan",
+    "open_samples",
+    "open_source",
+    "window_plan",
+]

@@ -18,22 +18,22 @@ class Clock:
 
     def __init__(self, rate: float | None, longest: float, counters: Counters) -> None:
         self._rate, self._longest, self._counters = rate, longest, counters
-        self._timed: bool | None = None
+        self.timed: bool | None = None  # whether samples carry times; None before the first one
         self._number = -1
         self._last = -math.inf
 
     def shown(self, time: float) -> float | None:
         """A time for people: None where it is only a number of a sample."""
-        return time if self._timed or self._rate is not None else None
+        return time if self.timed or self._rate is not None else None
 
     def place(self, sample: Sample) -> tuple[float | None, Event | None]:
         """The time of a sample, None when it is left out; and an event when the clock went back."""
-        if self._timed is None:
-            self._timed = sample.time is not None
-            if self._timed and self._rate is None:
+        if self.timed is None:
+            self.timed = sample.time is not None
+            if self.timed and self._rate is None:
                 cause = "the samples carry times, and the program does not say at what rate it steps"
                 raise UsageError("stream", cause, "give --rate")
-        if not self._timed:
+        if not self.timed:
             if sample.time is not None:
                 self._counters.malformed += 1
                 return None, None

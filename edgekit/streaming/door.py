@@ -51,11 +51,12 @@ class FrontDoor:
         if longest > MOST_FILLED * period:
             cause = f"is more than {MOST_FILLED:,} steps, which is no gap to bridge"
             raise UsageError(f"--max-gap {options.max_gap}", cause, "give a shorter one")
-        source_rate = options.source_rate or self.rate
-        self._clock = Clock(source_rate, longest, self.counters)
+        self._source_rate = options.source_rate or self.rate
+        self._clock = Clock(self._source_rate, longest, self.counters)
         self._holder = Holder(self.channels, longest, self.counters)
-        source = options.source_rate and 1 / options.source_rate
-        self._grid = Grid(period, source, longest, self.counters)
+        self._grid = Grid(period, longest, self.counters)
+        if options.source_rate is not None:
+            self._grid.know(1 / options.source_rate)
         self._windows = Windows(session, self.plan, on_step)
         self._smoother = Smoother(options)
 
@@ -82,6 +83,8 @@ class FrontDoor:
         time, restarted = self._clock.place(sample)
         if time is None:
             return []
+        if self._grid.source_rate is None and not self._clock.timed:
+            self._grid.know(1 / (self._source_rate or 1.0))
         found: list[Tick | Event] = []
         if restarted is not None:
             self._holder.forget()

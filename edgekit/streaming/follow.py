@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from edgekit.streaming.counters import Counters
+from edgekit.streaming.rates import Pace
 from edgekit.streaming.sample import Floats, Tick
 
 PHASE_GAIN, PERIOD_GAIN = 0.1, 0.005  # of an alpha-beta tracker
@@ -27,16 +28,16 @@ class AsTheyCome:
     a lost sample, which is interpolated, and from a second one of the same step, which is left out.
     """
 
-    def __init__(self, period: float, counters: Counters) -> None:
+    def __init__(self, period: float, pace: Pace | None, counters: Counters) -> None:
         self._nominal, self._counters = period, counters
-        self._period = period
-        self._due: float | None = None  # when the last step was due, by the tracker
-        self._last: Floats = np.zeros(0)
+        self._period = pace.measured if pace else period
+        self._due = pace.due if pace else None  # when the last step was due, by the tracker; before any, the first
+        self._last: Floats | None = None
 
     def add(self, time: float, values: Floats) -> list[Tick]:
         """Take a sample and give the steps that it completes."""
-        if self._due is None:
-            self._due, self._last = time, values
+        if self._last is None or self._due is None:
+            self._due, self._last = time if self._due is None else self._due, values
             return [Tick(time, values)]
         count = math.floor((time - self._due) / self._period + 0.5)
         if count < 1:
@@ -120,10 +121,10 @@ def _lost(span: float, source_period: float) -> int:
     return max(0, math.floor(span / source_period + 0.5) - 1)
 
 
-def follower(period: float, source_period: float, counters: Counters) -> Follower:
-    """The follower for samples of one period and a program of another, in s."""
+def follower(period: float, source_period: float, pace: Pace | None, counters: Counters) -> Follower:
+    """The follower for samples of one period and a program of another, in s; `pace` is theirs where it was measured."""
     if source_period == period:
-        return AsTheyCome(period, counters)
+        return AsTheyCome(period, pace, counters)
     if source_period > period:
         return Interpolated(period, source_period, counters)
     return Averaged(period, source_period, counters)

@@ -5,22 +5,27 @@ from __future__ import annotations
 from edgekit.streaming.counters import Counters
 from edgekit.streaming.events import GAP, RATE, Event
 from edgekit.streaming.follow import Follower, follower
-from edgekit.streaming.rates import FIRST, RateWatch, source_period
+from edgekit.streaming.rates import FIRST, Pace, RateWatch, pace_of
 from edgekit.streaming.sample import Floats, Tick
 
 
 class Grid:
-    """Steps of `period` seconds. Samples come every `source` seconds; None measures that over the first 17 of them,
-    which are held until then, and again when the rate has changed. Silence longer than `longest` is a gap.
+    """Steps of `period` seconds. At what rate samples come is measured over the first 21 of them, which are held until
+    then, and again when it has changed, unless it is known. Silence longer than `longest` seconds is a gap.
     """
 
-    def __init__(self, period: float, source: float | None, longest: float, counters: Counters) -> None:
+    def __init__(self, period: float, longest: float, counters: Counters) -> None:
         self._period, self._longest, self._counters = period, longest, counters
-        self._source, self._measured = source, source is None
+        self._source: float | None = None
+        self._measured = True
         self._watch = RateWatch()
         self._held: list[Tick] = []
         self._last: float | None = None
         self._follower: Follower | None = None
+
+    def know(self, source: float) -> None:
+        """Samples come every so many seconds: there is nothing to measure."""
+        self._source, self._measured = source, False
 
     @property
     def source_rate(self) -> float | None:
@@ -52,21 +57,21 @@ class Grid:
             self._held.append(Tick(time, values))
             return [*found, *(self._begin() if len(self._held) == FIRST else [])]
         if self._measured and (times := self._watch.changed(time, self._source)) is not None:
-            before, now = self._source, source_period(times, self._period)
+            before, now = self._source, pace_of(times, self._period).period
             found += self.restart()
             self._last, self._source = time, now
             found.append(Event(RATE, time, f"samples come at {1 / now:.4g} Hz now, not at {1 / before:.4g} Hz"))
             self._counters.rate_changes += 1
         return [*found, *self._follow(time, values)]
 
-    def _follow(self, time: float, values: Floats) -> list[Tick]:
+    def _follow(self, time: float, values: Floats, pace: Pace | None = None) -> list[Tick]:
         if self._follower is None:
-            self._follower = follower(self._period, self._source or self._period, self._counters)
+            self._follower = follower(self._period, self._source or self._period, pace, self._counters)
         return self._follower.add(time, values)
 
     def _begin(self) -> list[Tick]:
         """The steps of the samples that were held, now that there are enough to tell their rate, or never will be."""
         held, self._held = self._held, []
-        if self._source is None:
-            self._source = source_period([tick.time for tick in held], self._period)
-        return [step for tick in held for step in self._follow(tick.time, tick.values)]
+        pace = pace_of([tick.time for tick in held], self._period)
+        self._source = pace.period
+        return [step for tick in held for step in self._follow(tick.time, tick.values, pace)]

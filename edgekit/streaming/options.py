@@ -33,7 +33,7 @@ class Options:
     def __post_init__(self) -> None:
         for option, rate in (("--rate", self.source_rate), ("--max-gap", self.max_gap)):
             if rate is not None and not (math.isfinite(rate) and 1e-6 <= rate <= 1e6):
-                raise UsageError(f"{option} {rate}", "is none", "between 0.000001 and 1,000,000")
+                raise UsageError(f"{option} {rate}", "means nothing", "between 0.000001 and 1,000,000")
         counts = (
             ("--window", self.window),
             ("--stride", self.stride),
@@ -42,6 +42,6 @@ class Options:
         )
         for option, count in counts:
             if count is not None and not 1 <= count <= MOST_STEPS:
-                raise UsageError(f"{option} {count}", "is none", f"between 1 and {MOST_STEPS:,}")
+                raise UsageError(f"{option} {count}", "means nothing", f"between 1 and {MOST_STEPS:,}")
         if not 0 <= self.min_confidence <= 1:
             raise UsageError(f"--min-confidence {self.min_confidence}", "is no probability", "between 0 and 1")

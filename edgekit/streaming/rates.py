@@ -4,29 +4,57 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import fmean, median
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
 
 FITS = 0.05  # of a rate, within which samples are taken as they come
 CHANGED = 0.10  # of a rate, beyond which it has become another one
-FIRST = 17  # samples that say it first
+FIRST = 21  # samples that say it first
 WATCHED = 33
 EVERY = 16
+LOST = 1.8  # periods between two samples, of which jitter alone makes less
 
 
-def _near(intervals: Sequence[float], period: float, tolerance: float) -> bool:
-    """Whether intervals are those of a period: their median, which losses leave alone, or their mean, which jitter
-    leaves alone.
+@dataclass(frozen=True)
+class Pace:
+    """At what `period`, in s, samples are taken to come: the program's own, exactly, where they fit it. `measured` is
+    that of their own clock, and `due` when the first of them should have come, jitter aside.
     """
-    return any(abs(found(intervals) / period - 1) <= tolerance for found in (median, fmean))
+
+    period: float
+    measured: float
+    due: float
 
 
-def source_period(times: Sequence[float], period: float) -> float:
-    """The period of samples at these growing times, in s: the program's own where they fit it."""
-    intervals = [after - before for before, after in pairwise(times)]
-    if not intervals or _near(intervals, period, FITS):
-        return period
-    return median(intervals)
+def _slope(times: Sequence[float]) -> float:
+    """The period by least squares, which jitter moves least."""
+    numbers = np.arange(len(times)) - (len(times) - 1) / 2
+    return float(numbers @ (np.asarray(times, np.float64) - times[0]) / (numbers @ numbers))
+
+
+def _median(times: Sequence[float]) -> float:
+    """The middle one of the intervals, which losses move least."""
+    return float(median(np.diff(times).tolist()))
+
+
+def _near(times: Sequence[float], period: float, tolerance: float) -> bool:
+    return any(abs(found(times) / period - 1) <= tolerance for found in (_slope, _median))
+
+
+def pace_of(times: Sequence[float], period: float) -> Pace:
+    """The pace of samples at these growing times, for a program of a period, in s."""
+    if len(times) < 3:
+        return Pace(period, period, times[0])
+    if not _near(times, period, FITS):
+        found = _median(times)
+        return Pace(found, found, times[0])
+    slope = _slope(times)
+    if abs(slope / period - 1) > FITS or float(np.diff(times).max()) > LOST * period:
+        return Pace(period, period, times[0])
+    late = np.asarray(times, np.float64) - times[0] - slope * np.arange(len(times))
+    return Pace(period, slope, times[0] + float(late.max() + late.min()) / 2)  # the least that the worst is off by
 
 
 class RateWatch:
@@ -49,6 +77,4 @@ class RateWatch:
             return None
         self._since = 0
         times = list(self._times)
-        if _near([after - before for before, after in pairwise(times)], period, CHANGED):
-            return None
-        return times
+        return None if _near(times, period, CHANGED) else times

@@ -1,0 +1,264 @@
+"""`edgekit run --stream`: samples of a sensor in, a decision for each window out, until they end or are stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekit.cli.exits import SCHEMA_VERSION
+from edgekit.errors import EdgekitError, UsageError
+
+if TYPE_CHECKING:
+    from edgekit.runtime import Session
+    from edgekit.runtime.streams import MachineStream
+    from edgekit.streaming import Decision, Event, FrontDoor, Options, Samples
+
+StreamOption = Annotated[
+    bool, typer.Option("--stream", help="Read samples as they come, and print a decision for each window.")
+]
+FormatOption = Annotated[str | None, typer.Option("--format", help="With --stream: auto, json or csv.")]
+RateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rate", help="With --stream: at how many Hz samples come; their times tell, or it is the program's rate."
+    ),
+]
+TimeUnitOption = Annotated[
+    str | None, typer.Option("--time-unit", help="With --stream: s, ms, us or ns.  [default: s]", show_default=False)
+]
+StampOption = Annotated[bool, typer.Option("--stamp", help="With --stream: a sample's time is that of its arrival.")]
+WindowOption = Annotated[
+    int | None, typer.Option("--window", help="With --stream: steps of a window, where the program says nothing.")
+]
+StrideOption = Annotated[
+    int | None, typer.Option("--stride", help="With --stream: steps from one window to the next; the program's own.")
+]
+MaxGapOption = Annotated[
+    float | None, typer.Option("--max-gap", help="With --stream: seconds of silence that end a window; 4 steps.")
+]
+SmoothOption = Annotated[
+    int | None, typer.Option("--smooth", help="With --stream: windows whose probabilities are averaged; 1.")
+]
+HysteresisOption = Annotated[
+    int | None, typer.Option("--hysteresis", help="With --stream: times in a row that a new class has to win; 1.")
+]
+MinConfidenceOption = Annotated[
+    float | None, typer.Option("--min-confidence", help="With --stream: below this probability no class is shown; 0.")
+]
+
+WORDS = {
+    "duplicates": "samples of a time that another had",
+    "late": "samples older than one before them",
+    "extra": "second samples of a step",
+    "malformed": "lines that are no sample",
+    "missing": "values missing",
+    "held": "of them held",
+    "unusable": "samples of no use",
+    "filled": "samples lost and bridged",
+    "gaps": "gaps",
+    "restarts": "clocks set back",
+    "rate_changes": "changes of the rate",
+    "dropouts": "channels fallen silent",
+    "overflows": "windows overflowed",
+    "dropped": "steps in windows that never ended",
+}
+
+
+@dataclass(frozen=True)
+class StreamChoices:
+    """The options that go with --stream alone, None or False where they were not given."""
+
+    form: str | None
+    rate: float | None
+    time_unit: str | None
+    stamp: bool
+    window: int | None
+    stride: int | None
+    max_gap: float | None
+    smooth: int | None
+    hysteresis: int | None
+    min_confidence: float | None
+
+    def check_unused(self) -> None:
+        """UsageError when one was given."""
+        for name, value in vars(self).items():
+            if value not in (None, False):
+                option = "--" + ("format" if name == "form" else name.replace("_", "-"))
+                raise UsageError(option, "goes with --stream alone", "give that too, or leave it out")
+
+    def options(self) -> Options:
+        """What of it the front door has to know."""
+        from edgekit.streaming import Options
+
+        return Options(
+            source_rate=self.rate,
+            window=self.window,
+            stride=self.stride,
+            max_gap=self.max_gap,
+            smooth=1 if self.smooth is None else self.smooth,
+            hysteresis=1 if self.hysteresis is None else self.hysteresis,
+            min_confidence=self.min_confidence or 0.0,
+        )
+
+
+class _Stop:
+    """Ctrl-C and SIGTERM end a stream: at once while it waits for a sample, else after the one that it is at."""
+
+    def __init__(self) -> None:
+        self.asked, self._waiting = False, False
+
+    def _handle(self, *_: object) -> None:
+        self.asked = True
+        if self._waiting:
+            self._waiting = False
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the two signals, and give them back at the end."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        taken = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in taken:
+            signal.signal(number, self._handle)
+        try:
+            yield
+        finally:
+            for number, handler in taken.items():
+                signal.signal(number, handler)
+
+    def until(self, items: Iterator[Any]) -> Iterator[Any]:
+        """The items until they end or somebody asks to stop."""
+        while not self.asked:
+            try:
+                self._waiting = True
+                item = next(items, None)
+                self._waiting = False
+            except KeyboardInterrupt:
+                return
+            if item is None:
+                return
+            yield item
+
+
+class _Printer:
+    """Decisions and events: lines for people on a terminal, an object a line for machines."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._objects = as_json or not sys.stdout.isatty()
+
+    def show(self, kind: str, document: Mapping[str, Any], line: str) -> None:
+        """Print one of them at once: whoever reads may wait for it."""
+        if self._objects:
+            print(json.dumps({"schema_version": SCHEMA_VERSION, "type": kind, **document}), flush=True)
+        elif line:
+            print(line, flush=True)
+
+    def tell(self, made: Decision | Event) -> None:
+        """Print what the front door has made."""
+        from edgekit.streaming import Event
+
+        when = "" if made.time is None else f"{made.time:.2f} s"
+        if isinstance(made, Event):
+            dropped = f"; {made.dropped} steps dropped" if made.dropped else ""
+            self.show("event", made.to_dict(), f"{when:>12}  -- {made.text}{dropped}")
+            return
+        sure = "" if made.shown_confidence is None else f"{100 * made.shown_confidence:3.0f} %"
+        window = "" if made.shown == made.label else f"  (this window: {made.name}, {100 * made.confidence:.0f} %)"
+        self.show("decision", made.to_dict(), f"{when:>12}  {made.shown_name or 'not sure':24} {sure:5}{window}")
+
+
+def run_stream(
+    artifact: Path,
+    session: Session,
+    source: str,
+    choices: StreamChoices,
+    counted: MachineStream | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Stream a source through a session, and print what it decides; the summary goes to standard error."""
+    from edgekit.streaming import FrontDoor, open_samples
+
+    door = FrontDoor(session, choices.options())
+    stop, printer = _Stop(), _Printer(as_json=as_json)
+    started = time.perf_counter()
+    reading = open_samples(
+        source,
+        door.channels,
+        door.counters,
+        form=choices.form or "auto",
+        time_unit=choices.time_unit,
+        stamp=choices.stamp,
+    )
+    with stop.listening(), reading as opened:
+        every = f", one every {door.plan.stride}" if door.plan.stride != door.plan.length else ""
+        _note(f"{session.engine}; windows of {door.plan.length} steps{every}; reading {opened.source.name}")
+        fault: EdgekitError | None = None
+        try:
+            for sample in stop.until(opened.samples):
+                for made in door.feed(sample):
+                    printer.tell(made)
+        except EdgekitError as error:
+            if not door.counters.steps:
+                raise
+            fault = error
+        for made in door.finish():
+            printer.tell(made)
+        seconds = time.perf_counter() - started
+        document = _summary(artifact, door, opened, seconds, counted) | {"stopped": stop.asked}
+        printer.show("summary", document, "")
+        _note(*_summary_lines(door, opened, seconds, counted))
+        if fault is not None:
+            raise fault
+
+
+def _summary(
+    artifact: Path, door: FrontDoor, opened: Samples, seconds: float, counted: MachineStream | None
+) -> dict[str, Any]:
+    return {
+        "artifact": str(artifact),
+        "engine": door.session.engine,
+        "source": opened.source.name,
+        "channels": list(door.channels),
+        "window": {"length": door.plan.length, "stride": door.plan.stride},
+        "rate_hz": door.rate,
+        "source_rate_hz": door.source_rate,
+        "resampled": door.resampled,
+        "seconds": round(seconds, 4),
+        "instructions": None if counted is None else counted.total_instructions(),
+        "counters": door.counters.to_dict(),
+        "unused_columns": list(opened.unused),
+        "first_malformed": opened.parser.first_fault,
+    }
+
+
+def _summary_lines(door: FrontDoor, opened: Samples, seconds: float, counted: MachineStream | None) -> Iterator[str]:
+    """The same for people; what did not happen is not told."""
+    counts = door.counters.to_dict()
+    samples, steps, decisions = (counts[name] for name in ("samples", "steps", "decisions"))
+    yield f"{samples:,} samples, {steps:,} steps, {decisions:,} decisions in {seconds:.1f} s"
+    if told := ", ".join(f"{counts[name]:,} {text}" for name, text in WORDS.items() if counts[name]):
+        yield told
+    if door.resampled and door.source_rate and door.rate:
+        yield f"resampled from {door.source_rate:.4g} Hz to {door.rate:.4g} Hz"
+    if opened.unused:
+        yield f"columns not used: {', '.join(opened.unused)}"
+    if opened.parser.first_fault:
+        yield f"first malformed line: {opened.parser.first_fault}"
+    if counted is not None and door.counters.steps:
+        total = counted.total_instructions()
+        yield f"instructions: {total:,}, {total / door.counters.steps:,.0f} per step (emulated, exact)"
+
+
+def _note(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)

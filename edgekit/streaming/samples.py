@@ -1,0 +1,56 @@
+"""A source opened and read: samples as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edgekit.errors import UsageError
+from edgekit.streaming.counters import Counters
+from edgekit.streaming.parse import Parser
+from edgekit.streaming.sample import Sample
+from edgekit.streaming.sources import Source, open_source
+
+
+@dataclass(frozen=True)
+class Samples:
+    """An open source and what its lines hold; `samples` end with it, with DataError if there was none."""
+
+    source: Source
+    parser: Parser
+    samples: Iterator[Sample]
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Columns that a header named, and that are none of the program's channels."""
+        return self.parser.rows.unused
+
+
+@contextmanager
+def open_samples(
+    text: str,
+    channels: Sequence[str],
+    counters: Counters,
+    *,
+    form: str = "auto",
+    time_unit: str | None = None,
+    stamp: bool = False,
+) -> Iterator[Samples]:
+    """Open a source (see `open_source`) of samples for a program with these channels; see `Parser` for the rest.
+
+    UsageError for `stamp` on a file, whose lines have no arrival.
+    """
+    parser = Parser(channels, counters, form=form, time_unit=time_unit, stamp=stamp)
+    with open_source(text) as source:
+        if stamp and not source.live:
+            raise UsageError("--stamp", f"{source.name} is a file, whose lines are all there already", "leave it out")
+        yield Samples(source, parser, _samples(source, parser))
+
+
+def _samples(source: Source, parser: Parser) -> Iterator[Sample]:
+    for line in source.lines:
+        sample = parser.parse(line)
+        if sample is not None:
+            yield sample
+    parser.check_any(source.name)

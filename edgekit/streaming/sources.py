@@ -1,0 +1,124 @@
+"""Where samples come from: standard input, a file or a pipe, a UDP port, a serial port; all of it as lines."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from edgekit.errors import DataError, UsageError
+from edgekit.streaming.lines import split_lines
+from edgekit.streaming.serial import open_port, parse_port
+
+CHUNK = 64 << 10
+DATAGRAM = 64 << 10
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open source: what it is called, whether its lines come as they happen, and the lines, without their ends."""
+
+    name: str
+    live: bool
+    lines: Iterator[bytes]
+
+
+@contextmanager
+def open_source(text: str) -> Iterator[Source]:
+    """Open `-`, a FILE, `udp://HOST:PORT` (no host: this computer alone) or `serial:/dev/ttyX@BAUD`.
+
+    A serial port's first line, which may lack its beginning, is skipped. UsageError for an address that means nothing,
+    DataError for what is not there or stops answering.
+    """
+    if text == STDIN:
+        yield Source("standard input", _is_live(0), split_lines(_reader(0, "standard input")))
+    elif text.startswith("udp:"):
+        with _udp(text) as source:
+            yield source
+    elif text.startswith("serial:"):
+        device, baud = parse_port(text.removeprefix("serial:"))
+        with open_port(device, baud) as port:
+            lines = split_lines(_reader(port, device))
+            yield Source(f"{device} at {baud} baud", live=True, lines=_port_lines(device, lines))
+    elif "://" in text:
+        raise UsageError(f"--input {text}", "is no source that is known", "-, FILE, udp://HOST:PORT, serial:/dev/ttyX")
+    else:
+        with _file(text) as source:
+            yield source
+
+
+@contextmanager
+def _file(text: str) -> Iterator[Source]:
+    try:
+        descriptor = os.open(text, os.O_RDONLY)  # of a named pipe: waits until somebody writes
+    except OSError as error:
+        raise DataError(text, f"cannot be read: {error.strerror}", "give a file of samples, or -") from error
+    except ValueError as error:  # a NUL in the name
+        raise DataError(repr(text), f"is no name of a file: {error}") from error
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise DataError(text, "is a folder", "name a file in it")
+        yield Source(text, _is_live(descriptor), split_lines(_reader(descriptor, text)))
+    finally:
+        os.close(descriptor)
+
+
+def _is_live(descriptor: int) -> bool:
+    return not stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def _reader(descriptor: int, name: str) -> Callable[[], bytes]:
+    """Reads what there is, at least one byte unless it is the end."""
+
+    def read() -> bytes:
+        try:
+            return os.read(descriptor, CHUNK)
+        except OSError as error:
+            if error.errno == errno.EIO:  # of a port whose other side has gone
+                return b""
+            raise DataError(name, f"cannot be read: {error.strerror}") from error
+
+    return read
+
+
+def _port_lines(device: str, lines: Iterator[bytes]) -> Iterator[bytes]:
+    """All lines but the first, and DataError at the end: a port has none while it is there."""
+    next(lines, None)
+    yield from lines
+    raise DataError(device, "is gone", "plug it in again, and start anew")
+
+
+@contextmanager
+def _udp(text: str) -> Iterator[Source]:
+    example = "write it like udp://127.0.0.1:5005"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "127.0.0.1", parts.port
+    except ValueError as error:
+        raise UsageError(f"--input {text}", f"is no address: {error}", example) from error
+    if not text.startswith("udp://") or port is None or parts.path.strip("/") or parts.query or parts.username:
+        raise UsageError(f"--input {text}", "is no address of a UDP port", example)
+    try:
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        bound = socket.socket(family, kind)
+    except OSError as error:
+        raise DataError(text, f"is not known here: {error.strerror}", example) from error
+    with bound:
+        try:
+            bound.bind(address)
+        except OSError as error:
+            raise DataError(text, f"cannot be listened on: {error.strerror}", "is the port in use?") from error
+        host, port = bound.getsockname()[:2]
+        yield Source(f"UDP port {port} of {host}", live=True, lines=_datagram_lines(bound))
+
+
+def _datagram_lines(bound: socket.socket) -> Iterator[bytes]:
+    """The lines of all datagrams; each ends with its datagram."""
+    while True:
+        yield from bound.recv(DATAGRAM).splitlines()
