@@ -1,0 +1,207 @@
+"""One engine for everybody: it runs in a thread of its own, and each client has a queue that forgets the oldest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from edgekit.demo.har.frames import RECORDING, Frame, Lesson, Scene
+from edgekit.errors import EdgekitError
+
+KEPT = 200  # frames that a client which comes later is told first: what its charts show
+QUEUE = 400  # frames that wait for a slow client; it misses the oldest of any more
+LATE = 0.5  # seconds; further behind, the clock is set back instead of hurrying
+
+Task = Callable[[], Any]
+
+
+class Engine(Protocol):
+    """What plays: `frames` until the source ends, and between two frames what people ask for."""
+
+    def scene(self) -> Scene: ...
+    def frames(self) -> Iterator[Frame]: ...
+    def begin(self, name: str) -> None: ...
+    def end(self) -> Lesson: ...
+    def cancel(self) -> None: ...
+    def undo(self) -> None: ...
+    def play(self, name: str | None) -> None: ...
+
+
+@dataclass(eq=False)
+class Client:
+    """Frames on their way to one page; `missed` is how many it was too slow for."""
+
+    waiting: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=QUEUE))
+    missed: int = 0
+    tally: Any = None
+
+
+class Hub:
+    """Runs an engine in a thread at `speed` times real time (None: as fast as frames come), and tells every client.
+
+    Whatever touches the engine runs in that thread, between two frames. `failed` is called when it raised, and
+    `failure` is what.
+    """
+
+    def __init__(self, engine: Engine, speed: float | None, failed: Callable[[], None]) -> None:
+        self._engine, self._speed, self._failed = engine, speed, failed
+        self._tasks: SimpleQueue[tuple[Task, Future[Any]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._clients: list[Client] = []
+        self._recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._scene = engine.scene().to_dict()
+        self._stopping = threading.Event()
+        self._record_until: float | None = None
+        self.ended: str | None = None
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="edgekit demo", daemon=True)
+
+    def start(self) -> None:
+        """Begin to play."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Play no further; a source that waits for samples is left waiting."""
+        self._stopping.set()
+        self._thread.join(timeout)
+
+    def scene(self) -> dict[str, Any]:
+        """What stays the same, with the tally as it is now."""
+        with self._lock:
+            return dict(self._scene)
+
+    def clients(self) -> int:
+        """How many pages watch."""
+        with self._lock:
+            return len(self._clients)
+
+    def join(self) -> Client:
+        """Another page, which is told the newest frames first."""
+        client = Client()
+        with self._lock:
+            client.waiting.extend(self._recent)
+            client.tally = self._scene["tally"]
+            self._clients.append(client)
+        return client
+
+    def leave(self, client: Client) -> None:
+        """The page is gone."""
+        with self._lock:
+            self._clients.remove(client)
+
+    def take(self, client: Client) -> dict[str, Any] | None:
+        """All that waits for a client, None when nothing does."""
+        with self._lock:
+            if not client.waiting:
+                return None
+            news = {"frames": list(client.waiting), "missed": client.missed, "tally": client.tally}
+            client.waiting.clear()
+            client.missed, client.tally = 0, None
+        return news
+
+    def ask(self, task: Task) -> Future[Any]:
+        """Have something done between two frames."""
+        future: Future[Any] = Future()
+        self._tasks.put((task, future))
+        return future
+
+    def record(self, name: str, seconds: float) -> Future[Any]:
+        """Record a gesture from now on, and learn it after so many seconds of the stream."""
+
+        def task() -> None:
+            self._engine.begin(name)
+            self._record_until = seconds
+
+        return self.ask(task)
+
+    def learn(self) -> Future[Any]:
+        """Learn now what was recorded so far."""
+        return self.ask(self._learn)
+
+    def cancel(self) -> Future[Any]:
+        """Record no further, and learn nothing."""
+        return self.ask(self._engine.cancel)
+
+    def undo(self) -> Future[Any]:
+        """Forget the last gesture."""
+        return self.ask(self._engine.undo)
+
+    def play(self, activity: str | None) -> Future[Any]:
+        """Have the source play an activity, None: all in turn."""
+        return self.ask(lambda: self._engine.play(activity))
+
+    def _learn(self) -> None:
+        self._record_until = None
+        self._engine.end()
+
+    def _run(self) -> None:
+        try:
+            clock = Clock(self._speed, self._stopping)
+            for frame in self._engine.frames():
+                clock.wait(frame.t)
+                self._tell(frame)
+                if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or float("inf")):
+                    self.learn()
+                self._do_tasks()
+                if self._stopping.is_set():
+                    return
+            self.ended = "The stream has ended."
+        except EdgekitError as error:
+            self.ended, self.failure = str(error).splitlines()[0], error
+        except BaseException as error:  # told by the thread that serves
+            self.ended, self.failure = "The demo has stopped because of a fault.", error
+        if self.failure is not None:
+            self._failed()
+        while not self._stopping.wait(0.05):
+            self._do_tasks()
+
+    def _tell(self, frame: Frame) -> None:
+        plain = frame.to_dict()
+        decided = any(model.decision for model in frame.models.values())
+        scene = self._engine.scene().to_dict() if decided else None
+        with self._lock:
+            self._recent.append(plain)
+            if scene is not None:
+                self._scene = scene
+            for client in self._clients:
+                client.missed += len(client.waiting) == QUEUE
+                client.waiting.append(plain)
+                client.tally = scene["tally"] if scene is not None else client.tally
+
+    def _do_tasks(self) -> None:
+        while True:
+            try:
+                task, future = self._tasks.get_nowait()
+            except Empty:
+                return
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(task())
+                except EdgekitError as error:
+                    future.set_exception(error)
+                except BaseException as error:
+                    future.set_exception(error)
+                    raise
+
+
+class Clock:
+    """Lets the stream pass at `speed` times real time; None does not wait at all."""
+
+    def __init__(self, speed: float | None, stopping: threading.Event) -> None:
+        self._speed, self._stopping = speed, stopping
+        self._start: float | None = None
+
+    def wait(self, t: float) -> None:
+        """Return when second `t` of the stream is due."""
+        if self._speed is None:
+            return
+        now, since = time.monotonic(), t / self._speed
+        if self._start is None or now - (self._start + since) > LATE:
+            self._start = now - since
+        self._stopping.wait(max(0.0, self._start + since - now))
