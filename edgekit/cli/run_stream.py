@@ -91,7 +91,7 @@ class StreamChoices:
     def check_unused(self) -> None:
         """UsageError when one was given."""
         for name, value in vars(self).items():
-            if value not in (None, False):
+            if value is not None and value is not False:
                 option = "--" + ("format" if name == "form" else name.replace("_", "-"))
                 raise UsageError(option, "goes with --stream alone", "give that too, or leave it out")
 
