@@ -40,15 +40,19 @@ def plain() -> edgekit.Session:
 
 
 @functools.cache
-def overlapping(precision: str = "int8") -> edgekit.Session:
+def overlapping(precision: str = "int8", target: str = "host") -> edgekit.Session:
     """A spiking program over windows of 10 steps, one every 4."""
     section = io(window=LENGTH, stride=STRIDE, layout="sequence")
-    name, calibration = f"overlap_{precision}", stream(LENGTH, 1, 64)
-    return edgekit.load(
-        edgekit.convert(
-            module("l2mu"), name=name, precision=precision, calib=calibration, min_agreement=0.5, io=section
-        )
+    converted = edgekit.convert(
+        module("l2mu"),
+        name=f"overlap_{precision}",
+        target=target,
+        precision=precision,
+        calib=stream(LENGTH, 1, 64),
+        min_agreement=0.5,
+        io=section,
     )
+    return edgekit.load(converted, engine="auto" if target == "host" else "emulator")
 
 
 def fed(session: edgekit.Session, samples: Iterable[Sample], **options: Any) -> tuple[list[Any], FrontDoor]:

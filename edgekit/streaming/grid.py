@@ -39,7 +39,10 @@ class Grid:
 
     def restart(self) -> list[Tick]:
         """End what was: the steps that were still held. What comes next starts a grid of its own."""
-        ticks = self._begin() if self._held else []
+        ticks = []
+        if self._held:
+            ticks = self._begin()
+            self._source = None  # of so few samples it is a guess
         self._follower = self._last = None
         self._watch.forget()
         return ticks
@@ -50,7 +53,9 @@ class Grid:
         if self._last is not None and time - self._last > self._longest:
             silence = time - self._last
             found += self.restart()
-            found.append(Event(GAP, time, f"nothing usable came for {silence:.3g} s"))
+            found.append(
+                Event(GAP, time, f"nothing usable came for {silence:.3g} s, and {self._longest:.3g} s is the most")
+            )
             self._counters.gaps += 1
         self._last = time
         if self._source is None:

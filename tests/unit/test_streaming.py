@@ -68,6 +68,15 @@ def test_overlapping_windows_are_each_decided_as_alone(precision: str) -> None:
     assert [round(d.time, 6) for d in found] == [round((start + LENGTH - 1) * STEP, 6) for start in starts]
 
 
+def test_other_engines_decide_alike() -> None:
+    pytest.importorskip("unicorn")
+    x = stream(57, seed=1)
+    native, _ = fed(overlapping(), samples(x))
+    reference = edgekit.load(overlapping().artifact, engine="reference")
+    for session in (reference, overlapping(target="smartwatch-m33")):
+        assert fed(session, samples(x))[0] == native
+
+
 hostile = st.lists(
     st.tuples(
         st.one_of(
@@ -211,6 +220,17 @@ def test_a_change_of_the_rate_is_noticed_and_said() -> None:
     after = times > change.time
     np.testing.assert_allclose(values[after, 0], times[after], atol=1e-5)
     assert np.count_nonzero(after) == pytest.approx((x[-1] - change.time) * RATE, abs=1)
+
+
+def test_a_few_samples_before_a_gap_say_nothing_about_the_rate() -> None:
+    seconds = np.concatenate([[0.0, 0.05], 10 + np.arange(400) / 100])
+    found, door = fed(plain(), samples(np.stack([seconds] * INPUTS, axis=1), seconds))
+    assert [event.kind for event in events(found)] == ["gap"]
+    assert door.source_rate == pytest.approx(100)
+    times, values = steps(found)
+    assert times[:2].tolist() == [0.0, 0.05]
+    np.testing.assert_allclose(values[:, 0], times, atol=1e-5)
+    assert len(times) == 2 + 79
 
 
 def test_a_clock_that_starts_anew_starts_the_stream_anew() -> None:
