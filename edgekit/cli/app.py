@@ -9,7 +9,20 @@ from typing import Any, cast
 import typer
 
 from edgekit._version import __version__
-from edgekit.cli import bench, convert, doctor, inspect, learn, profile, run, supported_ops, targets, trust, verify
+from edgekit.cli import (
+    bench,
+    convert,
+    demo,
+    doctor,
+    inspect,
+    learn,
+    profile,
+    run,
+    supported_ops,
+    targets,
+    trust,
+    verify,
+)
 from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, STOPPED, report_error
 from edgekit.cli.packages import explain_import
 from edgekit.errors import EdgekitError
@@ -34,6 +47,7 @@ app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("learn")(learn.learn)
 app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
+app.command("demo")(demo.demo)
 app.command("trust")(trust.trust)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from edgekit.demo.har.frames import Called, Frame, Lesson, ModelFrame, ModelScene, Scene
+from edgekit.demo.har.frames import LEARNER, Called, Frame, Lesson, ModelFrame, ModelScene, Scene
 from edgekit.demo.har.material import SYNTHETIC, Material
 from edgekit.demo.har.models import Prepared
 from edgekit.demo.har.play import Heard
@@ -16,9 +17,6 @@ from edgekit.demo.har.windows import CHANNELS, RATE_HZ, UNIT, WINDOW
 from edgekit.errors import UsageError
 from edgekit.streaming import Decision, Event, Options
 from edgekit.target import Target
-
-LEARNER = "learner"
-"""What the learning model is called among scenes."""
 
 
 class Source(Protocol):
@@ -43,7 +41,7 @@ class Engine:
 
     `models` and `learner` come from `models.prepare`, `target` is what their instructions and energy are of, and
     `emulated` runs them on its emulated core. Call everything from one thread: between two frames models may be
-    taught, and the source asked to play something.
+    taught, and the source asked to play something. `rate_hz` is at how many Hz samples without times come.
     """
 
     def __init__(
@@ -65,9 +63,10 @@ class Engine:
         classes = tuple(models[0].artifact.manifest["io"]["classes"])
         self.runners = {m.family: Runner(m, target, options, classes, emulated=emulated) for m in models}
         self.teacher = Teacher(learner, material, target, options, emulated=emulated, why_not=why_not)
-        self._classes = classes
+        self._classes, self.rate_hz = classes, options.source_rate or RATE_HZ
         self._truths: deque[str | None] = deque(maxlen=4 * WINDOW)
         self._samples = 0
+        self._first: float | None = None  # when the samples' own clock began
 
     def scene(self) -> Scene:
         """What stays the same, and the tally so far."""
@@ -117,19 +116,19 @@ class Engine:
     def _frame(self, heard: Heard) -> Frame:
         self._truths.append(heard.truth)
         self._samples += 1
+        time = self._time(heard.sample.time)
         events = list[str]()
         models = dict[str, ModelFrame]()
         for name, runner in self.runners.items():
             found = runner.feed(heard.sample)
             if not models:  # the same for all: they hear the same samples
                 events = [item.text for item in found if isinstance(item, Event)]
-            models[name] = runner.frame(self._called(runner, found))
+            models[name] = runner.frame(self._called(runner, found, time))
         found = self.teacher.feed(heard.sample)
         learner = self.teacher.runner
-        taught = None if learner is None else learner.frame(self._called(learner, found))
-        time = heard.sample.time
+        taught = None if learner is None else learner.frame(self._called(learner, found, time))
         return Frame(
-            t=(self._samples - 1) / RATE_HZ if time is None else time,
+            t=time,
             sample=heard.sample.values,
             truth=heard.truth,
             models=models,
@@ -137,11 +136,18 @@ class Engine:
             events=tuple(events),
         )
 
-    def _called(self, runner: Runner, found: Sequence[Decision | Event]) -> Called | None:
+    def _time(self, told: float | None) -> float:
+        """Seconds since the stream began, by the samples' own clock if they carry one."""
+        if told is None or not math.isfinite(told):
+            return (self._samples - 1) / self.rate_hz
+        self._first = told if self._first is None else self._first
+        return told - self._first
+
+    def _called(self, runner: Runner, found: Sequence[Decision | Event], time: float) -> Called | None:
         called = None
         for item in found:
             if isinstance(item, Decision):
-                called = runner.note(item, self._truth(item))
+                called = runner.note(item, time, self._truth(item))
         return called
 
     def _truth(self, decision: Decision) -> str | None:

@@ -13,6 +13,14 @@ from typing import Any
 IDLE, RECORDING, UNAVAILABLE = "idle", "recording", "unavailable"
 """Phases of teaching."""
 
+LEARNER = "learner"
+"""What the learning model is called among scenes."""
+
+
+def plain_name(name: str) -> str:
+    """A class as people read it, beside words that say what is made up."""
+    return name.removeprefix("synthetic_").replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -32,12 +40,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a model called the newest window: its index among the model's windows, when it ended in seconds of the
-    stream, the class, and the true one where the source knows it and all of the window was of it.
+    """What a model called the newest window: its index among the model's windows, when it was called in seconds
+    of the stream, the class, and the true one where the source knows it and all of the window was of it.
     """
 
     index: int
-    time: float | None
+    time: float
     name: str
     confidence: float
     truth: str | None

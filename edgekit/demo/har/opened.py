@@ -8,23 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekit.convert.progress import Progress, silent
-from edgekit.demo.har.engine import Engine
-from edgekit.demo.har.material import Material, made_up, recorded
+from edgekit.demo.har.engine import Engine, Source
+from edgekit.demo.har.material import Material, made_up, recorded, recorded_if_here
 from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
 from edgekit.demo.har.play import play_material
+from edgekit.demo.har.sensor import open_sensor
 from edgekit.errors import UsageError
-from edgekit.streaming import Options
+from edgekit.streaming import Counters, Options
 from edgekit.target import load_target
 
-SYNTHETIC, WISDM = "synthetic", "wisdm"
+RECORDED = SYNTHETIC, WISDM = "synthetic", "wisdm"
 WATCH = "smartwatch"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the demo was asked for: a source by name, recordings at `data`, families, the watch that figures are of, and
-    whether it is `emulated` in the loop. Recordings are played for ever unless `once`; `teach` is false where nobody
-    will.
+    """What the demo was asked for: a source (synthetic, wisdm, or an address as `open_source` takes it), recordings at
+    `data`, families, the watch that figures are of, and whether it is `emulated` in the loop. Recordings are played for
+    ever unless `once`; `teach` is false where nobody will.
     """
 
     source: str = SYNTHETIC
@@ -42,6 +43,8 @@ class Asked:
             raise UsageError(f"--models {','.join(unknown)}", "is not known", f"known are {', '.join(FAMILIES)}")
         if not self.families or len(set(self.families)) < len(self.families):
             raise UsageError(f"--models {','.join(self.families)}", "names none, or one twice", ", ".join(FAMILIES))
+        if self.options.source_rate is not None and self.source in RECORDED:
+            raise UsageError("--rate", f"is not used with --source {self.source}", "leave it out")
         if self.data is not None and self.source == SYNTHETIC:
             raise UsageError("--data", "is not used with --source synthetic", "leave it out, or --source wisdm")
 
@@ -55,21 +58,36 @@ def open_engine(asked: Asked, progress: Progress = silent) -> Iterator[Engine]:
     asked.check()
     target = load_target(asked.target)
     progress("load recordings")
-    material = made_up() if asked.source == SYNTHETIC else recorded(asked.data)
+    material = _material(asked)
     models = [prepare(family, material, target.name, progress) for family in asked.families]
     learner, why_not = _learner(asked, material, target.name, progress)
-    source = play_material(material, data=asked.data, once=asked.once)
     progress("start the models")
-    yield Engine(
-        models,
-        learner,
-        source,
-        material,
-        target,
-        emulated=asked.emulated,
-        options=asked.options,
-        why_not=why_not,
-    )
+    with _source(asked, material) as source:
+        yield Engine(
+            models,
+            learner,
+            source,
+            material,
+            target,
+            emulated=asked.emulated,
+            options=asked.options,
+            why_not=why_not,
+        )
+
+
+def _material(asked: Asked) -> Material:
+    if asked.source == SYNTHETIC:
+        return made_up()
+    return recorded(asked.data) if asked.source == WISDM else recorded_if_here(asked.data)
+
+
+@contextmanager
+def _source(asked: Asked, material: Material) -> Iterator[Source]:
+    if asked.source in RECORDED:
+        yield play_material(material, data=asked.data, once=asked.once)
+    else:
+        with open_sensor(asked.source, Counters()) as sensor:
+            yield sensor
 
 
 def _learner(asked: Asked, material: Material, target: str, progress: Progress) -> tuple[Prepared | None, str]:

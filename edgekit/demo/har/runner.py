@@ -47,7 +47,8 @@ class Runner:
         self._spikes: dict[str, tuple[int, ...]] = {}
         self._label: str | None = None
         self._confidence: dict[str, float] = {}
-        self._right = self._known = 0
+        self.right = self.known = 0
+        self._steps = self._executed = 0
 
     def scene(self) -> ModelScene:
         """What stays the same."""
@@ -69,17 +70,17 @@ class Runner:
         self._spikes = {}
         return self.door.feed(sample)
 
-    def note(self, decision: Decision, truth: str | None) -> Called:
-        """Take a decision in, beside the true class of its window where that is known."""
+    def note(self, decision: Decision, time: float, truth: str | None) -> Called:
+        """Take in a decision that came at a `time`, beside the true class of its window where that is known."""
         name = self.names[decision.label]
         self._label = None if decision.shown is None else self.names[decision.shown]
         probabilities = softmax(np.asarray(decision.scores))
         self._confidence = {n: float(p) for n, p in zip(self.names, probabilities, strict=True)}
         if truth in self.names:
-            self._known += 1
-            self._right += name == truth
+            self.known += 1
+            self.right += name == truth
             self.tally[self.names.index(truth), decision.label] += 1
-        return Called(decision.index, decision.time, name, decision.confidence, truth)
+        return Called(decision.index, time, name, decision.confidence, truth)
 
     def frame(self, called: Called | None) -> ModelFrame:
         """What is to be seen now."""
@@ -91,10 +92,19 @@ class Runner:
             spikes=self._spikes,
             latency=self._latency(instructions),
             instructions=instructions,
-            energy=_figure(_estimate(instructions, self._target.name, "energy per step"), "µJ"),
-            right=self._right,
-            known=self._known,
+            energy=self.energy(instructions),
+            right=self.right,
+            known=self.known,
         )
+
+    @property
+    def instructions(self) -> float | None:
+        """Mean of a step: of all so far where they are counted in the loop, else of those counted beforehand."""
+        return self._executed / self._steps if self._emulated and self._steps else self.prepared.instructions
+
+    def energy(self, instructions: float | None) -> Figure:
+        """The energy of so many instructions on the target, in µJ."""
+        return _figure(_estimate(instructions, self._target.name, "energy per step"), "µJ")
 
     def _latency(self, instructions: float | None) -> Figure:
         if self._emulated:
@@ -104,6 +114,8 @@ class Runner:
         return Figure(self._notes.nanoseconds / 1e3, "µs", MEASURED, "on this computer, one call from Python")
 
     def _after_step(self, stream: Session) -> None:
+        self._steps += 1
+        self._executed += self._notes.instructions or 0
         if not self.populations:
             return
         states = stream.facts.layout.unpack(stream.save_state())

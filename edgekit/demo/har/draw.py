@@ -1,0 +1,206 @@
+"""The terminal's picture of the demo: traces, models, raster and teaching, from frames alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgekit.demo.har.dots import curve, raster
+from edgekit.demo.har.frames import (
+    LEARNER,
+    RECORDING,
+    UNAVAILABLE,
+    Called,
+    Figure,
+    Frame,
+    ModelFrame,
+    Scene,
+    TeachState,
+)
+from edgekit.demo.har.history import History
+
+# Okabe and Ito's colours, which people who see few colours tell apart.
+ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    *("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"),
+)
+TRACES = (ORANGE, SKY, GREEN, ORANGE, SKY, GREEN)
+POPULATIONS = (SKY, ORANGE, PINK)
+LEAST_SPAN = (4.0, 4.0, 4.0, 1.0, 1.0, 1.0)  # of a trace from its lower to its upper edge, m/s² and rad/s
+BAR, SHORT_BAR = 12, 6  # characters
+LABELS = 8
+LEAST_WIDTH, WIDE = 72, 100
+
+
+def picture(scene: Scene, frame: Frame, history: History, size: tuple[int, int], typing: str | None) -> Group:
+    """All of it, for a terminal of this size in characters, columns and rows; `typing` is the name that is being typed,
+    None if none.
+    """
+    width, height = max(size[0], LEAST_WIDTH), size[1]
+    spiking = [name for name, model in scene.models.items() if model.populations and name in frame.models]
+    free = height - len(scene.models) - (7 if width >= WIDE else 8)  # without the table, heads and the foot
+    trace_rows = 2 if free >= 6 * 2 + 8 * len(spiking) else 1
+    raster_rows = max(2, (free - 6 * trace_rows - 1)) if spiking else 0
+    parts: list[RenderableType] = [_head(scene, frame), *_traces(scene, history, width, trace_rows)]
+    parts.append(_models(frame, history, width))
+    for name in spiking[:1]:
+        parts += _raster(scene, name, history, width, raster_rows)
+    parts.append(_foot(scene, frame, history, typing))
+    return Group(*parts)
+
+
+def _head(scene: Scene, frame: Frame) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("edgekit demo har  ", style="bold")
+    minutes, seconds = divmod(frame.t, 60)
+    text.append(f"{int(minutes):02d}:{seconds:04.1f}  ")
+    if frame.truth is not None:
+        text.append("now ")
+        text.append(f"{plain_name(frame.truth)}  ", style="bold")
+    text.append(f"{scene.source}  ", style="dim")
+    text.append(f"on emulated {scene.target}, in the loop" if scene.emulated else "on this computer", style="dim")
+    return text
+
+
+def _traces(scene: Scene, history: History, width: int, rows: int) -> list[Text]:
+    columns = width - LABELS - 9
+    lines = list[Text]()
+    for at, channel in enumerate(scene.channels):
+        values = [sample[at] for sample in history.samples]
+        drawn = curve(values, columns, rows, *_edges(values[-2 * columns :], LEAST_SPAN[at]))
+        for row, line in enumerate(drawn):
+            text = Text(f"{channel if row == 0 else '':<{LABELS}}", no_wrap=True)
+            text.append(line, style=TRACES[at])
+            text.append(f"{values[-1]:8.1f}" if row == 0 and values else "", style="dim")
+            lines.append(text)
+    return lines
+
+
+def _edges(values: list[float], least: float) -> tuple[float, float]:
+    """What a trace reaches from and to: its own extent, and at least some."""
+    seen = [value for value in values if not math.isnan(value)] or [0.0]
+    middle, half = (min(seen) + max(seen)) / 2, max(max(seen) - min(seen), least) / 2
+    return middle - half, middle + half
+
+
+def _models(frame: Frame, history: History, width: int) -> Table:
+    wide = width >= WIDE
+    shown = [*frame.models.items(), *([(LEARNER, frame.teach.model)] if frame.teach.model else [])]
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", width=width)
+    table.add_column("model", no_wrap=True)
+    table.add_column("says", no_wrap=True, ratio=1, overflow="ellipsis", min_width=12)
+    table.add_column("how sure", no_wrap=True)
+    table.add_column("right", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("instructions", justify="right", no_wrap=True)
+    table.add_column(_headed("time a step", [model.latency for _, model in shown], wide), justify="right", no_wrap=True)
+    table.add_column(
+        _headed("energy a step", [model.energy for _, model in shown], wide), justify="right", no_wrap=True
+    )
+    for name, model in shown:
+        table.add_row(name, *_row(model, history.called.get(name), wide=wide))
+    return table
+
+
+def _row(model: ModelFrame, called: Called | None, *, wide: bool) -> tuple[RenderableType, ...]:
+    right = called is not None and called.name == called.truth
+    mark = "  " if called is None or called.truth is None else "✓ " if right else "✗ "
+    says = Text("")
+    says.append(mark, style=GREEN if right else RED)
+    says.append(plain_name(model.label) if model.label else "…", style="bold")
+    sure = model.confidence.get(model.label or "", 0.0)
+    bar = Text("")
+    length = BAR if wide else SHORT_BAR
+    bar.append("█" * round(length * sure), style=SKY)
+    bar.append("·" * (length - round(length * sure)), style="dim")
+    bar.append(f" {100 * sure:3.0f} %" if model.label else "      ")
+    share = f"{100 * model.right / model.known:.0f} % of {model.known}" if model.known else "–"
+    count = () if not wide else ("–" if model.instructions is None else f"{model.instructions:,.0f}",)
+    return says, bar, share, *count, _figure(model.latency, wide=wide), _figure(model.energy, wide=wide)
+
+
+def _headed(what: str, figures: Sequence[Figure], wide: bool) -> str:
+    """The head of a column: what it holds, and how its figures came about."""
+    grades = " or ".join(dict.fromkeys(figure.grade for figure in figures))
+    return f"{what},{' ' if wide else chr(10)}{grades}"
+
+
+def _figure(figure: Figure, *, wide: bool) -> Text:
+    """A figure with the bounds of its estimate; the head of its column says what it is."""
+    if figure.value is None:
+        return Text("–", style="dim")
+    text = Text(f"{figure.value:,.1f} {figure.unit}")
+    if wide and figure.low is not None and figure.high is not None:
+        text.append(f" ({figure.low:,.1f} to {figure.high:,.1f})", style="dim")
+    return text
+
+
+def _raster(scene: Scene, name: str, history: History, width: int, rows: int) -> list[Text]:
+    """The populations of a model below one another, taller where they are larger."""
+    populations = scene.models[name].populations
+    total, left = sum(populations.values()), rows
+    steps = list(history.spikes.get(name, ()))
+    lines = [
+        Text(
+            f"spikes of {name}: a step is one dot wide, and neurons may share a row",
+            style="dim",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    ]
+    for at, (population, size) in enumerate(populations.items()):
+        others = len(populations) - at - 1
+        mine = max(1, min(left - others, round(rows * size / total)))
+        left -= mine
+        fired = [step.get(population, ()) for step in steps]
+        recent = fired[-20:]
+        rate = sum(map(len, recent)) / (size * len(recent)) if recent else 0.0
+        drawn = raster(fired, size, width - LABELS - 9, mine)
+        for row, line in enumerate(drawn):
+            text = Text(f"{f'{population} {size}' if row == 0 else '':<{LABELS}.{LABELS}}", no_wrap=True)
+            text.append(line, style=POPULATIONS[at % len(POPULATIONS)])
+            text.append(f"{100 * rate:6.1f} %" if row == 0 else "", style="dim")
+            lines.append(text)
+    return lines
+
+
+def _foot(scene: Scene, frame: Frame, history: History, typing: str | None) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    teach = frame.teach
+    if history.events:
+        text.append(f"{history.events[-1]}\n", style=YELLOW)
+    text.append_text(_teaching(teach, typing))
+    text.append("\n")
+    keys = [("q", "quit")]
+    if typing is not None:
+        keys = [("enter", "record"), ("esc", "never mind")]
+    elif teach.phase == RECORDING:
+        keys = [("t", "learn it"), ("esc", "never mind"), *keys]
+    elif teach.phase != UNAVAILABLE:
+        keys = [("t", "teach"), *([("u", "undo")] if teach.taught else []), *keys]
+    if scene.activities and typing is None:
+        keys += [("n", "play the next activity only"), ("a", "all in turn")]
+    for key, what in keys:
+        text.append(f" {key} ", style="reverse")
+        text.append(f" {what}  ")
+    return text
+
+
+def _teaching(teach: TeachState, typing: str | None) -> Text:
+    if typing is not None:
+        return Text(f"name of the gesture: {typing}▏", style=YELLOW)
+    if teach.phase == UNAVAILABLE:
+        return Text(f"nothing can be taught: {teach.about}", style="dim")
+    if teach.phase == RECORDING:
+        return Text(f"● recording {teach.name!r}: {teach.seconds:.1f} s", style=RED)
+    lesson = teach.lesson
+    if lesson is None:
+        return Text(teach.about or f"{teach.left} gestures can be taught", style="dim")
+    text = Text(f"learned {lesson.name!r} from {lesson.windows} windows in {lesson.milliseconds:.0f} ms, ")
+    text.append(f"{lesson.recalled} of them recognised; ")
+    text.append(f"old activities: {100 * lesson.before:.1f} % before, {100 * lesson.after:.1f} % after ")
+    text.append(f"({lesson.held_out} held-out windows)", style="dim")
+    return text

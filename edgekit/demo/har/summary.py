@@ -1,0 +1,101 @@
+"""What a stream came to: how often each model was right, and what it takes of the watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from edgekit.demo.har.engine import Engine
+from edgekit.demo.har.frames import Figure, Scene
+from edgekit.profile.grades import EMULATED
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model over the stream: `right` of `known` windows whose true class was told; flash and RAM in bytes;
+    instructions of a step and of a decision, and energy of a decision.
+    """
+
+    model: str
+    precision: str
+    right: int
+    known: int
+    flash_bytes: int
+    ram_bytes: int
+    instructions_per_step: float | None
+    instructions_per_decision: float | None
+    energy_per_decision: Figure
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of windows called right; None without any whose truth was told."""
+        return self.right / self.known if self.known else None
+
+
+def results(engine: Engine) -> tuple[Result, ...]:
+    """The results of all models so far, the learning one left out."""
+    found = []
+    for name, runner in engine.runners.items():
+        scene, steps = runner.scene(), runner.instructions
+        decision = None if steps is None else steps * scene.steps
+        energy = runner.energy(decision)
+        sizes = scene.flash_bytes, scene.ram_bytes
+        found.append(Result(name, scene.precision, runner.right, runner.known, *sizes, steps, decision, energy))
+    return tuple(found)
+
+
+def to_document(scene: Scene, found: Sequence[Result]) -> dict[str, Any]:
+    """Plain JSON values."""
+    rows = [{**asdict(result), "accuracy": result.accuracy} for result in found]
+    return {
+        "source": scene.source,
+        "synthetic": scene.synthetic,
+        "target": scene.target,
+        "emulated": scene.emulated,
+        "instructions_grade": EMULATED,
+        "models": rows,
+    }
+
+
+def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> None:
+    """The results as a table, what its figures are, and where to go from here."""
+    where = f"on an emulated {scene.target}" if scene.emulated else "on this computer"
+    title = f"Activities on the stream: {scene.source}, {where}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for head in ("model", "precision"):
+        table.add_column(head, no_wrap=True)
+    for head in ("right", "flash kB", "RAM B", "instructions a step", "a decision", "µJ a decision (estimated)"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for r in found:
+        energy = r.energy_per_decision
+        table.add_row(
+            r.model,
+            r.precision,
+            "–" if r.accuracy is None else f"{100 * r.accuracy:.1f} % of {r.known}",
+            f"{r.flash_bytes / 1000:.1f}",
+            f"{r.ram_bytes:,}",
+            _count(r.instructions_per_step),
+            _count(r.instructions_per_decision),
+            "unavailable" if energy.value is None else f"{energy.value:,.0f} ({energy.low:,.0f} to {energy.high:,.0f})",
+        )
+    console.print(table)
+    how = "counted step by step" if scene.emulated else "counted beforehand, mean of a few windows"
+    console.print(f"Instructions: exact, of the machine code on an emulated {scene.target}, {how}.")
+    console.print(f"Energy: estimated from them and sourced figures of {scene.target}; nothing was metered.")
+    if scene.synthetic:
+        console.print("The motion is made up: these accuracies say nothing about people.")
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+NEXT = """Where to go next:
+  edgekit demo har                              the same, live in the terminal: teach it a gesture
+  edgekit demo har --web                        on a page
+  edgekit demo har --source udp://127.0.0.1:5005   your own sensor
+  edgekit convert MODEL.pt --target smartwatch  your own model; docs/QUICKSTART.md"""

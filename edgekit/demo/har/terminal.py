@@ -1,0 +1,85 @@
+"""The demo on a terminal: drawn from frames, with keys to teach, to undo and to choose what is played."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.live import Live
+
+from edgekit.demo.har.draw import picture
+from edgekit.demo.har.engine import Engine
+from edgekit.demo.har.frames import IDLE, RECORDING, Frame
+from edgekit.demo.har.history import History
+from edgekit.demo.har.keys import BACKSPACE, ENTER, ESCAPE, terminal_keys
+from edgekit.errors import UsageError
+
+PERIOD = 0.1  # seconds between two pictures
+
+
+class Hands:
+    """What keys do; `typing` is the name that is being typed, None if none is, and `said` the last refusal."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._activity = engine, -1
+        self.typing: str | None = None
+        self.done, self.said = False, ""
+
+    def press(self, text: str) -> None:
+        """Take what was typed, key by key."""
+        for key in text:
+            try:
+                self._type(key) if self.typing is not None else self._do(key)
+            except UsageError as error:
+                self.said, self.typing = str(error), None
+
+    def _type(self, key: str) -> None:
+        name = self.typing or ""
+        if key == ESCAPE:
+            self.typing = None
+        elif key == ENTER:
+            self.typing = None
+            self._engine.begin(name)
+        elif key in (BACKSPACE, "\b"):
+            self.typing = name[:-1]
+        elif key.isprintable():
+            self.typing = name + key
+
+    def _do(self, key: str) -> None:
+        self.said = ""
+        phase, activities = self._engine.teacher.state.phase, self._engine.scene().activities
+        if key == "q":
+            self.done = True
+        elif key == "t" and phase == IDLE:
+            self.typing = ""
+        elif key in ("t", ENTER) and phase == RECORDING:
+            self._engine.end()
+        elif key == ESCAPE and phase == RECORDING:
+            self._engine.cancel()
+        elif key == "u" and phase == IDLE:
+            self._engine.undo()
+        elif key == "n" and activities:
+            self._activity = (self._activity + 1) % len(activities)
+            self._engine.play(activities[self._activity])
+        elif key == "a" and activities:
+            self._engine.play(None)
+
+
+def show(engine: Engine, frames: Iterable[Frame], console: Console) -> None:
+    """Draw frames until they end, q is pressed, or Ctrl-C."""
+    scene, history, hands = engine.scene(), History(), Hands(engine)
+    drawn = 0.0
+    with terminal_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+        for frame in frames:
+            history.add(frame)
+            hands.press(keys())
+            if hands.done:
+                return
+            if hands.said:
+                history.events.append(hands.said)
+                hands.said = ""
+            now = time.monotonic()
+            if now - drawn >= PERIOD:
+                drawn = now
+                live.update(picture(scene, frame, history, console.size, hands.typing), refresh=True)
