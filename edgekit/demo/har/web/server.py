@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import secrets
 import socket
 import threading
@@ -97,8 +98,9 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
+        cause = os.strerror(error.errno) if error.errno else str(error)
         remedy = "choose another address or port; --port 0 takes a free one"
-        raise UsageError(f"--host {host} --port {port}", error.strerror or str(error), remedy) from error
+        raise UsageError(f"--host {host} --port {port}", cause, remedy) from error
 
 
 def names_of(host: str, address: str) -> tuple[str, ...] | None:

@@ -1,0 +1,72 @@
+"""A small engine whose frames are written down: what serves them is tried without converting a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgekit.demo.har.frames import IDLE, RECORDING, Called, Figure, Frame, ModelFrame, ModelScene, Scene, TeachState
+from edgekit.errors import UsageError
+
+CLASSES = ("sitting", "waving_hands")
+RATE, WINDOW = 20.0, 40
+
+
+class Scripted:
+    """Plays `count` frames of one model, `fault` raised after them; `calls` is what was asked of it."""
+
+    def __init__(self, count: int = 10**9, *, fault: Exception | None = None) -> None:
+        self.count, self.fault, self.calls = count, fault, list[tuple[object, ...]]()
+        self._seconds: float | None = None
+        self._tally = [[0, 0], [0, 0]]
+
+    def scene(self) -> Scene:
+        model = ModelScene("l2mu", "int8", "C program", WINDOW, {"hidden": 8}, 1000, 200)
+        return Scene(
+            *(CLASSES, ("acc_x", "acc_y"), "m/s^2 (acc)", RATE, WINDOW, "a script", False, True, "host", False),
+            models={"l2mu": model},
+            activities=CLASSES,
+            tally={"l2mu": [list(row) for row in self._tally]},
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        for at in range(self.count):
+            if self._seconds is not None:
+                self._seconds += 1 / RATE
+            yield self._frame(at)
+        if self.fault:
+            raise self.fault
+
+    def _frame(self, at: int) -> Frame:
+        called, seconds = None, self._seconds
+        if at % WINDOW == WINDOW - 1:
+            called = Called(at // WINDOW, at / RATE, CLASSES[0], 0.75, CLASSES[0])
+            self._tally[0][0] += 1
+        count = (at + 1) // WINDOW
+        confidence = {CLASSES[0]: 0.75, CLASSES[1]: 0.25} if count else {}
+        cost = (Figure(5.0, "µs", "measured"), 4000.0, Figure(1.5, "µJ", "estimated", "a formula", 1.0, 2.0))
+        model = ModelFrame(
+            called, CLASSES[0] if count else None, confidence, {"hidden": (at % 8,)}, *cost, count, count
+        )
+        phase = IDLE if seconds is None else RECORDING
+        teach = TeachState(phase, None if seconds is None else "new", seconds or 0.0, left=2)
+        return Frame(at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, teach)
+
+    def begin(self, name: str) -> None:
+        if name in CLASSES:
+            raise UsageError(f"gesture {name!r}", "is there", "give another")
+        self.calls.append(("begin", name))
+        self._seconds = 0.0
+
+    def end(self) -> None:
+        self.calls.append(("end", self._seconds))
+        self._seconds = None
+
+    def cancel(self) -> None:
+        self.calls.append(("cancel",))
+        self._seconds = None
+
+    def undo(self) -> None:
+        self.calls.append(("undo",))
+
+    def play(self, name: str | None) -> None:
+        self.calls.append(("play", name))
