@@ -32,8 +32,8 @@ def demo(
     source: Annotated[
         str,
         typer.Option(
-            help="synthetic; wisdm: recordings of people; or a sensor's samples (m/s², rad/s) as lines of JSON or CSV: -, "
-            "FILE, udp://HOST:PORT, serial:/dev/ttyX@BAUD."
+            help="synthetic; wisdm: recordings of people; or samples (m/s², rad/s) as lines of JSON or CSV: -, FILE, "
+            "udp://HOST:PORT, serial:/dev/ttyX@BAUD."
         ),
     ] = "synthetic",
     data: Annotated[

@@ -20,6 +20,7 @@ from edgekit.demo.har.frames import (
     ModelFrame,
     Scene,
     TeachState,
+    plain_name,
 )
 from edgekit.demo.har.history import History
 
