@@ -95,7 +95,7 @@ def run(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run data through a program. Every sample of [N, T, …] starts from a reset."""
+    """Run data through a program, or samples with --stream. Every sample of [N, T, …] starts from a reset."""
     from edgekit.runtime import load
 
     choices = StreamChoices(form, rate, time_unit, stamp, window, stride, max_gap, smooth, hysteresis, min_confidence)

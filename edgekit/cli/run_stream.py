@@ -23,38 +23,46 @@ if TYPE_CHECKING:
     from edgekit.streaming import Decision, Event, FrontDoor, Options, Samples
 
 StreamOption = Annotated[
-    bool, typer.Option("--stream", help="Read samples as they come, and print a decision for each window.")
+    bool, typer.Option("--stream", help="Read a sensor's samples as they come, and print a decision for each window.")
 ]
-FormatOption = Annotated[str | None, typer.Option("--format", help="With --stream: auto, json or csv.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="With --stream: auto, json or csv.  [default: auto]")
+]
 RateOption = Annotated[
     float | None,
     typer.Option(
-        "--rate", help="With --stream: at how many Hz samples come; their times tell, or it is the program's rate."
+        "--rate", help="With --stream: at how many Hz samples come.  [default: as their times say, else the program's]"
     ),
 ]
 TimeUnitOption = Annotated[
-    str | None, typer.Option("--time-unit", help="With --stream: s, ms, us or ns.  [default: s]", show_default=False)
+    str | None,
+    typer.Option("--time-unit", help="With --stream: that of the samples' times, s, ms, us or ns.  [default: s]"),
 ]
-StampOption = Annotated[bool, typer.Option("--stamp", help="With --stream: a sample's time is that of its arrival.")]
+StampOption = Annotated[
+    bool, typer.Option("--stamp", help="With --stream: the time of a sample is that of its arrival.")
+]
 WindowOption = Annotated[
-    int | None, typer.Option("--window", help="With --stream: steps of a window, where the program says nothing.")
+    int | None, typer.Option("--window", help="With --stream: steps of a window, of a program that does not say it.")
 ]
 StrideOption = Annotated[
-    int | None, typer.Option("--stride", help="With --stream: steps from one window to the next; the program's own.")
+    int | None,
+    typer.Option("--stride", help="With --stream: steps from one window to the next.  [default: the program's]"),
 ]
 MaxGapOption = Annotated[
-    float | None, typer.Option("--max-gap", help="With --stream: seconds of silence that end a window; 4 steps.")
+    float | None,
+    typer.Option("--max-gap", help="With --stream: seconds of silence that are bridged.  [default: 4 steps]"),
 ]
 SmoothOption = Annotated[
-    int | None, typer.Option("--smooth", help="With --stream: windows whose probabilities are averaged; 1.")
+    int | None, typer.Option("--smooth", help="With --stream: windows whose probabilities are averaged.  [default: 1]")
 ]
 HysteresisOption = Annotated[
-    int | None, typer.Option("--hysteresis", help="With --stream: times in a row that a new class has to win; 1.")
+    int | None,
+    typer.Option("--hysteresis", help="With --stream: times in a row that a new class has to win.  [default: 1]"),
 ]
 MinConfidenceOption = Annotated[
-    float | None, typer.Option("--min-confidence", help="With --stream: below this probability no class is shown; 0.")
+    float | None,
+    typer.Option("--min-confidence", help="With --stream: no class is shown below this probability.  [default: 0]"),
 ]
-
 WORDS = {
     "duplicates": "samples of a time that another had",
     "late": "samples older than one before them",
