@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -12,11 +11,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from edgekit.demo.har.frames import RECORDING, Frame, Lesson, Scene
+from edgekit.demo.har.pace import paced
 from edgekit.errors import EdgekitError
 
 KEPT = 200  # frames that a client which comes later is told first: what its charts show
 QUEUE = 400  # frames that wait for a slow client; it misses the oldest of any more
-LATE = 0.5  # seconds; further behind, the clock is set back instead of hurrying
 
 Task = Callable[[], Any]
 
@@ -142,9 +141,10 @@ class Hub:
 
     def _run(self) -> None:
         try:
-            clock = Clock(self._speed, self._stopping)
-            for frame in self._engine.frames():
-                clock.wait(frame.t)
+            frames = self._engine.frames()
+            if self._speed is not None:
+                frames = paced(frames, self._scene["rate_hz"], self._speed, self._stopping.wait)
+            for frame in frames:
                 self._tell(frame)
                 if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or float("inf")):
                     self.learn()
@@ -188,20 +188,3 @@ class Hub:
                 except BaseException as error:
                     future.set_exception(error)
                     raise
-
-
-class Clock:
-    """Lets the stream pass at `speed` times real time; None does not wait at all."""
-
-    def __init__(self, speed: float | None, stopping: threading.Event) -> None:
-        self._speed, self._stopping = speed, stopping
-        self._start: float | None = None
-
-    def wait(self, t: float) -> None:
-        """Return when second `t` of the stream is due."""
-        if self._speed is None:
-            return
-        now, since = time.monotonic(), t / self._speed
-        if self._start is None or now - (self._start + since) > LATE:
-            self._start = now - since
-        self._stopping.wait(max(0.0, self._start + since - now))

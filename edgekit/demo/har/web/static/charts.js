@@ -1,6 +1,6 @@
 // One canvas over one span of time: the channels, every spike, and below them what each model answered.
 
-import { family, percent, units, words } from "./words.js";
+import { HUES, family, percent, units, words } from "./words.js";
 
 const ROW = 21; // px of an answer
 const AXIS = 18;
@@ -22,7 +22,7 @@ export class Chart {
     const style = getComputedStyle(document.documentElement);
     for (const name of ["ink", "soft", "line", "faint", "card", "accent", "bad", "series-1", "series-2", "series-3"])
       this.#colors[name] = style.getPropertyValue(`--${name}`).trim();
-    for (let at = 1; at <= 8; at++) this.#colors[`class-${at}`] = style.getPropertyValue(`--class-${at}`).trim();
+    for (let at = 1; at <= HUES; at++) this.#colors[`class-${at}`] = style.getPropertyValue(`--class-${at}`).trim();
     this.#colors.font = getComputedStyle(document.body).fontFamily;
   }
 
@@ -155,32 +155,40 @@ export class Chart {
   #raster(view, state, name, model, top, height) {
     const pen = this.#pen;
     const populations = Object.entries(model.populations);
-    const neurons = populations.reduce((sum, [, size]) => sum + Math.max(size, 1), 0);
     const between = 4;
-    const row = (height - between * (populations.length - 1)) / neurons;
+    const least = 12; // px that a small population gets, so that it can be named
+    const free = height - between * (populations.length - 1);
+    const sum = populations.reduce((all, [, size]) => all + size, 0);
+    const small = populations.filter(([, size]) => (size / sum) * free < least);
+    const rest = (free - least * small.length) / (sum - small.reduce((all, [, size]) => all + size, 0) || 1);
     let from = top;
     const places = {};
     populations.forEach(([population, size], index) => {
+      const row = (size / sum) * free < least ? least / size : rest;
       const tall = row * size;
       pen.fillStyle = this.#colors.faint;
       pen.globalAlpha = 0.55;
       pen.fillRect(view.left, from, view.width, tall);
       pen.globalAlpha = 1;
-      places[population] = { from, color: this.#colors[`series-${(index % 3) + 1}`] };
-      if (tall >= 11) this.#text(shortened(pen, population, view.left - 6), 0, from + tall / 2, { size: view.narrow ? 10 : 12 });
+      places[population] = { from, row, color: this.#colors[`series-${(index % 3) + 1}`] };
+      const room = view.left - 6;
+      if (tall >= 30) {
+        this.#text(shortened(pen, population, room), 0, from + tall / 2 - 8, { color: "ink", weight: 600 });
+        this.#text(shortened(pen, `${size} cells`, room), 0, from + tall / 2 + 7, { size: view.narrow ? 10 : 11 });
+      } else if (tall >= 5) this.#text(shortened(pen, population, room), 0, from + tall / 2, { size: view.narrow ? 10 : 11 });
       from += tall + between;
     });
     this.#clip(view, top, height);
     const wide = Math.max(1.6, Math.min(3, (view.width / view.span / state.scene.rate_hz) * 0.55));
-    const tall = Math.max(1.4, Math.min(row * 0.9, 9));
     for (const frame of state.frames) {
       if (frame.t < view.now - view.span || frame.t > view.now) continue;
       const x = view.x(frame.t) - wide;
       for (const [population, fired] of Object.entries(frame.models[name]?.spikes ?? {})) {
         const place = places[population];
         if (!place) continue;
+        const tall = Math.max(1.4, Math.min(place.row * 0.9, 9));
         pen.fillStyle = place.color;
-        for (const neuron of fired) pen.fillRect(x, place.from + (neuron + 0.5) * row - tall / 2, wide, tall);
+        for (const neuron of fired) pen.fillRect(x, place.from + (neuron + 0.5) * place.row - tall / 2, wide, tall);
       }
     }
     pen.restore();
@@ -192,13 +200,14 @@ export class Chart {
       color: row.chosen ? "ink" : "soft", weight: row.chosen ? 650 : 400, size: view.narrow ? 11 : 12,
     });
     this.#clip(view, top, ROW);
-    for (const { start, end, name, wrong } of row.segments) {
+    for (const { start, end, name, verdict } of row.segments) {
       if (end < view.now - view.span || start > view.now) continue;
       const from = Math.max(view.x(start), view.left - 1) + 1;
       const to = view.x(end) - 1;
       const at = state.classes.indexOf(name);
-      pen.fillStyle = this.#colors[`class-${at < 0 ? 8 : (at % 8) + 1}`];
-      pen.globalAlpha = wrong ? 0.12 : 0.36;
+      pen.fillStyle = this.#colors[`class-${at < 0 ? 8 : (at % HUES) + 1}`];
+      const wrong = verdict === "wrong";
+      pen.globalAlpha = verdict === "right" ? 0.36 : 0.12;
       pen.beginPath();
       pen.roundRect(from, top + 2, to - from, ROW - 4, 4);
       pen.fill();

@@ -3,6 +3,7 @@
 import { $, badge, bytes, el, family, figure, hue, number, percent, say, words } from "./words.js";
 
 const cards = new Map();
+const VERDICTS = { right: ["good", "✓ right"], wrong: ["bad", "✕ wrong"], new: ["unsaid", "new to it"] };
 
 export function buildModels(state, choose) {
   const { scene } = state;
@@ -28,20 +29,21 @@ function buildCard(name, model, scene) {
   const classes = el("ul", { className: "classes" });
   const answer = el("p", { className: "answer" });
   const values = Object.fromEntries(["right", "latency", "energy", "total", "instructions"].map((key) => [key, el("dd")]));
-  const once = model.steps === 1 ? "a window" : "a step";
+  const once = model.steps === 1 ? "window" : "step";
   const spiking = Object.keys(model.populations).length > 0;
-  const kind = [spiking ? "spiking" : "", model.precision, model.engine].filter(Boolean).join(" · ");
+  const kind = [spiking ? "spiking" : "", model.precision].filter(Boolean).join(" · ");
   const root = el("article", { className: "model", "aria-label": family(name) },
     el("h3", { textContent: family(name) }), el("p", { className: "kind", textContent: kind }),
     answer, classes,
-    el("dl", {},
-      el("dt", { textContent: "right so far" }), values.right,
-      el("dt", { textContent: `time, ${once}` }), values.latency,
-      el("dt", { textContent: `energy, ${once}` }), values.energy,
-      ...(model.steps === 1 ? [] : [el("dt", { textContent: "energy, a window" }), values.total]),
-      el("dt", { textContent: `instructions, ${once}` }), values.instructions,
-      el("dt", { textContent: "flash, RAM" }), el("dd", { textContent: `${bytes(model.flash_bytes)}, ${bytes(model.ram_bytes)}` })),
-    ...model.notes.map((note) => el("p", { className: "soft", textContent: note })));
+    el("dl", {}, ...[
+      ["right", values.right],
+      [`time/${once}`, values.latency],
+      [`energy/${once}`, values.energy],
+      ...(model.steps === 1 ? [] : [["energy/window", values.total]]),
+      [`instructions/${once}`, values.instructions],
+      ["flash, RAM", el("dd", { textContent: `${bytes(model.flash_bytes)}, ${bytes(model.ram_bytes)}` })],
+    ].map(([term, value]) => el("div", {}, el("dt", { textContent: term }), value))),
+    ...[`as a program: ${model.engine}`, ...model.notes].map((note) => el("p", { className: "soft", textContent: note })));
   for (const of of scene.classes) addRow(rows, classes, of, "");
   return { root, answer, classes, rows, values, steps: model.steps };
 }
@@ -112,11 +114,11 @@ export function showWatch(state, now) {
 
 // A text, and whether the newest window was called right, where the source knows.
 function answer(line, text, called) {
-  const verdict = !called || called.truth === null ? "" : called.wrong ? "wrong" : "right";
+  const verdict = called?.verdict ?? "";
   if (line.dataset.shown === text + verdict) return;
   line.dataset.shown = text + verdict;
   line.replaceChildren(text);
-  if (verdict) line.append(el("span", { className: `mark ${verdict === "right" ? "good" : "bad"}`, textContent: verdict === "right" ? "✓ right" : "✕ wrong" }));
+  if (verdict) line.append(el("span", { className: `mark ${VERDICTS[verdict][0]}`, textContent: VERDICTS[verdict][1] }));
 }
 
 function fitted(text, shown) {
@@ -136,28 +138,26 @@ export function showRates(state) {
     say(title, population);
     bar.firstChild.style.width = `${100 * share}%`;
     bar.firstChild.style.setProperty("--hue", `var(--series-${(at % 3) + 1})`);
-    say(value, `${percent(share, 1)} of ${size}`);
+    say(value, `${percent(share, 1)} of ${size} fire`);
   });
 }
 
 export function showConfusion(state) {
-  const { scene, chosen } = state;
+  const { scene, counted: chosen } = state;
   const table = $("#confusion table");
   const tally = state.tally[chosen];
   const key = JSON.stringify([chosen, tally]);
   if (table.dataset.key === key) return;
   table.dataset.key = key;
-  if (!tally) {
-    table.replaceChildren(el("caption", { textContent: `${family(chosen)} is not counted: what it was taught is known to nobody but you.` }));
-    return;
-  }
+  if (!tally) return;
   const total = tally.flat().reduce((a, b) => a + b, 0);
   const right = tally.reduce((sum, row, at) => sum + (row[at] ?? 0), 0);
   const caption = total
     ? `${family(chosen)}: ${right} of ${total} windows right. Rows: what the wearer did. Columns: what it was called.`
     : `${family(chosen)}: no window whose truth is known yet.`;
   const head = el("tr", {}, el("td", { className: "none", ariaHidden: "true" }),
-    ...scene.classes.map((name, at) => el("th", { scope: "col", title: words(name), ariaLabel: words(name), textContent: String(at + 1) })));
+    ...scene.classes.map((name, at) => el("th", { scope: "col", ariaLabel: words(name) },
+      el("span", { className: "number", textContent: String(at + 1) }), el("span", { className: "long", textContent: words(name) }))));
   head.firstChild.style.background = "none";
   const rows = tally.map((counts, at) => {
     const sum = counts.reduce((a, b) => a + b, 0);

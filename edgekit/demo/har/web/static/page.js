@@ -13,7 +13,7 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 const state = {
   scene: null, classes: [], frames: [], segments: new Map(), answering: new Set(), rates: [], tally: {},
-  chosen: "l2mu", hold: false, link: "connecting", missed: 0, complaint: "", lessons: null, median,
+  chosen: "l2mu", counted: "l2mu", hold: false, link: "connecting", missed: 0, complaint: "", lessons: null, median,
 };
 const chart = new Chart($("#chart"));
 const stream = new Stream({ link, scene, frames });
@@ -32,7 +32,7 @@ function link(kind, text) {
 function scene(told, restarted) {
   Object.assign(state, { scene: told, classes: [...told.classes], frames: [], segments: new Map(), tally: told.tally, missed: 0, lessons: null });
   state.answering = new Set(Object.keys(told.models));
-  if (!state.answering.has(state.chosen)) state.chosen = spiking(told) ?? Object.keys(told.models)[0];
+  if (!state.answering.has(state.chosen)) state.chosen = state.counted = spiking(told) ?? Object.keys(told.models)[0];
   shownAt = 0;
   const made = told.synthetic ? " Figures on it say nothing about real activities." : "";
   say($("#facts"), `${told.source} at ${told.rate_hz} Hz · instructions and energy of ${told.target}${told.emulated ? ", emulated in the loop" : ""}.${made}`);
@@ -84,10 +84,18 @@ function take(frame) {
 function answered(name, end, { name: label, confidence, truth }) {
   const list = state.segments.get(name) ?? [];
   const start = Math.max(end - state.scene.window / state.scene.rate_hz, list.at(-1)?.end ?? 0);
-  list.push({ start, end, name: label, truth, wrong: truth !== null && truth !== label });
+  list.push({ start, end, name: label, verdict: verdict(name, label, truth) });
   state.segments.set(name, list);
   const text = `${family(name)}: ${words(label)}`;
   if (name === state.chosen && list.at(-2)?.name !== label) say($("#say"), `${text}, ${Math.round(100 * confidence)} % sure`);
+}
+
+// An activity that a model was never shown cannot be called right, nor wrong.
+function verdict(model, label, truth) {
+  if (truth === null) return "";
+  if (words(label) === words(truth)) return "right";
+  const known = model === "learner" ? state.classes : state.scene.classes;
+  return known.some((name) => words(name) === words(truth)) ? "wrong" : "new";
 }
 
 function extend(key, t, name) {
@@ -95,12 +103,13 @@ function extend(key, t, name) {
   const last = list.at(-1);
   const step = 1 / state.scene.rate_hz;
   if (last?.name === name && t - last.end < 4 * step) last.end = t;
-  else list.push({ start: t - step, end: t, name, wrong: false });
+  else list.push({ start: t - step, end: t, name, verdict: "right" });
   state.segments.set(key, list);
 }
 
 function choose(name) {
   state.chosen = name;
+  if (name !== "learner") state.counted = name;
   const input = document.querySelector(`#who input[value="${CSS.escape(name)}"]`);
   if (input) input.checked = true;
   changed = true;

@@ -16,7 +16,9 @@ export function buildTeach(state, stream) {
     state.complaint = why ?? "";
   };
   $("#activity").onchange = async () => {
-    tell(await stream.ask("/play", { activity: $("#activity").value || null }));
+    const activity = $("#activity").value;
+    if (activity && !state.scene.classes.includes(activity)) $("#name").value = words(activity);
+    tell(await stream.ask("/play", { activity: activity || null }));
   };
   $("#lesson").onsubmit = async (event) => {
     event.preventDefault();
@@ -71,6 +73,7 @@ function about(teach, recording, state) {
   if (state.complaint) return state.complaint;
   if (recording) return `Recording ${words(teach.name)}: keep on doing it.`;
   if (teach.about) return teach.about;
+  if (teach.lesson) return "";
   if (teach.left === 0) return "It has no room for another gesture: undo one.";
   return "Do something over and over, name it, and record it. It learns by a Hebbian rule, from that recording alone.";
 }
@@ -81,6 +84,7 @@ function showLesson(lesson) {
   if (result.dataset.key === key) return;
   result.dataset.key = key;
   result.hidden = lesson === null;
+  result.replaceChildren();
   if (lesson === null) return;
   const bar = (share) => {
     const fill = el("span");

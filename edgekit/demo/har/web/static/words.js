@@ -49,7 +49,7 @@ export function figure(value, low, high, unit) {
   if (value === null || value === undefined) return "–";
   const range = low !== null && low !== undefined && high !== null && high !== undefined;
   const [shown, suited] = scaled(range ? [low, high] : [value], unit);
-  return `${shown.map(number).join(" – ")} ${suited}`;
+  return `${shown.map(number).join("–")} ${suited}`;
 }
 
 export function badge(grade) {
@@ -58,8 +58,10 @@ export function badge(grade) {
 
 export const bytes = (count) => (count >= 1000 ? `${number(count / 1000)} kB` : `${count} B`);
 
+export const HUES = 10;
+
 // The colour of each class: those of Okabe and Ito, in the order of the classes.
 export function hue(name, state) {
   const at = state.classes.indexOf(name);
-  return at < 0 ? "var(--class-8)" : `var(--class-${(at % 8) + 1})`;
+  return `var(--class-${at < 0 ? 8 : (at % HUES) + 1})`;
 }
