@@ -98,6 +98,9 @@ def demo(
             check_web()  # before the models are made ready
         with out.stages() as progress:
             engine = stack.enter_context(open_engine(asked, progress))
+        for note in engine.scene().notes:
+            if not quiet:
+                print(f"note: {note}", file=sys.stderr, flush=True)
         if engine.scene().live:
             if speed is not None:
                 raise UsageError("--speed", f"{engine.scene().source} comes as it comes", "leave it out")

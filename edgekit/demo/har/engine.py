@@ -83,6 +83,7 @@ class Engine:
             emulated=self._emulated,
             models=self._scenes(),
             activities=self._source.activities,
+            notes=tuple(dict.fromkeys(note for runner in self.runners.values() for note in runner.prepared.notes)),
             tally={name: runner.tally.tolist() for name, runner in self.runners.items()},
         )
 

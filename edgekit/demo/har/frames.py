@@ -148,7 +148,8 @@ class ModelScene:
 class Scene:
     """What stays the same: classes, channels with their unit, rate and window in steps, where samples are from and
     whether they come by themselves (`live`), the target that instructions and energy are of, whether it is emulated in
-    the loop. `models` has the learning model too, as `learner`. `activities` are what the source can be asked to play.
+    the loop. `models` has the learning model too, as `learner`. `activities` are what the source can be asked to play,
+    `notes` what was not as wished, of any model.
     """
 
     classes: tuple[str, ...]

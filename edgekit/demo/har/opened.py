@@ -38,7 +38,9 @@ class Asked:
     options: Options = field(default_factory=Options)
 
     def check(self) -> None:
-        """UsageError for what is not known or does not go together."""
+        """UsageError for what is not known or does not go together, TargetError for an unknown target."""
+        if not load_target(self.target).name.startswith(WATCH):
+            raise UsageError(f"--target {self.target}", "is no watch", "host, or smartwatch")
         if unknown := [family for family in self.families if family not in FAMILIES]:
             raise UsageError(f"--models {','.join(unknown)}", "is not known", f"known are {', '.join(FAMILIES)}")
         if not self.families or len(set(self.families)) < len(self.families):

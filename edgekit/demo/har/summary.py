@@ -86,6 +86,8 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
     how = "counted step by step" if scene.emulated else "counted beforehand, mean of a few windows"
     console.print(f"Instructions: exact, of the machine code on an emulated {scene.target}, {how}.")
     console.print(f"Energy: estimated from them and sourced figures of {scene.target}; nothing was metered.")
+    for note in scene.notes:
+        console.print(f"Note: {note}.")
     if scene.synthetic:
         console.print("The motion is made up: these accuracies say nothing about people.")
 

@@ -6,8 +6,10 @@ demo.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,9 +63,9 @@ class Teacher:
         self.runner = Runner(prepared, target, options, self._names, emulated=emulated)
         held_out = material.held_out(HELD_OUT)
         self._x, self._y = material.windows.x[held_out], material.windows.y[held_out]
-        self._folder = tempfile.TemporaryDirectory(prefix="edgekit-demo-")
-        self._path = Path(self._folder.name) / "watch.edge"
-        prepared.artifact.save(self._path)
+        folder = tempfile.mkdtemp(prefix="edgekit-demo-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._path = Path(folder) / "watch.edge"
         self._artifact: Artifact = prepared.artifact
         # Accuracy is told by the same integers on this computer: an emulated watch would take minutes.
         self._twin = load(prepared.artifact) if emulated else self.runner.session.stream()

@@ -1,0 +1,295 @@
+"""The demo's engine: streamed decisions are those of the batch, teaching is recognised and taken back to the byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted import Answer, edgekit_main
+from rich.console import Console
+
+pytest.importorskip("torch")
+
+from edgekit.demo.har.draw import picture
+from edgekit.demo.har.engine import Engine
+from edgekit.demo.har.frames import Frame, plain_name
+from edgekit.demo.har.history import History
+from edgekit.demo.har.material import Material, made_up, recorded
+from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
+from edgekit.demo.har.opened import WATCH
+from edgekit.demo.har.pace import paced
+from edgekit.demo.har.play import Recorded, play_material
+from edgekit.demo.har.synthetic import GESTURE
+from edgekit.demo.har.windows import WINDOW
+from edgekit.errors import UsageError
+from edgekit.runtime import load
+from edgekit.target import Target, load_target
+
+MADE_UP = tuple(f"synthetic_{name}" for name in ("bounce", "throw", "tap", "scribble", "clap", "scrub", "fold"))
+
+
+@cache
+def material(real: bool = False) -> Material:
+    return recorded(None) if real else made_up()
+
+
+@cache
+def target() -> Target:
+    return load_target(WATCH)
+
+
+@cache
+def model(family: str, real: bool = False) -> Prepared:
+    return prepare(family, material(real), target().name)
+
+
+@cache
+def learner(real: bool = False) -> Prepared:
+    made = prepare_learner(material(real), target().name)
+    assert made is not None
+    return made
+
+
+def source(clips: int | None = None, *, real: bool = False) -> Recorded:
+    played = play_material(material(real))
+    return played if clips is None else Recorded(played.name, played.clips[:clips], once=True)
+
+
+def engine(*families: str, clips: int | None = None, teach: bool = False, real: bool = False, emulated: bool = False):
+    models = [model(family, real) for family in families or FAMILIES]
+    played = source(clips, real=real)
+    return Engine(models, learner(real) if teach else None, played, material(real), target(), emulated=emulated)
+
+
+def take(frames: Iterator[Frame], count: int) -> list[Frame]:
+    return list(islice(frames, count))
+
+
+def called(frames: list[Frame], name: str = "learner") -> list[str]:
+    models = [frame.teach.model if name == "learner" else frame.models[name] for frame in frames]
+    return [made.decision.name for made in models if made is not None and made.decision is not None]
+
+
+def equals_the_batch(running: Engine, played: Recorded, names: tuple[str, ...]) -> None:
+    """Every model decides on the stream as on the same windows at once, and so is right as often."""
+    frames = list(running.frames())
+    windows = np.concatenate([clip.windows for clip in played.clips])
+    truth = [clip.name for clip in played.clips for _ in clip.windows]
+    assert len(frames) == WINDOW * len(windows)
+    for family in FAMILIES:
+        session = load(model(family, real=names != MADE_UP).artifact)
+        batch = [names[label] for label in session.decide(session.run(windows))]
+        assert called(frames, family) == batch
+        last = frames[-1].models[family]
+        assert (last.right, last.known) == (sum(a == b for a, b in zip(batch, truth, strict=True)), len(truth))
+
+
+def test_the_stream_decides_as_the_batch_does():
+    equals_the_batch(engine(clips=28), source(28), MADE_UP)
+
+
+@pytest.mark.slow
+def test_so_it_does_on_recordings_of_people(shared: Path):
+    played = source(63, real=True)
+    names = tuple(material(real=True).windows.class_names)
+    equals_the_batch(engine(clips=63, real=True), played, names)
+
+
+def test_the_watch_in_the_loop_does_the_same_and_counts():
+    pytest.importorskip("unicorn")
+    host, watch = (take(engine("mlp", "l2mu", emulated=emulated).frames(), 2 * WINDOW) for emulated in (False, True))
+    for here, there in zip(host, watch, strict=True):
+        for family in ("mlp", "l2mu"):
+            assert here.models[family].decision == there.models[family].decision
+            assert here.models[family].spikes == there.models[family].spikes
+    counts = [frame.models["l2mu"].instructions for frame in watch]
+    assert len(set(counts)) > 10, "an event-driven step costs what fires"
+    last = watch[-1].models["l2mu"]
+    assert last.energy.grade == last.latency.grade == "estimated"
+    assert last.energy.low < last.energy.value < last.energy.high
+    assert host[-1].models["l2mu"].latency.grade == "measured"
+    assert host[-1].models["l2mu"].instructions == pytest.approx(np.mean(counts), rel=0.5)
+
+
+def test_spikes_are_those_of_the_populations():
+    running = engine("l2mu", "elm")
+    frames = take(running.frames(), WINDOW)
+    populations = running.scene().models["l2mu"].populations
+    assert populations == {"m": 192, "h": 96, "output": 7}
+    seen = {name: {n for frame in frames for n in frame.models["l2mu"].spikes[name]} for name in populations}
+    assert all(seen[name] and max(seen[name]) < size for name, size in populations.items())
+    assert frames[-1].models["elm"].spikes == {}
+
+
+def test_what_is_taught_is_recognised_old_activities_stay_and_undo_takes_it_back_to_the_byte():
+    running = engine("elm", teach=True)
+    frames, session = running.frames(), running.teacher.runner.session
+    before = session.learned()
+    running.play(GESTURE)
+    assert GESTURE not in called(take(frames, 5 * WINDOW))
+    running.begin(GESTURE)
+    assert take(frames, 4 * WINDOW)[-1].teach.seconds == 8.0
+    lesson = running.end()
+    assert lesson.windows == lesson.recalled == 13
+    assert lesson.held_out == 140
+    assert lesson.after >= lesson.before - 0.03 >= 0.9
+    taught = take(frames, 12 * WINDOW)
+    assert called(taught) == [GESTURE] * 12
+    assert taught[-1].teach.taught == (GESTURE,)
+    running.play(None)
+    old = [frame for frame in take(frames, 42 * WINDOW) if frame.teach.model.decision]
+    right = [frame.teach.model.decision.name == frame.truth for frame in old[1:]]
+    assert np.mean(right) > 0.9
+    running.undo()
+    assert session.learned() == before
+    running.play(GESTURE)
+    assert GESTURE not in called(take(frames, 5 * WINDOW)[WINDOW:])
+    with pytest.raises(UsageError, match="nothing was taught"):
+        running.undo()
+
+
+def test_three_gestures_fit_each_can_be_undone_and_a_name_learns_on():
+    running = engine("elm", teach=True)
+    frames, states = running.frames(), [running.teacher.runner.session.learned()]
+    for name in ("one", "two", "two", "three"):
+        running.begin(f" {name} ")
+        take(frames, WINDOW + 7)
+        running.end()
+        states.append(running.teacher.runner.session.learned())
+    assert (running.teacher.state.taught, running.teacher.state.left) == (("one", "two", "three"), 0)
+    with pytest.raises(UsageError, match="all 3 gestures"):
+        running.begin("four")
+    for kept in reversed(states[:-1]):
+        running.undo()
+        assert running.teacher.runner.session.learned() == kept
+    assert (running.teacher.state.taught, running.teacher.state.left) == ((), 3)
+
+
+def test_teaching_that_cannot_be_says_why():
+    running = engine("elm", teach=True)
+    frames = running.frames()
+    for name in ("", "x" * 33, "a\x1b[2J", "new 1"):
+        with pytest.raises(UsageError, match="name"):
+            running.begin(name)
+    with pytest.raises(UsageError, match="nothing is being recorded"):
+        running.end()
+    running.begin("short")
+    with pytest.raises(UsageError, match="'short' is being recorded"):
+        running.begin("another")
+    take(frames, WINDOW - 1)
+    with pytest.raises(UsageError, match="shorter than a window of 2 s"):
+        running.end()
+    running.begin("never")
+    running.cancel()
+    assert running.teacher.state.phase == "idle"
+    with pytest.raises(UsageError, match="is not in the recordings"):
+        running.play("sleeping")
+    with pytest.raises(UsageError, match="teach"):
+        engine("elm").begin("wave")
+
+
+def test_frames_are_plain_json_and_pictures_fit_the_terminal():
+    running = engine(teach=True)
+    frames, history = running.frames(), History()
+    for frame in take(frames, 3 * WINDOW):
+        history.add(frame)
+        plain = json.loads(json.dumps(frame.to_dict(), allow_nan=False))
+        assert plain["truth"] == frame.truth
+    json.dumps(running.scene().to_dict(), allow_nan=False)
+    for size in ((80, 24), (100, 30), (160, 50)):
+        console = Console(width=size[0], height=size[1], force_terminal=True, color_system=None)
+        lines = console.render_lines(picture(running.scene(), frame, history, size, None), pad=False)
+        text = ["".join(segment.text for segment in line) for line in lines]
+        assert len(text) <= size[1]
+        assert all(len(line) <= size[0] for line in text)
+        whole = "\n".join(text)
+        for word in (
+            "learner",
+            plain_name(frame.truth),
+            "measured",
+            "estimated",
+            "spikes of l2mu",
+            "teach",
+        ):
+            assert word in whole
+
+
+def test_recordings_are_paced_and_a_late_picture_is_not_made_up_for_ever():
+    now, slept = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    for at, _ in enumerate(paced(range(40), 20, 2, sleep, lambda: now[0])):
+        if at == 20:
+            now[0] += 5
+    assert slept == pytest.approx([0.025] * 38)
+    assert now[0] == pytest.approx(5 + 38 * 0.025)
+
+
+def demo(*words: object) -> Answer:
+    return edgekit_main("demo", "har", *words)
+
+
+def test_lines_and_objects_end_in_what_it_came_to():
+    answer = demo("--once", "--seconds", 4, "--speed", "max", "--models", "lmu,l2mu")
+    assert answer.returncode == 0, answer
+    lines = answer.stdout.splitlines()
+    assert [line.split(" s  ")[0].strip() for line in lines[:2]] == ["1.95", "3.95"]
+    for said in ("100.0 % of 2", "estimated", "nothing was metered", "say nothing about people", "Where to go next"):
+        assert said in answer.stdout
+    answer = demo("--seconds", 4, "--speed", "max", "--models", "lmu", "--json")
+    *frames, summary = map(json.loads, answer.stdout.splitlines())
+    assert [frame["models"]["lmu"]["decision"]["index"] for frame in frames] == [0, 1]
+    (row,) = summary["summary"]["models"]
+    assert (row["right"], row["known"], row["energy_per_decision"]["grade"]) == (2, 2, "estimated")
+
+
+def test_a_file_of_a_sensor_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without recordings to calibrate on, models compute in floats, and say so."""
+    monkeypatch.setenv("EDGEKIT_SHARED", str(tmp_path))
+    window = material().windows.x[0]
+    rows = "\n".join(",".join(map(str, [7.5 + at / 20, *row.tolist()])) for at, row in enumerate(window))
+    (tmp_path / "imu.csv").write_text("t,acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z\n" + rows + "\n")
+    answer = demo("--source", tmp_path / "imu.csv", "--speed", "max", "--models", "mlp", "--json")
+    frame, summary = map(json.loads, answer.stdout.splitlines())
+    assert frame["truth"] is None
+    assert frame["t"] == pytest.approx(1.95)
+    (row,) = summary["summary"]["models"]
+    assert row["precision"] == "fp32"
+    assert "no recordings are here" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--models", "mlp,gru"), "--models gru: is not known"),
+        (("--models", "mlp,mlp"), "names none, or one twice"),
+        (("--data", "x"), "--data: is not used with --source synthetic"),
+        (("--source", "wisdm", "--data", "absent"), "absent: no such file or folder"),
+        (("--source", "absent.csv"), "absent.csv: cannot be read"),
+        (("--target", "toaster"), "target 'toaster': is not known"),
+        (("--target", "raspberrypi4"), "--target raspberrypi4"),
+        (("--speed", "0"), "--speed 0: is no speed"),
+        (("--seconds", "nan"), "is no time"),
+        (("--rate", "50"), "--rate: is not used with --source synthetic"),
+        (("--source", "udp://127.0.0.1:0", "--once"), "--once"),
+        (("--port", "80"), "--port: goes with --web alone"),
+        (("--web", "--json"), "--json: does not go with --web"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(words: tuple[str, ...], said: str):
+    answer = demo(*words)
+    assert answer.returncode == 2, answer
+    assert answer.stderr.splitlines()[0].startswith("error: ")
+    assert said in answer.stderr
+
+
+def test_another_demo_is_not_known():
+    assert "known are har" in edgekit_main("demo", "chess").stderr
