@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -360,3 +361,17 @@ def test_a_sample_of_another_shape_and_times_without_a_rate_are_refused() -> Non
     door = FrontDoor(edgekit.load(artifact("l2mu")), Options(window=4))
     with pytest.raises(UsageError, match="give --rate"):
         door.feed(Sample(0.0, (1.0,) * INPUTS))
+
+
+@pytest.mark.slow
+def test_the_soak_compares_every_decision() -> None:
+    pytest.importorskip("torch")
+    from tools.soak import run
+
+    found = run("soak", "l2mu", "host", 0.2, seed=1)
+    assert found.decisions == 0.2 * 3600 * RATE / 40
+    assert (found.different, found.passed, found.counters["gaps"]) == (0, True, 1)
+    assert found.counters["duplicates"] > 0
+    assert found.counters["late"] > 0
+    assert not replace(found, different=1).passed
+    assert not replace(found, memory_end_kb=found.memory_warm_kb + 1024).passed
