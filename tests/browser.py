@@ -50,14 +50,43 @@ class Browser:
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a file in a window of this size, and wait until its charts are drawn."""
+        self.visit(path.as_uri(), width=width, height=height, dark=dark)
+        self.wait_for("document.documentElement.dataset.charts === 'drawn'")
+
+    def visit(self, address: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Open an address in a window of this size."""
         self._driver.get("about:blank")
         for log in ("browser", "performance"):  # what is told of pages before this one is taken and dropped
             self._driver.get_log(log)
         self.resize(width, height)
         media = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-        self._driver.get(path.as_uri())
-        self.wait_for("document.documentElement.dataset.charts === 'drawn'")
+        self._driver.get(address)
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self._driver.refresh()
+
+    @contextmanager
+    def second_window(self) -> Iterator[None]:
+        """Another window beside this one, which is looked at again afterwards."""
+        first = self._driver.current_window_handle
+        self._driver.switch_to.new_window("window")
+        try:
+            yield
+        finally:
+            self._driver.close()
+            self._driver.switch_to.window(first)
+
+    def press(self, keys: str, selector: str = "") -> None:
+        """Press keys, where the focus is or on the first element that fits."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.by import By
+
+        if selector:
+            self._driver.find_element(By.CSS_SELECTOR, selector).send_keys(keys)
+        else:
+            ActionChains(self._driver).send_keys(keys).perform()
 
     def resize(self, width: int, height: int = 900) -> None:
         """Give the window another size."""

@@ -16,7 +16,7 @@ class Scripted:
 
     def __init__(self, count: int = 10**9, *, fault: Exception | None = None) -> None:
         self.count, self.fault, self.calls = count, fault, list[tuple[object, ...]]()
-        self._seconds: float | None = None
+        self._name, self._seconds = "", None
         self._tally = [[0, 0], [0, 0]]
 
     def scene(self) -> Scene:
@@ -48,14 +48,14 @@ class Scripted:
             called, CLASSES[0] if count else None, confidence, {"hidden": (at % 8,)}, *cost, count, count
         )
         phase = IDLE if seconds is None else RECORDING
-        teach = TeachState(phase, None if seconds is None else "new", seconds or 0.0, left=2)
+        teach = TeachState(phase, None if seconds is None else self._name, seconds or 0.0, left=2)
         return Frame(at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, teach)
 
     def begin(self, name: str) -> None:
         if name in CLASSES:
             raise UsageError(f"gesture {name!r}", "is there", "give another")
         self.calls.append(("begin", name))
-        self._seconds = 0.0
+        self._name, self._seconds = name, 0.0
 
     def end(self) -> None:
         self.calls.append(("end", self._seconds))
