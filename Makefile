@@ -10,7 +10,7 @@ PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.tx
 .PHONY: help demo test lint check test-all bench pmnist docs clean
 
 help:
-	@echo "make demo      convert the HAR models and run them on an emulated Raspberry Pi 4 and watch"
+	@echo "make demo      convert the HAR models, run them on an emulated Raspberry Pi 4 and watch, and stream through the watch"
 	@echo "make test      every test but the sweeps"
 	@echo "make check     ruff, mypy --strict, import contracts, fast tests"
 	@echo "make test-all  the sweeps too: all floats, golden files on every core"

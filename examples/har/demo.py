@@ -1,4 +1,4 @@
-"""The HAR models on an emulated Raspberry Pi 4 and an emulated watch: convert, run, compare, print (`make demo`).
+"""The HAR models on an emulated Raspberry Pi 4 and an emulated watch: convert, run, compare, stream (`make demo`).
 
 Real smartwatch windows (WISDM, split B: test subjects that training never saw) when the data are there, else windows
 from the synthetic generator and checkpoints trained on those; the two are never mixed.
@@ -25,6 +25,7 @@ from edgekit.frontends import import_file
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
+from examples.har.demo_stream import stream
 from examples.har.recipes import RECIPES
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -151,6 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.har.demo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--windows", type=int, default=200, help="test windows to emulate per model")
     parser.add_argument("--split", choices=("B", "synthetic"), help="default: B when the data are there")
+    parser.add_argument("--stream", type=int, default=9, help="windows of each activity to stream, 2 s each")
     parser.add_argument("--out", type=Path, default=Path("out/har"), help="folder for the artifacts and demo.json")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -158,6 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.windows < 1:
             raise DataError("--windows", f"{options.windows} is below 1")
+        if options.stream < 1:
+            raise DataError("--stream", f"{options.stream} is below 1")
         options.out.mkdir(parents=True, exist_ok=True)
         split = options.split or choose_split(console)
         rows = []
@@ -168,14 +172,18 @@ def main(arguments: list[str] | None = None) -> int:
                 for device in DEVICES:
                     progress.update(task, description=f"{family}_{split} {device[1]}: convert, prove, emulate")
                     rows.append(measure(family, split, device, options.windows, options.out))
+        show(console, rows, split)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("start", total=None)
+            came = stream(split, options.stream, console, lambda text: progress.update(task, description=text))
     except EdgekitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    show(console, rows, split)
     report = {"schema_version": 1, "split": split, "grade": "emulated", "rows": [asdict(r) for r in rows]}
+    report["stream"] = came.document
     (options.out / "demo.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     console.print(f"artifacts and demo.json are in {options.out}; {time.perf_counter() - started:.0f} s")
-    return 0
+    return 0 if came.equal == came.decisions else 1
 
 
 if __name__ == "__main__":

@@ -325,8 +325,11 @@ def test_real_checkpoints_do_what_their_cards_say(family: str, shared: Path) -> 
 @pytest.mark.slow
 def test_demo_emulates_every_family_in_every_precision(tmp_path: Path) -> None:
     pytest.importorskip("unicorn")
-    assert demo.main(["--split", "synthetic", "--windows", "3", "--out", str(tmp_path)]) == 0
-    rows = json.loads((tmp_path / "demo.json").read_text())["rows"]
+    assert demo.main(["--split", "synthetic", "--windows", "3", "--stream", "1", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "demo.json").read_text())
+    rows, stream = found["rows"], found["stream"]
+    assert (stream["equal"], stream["decisions"]) == (28, 28)
+    assert [model["known"] for model in stream["models"]] == [7] * 4
     expected = [(f"{family}_synthetic", precision) for family in RECIPES for _, precision in demo.DEVICES]
     assert [(row["model"], row["precision"]) for row in rows] == expected
     assert all(row["agreement"] == 1 for row in rows if row["precision"] == "fp32")

@@ -97,7 +97,7 @@ def _count(value: float | None) -> str:
 
 
 NEXT = """Where to go next:
-  edgekit demo har                              the same, live in the terminal: teach it a gesture
-  edgekit demo har --web                        on a page
-  edgekit demo har --source udp://127.0.0.1:5005   your own sensor
-  edgekit convert MODEL.pt --target smartwatch  your own model; docs/QUICKSTART.md"""
+  edgekit demo har                                the same, live in the terminal: teach it a gesture
+  edgekit demo har --web                          on a page
+  edgekit demo har --source udp://127.0.0.1:5005  your own sensor
+  edgekit convert MODEL.pt --target smartwatch    your own model (docs/QUICKSTART.md)"""

@@ -1,0 +1,70 @@
+"""The end of `make demo`: the same models on a stream of wrist motion, on the emulated watch, sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from edgekit.demo.har.engine import Engine
+from edgekit.demo.har.material import Material, made_up, recorded
+from edgekit.demo.har.models import FAMILIES, prepare
+from edgekit.demo.har.opened import WATCH
+from edgekit.demo.har.play import Clip, Recorded, play_material
+from edgekit.demo.har.summary import NEXT, print_summary, results, to_document
+from edgekit.demo.har.windows import WINDOW
+from edgekit.runtime import load
+from edgekit.target import load_target
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What a stream came to; `equal` of `decisions` are those of the same windows given at once."""
+
+    document: dict[str, Any]
+    equal: int
+    decisions: int
+
+
+def stream(split: str, rounds: int, console: Console, progress: Callable[[str], None]) -> Streamed:
+    """Run all models over one window of every activity of the held-out wearers, `rounds` times, and print what came."""
+    material = made_up() if split == "synthetic" else recorded(None)
+    target = load_target(WATCH)
+    models = [prepare(family, material, target.name, lambda stage, *_: progress(stage)) for family in FAMILIES]
+    played = _source(material, rounds)
+    engine = Engine(models, None, played, material, target, emulated=True)
+    said: dict[str, list[str]] = {family: [] for family in FAMILIES}
+    total = WINDOW * len(played.clips)
+    for at, frame in enumerate(engine.frames()):
+        if at % WINDOW == 0:
+            progress(f"stream through the emulated watch: {at / 20:.0f} of {total / 20:.0f} s")
+        for family, model in frame.models.items():
+            if model.decision is not None:
+                said[family].append(model.decision.name)
+    windows, names = np.concatenate([clip.windows for clip in played.clips]), engine.scene().classes
+    equal = 0
+    for model in models:
+        session = load(model.artifact)
+        batch = [names[label] for label in session.decide(session.run(windows))]
+        equal += sum(a == b for a, b in zip(said[model.family], batch, strict=True))
+    scene, found = engine.scene(), results(engine)
+    print_summary(console, scene, found)
+    decisions = len(windows) * len(models)
+    console.print(f"{equal} of {decisions} streamed decisions are those of the same windows given at once.")
+    console.print(NEXT)
+    return Streamed({**to_document(scene, found), "equal": equal, "decisions": decisions}, equal, decisions)
+
+
+def _source(material: Material, rounds: int) -> Recorded:
+    """The first windows of the clips that are played."""
+    whole = play_material(material)
+    seen = dict.fromkeys((clip.name for clip in whole.clips), 0)
+    clips = list[Clip]()
+    for clip in whole.clips:
+        if seen[clip.name] < rounds:
+            seen[clip.name] += 1
+            clips.append(Clip(clip.name, clip.windows[:1]))
+    return Recorded(whole.name, clips, once=True)
