@@ -13,9 +13,10 @@ from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.material import Material, made_up, recorded
 from edgekit.demo.har.models import FAMILIES, prepare
 from edgekit.demo.har.opened import WATCH
-from edgekit.demo.har.play import Clip, Recorded, play_material
+from edgekit.demo.har.play import Clip, Recorded
 from edgekit.demo.har.summary import NEXT, print_summary, results, to_document
-from edgekit.demo.har.windows import WINDOW
+from edgekit.demo.har.windows import WINDOW, Indices
+from edgekit.errors import DataError
 from edgekit.runtime import load
 from edgekit.target import load_target
 
@@ -30,7 +31,7 @@ class Streamed:
 
 
 def stream(split: str, rounds: int, console: Console, progress: Callable[[str], None]) -> Streamed:
-    """Run all models over one window of every activity of the held-out wearers, `rounds` times, and print what came."""
+    """Run all models over `rounds` windows of each activity of held-out wearers, and print what came of it."""
     material = made_up() if split == "synthetic" else recorded(None)
     target = load_target(WATCH)
     models = [prepare(family, material, target.name, lambda stage, *_: progress(stage)) for family in FAMILIES]
@@ -59,12 +60,16 @@ def stream(split: str, rounds: int, console: Console, progress: Callable[[str], 
 
 
 def _source(material: Material, rounds: int) -> Recorded:
-    """The first windows of the clips that are played."""
-    whole = play_material(material)
-    seen = dict.fromkeys((clip.name for clip in whole.clips), 0)
-    clips = list[Clip]()
-    for clip in whole.clips:
-        if seen[clip.name] < rounds:
-            seen[clip.name] += 1
-            clips.append(Clip(clip.name, clip.windows[:1]))
-    return Recorded(whole.name, clips, once=True)
+    """Windows of held-out wearers, one of each activity in turn, spread evenly over them."""
+    windows, chosen = material.windows, material.held_out(rounds)
+    if windows is None:
+        raise DataError("recordings", material.why_not)
+    in_turn = chosen[np.argsort(_turns(windows.y[chosen]), kind="stable")]
+    return Recorded(
+        windows.source, [Clip(windows.class_names[windows.y[at]], windows.x[at][None]) for at in in_turn], once=True
+    )
+
+
+def _turns(labels: Indices) -> Indices:
+    """How many of the same label come before each."""
+    return np.array([np.count_nonzero(labels[:at] == label) for at, label in enumerate(labels)], np.int64)

@@ -117,7 +117,9 @@ def _rounds(windows: Windows, side: Indices) -> Iterator[Clip]:
 
 
 def _runs(windows: Windows, side: Indices) -> Mapping[int, list[Clip]]:
-    """Clips of at most CLIP windows by class: those of a recording that follow one another."""
+    """Clips of at most CLIP windows by class, of windows of a recording that follow one another; the first comes last:
+    people are still getting ready in it.
+    """
     runs: dict[int, list[Clip]] = {}
     order = side[np.lexsort((windows.position[side], windows.recording[side]))]
     breaks = np.diff(windows.recording[order]) != 0
@@ -127,7 +129,7 @@ def _runs(windows: Windows, side: Indices) -> Mapping[int, list[Clip]]:
             chosen = run[start : start + CLIP]
             label = int(windows.y[chosen[0]])
             runs.setdefault(label, []).append(Clip(windows.class_names[label], windows.x[chosen]))
-    return runs
+    return {label: [*clips[1:], *clips[:1]] for label, clips in runs.items()}
 
 
 def _to_teach(material: Material, data: str | os.PathLike[str] | None) -> list[Clip]:
