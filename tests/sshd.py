@@ -101,10 +101,11 @@ def boards(tmp_path: Path) -> Iterator[Start]:
             PasswordAuthentication no
             KbdInteractiveAuthentication no
             PermitRootLogin yes
-            SetEnv PATH={path or f"{programs}:/usr/bin:/bin"} TMPDIR={temporary}
+            SetEnv PATH={path or f"{programs}:/usr/bin:/bin"} TMPDIR={temporary} SHLVL=1
             {f"ForceCommand {command}" if command else ""}
             """)
         )
+        # SHLVL: bash reads ~/.bashrc for sshd unless it is another shell's; what the user has there is no part of a board.
         (folder / "config").write_text(
             textwrap.dedent(f"""
             Host *

@@ -13,6 +13,7 @@ from edgekit.cli import (
     bench,
     convert,
     demo,
+    deploy,
     doctor,
     inspect,
     learn,
@@ -46,6 +47,7 @@ app.command("verify")(verify.verify)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("learn")(learn.learn)
+app.command("deploy")(deploy.deploy)
 app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
 app.command("demo")(demo.demo)
 app.command("trust")(trust.trust)

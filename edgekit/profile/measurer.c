@@ -11,6 +11,23 @@
  */
 #include "measurer_image.h"
 
+/* A record: its kind, the size of what follows, and that. */
+enum { FAULT = 1, CLOCK, OUTPUTS, STATE, REPLAYED, WINDOW, PACED, SAMPLE, DONE };
+
+static void record(uint64_t kind, uint64_t size) {
+    uint64_t head[2];
+    head[0] = kind;
+    head[1] = size;
+    put(head, sizeof head);
+}
+
+__attribute__((noreturn)) static void fail(const char *why, int64_t number) {
+    record(FAULT, 8 + length_of(why));
+    put(&number, 8);
+    put(why, length_of(why));
+    leave(2);
+}
+
 enum { STEP = 1, BORDER = 2, RUN = 4, PACE = 8, REPLAY = 16 }; /* what a job asks for */
 enum { MAX_PORTS = 14, MAX_PREFIX = 256, ALIGN = 64 };
 

@@ -169,11 +169,20 @@ def program_for(place: Place, artifact: Artifact) -> Measurable:
 
 def build_measurer(arch: str, *, compiler: str | None = None, extra_flags: Sequence[str] = ()) -> bytes:
     """The measurer for any processor of an architecture; ToolchainError where no compiler here builds for it."""
+    sources = loader_headers() | {SOURCES[0]: (Path(__file__).parent / SOURCES[0]).read_bytes()}
+    return build_executable(sources, SOURCES[0], generic_target(arch), compiler=compiler, extra_flags=extra_flags)
+
+
+def generic_target(arch: str) -> Target:
+    """A target whose programs run on any processor of an architecture."""
     triples = {t.arch: t for t in map(load_target, ("raspberrypi4", "stm32mp157"))}
     target = triples[arch] if arch in triples else load_target("host")
-    generic: Target = replace(target, cpu=BASELINE[arch], cflags=(), ldflags=())
-    sources = linux_header() | {name: (Path(__file__).parent / name).read_bytes() for name in SOURCES}
-    return build_executable(sources, SOURCES[0], generic, compiler=compiler, extra_flags=extra_flags)
+    return replace(target, cpu=BASELINE[arch], cflags=(), ldflags=())
+
+
+def loader_headers() -> dict[str, bytes]:
+    """The headers of a program that runs on a board and loads a library there, by their names."""
+    return linux_header() | {name: (Path(__file__).parent / name).read_bytes() for name in SOURCES[1:]}
 
 
 class Measurer:

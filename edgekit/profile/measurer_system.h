@@ -1,4 +1,4 @@
-/* What the measurer needs of Linux: files, memory, the clock, and an exit. */
+/* What programs on a board need of Linux: files, memory, the clock, and an exit. */
 #ifndef EK_MEASURER_SYSTEM_H
 #define EK_MEASURER_SYSTEM_H
 
@@ -53,23 +53,8 @@ static void put(const void *from, word size) {
     }
 }
 
-/* A record: its kind, the size of what follows, and that. */
-enum { FAULT = 1, CLOCK, OUTPUTS, STATE, REPLAYED, WINDOW, PACED, SAMPLE, DONE };
-
-static void record(uint64_t kind, uint64_t size) {
-    uint64_t head[2];
-    head[0] = kind;
-    head[1] = size;
-    put(head, sizeof head);
-}
-
-/* Says in words why it cannot go on, and a number that belongs to it, and ends. */
-__attribute__((noreturn)) static void fail(const char *why, int64_t number) {
-    record(FAULT, 8 + length_of(why));
-    put(&number, 8);
-    put(why, length_of(why));
-    leave(2);
-}
+/* Says in words why it cannot go on, and a number that belongs to it, and ends: each program in its own way. */
+__attribute__((noreturn)) static void fail(const char *why, int64_t number);
 
 /* Zeros, from a page border on. */
 static void *room(word size) {

@@ -1,7 +1,7 @@
 """A board over ssh: the system's own ssh, nothing installed there, host keys always checked, nothing left behind.
 
 A first connection makes the folder, and holds it: its shell removes the folder when its input ends, be that because the
-measurement is over, because edgekit was killed, or because the connection was cut. All other commands go through it.
+work is over, because edgekit was killed, or because the connection was cut. All other commands go through it.
 """
 
 from __future__ import annotations
@@ -70,19 +70,23 @@ class Ssh:
     """The board that an address `ssh://[user@]host[:port]` names, through the user's own keys and configuration.
 
     `config` is a configuration file of ssh in place of the user's, by default what the variable EDGEKIT_SSH_CONFIG
-    names. UsageError for what is no such address. Entering it raises TargetError where the board cannot be reached,
-    refuses, or is not one that programs are built for; an unknown host key is one, and says what to do.
+    names. `hold` is a shell script that makes the folder and holds it, which finds its name in $name; it prints the
+    folder, `uname -m` and the last line of `df -Pk`, and may then answer what `ask` gives it. UsageError for what is no
+    such address. Entering it raises TargetError where the board cannot be reached, refuses, or is not one that programs
+    are built for; an unknown host key is one, and says what to do.
     """
 
     is_here = False
 
-    def __init__(self, address: str, *, config: str | None = None) -> None:
+    def __init__(self, address: str, *, config: str | None = None, hold: str = _HOLD) -> None:
         self.name = address
         self.arch = ""
         self._user_host, self._port = _parts(address)
         self._config = config or os.environ.get(CONFIG)
+        self._hold = hold
         self._folder = ""
         self._free_bytes: int | None = None
+        self._rest = ""
         self._control: tempfile.TemporaryDirectory[str] | None = None
         self._holder: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[bytes]] = []
@@ -93,7 +97,7 @@ class Ssh:
         # Short, whatever TMPDIR is: the path of a socket has a limit of about 100 bytes.
         self._control = tempfile.TemporaryDirectory(prefix="ek-", dir="/tmp")
         try:
-            self._holder = self._ssh(f"name=edgekit-{secrets.token_hex(8)}\n{_HOLD}", "-M")
+            self._holder = self._ssh(f"name=edgekit-{secrets.token_hex(8)}\n{self._hold}", "-M")
             folder, machine, free = self._first_lines(self._holder, 3)
             self._folder = _checked(folder, self.name)
             self._free_bytes = _free(free)
@@ -111,6 +115,11 @@ class Ssh:
     ) -> None:
         self._leave()
 
+    @property
+    def folder(self) -> str:
+        """The folder there, while it is entered."""
+        return self._folder
+
     def put(self, files: Mapping[str, bytes], programs: Sequence[str] = ()) -> None:
         """Copy files into the folder and compare their SHA-256 there; CapacityError where there is no room for them."""
         needed = sum(map(len, files.values()))
@@ -118,15 +127,15 @@ class Ssh:
             raise self._full(needed)
         for name, contents in files.items():
             path = shlex.quote(f"{self._folder}/{name}")
-            code, _, messages = self._do(f"cat >{path}", contents)
+            code, _, messages = self.do(f"cat >{path}", contents)
             if code:
                 raise self._full(needed) if "No space left" in messages else self.failed(code, messages)
         paths = [shlex.quote(f"{self._folder}/{name}") for name in files]
         made = [shlex.quote(f"{self._folder}/{name}") for name in programs]
         mode = f"chmod 700 {' '.join(made)} && " if made else ""
-        code, answer, messages = self._do(f"{mode}sha256sum {' '.join(paths)}")
+        code, answer, messages = self.do(f"{mode}sha256sum {' '.join(paths)}")
         if code == 127:  # a board without sha256sum: read the files back
-            found = [hashlib.sha256(self._do(f"cat {path}")[1]).hexdigest() for path in paths]
+            found = [hashlib.sha256(self.do(f"cat {path}")[1]).hexdigest() for path in paths]
         elif code:
             raise self.failed(code, messages)
         else:
@@ -145,6 +154,41 @@ class Ssh:
         process = self._ssh(f"cd {shlex.quote(self._folder)} && {words}; exit $?")
         self._started.append(process)
         return process
+
+    def do(self, script: str, given: bytes = b"", limit_s: float = COPY_S) -> tuple[int, bytes, str]:
+        """Run a shell command there to its end: its exit code, what it printed, and its messages."""
+        process = self._ssh(script)
+        try:
+            limit = limit_s + len(given) / SLOWEST
+            out, errors = process.communicate(given, timeout=limit)
+        except subprocess.TimeoutExpired as error:
+            raise TargetError(self.name, f"did not answer within {limit:.0f} s", "is it still reachable?") from error
+        finally:
+            end(process)
+        messages = errors.decode("utf-8", "replace")
+        if process.returncode == 255:
+            raise self.failed(255, messages)
+        return process.returncode, out, messages
+
+    def ask(self, request: str, limit_s: float = COPY_S) -> list[str]:
+        """What the script that holds the folder prints for a line, up to `done`; TargetError where it says `fail …`."""
+        if self._holder is None or self._holder.stdin is None:
+            raise TargetError(self.name, "has not been entered", "use it in a with statement")
+        try:
+            self._holder.stdin.write(f"{request}\n".encode())
+            self._holder.stdin.flush()
+        except BrokenPipeError:  # what it said before it ended is read below
+            pass
+        lines, last = list[str](), time.monotonic() + limit_s
+        while True:
+            text = self._more(self._holder, last)
+            lines += (self._rest + text).split("\n")
+            self._rest = lines.pop()
+            for at, line in enumerate(lines):
+                if line == "done":
+                    return lines[:at]
+                if line.startswith("fail "):
+                    raise TargetError(self.name, *line[5:].split("; ", 1))
 
     def failed(self, code: int, messages: str) -> EdgekitError:
         """Why ssh, or a program that it started, ended with this code and these messages."""
@@ -198,39 +242,28 @@ class Ssh:
             env={**os.environ, "LC_ALL": "C"},
         )
 
-    def _do(self, script: str, given: bytes = b"") -> tuple[int, bytes, str]:
-        """Run a command there to its end: its exit code, what it printed, and its messages."""
-        process = self._ssh(script)
-        try:
-            limit = COPY_S + len(given) / SLOWEST
-            out, errors = process.communicate(given, timeout=limit)
-        except subprocess.TimeoutExpired as error:
-            raise TargetError(self.name, f"did not answer within {limit:.0f} s", "is it still reachable?") from error
-        finally:
-            end(process)
-        messages = errors.decode("utf-8", "replace")
-        if process.returncode == 255:
-            raise self.failed(255, messages)
-        return process.returncode, out, messages
-
     def _first_lines(self, process: subprocess.Popen[bytes], count: int) -> list[str]:
         """The first lines that a process prints; a login shell may print others before, which are passed over."""
-        if process.stdout is None:
-            raise ToolchainError("ssh", "has no pipes")
-        text, last = b"", time.monotonic() + 2 * CONNECT_S
+        text, last = "", time.monotonic() + 2 * CONNECT_S
         while True:
-            lines = text.decode("utf-8", "replace").split("\n")
+            lines = text.split("\n")
             first = next((n for n, line in enumerate(lines[:-1]) if re.search(r"/edgekit-[0-9a-f]{16}$", line)), None)
             if first is not None and len(lines) - 1 >= first + count:
                 return lines[first : first + count]
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, last - time.monotonic()))
-            if not ready:
-                raise TargetError(self.name, f"did not answer within {2 * CONNECT_S} s", "is it reachable?")
-            part = os.read(process.stdout.fileno(), 4096)
-            if not part:
-                messages = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
-                raise self.failed(process.wait(), messages)
-            text += part
+            text += self._more(process, last)
+
+    def _more(self, process: subprocess.Popen[bytes], last: float) -> str:
+        """What else a process prints; an error when it ends, or says nothing until then."""
+        if process.stdout is None:
+            raise ToolchainError("ssh", "has no pipes")
+        ready, _, _ = select.select([process.stdout], [], [], max(0.0, last - time.monotonic()))
+        if not ready:
+            raise TargetError(self.name, "did not answer in time", "is it reachable?")
+        part = os.read(process.stdout.fileno(), 4096)
+        if not part:
+            messages = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
+            raise self.failed(process.wait(), messages)
+        return part.decode("utf-8", "replace")
 
     def _full(self, needed: int) -> CapacityError:
         return CapacityError(f"{self.name}, {self._folder}", needed, self._free_bytes or 0, "make room on the board")

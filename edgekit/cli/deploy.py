@@ -1,0 +1,222 @@
+"""`edgekit deploy`: an artifact onto boards over ssh, all or nothing; what is there; back again; off again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from edgekit.cli.exits import ANSWER_IS_NO, OK
+from edgekit.cli.output import JsonOption, Output, QuietOption, kilobytes, table
+from edgekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgekit.deploy import Change, Destination, Installed, Outcome, Result
+    from edgekit.profile.counts import Progress
+
+Found = TypeVar("Found")
+AT_ONCE = 4
+ADDRESS = "ssh://[user@]host[:port][/folder]"
+
+
+def deploy(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar=f"[FILE] {ADDRESS}…",
+            help="An .edge file, and the boards; the folder there is ~/edgekit if none is.",
+        ),
+    ],
+    list_them: Annotated[bool, typer.Option("--list", help="Say what is deployed there; no FILE then.")] = False,
+    rollback: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Go back to the version before; no FILE then.")
+    ] = None,
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove an artifact there; no FILE then.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask the boards whether the program fits; copy nothing.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Deploy what is there already, too.")] = False,
+    window: Annotated[
+        int | None, typer.Option(help="Steps of a window of a stream, where the program says nothing.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(help="Steps from one window to the next; the program's own.")] = None,
+    at_once: Annotated[int, typer.Option(help="Boards at a time.")] = AT_ONCE,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Put an artifact onto boards: checked, copied, tried there, switched in one rename; the version before is kept.
+
+    With several boards exit code 1 says that some failed; those that have the file already are left as they are.
+    """
+    from edgekit.deploy import destinations, list_installed, roll_back
+    from edgekit.deploy import remove as take_off
+
+    out = Output(as_json=json, quiet=quiet)
+    asked = {"--list": list_them, "--rollback": rollback is not None, "--remove": remove is not None}
+    verbs = [option for option, given in asked.items() if given]
+    if len(verbs) > 1:
+        raise UsageError(verbs[1], f"does not go with {verbs[0]}", "one at a time")
+    streamed = {"--window": window is not None, "--stride": stride is not None}
+    extra = [o for o, given in {"--check": check, "--again": again, **streamed}.items() if given]
+    if verbs and extra:
+        raise UsageError(extra[0], f"does not go with {verbs[0]}", "leave it out")
+    if check and (again or any(streamed.values())):
+        raise UsageError("--check", f"deploys nothing, {extra[1]} has no meaning", "leave it out")
+    file, addresses = _split(words, needs_file=not verbs)
+    to = destinations(addresses)
+    on = partial(_on_each, out, to, at_once)
+    if list_them:
+        return _answer(out, on(lambda where, _: list_installed(where)), _list_document, _print_list)
+    if rollback is not None:
+        return _answer(out, on(lambda where, _: roll_back(where, rollback)), _to_dict, _print_changes)
+    if remove is not None:
+        return _answer(out, on(lambda where, _: take_off(where, remove)), _to_dict, _print_changes)
+    work = _work(file, check=check, again=again, window=window, stride=stride)
+    return _answer(out, on(work), _to_dict, _print_outcomes)
+
+
+def _split(words: Sequence[str], *, needs_file: bool) -> tuple[Path, list[str]]:
+    """The file, where there must be one, and the addresses."""
+    addresses = [word for word in words if word.startswith("ssh://")]
+    files = [word for word in words if not word.startswith("ssh://")]
+    if not needs_file and files:
+        raise UsageError(files[0], "is neither needed nor an address", f"an address is written {ADDRESS}")
+    if needs_file and len(files) != 1:
+        cause = "names no file to deploy" if not files else f"names {len(files)} files"
+        raise UsageError("edgekit deploy", cause, f"give one .edge file; an address is written {ADDRESS}")
+    if not addresses:
+        raise UsageError("edgekit deploy", "names no board", f"an address is written {ADDRESS}")
+    return Path(files[0] if files else ""), addresses
+
+
+def _work(
+    file: Path, *, check: bool, again: bool, window: int | None, stride: int | None
+) -> Callable[[Destination, Progress], Outcome]:
+    """What is done on each board."""
+    from edgekit.artifact import Artifact
+    from edgekit.deploy import Wish, deploy, look, stream_of
+    from edgekit.streaming import Options
+
+    artifact = Artifact.open(file)
+    if check:
+        return lambda to, _: look(to, artifact)
+    needed = window is not None or stride is not None
+    wish = Wish(artifact, stream_of(artifact, Options(window=window, stride=stride), needed=needed), again)
+    return lambda to, progress: deploy(to, wish, progress)
+
+
+def _on_each(
+    out: Output, to: Sequence[Destination], at_once: int, work: Callable[[Destination, Progress], Found]
+) -> list[Result[Found]]:
+    from edgekit.deploy import on_each
+
+    with _shown(out, to) as show:
+        results = on_each(to, work, show, at_once)
+    if len(results) == 1 and (error := results[0].error) is not None:
+        raise error
+    return results
+
+
+@contextmanager
+def _shown(out: Output, to: Sequence[Destination]) -> Iterator[Callable[[int, str], None]]:
+    """One board: its stage as any verb shows it. Several: how many are done, and what goes on at the others."""
+    going: dict[int, str] = {}
+    done, lock = 0, threading.Lock()
+    with out.stages() as stages:
+
+        def show(number: int, stage: str) -> None:
+            nonlocal done
+            with lock:
+                if stage in ("done", "failed"):
+                    going.pop(number, None)
+                    done += 1
+                else:
+                    going[number] = stage
+                if len(to) == 1:
+                    stages(stage)
+                    return
+                first = ", ".join(f"{to[at]}: {what}" for at, what in list(going.items())[:AT_ONCE])
+                stages(f"{done} of {len(to)} boards; {first}" if first else f"{done} boards", done, len(to))
+
+        yield show
+
+
+def _answer(
+    out: Output,
+    results: list[Result[Found]],
+    document: Callable[[Found], Any],
+    human: Callable[[Console, list[Result[Found]]], None],
+) -> int:
+    """Print what became of each board; the exit code says whether all is well."""
+    rows = [
+        {
+            "address": str(one.to),
+            "ok": one.error is None,
+            **({"error": str(one.error)} if one.error is not None else {}),
+            **({"found": document(one.found)} if one.found is not None else {}),
+        }
+        for one in results
+    ]
+    failed = sum(one.error is not None for one in results)
+
+    def show(console: Console) -> None:
+        human(console, results)
+        for one in results:
+            if one.error is not None:
+                console.print(f"failed: {one.to}: {one.error}")
+        if failed:
+            console.print(f"{failed} of {len(results)} boards failed; the same command goes on with those")
+
+    out.answer({"boards": rows}, show)
+    return ANSWER_IS_NO if failed else OK
+
+
+def _to_dict(found: Outcome | Change) -> dict[str, Any]:
+    return found.to_dict()
+
+
+def _list_document(found: tuple[Installed, ...]) -> list[dict[str, Any]]:
+    return [one.to_dict() for one in found]
+
+
+def _print_outcomes(console: Console, results: list[Result[Outcome]]) -> None:
+    rows = table("board", "arch", "state", "version", "self-test", "copied", right=(5,))
+    for one in results:
+        if (o := one.found) is None:
+            rows.add_row(str(one.to), "", "failed", "", "", "")
+            continue
+        test = f"{o.selftest.steps} steps, error {o.selftest.worst_error:.1g}" if o.selftest else ""
+        copied = kilobytes(o.copied_bytes) if o.copied_bytes else ""
+        rows.add_row(str(one.to), o.board.arch, o.state, o.version, test, copied)
+    console.print(rows)
+    for one in results:
+        if (o := one.found) is not None and o.path:
+            console.print(f"{one.to}: {o.path}/{'run reads samples, and prints decisions' if o.can_stream else ''}")
+
+
+def _print_changes(console: Console, results: list[Result[Change]]) -> None:
+    for one in results:
+        if (change := one.found) is not None:
+            now = f"back at {change.now}" if change.now else "removed"
+            console.print(f"{one.to}: {change.name} {change.was or 'without a current version'}: {now}")
+
+
+def _print_list(console: Console, results: list[Result[tuple[Installed, ...]]]) -> None:
+    rows = table("board", "artifact", "version", "target", "precision", "deployed", "before")
+    for one in results:
+        for item in one.found or ():
+            said = item.current.document if item.current else {}
+            current, before = item.current, item.before
+            texts = [str(said.get(key, "")) for key in ("target", "precision", "deployed")]
+            rows.add_row(
+                str(one.to), item.name, current.name if current else "none", *texts, before.name if before else ""
+            )
+        if one.found == ():
+            rows.add_row(str(one.to), "nothing is deployed", "", "", "", "", "")
+    console.print(rows)

@@ -1,0 +1,29 @@
+"""Deploying artifacts to boards over ssh: all or nothing, and back again."""
+
+from edgekit.deploy.contents import stream_of
+from edgekit.deploy.destination import Destination, destination
+from edgekit.deploy.fleet import Result, destinations, on_each
+from edgekit.deploy.install import Outcome, Wish, deploy, look
+from edgekit.deploy.installed import Installed, Version
+from edgekit.deploy.manage import Change, list_installed, remove, roll_back
+from edgekit.deploy.probe import BoardFacts
+
+__all__ = [
+    "BoardFacts",
+    "Change",
+    "Destination",
+    "Installed",
+    "Outcome",
+    "Result",
+    "Version",
+    "Wish",
+    "deploy",
+    "destination",
+    "destinations",
+    "list_installed",
+    "look",
+    "on_each",
+    "remove",
+    "roll_back",
+    "stream_of",
+]

@@ -1,0 +1,434 @@
+"""Deploying to a board: a real sshd on this computer's loopback (sshd.py), and everything that can go wrong."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted import ROOT, artifact, edgekit_main, module, stream
+from sshd import SECONDS, Board, Start, below, boards, found, kill
+
+import edgekit
+from edgekit.artifact import Artifact, SelfTest
+from edgekit.deploy import Destination, Outcome, Wish, deploy, destination, list_installed, look, remove, roll_back
+from edgekit.deploy.contents import Stream, stream_of
+from edgekit.deploy.streamer import build_streamer
+from edgekit.errors import CapacityError, EdgekitError, ReplayError, TargetError, UsageError
+from edgekit.profile.ssh import CONFIG
+from edgekit.runtime import load
+from edgekit.streaming import Decision, FrontDoor, Options, Sample
+from edgekit.target import load_target
+from edgekit.toolchain.qemu_user import find_qemu
+
+STRICT = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-function")  # of the headers it uses a part
+ARCHES = ("x86_64", "aarch64", "armv7")
+NO_STREAM = Stream(None, "not asked for")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with boards(tmp_path) as start:
+        yield start
+
+
+@functools.cache
+def other() -> Artifact:
+    """Another version of the artifact that `artifact("mlp")` is."""
+    network = module("mlp")
+    return edgekit.convert(network, target="host", precision="w8", name=artifact("mlp").name)
+
+
+@functools.cache
+def quantised(target: str) -> Artifact:
+    """An integer program."""
+    options = {"precision": "int8", "calib": stream(40, 1, 8), "min_agreement": 0.5, "name": "l2mu_int8"}
+    return edgekit.convert(module("l2mu"), target=target, **options)
+
+
+def folder_of(board: Board) -> Path:
+    return board.temporary / "it's mine" / "edge"
+
+
+def to(board: Board) -> Destination:
+    return destination(f"{board.address}{str(folder_of(board)).replace(' ', '%20')}")
+
+
+def put(board: Board, what: Artifact, **changes: object) -> Outcome:
+    return deploy(to(board), Wish(what, NO_STREAM, **changes), config=str(board.config))
+
+
+def current(board: Board, name: str = "mlp_fp32") -> str | None:
+    """The SHA-256 of the file that is current, after every file beside it has been compared with its own."""
+    folder = folder_of(board) / name / "current"
+    if not folder.is_symlink():
+        return None
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    document = json.loads((folder / "deployed.json").read_text())
+    assert Artifact.open(folder / f"{name}.edge").sha256 == document["sha256"]
+    return str(document["sha256"])
+
+
+def staged(board: Board) -> list[str]:
+    return sorted(path.name for path in (folder_of(board) / ".staging").glob("*"))
+
+
+def soon(true: Callable[[], bool], what: str) -> None:
+    last = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < last, what
+        time.sleep(0.02)
+
+
+def cut(board: Board) -> None:
+    """End every session of the board's sshd, as a cable that is pulled would."""
+    for process in below(board.server):
+        try:
+            if "sshd" in Path(f"/proc/{process}/comm").read_text():
+                kill(process)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_a_version_comes_the_one_before_is_kept_and_comes_back_and_all_goes(start):
+    board, first, second = start(), artifact("mlp"), other()
+    one = put(board, first)
+    assert (one.state, one.board.arch, one.replaced) == ("deployed", load_target("host").arch, None)
+    assert one.selftest is not None
+    assert one.selftest.steps == 32
+    assert one.path == str(folder_of(board) / "mlp_fp32" / "current")
+    assert current(board) == first.sha256
+    assert put(board, first).state == "already there"
+    two = put(board, second)
+    assert (current(board), two.replaced) == (second.sha256, one.version)
+    assert [two.version, one.version] == sorted([one.version, two.version], reverse=True)
+    (found,) = list_installed(to(board), config=str(board.config))
+    assert found.current is not None
+    assert (found.name, found.current.sha256, found.before.sha256) == ("mlp_fp32", second.sha256, first.sha256)
+    change = roll_back(to(board), "mlp_fp32", config=str(board.config))
+    assert (change.was, change.now, current(board)) == (two.version, one.version, first.sha256)
+    with pytest.raises(TargetError, match="has no version before the current one"):
+        roll_back(to(board), "mlp_fp32", config=str(board.config))
+    assert staged(board) == []
+    assert remove(to(board), "mlp_fp32", config=str(board.config)).was == one.version
+    assert sorted(path.name for path in folder_of(board).iterdir()) == [".lock", ".staging"]
+    with pytest.raises(UsageError, match="'mlp_fp32': is not on ssh"):
+        remove(to(board), "mlp_fp32", config=str(board.config))
+
+
+def test_a_file_that_was_damaged_there_is_deployed_again_and_never_gone_back_to(start):
+    board, first = start(), artifact("mlp")
+    put(board, first)
+    (folder_of(board) / "mlp_fp32" / "current" / "program.so").write_bytes(b"worn out")
+    assert put(board, first).state == "deployed"
+    assert current(board) == first.sha256
+    with pytest.raises(TargetError, match="is damaged; deploy it again"):
+        roll_back(to(board), "mlp_fp32", config=str(board.config))
+
+
+def test_a_board_that_does_not_fit_is_refused_before_anything_is_copied(start):
+    x86 = load_target("host").arch == "x86_64"
+    what = artifact("l2mu")
+    word = "aarch64" if x86 else "x86_64"
+    cases: list[tuple[dict[str, str], type[EdgekitError], str]] = [
+        ({"uname": f"echo {word}"}, UsageError, f"is {word}; convert the model for that board"),
+        ({"uname": "echo riscv64"}, TargetError, "is a riscv64"),
+        ({"grep": 'case "$*" in *Features*) echo "flags : fpu";; *) exec /bin/grep "$@";; esac'}, TargetError, "lacks"),
+        (
+            {"grep": 'case "$*" in *Mem*) echo "MemAvailable: 99 kB";; *) exec /bin/grep "$@";; esac'},
+            CapacityError,
+            "end other programs",
+        ),
+    ]
+    for faults, kind, words in cases:
+        board = start(faults)
+        with pytest.raises(kind, match=words):
+            put(board, what)
+        assert list(folder_of(board).glob("l2mu*")) == staged(board) == []
+    fitting = start()
+    assert look(to(fitting), what, config=str(fitting.config)).state == "fits"
+    assert not folder_of(fitting).exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "script", "kind", "words"),
+    [
+        ("df", "echo '/dev/mmcblk0p2 1000 999 2 99% /'", CapacityError, "available 2,048 bytes"),
+        ("cat", 'case "$1" in "") exec /bin/cat >/dev/full;; *) exec /bin/cat "$@";; esac', CapacityError, "make room"),
+        ("cat", '/bin/cat "$@"; printf x', TargetError, "arrived on ssh.*with the SHA-256"),
+        ("mv", "exit 1", TargetError, "the one before still stands"),
+        ("sync", "exit 1", TargetError, "the one before still stands"),
+        ("flock", "exit 1", TargetError, "is being deployed to by someone else; wait for that to end"),
+    ],
+    ids=["full", "fills up", "hash", "no switch", "no sync", "locked"],
+)
+def test_a_fault_of_the_board_leaves_what_was_current(start, program, script, kind, words):
+    board, first = start(), artifact("mlp")
+    put(board, first)
+    fault = board.config.parent / "bin" / program
+    fault.write_text(f"#!/bin/sh\n{script}\n")
+    fault.chmod(0o755)
+    with pytest.raises(kind, match=words):
+        put(board, other())
+    assert current(board) == first.sha256
+    soon(lambda: staged(board) == [], "what was staged is still there")
+    fault.unlink()
+    put(board, other())
+    assert current(board) == other().sha256
+
+
+def test_a_program_that_fails_its_self_test_there_is_not_installed(start):
+    board, first = start(), artifact("mlp")
+    wrong = SelfTest(
+        first.selftest.inputs, {n: a + 1 for n, a in first.selftest.outputs.items()}, first.selftest.final_state
+    )
+    members = {n: data for n, data in first.file.members.items() if n.startswith(("native/", "c/"))}
+    manifest = {key: value for key, value in first.manifest.items() if key != "members"}
+    with pytest.raises(ReplayError, match="self-test on ssh"):
+        put(board, Artifact.build(manifest, first.graph, wrong, members))
+    assert current(board) is None
+    assert staged(board) == []
+
+
+@pytest.mark.slow
+def test_wherever_the_connection_is_cut_one_whole_version_is_current(start):
+    board, versions = start(), (artifact("mlp"), other())
+    put(board, versions[0])
+    begin = time.monotonic()
+    put(board, versions[1])
+    whole = time.monotonic() - begin
+    draw, were, cuts = random.Random(8), set[str | None](), 0
+    for turn in range(10):
+        was = current(board)
+        timer = threading.Timer(whole * (turn + draw.random()) / 9, cut, [board])
+        timer.start()
+        try:
+            put(board, versions[turn % 2], again=True)
+        except TargetError:
+            cuts += 1
+        timer.cancel()
+        timer.join()
+        soon(lambda: not below(board.server), "a session is still there")
+        soon(lambda: staged(board) == [], "what was staged is still there")
+        assert current(board) in (was, versions[turn % 2].sha256)
+        were.add(current(board))
+    assert cuts >= 5
+    assert were == {version.sha256 for version in versions}
+    assert put(board, versions[0], again=True).state == "deployed"
+    assert len(list((folder_of(board) / "mlp_fp32" / "versions").iterdir())) == 2, "what was cut off is cleared away"
+
+
+@pytest.mark.slow
+def test_two_deploys_at_once_do_not_mix_and_readers_never_find_nothing(start):
+    board, versions = start(), (artifact("mlp"), other())
+    put(board, versions[0])
+    reads, stop = [], threading.Event()
+
+    def read() -> None:
+        path = folder_of(board) / "mlp_fp32" / "current" / "deployed.json"
+        while not stop.is_set():
+            reads.append(json.loads(path.read_text())["sha256"])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+
+    def one(number: int) -> str:
+        try:
+            return put(board, versions[number % 2], again=True).state
+        except TargetError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(3) as pool:
+        states = list(pool.map(one, range(4)))
+    stop.set()
+    reader.join()
+    assert "deployed" in states
+    assert {s for s in states if s != "deployed"} <= {
+        f"{board.address}: is being deployed to by someone else; wait for that to end"
+    }
+    assert current(board) in {version.sha256 for version in versions}
+    assert set(reads) <= {version.sha256 for version in versions}
+    assert len(reads) > 50
+
+
+def test_what_a_power_cut_left_is_cleared_away(start):
+    board = start()
+    put(board, artifact("mlp"))
+    (left := folder_of(board) / ".staging" / "edgekit-0123456789abcdef").mkdir()
+    (left / "program.so").write_bytes(b"half")
+    orphan = folder_of(board) / "mlp_fp32" / "versions" / "0009-000000000000"
+    orphan.mkdir()
+    put(board, other())
+    assert staged(board) == []
+    assert not orphan.exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "host",
+        "http://host",
+        "ssh://",
+        "ssh://host/a/../b",
+        "ssh://host/%2e%2e/b",
+        "ssh://host/a//b",
+        "ssh://host/~root/x",
+        "ssh://host/a%0Ab",
+        "ssh://host/a?b",
+    ],
+)
+def test_what_is_no_destination_is_refused(address):
+    with pytest.raises(UsageError, match=r"ssh://\[user@\]host|give the folder itself"):
+        destination(address)
+
+
+def test_folders_are_absolute_or_below_home():
+    assert destination("ssh://pi@host:22").folder == "~/edgekit"
+    assert destination("ssh://pi@host/~/my%20models/").folder == "~/my models"
+    assert destination("ssh://host/opt/edge") == Destination("ssh://host/opt/edge", "ssh://host", "/opt/edge")
+
+
+def test_the_boards_own_edgekit_trusts_what_was_deployed(start):
+    board = start({"python3": f'EDGEKIT_HOME="$TMPDIR/../home" PYTHONPATH={ROOT} exec {sys.executable} "$@"'})
+    listed = board.temporary.parent / "home" / "trust.json"
+    assert put(board, artifact("mlp")).trusted
+    assert list(json.loads(listed.read_text())["trusted"]) == [artifact("mlp").sha256]
+    remove(to(board), "mlp_fp32", config=str(board.config))
+    assert json.loads(listed.read_text())["trusted"] == {}
+
+
+@pytest.mark.slow
+def test_a_fleet_tells_of_each_board_and_goes_on_where_it_failed(start, tmp_path, monkeypatch):
+    fleet = [start(), start({"df": "echo '/dev/x 1000 999 2 99% /'"}), start()]
+    (config := tmp_path / "config").write_text(
+        "".join(
+            b.config.read_text().replace("Host *", f'Match exec "test %p = {b.address.rsplit(":", 1)[1]}"')
+            for b in fleet
+        )
+    )
+    monkeypatch.setenv(CONFIG, str(config))
+    edge = artifact("mlp").save(tmp_path / "m.edge")
+    addresses = [to(board).address for board in fleet]
+    first = edgekit_main("deploy", edge, *addresses, "--json")
+    assert first.returncode == 1
+    rows = json.loads(first.stdout)["boards"]
+    assert [row["address"] for row in rows] == addresses
+    assert [row["ok"] for row in rows] == [True, False, True]
+    assert "available 2,048 bytes" in rows[1]["error"]
+    (fleet[1].config.parent / "bin" / "df").unlink()
+    second = edgekit_main("deploy", edge, *addresses)
+    assert second.returncode == 0, second.stdout
+    assert (second.stdout.count("already there"), second.stdout.count(" deployed ")) == (2, 1)
+    listed = edgekit_main("deploy", "--list", *addresses)
+    assert listed.stdout.count("mlp_fp32") == 3
+    alone = edgekit_main("deploy", "--rollback", "mlp_fp32", addresses[0])
+    assert (alone.returncode, alone.stderr.count("\n")) == (2, 1)
+    assert "has no version before the current one" in alone.stderr
+
+
+def test_options_that_do_not_go_together_are_refused():
+    for words, said in (
+        (["m.edge"], "names no board"),
+        (["ssh://h"], "names no file to deploy"),
+        (["a.edge", "b.edge", "ssh://h"], "names 2 files"),
+        (["--list", "m.edge", "ssh://h"], "is neither needed nor an address"),
+        (["--list", "--remove", "m", "ssh://h"], "does not go with --list"),
+        (["--list", "--again", "ssh://h"], "--again: does not go with --list"),
+        (["--check", "--window", "3", "m.edge", "ssh://h"], "--window has no meaning"),
+        (["m.edge", "ssh://h", "ssh://h"], "is named twice"),
+        (["--list", "--at-once", "0", "ssh://h"], "--at-once 0: means nothing"),
+    ):
+        answer = edgekit_main("deploy", *words)
+        assert (answer.returncode, said in answer.stderr, answer.stderr.count("\n")) == (2, True, 1), answer.stderr
+
+
+def decisions(what: Artifact, options: Options, x: np.ndarray) -> list[dict[str, object]]:
+    """What the front door decides here."""
+    door = FrontDoor(load(what), options)
+    said = [one for row in x for one in door.feed(Sample(None, tuple(map(float, row))))] + list(door.finish())
+    keys = ("index", "start", "end", "label", "name")
+    return [{key: getattr(one, key) for key in keys} for one in said if isinstance(one, Decision)]
+
+
+def csv(x: np.ndarray) -> bytes:
+    return "".join(",".join(map(repr, map(float, row))) + "\n" for row in x).encode()
+
+
+@pytest.mark.slow
+def test_what_was_deployed_decides_about_a_stream_as_the_front_door_does(start):
+    board, options = start(), Options(window=20, stride=7)
+    x = stream(300)
+    for what, chosen in (
+        (artifact("mlp"), Options()),
+        (artifact("l2mu"), options),
+        (quantised("host"), options),
+    ):
+        wish = Wish(what, stream_of(what, chosen, needed=True))
+        outcome = deploy(to(board), wish, config=str(board.config))
+        done = subprocess.run([f"{outcome.path}/run"], input=b"a,b,c\n" + csv(x), capture_output=True, check=True)
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert found == decisions(what, chosen, x)
+        assert len(found) > 30
+        assert f"decisions: {len(found)}" in done.stderr.decode()
+
+
+def test_a_line_that_is_no_sample_ends_the_windows_and_is_said(start, tmp_path):
+    what, options = artifact("l2mu"), Options(window=20)
+    board, x = start(), stream(50)
+    outcome = deploy(to(board), Wish(what, stream_of(what, options, needed=True)), config=str(board.config))
+    broken = csv(x[:30]) + b"1,nan,2\n" + b"7" * 70_000 + b"\n# said by nobody\n\n" + csv(x[30:])
+    (source := tmp_path / "samples").write_bytes(broken)
+    done = subprocess.run([f"{outcome.path}/run", str(source)], capture_output=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    after = decisions(what, options, x[30:])
+    assert [(d["start"], d["end"]) for d in found] == [(0, 20), (30, 50)]
+    assert [d["label"] for d in found] == [decisions(what, options, x[:20])[0]["label"], after[0]["label"]]
+    assert "line 31" in done.stderr.decode()
+    assert "lines that are no sample: 2" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_streamer_builds_for_every_architecture_without_a_warning(arch):
+    assert build_streamer(arch, extra_flags=STRICT)[:4] == b"\x7fELF"
+
+
+PI = "processor : 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\n"
+# What a kernel with binfmt_misc does: programs that were copied run through qemu; its own cpuinfo is that of a Pi 4.
+THROUGH = """#!/bin/sh
+command=$(printf %s "$SSH_ORIGINAL_COMMAND" | sed \
+  -e 's#\\./measurer#{qemu} -cpu cortex-a72 ./measurer#; s#\\./streamer#{qemu} -cpu cortex-a72 ./streamer#' \
+  -e 's#/proc/cpuinfo#{cpuinfo}#')
+exec sh -c "$command"
+"""
+
+
+@pytest.mark.slow
+def test_an_aarch64_board_is_deployed_to_through_its_own_instructions(start, tmp_path):
+    qemu = find_qemu("aarch64")
+    if qemu is None:
+        found("qemu-aarch64-static")
+    (tmp_path / "cpuinfo").write_text(PI)
+    (through := tmp_path / "through").write_text(THROUGH.format(qemu=qemu, cpuinfo=tmp_path / "cpuinfo"))
+    through.chmod(0o755)
+    board = start({"uname": 'case "$1" in -m) echo aarch64;; *) exec /bin/uname "$@";; esac'}, command=str(through))
+    what, options = quantised("raspberrypi4"), Options(window=20, stride=10)
+    outcome = deploy(to(board), Wish(what, stream_of(what, options, needed=True)), config=str(board.config))
+    assert (outcome.state, outcome.board.arch) == ("deployed", "aarch64")
+    assert outcome.selftest is not None
+    assert outcome.selftest.worst_error == 0
+    here, x = Path(outcome.path), stream(100)
+    command = [qemu, "-cpu", "cortex-a72", here / "streamer", here / "stream.job", here / "program.so"]
+    done = subprocess.run(command, input=csv(x), capture_output=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == decisions(what, options, x)
+    (tmp_path / "cpuinfo").write_text(PI.replace("crc32", ""))
+    with pytest.raises(TargetError, match="lacks instructions that this program for raspberrypi4 is made of"):
+        deploy(to(board), Wish(what, NO_STREAM, again=True), config=str(board.config))
