@@ -13,9 +13,8 @@ from tools.docs.markdown import code, escape, table
 HEAD = """# Command line
 
 What `edgekit VERB --help` says, on one page. Every verb that gives an answer takes `--json`, which prints one object
-with `schema_version`. Exit codes: 0 ok; 1 the answer is no (a verification that fails, a guard that refuses, a program
-over its budget); 2 bad usage or input; 130 interrupted, as by Ctrl-C. An option that has no meaning for what was asked
-is refused.
+with `schema_version`. Exit codes: 0 ok; 1 the answer is no (a verification that fails, a guard that refuses); 2 bad
+usage or input; 130 interrupted, as by Ctrl-C. An option that has no meaning for what was asked is refused.
 """
 
 
