@@ -62,7 +62,7 @@ export class Chart {
   }
 
   #fit() {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = (window.devicePixelRatio || 1) * (this.#canvas.currentCSSZoom ?? 1);
     const width = this.#canvas.clientWidth;
     const height = this.#canvas.clientHeight;
     if (this.#canvas.width !== Math.round(width * ratio) || this.#canvas.height !== Math.round(height * ratio)) {

@@ -75,12 +75,14 @@ export function showModels(state) {
       row.row.toggleAttribute("data-best", share === best);
     }
     say(card.values.right, model.known ? `${model.right} of ${model.known} (${percent(model.right / model.known)})` : "no truth known");
-    graded(card.values.latency, figure(state.median(name), model.latency.low, model.latency.high, model.latency.unit), model.latency);
-    const { value, low, high, unit } = model.energy;
+    const { latency, energy, instructions } = state.typical(name);
+    graded(card.values.latency, figure(latency.value, latency.low, latency.high, latency.unit), latency);
+    const { value, low, high, unit } = energy;
     const times = (part) => (part === null ? null : part * card.steps);
-    graded(card.values.energy, figure(value, low, high, unit), model.energy);
-    graded(card.values.total, figure(times(value), times(low), times(high), unit), model.energy);
-    say(card.values.instructions, number(model.instructions === null ? null : Math.round(model.instructions)));
+    graded(card.values.energy, figure(value, low, high, unit), energy);
+    graded(card.values.total, figure(times(value), times(low), times(high), unit), energy);
+    const counted = { grade: instructions === null ? "unavailable" : "emulated", about: `on an emulated ${state.scene.target}` };
+    graded(card.values.instructions, number(instructions === null ? null : Math.round(instructions)), counted);
   }
 }
 

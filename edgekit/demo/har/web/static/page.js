@@ -13,7 +13,7 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 const state = {
   scene: null, classes: [], frames: [], segments: new Map(), answering: new Set(), rates: [], tally: {},
-  chosen: "l2mu", counted: "l2mu", hold: false, link: "connecting", missed: 0, complaint: "", lessons: null, median,
+  chosen: "l2mu", counted: "l2mu", hold: false, link: "connecting", missed: 0, complaint: "", lessons: null, typical,
 };
 const chart = new Chart($("#chart"));
 const stream = new Stream({ link, scene, frames });
@@ -122,11 +122,11 @@ function recent(seconds) {
   return state.frames.filter((frame) => frame.t > from);
 }
 
-// A latency that can be read: the median of the last seconds.
-function median(name) {
-  const values = recent(RATES_OVER).map((frame) => frame.models[name]?.latency.value).filter((value) => value !== null && value !== undefined);
-  values.sort((a, b) => a - b);
-  return values.length ? values[values.length >> 1] : null;
+// Costs that can be read: those of the step of the last seconds that took neither long nor short.
+function typical(name) {
+  const steps = recent(RATES_OVER).map((frame) => frame.models[name]).filter((model) => model);
+  steps.sort((a, b) => (a.latency.value ?? 0) - (b.latency.value ?? 0));
+  return steps[steps.length >> 1];
 }
 
 function rates() {
@@ -150,6 +150,7 @@ function draw(now) {
     if (CALM.matches || Math.abs(newest - shownAt) > 2) shownAt = newest;
     else shownAt += (newest - shownAt) * (1 - Math.exp(-passed / 0.15));
     chart.draw(state, shownAt);
+    document.documentElement.dataset.second = shownAt.toFixed(1);
     showWatch(state, shownAt);
   }
   if ((changed || state.link !== "live") && now - textAt > 120) {
