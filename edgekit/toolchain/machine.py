@@ -10,6 +10,7 @@ import tempfile
 import time
 import weakref
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from subprocess import PIPE
@@ -102,6 +103,7 @@ class Machine(ABC):
         self._heap, self._heap_bytes = heap or (self._isa.heap, MAX_HEAP_BYTES)
         self._timeout_s, self._heap_end, self._doing = timeout_s, self._heap, "starting"
         self._decoded: dict[tuple[int, int], list[int]] = {}
+        self._shares: dict[tuple[int, int], tuple[tuple[str, int], ...]] = {}
         command = self._command()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         # A session of its own: Ctrl-C reaches this process only, which then closes the other.
@@ -209,9 +211,8 @@ class Machine(ABC):
         """Instructions of each function itself, without those it calls; largest first."""
         totals: dict[str, int] = {}
         for _, address, size, executions in blocks:
-            for at in self._instructions(address, size):
-                name = self._name(at)
-                totals[name] = totals.get(name, 0) + executions
+            for name, share in self._named(address, size):
+                totals[name] = totals.get(name, 0) + share * executions
         return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def _by_call(self, blocks: list[tuple[int, ...]], watch: str) -> tuple[CallSite, ...]:
@@ -239,6 +240,13 @@ class Machine(ABC):
         if key not in self._decoded:
             self._decoded[key] = self.image.instructions(address, size)
         return self._decoded[key]
+
+    def _named(self, address: int, size: int) -> tuple[tuple[str, int], ...]:
+        """The functions that hold the instructions of a block, with how many of them each holds, looked up once."""
+        key = address, size
+        if key not in self._shares:
+            self._shares[key] = tuple(Counter(map(self._name, self._instructions(address, size))).items())
+        return self._shares[key]
 
     def _name(self, address: int) -> str:
         function = self.image.function_at(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from edgekit.profile.grades import ESTIMATED, MEASURED, UNAVAILABLE
 from edgekit.runtime import Session
 from edgekit.streaming import Decision, Event, FrontDoor, Options, Sample
 from edgekit.streaming.decisions import softmax
-from edgekit.target import Target
+from edgekit.target import Target, load_target
 
 OUTPUT = "output"
 _MICRO = 1e6
@@ -127,12 +127,15 @@ class Runner:
 
 @lru_cache(maxsize=4096)
 def _estimate(instructions: float | None, target: str, name: str) -> Estimate:
-    from edgekit.target import load_target
-
     if instructions is None:
         return Estimate(name, None, "", UNAVAILABLE, f"instructions of {target} are not counted here")
-    found = estimates(instructions, load_target(target))
+    found = estimates(instructions, _target(target))
     return next(estimate for estimate in found if estimate.name == name)
+
+
+@cache
+def _target(name: str) -> Target:
+    return load_target(name)
 
 
 def _figure(estimate: Estimate, unit: str) -> Figure:
