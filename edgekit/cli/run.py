@@ -13,7 +13,8 @@ from rich.console import Console
 
 from edgekit.cli.arrays import check_arrays_output, check_labels, read_data, write_arrays
 from edgekit.cli.output import JsonOption, Output, QuietOption
-from edgekit.cli.run_stream import (
+from edgekit.cli.run_stream import run_stream
+from edgekit.cli.stream_options import (
     FormatOption,
     HysteresisOption,
     MaxGapOption,
@@ -26,7 +27,6 @@ from edgekit.cli.run_stream import (
     StrideOption,
     TimeUnitOption,
     WindowOption,
-    run_stream,
 )
 from edgekit.errors import DataError, UsageError
 
