@@ -201,7 +201,7 @@ def _teaching(teach: TeachState, typing: str | None) -> Text:
     if lesson is None:
         return Text(teach.about or f"{teach.left} gestures can be taught", style="dim")
     text = Text(f"learned {lesson.name!r} from {lesson.windows} windows in {lesson.milliseconds:.0f} ms, ")
-    text.append(f"{lesson.recalled} of them recognised; ")
-    text.append(f"old activities: {100 * lesson.before:.1f} % before, {100 * lesson.after:.1f} % after ")
-    text.append(f"({lesson.held_out} held-out windows)", style="dim")
+    text.append(f"{lesson.recalled} recognised; ")
+    text.append(f"old activities {100 * lesson.before:.1f} % before, {100 * lesson.after:.1f} % after ")
+    text.append(f"({lesson.held_out} windows)", style="dim")
     return text

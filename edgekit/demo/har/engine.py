@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from edgekit.demo.har.frames import LEARNER, Called, Frame, Lesson, ModelFrame, ModelScene, Scene
@@ -125,9 +125,9 @@ class Engine:
             if not models:  # the same for all: they hear the same samples
                 events = [item.text for item in found if isinstance(item, Event)]
             models[name] = runner.frame(self._called(runner, found, time))
-        found = self.teacher.feed(heard.sample)
+        found = self.teacher.feed(heard.sample, heard.truth)
         learner = self.teacher.runner
-        taught = None if learner is None else learner.frame(self._called(learner, found, time))
+        taught = None if learner is None else learner.frame(self._called(learner, found, time, self.teacher.called))
         return Frame(
             t=time,
             sample=heard.sample.values,
@@ -144,11 +144,17 @@ class Engine:
         self._first = told if self._first is None else self._first
         return told - self._first
 
-    def _called(self, runner: Runner, found: Sequence[Decision | Event], time: float) -> Called | None:
+    def _called(
+        self,
+        runner: Runner,
+        found: Sequence[Decision | Event],
+        time: float,
+        name_of: Callable[[str | None], str | None] = lambda truth: truth,
+    ) -> Called | None:
         called = None
         for item in found:
             if isinstance(item, Decision):
-                called = runner.note(item, time, self._truth(item))
+                called = runner.note(item, time, name_of(self._truth(item)))
         return called
 
     def _truth(self, decision: Decision) -> str | None:

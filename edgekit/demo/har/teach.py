@@ -53,6 +53,8 @@ class Teacher:
     ) -> None:
         self._state = TeachState(IDLE, left=SPARE) if prepared else TeachState(UNAVAILABLE, about=why_not)
         self._rows: list[Array] = []
+        self._heard: set[str | None] = set()
+        self._names_of: dict[str, str] = {}
         self._waiting, self._decided_at = False, 0
         if prepared is None or material.windows is None:
             self.runner: Runner | None = None
@@ -76,7 +78,11 @@ class Teacher:
         """Where teaching stands, without the learning model's own frame."""
         return self._state
 
-    def feed(self, sample: Sample) -> list[Decision | Event]:
+    def called(self, truth: str | None) -> str | None:
+        """What the learning model should call what the source calls `truth`: a gesture by the name it was taught by."""
+        return truth if truth is None else self._names_of.get(truth, truth)
+
+    def feed(self, sample: Sample, truth: str | None) -> list[Decision | Event]:
         """Let the learning model take a sample; while a gesture is recorded, its step is kept."""
         if self.runner is None:
             return []
@@ -88,9 +94,10 @@ class Teacher:
                 self._take_over(self.runner)
         if self._state.phase == RECORDING:
             if any(isinstance(item, Event) for item in found):
-                self._rows.clear()
+                self._forget()
             elif self.runner.door.counters.steps > before:
                 self._rows.append(np.array(self.runner.session.notes.given, np.float32))
+                self._heard.add(truth)
             seconds = len(self._rows) / self._rate
             self._state = replace(self._state, seconds=seconds)
             if seconds >= MOST_SECONDS:
@@ -116,13 +123,13 @@ class Teacher:
             raise UsageError("teach", f"all {SPARE} gestures are taken", "undo one, or teach one of them again")
         if name in SPARE_NAMES:
             raise UsageError("name", f"{name!r} is what a gesture without a name is called", "give another")
-        self._rows.clear()
+        self._forget()
         self._state = replace(self._state, phase=RECORDING, name=name, seconds=0.0, about="")
 
     def cancel(self) -> None:
         """Stop recording and learn nothing."""
         self._check_available()
-        self._rows.clear()
+        self._forget()
         self._state = replace(self._state, phase=IDLE, name=None, seconds=0.0)
 
     def end(self) -> Lesson:
@@ -130,14 +137,16 @@ class Teacher:
         runner, name = self._check_available(), self._state.name
         if self._state.phase != RECORDING or name is None:
             raise UsageError("teach", "nothing is being recorded", "begin first")
-        windows = _windows(self._rows, runner.session.learning_window)
-        self._rows.clear()
+        windows, heard = _windows(self._rows, runner.session.learning_window), set(self._heard)
+        self._forget()
         self._state = replace(self._state, phase=IDLE, name=None, seconds=0.0)
         if not len(windows):
             seconds = runner.session.learning_window / self._rate
             self._state = replace(self._state, about=f"{name!r} was too short")
             raise UsageError("teach", f"{name!r} was shorter than a window of {seconds:g} s", "record some seconds")
         lesson = self._learn(runner, name, windows)
+        if len(heard) == 1 and (truth := heard.pop()) is not None and truth not in self._old:
+            self._names_of[truth] = name
         self._state = replace(self._state, lesson=lesson)
         return lesson
 
@@ -158,6 +167,10 @@ class Teacher:
         self._waiting = runner.door.counters.steps != self._decided_at
         if not self._waiting:
             runner.door.relearned()
+
+    def _forget(self) -> None:
+        self._rows.clear()
+        self._heard.clear()
 
     def _check_available(self) -> Runner:
         if self.runner is None:
@@ -193,6 +206,7 @@ class Teacher:
         """Let the outputs in reserve be called by what was taught; a runner's names are this very list."""
         left = SPARE - len(taught)
         self._names[len(self._old) :] = [*taught, *SPARE_NAMES[len(taught) :]]
+        self._names_of = {truth: name for truth, name in self._names_of.items() if name in taught}
         self._state = replace(self._state, taught=tuple(taught), left=left)
 
 

@@ -70,6 +70,8 @@ def show(engine: Engine, frames: Iterable[Frame], console: Console) -> None:
     """Draw frames until they end, q is pressed, or Ctrl-C."""
     scene, history, hands = engine.scene(), History(), Hands(engine)
     drawn = 0.0
+    if scene.live:
+        console.print(f"waiting for samples from {scene.source} (Ctrl-C ends it)")
     with terminal_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         for frame in frames:
             history.add(frame)

@@ -1,0 +1,101 @@
+"""The demo on a real terminal: drawn, taught with keys, and left as it was found."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from converted import ROOT
+
+pytest.importorskip("torch")
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+PATIENCE = 60.0
+
+
+class Screen:
+    """A process on a terminal of its own: what it has drawn, and keys for it."""
+
+    def __init__(self, handle: int, process: subprocess.Popen[bytes]) -> None:
+        self.handle, self.process, self.drawn = handle, process, ""
+
+    def type(self, keys: str) -> None:
+        os.write(self.handle, keys.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Read until a text was drawn after the last one that was waited for."""
+        until, self.drawn = time.monotonic() + PATIENCE, ""
+        while text not in self.drawn:
+            assert time.monotonic() < until, f"{text!r} is not in {self.drawn[-2000:]!r}"
+            if select.select([self.handle], [], [], 0.2)[0]:
+                self.drawn += ESCAPES.sub("", os.read(self.handle, 1 << 16).decode(errors="replace"))
+
+
+@contextmanager
+def screen(*words: str) -> Iterator[Screen]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 32, 110, 0, 0))
+    before = termios.tcgetattr(theirs)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from edgekit.cli import main; main()", "demo", "har", *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no threads here)
+    )
+    try:
+        shown = Screen(ours, process)
+        yield shown
+        while process.poll() is None:  # a terminal that nobody reads keeps its program waiting
+            if select.select([ours], [], [], 0.2)[0]:
+                shown.drawn += os.read(ours, 1 << 16).decode(errors="replace")
+        assert process.returncode == 0
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.slow
+def test_a_gesture_is_taught_with_keys_and_the_terminal_is_left_as_it_was():
+    with screen("--models", "l2mu", "--speed", "4") as shown:
+        shown.wait_for("spikes of l2mu")
+        shown.type("nnnnnnnn")  # the eighth activity is the one that no model knows
+        shown.wait_for("now wave")
+        shown.type("t")
+        shown.wait_for("name of the gesture")
+        shown.type("wavd\x7fe\r")
+        shown.wait_for("recording 'wave': 8")
+        shown.type("t")
+        shown.wait_for("learned 'wave' from 1")
+        shown.wait_for("✓ wave")
+        shown.type("u")
+        shown.wait_for("the last lesson was taken back")
+        shown.type("u")
+        shown.wait_for("nothing was taught")
+        shown.type("q")
+        shown.wait_for("Where to go next")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_with_what_it_came_to():
+    with screen("--models", "lmu") as shown:
+        shown.wait_for("teach")
+        shown.process.send_signal(signal.SIGINT)
+        shown.wait_for("nothing was metered")
