@@ -101,7 +101,7 @@ def boards(tmp_path: Path) -> Iterator[Start]:
             PasswordAuthentication no
             KbdInteractiveAuthentication no
             PermitRootLogin yes
-            SetEnv PATH={path or f"{programs}:/usr/bin:/bin"} TMPDIR={temporary} SHLVL=1
+            SetEnv PATH={path or f"{programs}:/usr/bin:/bin"} TMPDIR={temporary} SHLVL=1 XDG_CONFIG_HOME={folder / "home"}
             {f"ForceCommand {command}" if command else ""}
             """)
         )

@@ -46,6 +46,13 @@ def deploy(
         int | None, typer.Option(help="Steps of a window of a stream, where the program says nothing.")
     ] = None,
     stride: Annotated[int | None, typer.Option(help="Steps from one window to the next; the program's own.")] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Also a systemd unit that decides about the samples of a file, FIFO or device of the board.",
+        ),
+    ] = None,
     at_once: Annotated[int, typer.Option(help="Boards at a time.")] = AT_ONCE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -62,7 +69,7 @@ def deploy(
     verbs = [option for option, given in asked.items() if given]
     if len(verbs) > 1:
         raise UsageError(verbs[1], f"does not go with {verbs[0]}", "one at a time")
-    streamed = {"--window": window is not None, "--stride": stride is not None}
+    streamed = {"--window": window is not None, "--stride": stride is not None, "--service": service is not None}
     extra = [o for o, given in {"--check": check, "--again": again, **streamed}.items() if given]
     if verbs and extra:
         raise UsageError(extra[0], f"does not go with {verbs[0]}", "leave it out")
@@ -77,7 +84,7 @@ def deploy(
         return _answer(out, on(lambda where, _: roll_back(where, rollback)), _to_dict, _print_changes)
     if remove is not None:
         return _answer(out, on(lambda where, _: take_off(where, remove)), _to_dict, _print_changes)
-    work = _work(file, check=check, again=again, window=window, stride=stride)
+    work = _work(file, check=check, again=again, window=window, stride=stride, service=service)
     return _answer(out, on(work), _to_dict, _print_outcomes)
 
 
@@ -96,18 +103,21 @@ def _split(words: Sequence[str], *, needs_file: bool) -> tuple[Path, list[str]]:
 
 
 def _work(
-    file: Path, *, check: bool, again: bool, window: int | None, stride: int | None
+    file: Path, *, check: bool, again: bool, window: int | None, stride: int | None, service: str | None
 ) -> Callable[[Destination, Progress], Outcome]:
     """What is done on each board."""
     from edgekit.artifact import Artifact
-    from edgekit.deploy import Wish, deploy, look, stream_of
+    from edgekit.deploy import Wish, check_source, deploy, look, stream_of
     from edgekit.streaming import Options
 
     artifact = Artifact.open(file)
     if check:
         return lambda to, _: look(to, artifact)
-    needed = window is not None or stride is not None
-    wish = Wish(artifact, stream_of(artifact, Options(window=window, stride=stride), needed=needed), again)
+    if service is not None:
+        check_source(service)
+    needed = window is not None or stride is not None or service is not None
+    stream = stream_of(artifact, Options(window=window, stride=stride), needed=needed)
+    wish = Wish(artifact, stream, service, again)
     return lambda to, progress: deploy(to, wish, progress)
 
 
@@ -198,6 +208,8 @@ def _print_outcomes(console: Console, results: list[Result[Outcome]]) -> None:
     for one in results:
         if (o := one.found) is not None and o.path:
             console.print(f"{one.to}: {o.path}/{'run reads samples, and prints decisions' if o.can_stream else ''}")
+            if o.service is not None:
+                console.print(f"{one.to}: service {o.service}")
 
 
 def _print_changes(console: Console, results: list[Result[Change]]) -> None:

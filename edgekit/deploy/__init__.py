@@ -7,6 +7,7 @@ from edgekit.deploy.install import Outcome, Wish, deploy, look
 from edgekit.deploy.installed import Installed, Version
 from edgekit.deploy.manage import Change, list_installed, remove, roll_back
 from edgekit.deploy.probe import BoardFacts
+from edgekit.deploy.service import check_source
 
 __all__ = [
     "BoardFacts",
@@ -17,6 +18,7 @@ __all__ = [
     "Result",
     "Version",
     "Wish",
+    "check_source",
     "deploy",
     "destination",
     "destinations",

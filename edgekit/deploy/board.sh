@@ -51,6 +51,7 @@ keep() {
 
 # Of an artifact or of one of its versions: out of sight in one rename, then removed.
 take_away() {
+  test -n "$d" || { d=$base/.staging/$name && mkdir "$d"; } # of a version that was committed before
   mv "$base/$1" "$d/removed" && rm -rf "$d/removed" && echo done || echo "fail could not remove $1"
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit.artifact import Artifact
@@ -11,6 +11,7 @@ from edgekit.deploy.contents import PROGRAM, RUN, Stream, document_bytes, docume
 from edgekit.deploy.destination import Destination
 from edgekit.deploy.installed import DOCUMENT, SUMS, Installed, base_of, hold, installed, whole
 from edgekit.deploy.probe import BoardFacts, check, probe
+from edgekit.deploy.service import SYSTEM, USER, Service, check_board, service_of, start_service, stop_service
 from edgekit.deploy.streamer import STREAM_JOB, STREAMER
 from edgekit.errors import EdgekitError, TargetError
 from edgekit.profile.counts import Progress, silent
@@ -25,10 +26,13 @@ _TRUST = "import sys; from edgekit.artifact import trust; print(trust(sys.argv[1
 
 @dataclass(frozen=True)
 class Wish:
-    """What to deploy and how; `again` deploys what is there already too."""
+    """What to deploy and how: `source` makes it a service that reads samples from there (None: as it was), `again`
+    deploys what is there already too.
+    """
 
     artifact: Artifact
     stream: Stream
+    source: str | None = None
     again: bool = False
 
 
@@ -37,7 +41,7 @@ class Outcome:
     """What became of a deploy to one board: `state` is deployed, already there, or fits (when that alone was asked).
 
     `path` is where the current version is found, whichever that is. `selftest` is the replay there, `trusted` whether
-    the board's own edgekit may run its code.
+    the board's own edgekit may run its code. `service` says what became of it, None where none was asked for.
     """
 
     address: str
@@ -51,6 +55,7 @@ class Outcome:
     copied_bytes: int = 0
     trusted: bool = False
     can_stream: bool = False
+    service: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -83,44 +88,111 @@ def deploy(to: Destination, wish: Wish, progress: Progress = silent, *, config: 
         facts = probe(board, to.folder)
         check(board.name, facts, artifact)
         board.ask("lock")
-        base = base_of(board)
-        here = installed(board, base).get(artifact.name, Installed(artifact.name, None, ()))
-        path = f"{base}/{artifact.name}/current"
-        if not wish.again and here.current is not None and _is_same(board, base, here, wish):
-            return Outcome(to.address, ALREADY, facts, path, here.current.name, can_stream=wish.stream.job is not None)
+        there = _look_around(board, facts, wish)
+        here, path = there.here, there.path
+        found = Outcome(to.address, ALREADY, facts, path, can_stream=wish.stream.job is not None)
+        if here.current is not None and _is_same(there, wish):
+            said = start_service(board, here.name, path, there.service) if there.service else None
+            return replace(found, version=here.current.name, service=said)
         version = f"{here.next_number:04d}-{artifact.sha256[:12]}"
-        replaced = here.current.name if here.current else None
-        engine, replay, copied = _stage(board, facts, wish, replaced, progress)
+        staged = _stage(there, wish, progress)
         progress("switch", 0, None)
-        _commit(board, artifact.name, version, replaced)
-        return Outcome(
-            to.address, DEPLOYED, facts, path, version, replaced, engine, replay, copied,
-            trusted=facts.edgekit is not None, can_stream=wish.stream.job is not None,
-        )  # fmt: skip
+        board.ask(f"commit {here.name} {version}", SYNC_S)
+        try:
+            said = start_service(board, here.name, path, there.service) if there.service else None
+            board.ask(f"keep {here.name} {version} {there.replaced or version}")
+        except EdgekitError:
+            _go_back(there)
+            raise
+        return replace(
+            found,
+            state=DEPLOYED,
+            version=version,
+            replaced=there.replaced,
+            engine=staged.engine,
+            selftest=staged.selftest,
+            copied_bytes=staged.copied_bytes,
+            trusted=facts.edgekit is not None,
+            service=said,
+        )
 
 
-def _is_same(board: Ssh, base: str, here: Installed, wish: Wish) -> bool:
+@dataclass(frozen=True)
+class _There:
+    """A board in the middle of a deploy: what is there, and the service as it was and as it shall be."""
+
+    board: Ssh
+    facts: BoardFacts
+    here: Installed
+    base: str
+    was: Service | None
+    service: Service | None
+
+    @property
+    def path(self) -> str:
+        return f"{self.base}/{self.here.name}/current"
+
+    @property
+    def replaced(self) -> str | None:
+        return self.here.current.name if self.here.current else None
+
+
+def _look_around(board: Ssh, facts: BoardFacts, wish: Wish) -> _There:
+    base, name = base_of(board), wish.artifact.name
+    here = installed(board, base).get(name, Installed(name, None, ()))
+    was = service_of(here.current.document) if here.current else None
+    service = was
+    if wish.source is not None:
+        check_board(board, wish.source)
+        service = Service(wish.source, SYSTEM if facts.is_root else USER)
+    return _There(board, facts, here, base, was, service)
+
+
+def _is_same(there: _There, wish: Wish) -> bool:
     """Whether the current version is what is to be deployed, and undamaged."""
-    current = here.current
-    if current is None or current.sha256 != wish.artifact.sha256:
+    current = there.here.current
+    if wish.again or current is None or current.sha256 != wish.artifact.sha256 or there.service != there.was:
         return False
-    return current.document.get("stream") == wish.stream.sha256 and whole(board, base, here.name, current)
+    same = current.document.get("stream") == wish.stream.sha256
+    return same and whole(there.board, there.base, there.here.name, current)
 
 
-def _stage(
-    board: Ssh, facts: BoardFacts, wish: Wish, replaced: str | None, progress: Progress
-) -> tuple[str, SelfTestReport, int]:
-    """Fill the staging folder and try what is in it: the engine, what the self-test found, and the bytes copied."""
-    artifact = wish.artifact
+def _go_back(there: _There) -> None:
+    """Make the version before current again, with its service; remove an artifact that had none."""
+    board, name = there.board, there.here.name
+    if there.service is not None and there.was is None:
+        stop_service(board, name, there.path, there.service)
+    board.ask(f"rollback {name} {there.replaced}" if there.replaced else f"take_away {name}", SYNC_S)
+    if there.was is not None:
+        start_service(board, name, there.path, there.was)
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """What lies in the staging folder, tried and ready."""
+
+    engine: str
+    selftest: SelfTestReport
+    copied_bytes: int
+
+
+def _stage(there: _There, wish: Wish, progress: Progress) -> _Staged:
+    """Fill the staging folder, and try what is in it."""
+    board, artifact, trusted = there.board, wish.artifact, there.facts.edgekit is not None
     progress("self-test", 0, None)
     program = program_for(board, artifact)
-    measurer = Measurer(board)
-    replay = measurer.selftest(program, artifact)
+    replay = Measurer(board).selftest(program, artifact)
     progress("copy", 0, None)
-    trusted = facts.edgekit is not None
-    said = {"arch": board.arch, "replaced": replaced, "stream": wish.stream.sha256, "engine": program.engine}
-    test = {"steps": replay.steps, "worst_error": replay.worst_error}
-    document = document_of(artifact, **said, trusted=trusted, selftest=test)
+    document = document_of(
+        artifact,
+        arch=board.arch,
+        engine=program.engine,
+        replaced=there.replaced,
+        selftest={"steps": replay.steps, "worst_error": replay.worst_error},
+        service=there.service.to_dict() if there.service else None,
+        stream=wish.stream.sha256,
+        trusted=trusted,
+    )
     new = {f"{artifact.name}.edge": artifact.packed, **stream_files(wish.stream, board.arch)}
     files = {**new, PROGRAM: program.library}  # which is there already, and was run
     new |= {SUMS: sums_of(files), DOCUMENT: document_bytes(document)}
@@ -129,7 +201,7 @@ def _stage(
     _must(board, f"cd {shlex.quote(board.folder)} && rm {MEASURER} {JOB}{attempt}", "does not run the streamer")
     if trusted:
         _trust(board, artifact)
-    return program.engine, replay, sum(map(len, files.values()))
+    return _Staged(program.engine, replay, sum(map(len, files.values())))
 
 
 def _trust(board: Ssh, artifact: Artifact) -> None:
@@ -138,21 +210,6 @@ def _trust(board: Ssh, artifact: Artifact) -> None:
     code, answer, messages = board.do(f"python3 -c {shlex.quote(_TRUST)} {path}")
     if code or artifact.sha256 not in answer.decode("utf-8", "replace"):
         raise TargetError(board.name, "could not write its trust list", "see its messages:", messages.splitlines()[-2:])
-
-
-def _commit(board: Ssh, name: str, version: str, replaced: str | None) -> None:
-    """The switch; should anything after it fail, back again."""
-    board.ask(f"commit {name} {version}", SYNC_S)
-    try:
-        board.ask(f"keep {name} {version} {replaced or version}")
-    except EdgekitError:
-        go_back(board, name, replaced)
-        raise
-
-
-def go_back(board: Ssh, name: str, replaced: str | None) -> None:
-    """Make the version before current again, or remove an artifact that had none."""
-    board.ask(f"rollback {name} {replaced}" if replaced else f"take_away {name}", SYNC_S)
 
 
 def _must(board: Ssh, script: str, cause: str) -> None:

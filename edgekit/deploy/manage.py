@@ -8,6 +8,7 @@ from typing import Any
 
 from edgekit.deploy.destination import Destination
 from edgekit.deploy.installed import Installed, base_of, hold, installed, only, whole
+from edgekit.deploy.service import service_of, start_service, stop_service
 from edgekit.errors import TargetError
 from edgekit.profile.ssh import Ssh
 
@@ -36,7 +37,7 @@ def list_installed(to: Destination, *, config: str | None = None) -> tuple[Insta
 
 
 def roll_back(to: Destination, name: str, *, config: str | None = None) -> Change:
-    """Make the version before the current one of an artifact current again, in one rename.
+    """Make the version before the current one of an artifact current again, in one rename, and its service.
 
     UsageError for an artifact that is not there, TargetError where there is no version before, or it is damaged.
     """
@@ -50,6 +51,12 @@ def roll_back(to: Destination, name: str, *, config: str | None = None) -> Chang
         if not whole(board, base, name, before):
             raise TargetError(f"{name} {before.name} on {board.name}", "is damaged", "deploy it again")
         board.ask(f"rollback {name} {before.name}", SYNC_S)
+        path = f"{base}/{name}/current"
+        service, gone = service_of(before.document), service_of(was.document)
+        if service is not None:
+            start_service(board, name, path, service)
+        elif gone is not None:
+            stop_service(board, name, path, gone)
         return Change(to.address, name, was.name, before.name)
 
 
@@ -62,6 +69,8 @@ def remove(to: Destination, name: str, *, config: str | None = None) -> Change:
         board.ask("lock")
         base = base_of(board)
         here = only(board, installed(board, base), name)
+        if here.current is not None and (service := service_of(here.current.document)) is not None:
+            stop_service(board, name, f"{base}/{name}/current", service)
         for version in here.versions:
             if version.document.get("trusted") is True:
                 _untrust(board, version.sha256)

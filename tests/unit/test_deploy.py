@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,8 +301,8 @@ def test_folders_are_absolute_or_below_home():
 
 
 def test_the_boards_own_edgekit_trusts_what_was_deployed(start):
-    board = start({"python3": f'EDGEKIT_HOME="$TMPDIR/../home" PYTHONPATH={ROOT} exec {sys.executable} "$@"'})
-    listed = board.temporary.parent / "home" / "trust.json"
+    board = start({"python3": f'PYTHONPATH={ROOT} exec {sys.executable} "$@"'})
+    listed = board.temporary.parent / "home" / "edgekit" / "trust.json"
     assert put(board, artifact("mlp")).trusted
     assert list(json.loads(listed.read_text())["trusted"]) == [artifact("mlp").sha256]
     remove(to(board), "mlp_fp32", config=str(board.config))
@@ -394,6 +397,84 @@ def test_a_line_that_is_no_sample_ends_the_windows_and_is_said(start, tmp_path):
     assert [d["label"] for d in found] == [decisions(what, options, x[:20])[0]["label"], after[0]["label"]]
     assert "line 31" in done.stderr.decode()
     assert "lines that are no sample: 2" in done.stderr.decode()
+
+
+# Plays systemd, which does not run here: one unit, started and stopped.
+SYSTEMCTL = r"""
+state=$XDG_CONFIG_HOME/state; unit=$XDG_CONFIG_HOME/systemd/user
+pid=$(cat "$state" 2>/dev/null)
+echo "$*" >>"$XDG_CONFIG_HOME/calls"
+case "$*" in
+  *is-system-running) echo running ;;
+  *is-active*) kill -0 "$pid" 2>/dev/null ;;
+  *show*) echo "$pid" ;;
+  *disable*) kill "$pid" 2>/dev/null; true ;;
+  *restart*)
+    kill "$pid" 2>/dev/null
+    command=$(sed -n 's/%%/%/g; s/[$][$]/\\$/g; s/^ExecStart=//p' "$unit"/edgekit-*.service)
+    eval "exec $command" >>"$XDG_CONFIG_HOME/journal" 2>&1 <&- &
+    echo $! >"$state" ;;
+esac
+"""
+
+
+@pytest.mark.slow
+def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
+    board = start({"systemctl": SYSTEMCTL, "id": "echo 1000"})
+    home, what = board.temporary.parent / "home", artifact("l2mu")
+    home.mkdir()
+    os.mkfifo(source := tmp_path / "imu 50% $now")
+    wish = Wish(what, stream_of(what, Options(window=20), needed=True), str(source))
+    with pytest.raises(TargetError, match="has no /none; make the FIFO first"):
+        deploy(to(board), replace(wish, source="/none"), config=str(board.config))
+    one = deploy(to(board), wish, config=str(board.config))
+    assert one.service == "active"
+    unit = home / "systemd" / "user" / "edgekit-l2mu_fp32.service"
+
+    def running() -> str:
+        return str(Path(f"/proc/{(home / 'state').read_text().strip()}/exe").readlink())
+
+    def decided() -> int:
+        return (home / "journal").read_text().count('"label"')
+
+    assert running() == str(Path(one.path).resolve() / "streamer")
+    if shutil.which("systemd-analyze"):
+        (clean := tmp_path / unit.name).write_text(unit.read_text())
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", clean], capture_output=True, text=True, check=False
+        )
+        assert not [line for line in done.stderr.splitlines() if unit.name in line], done.stderr
+    before = running()
+    with source.open("wb") as sensor:
+        sensor.write(csv(stream(45)))
+    soon(lambda: decided() == 2, "nothing was decided")
+    two = deploy(to(board), replace(wish, source=None, again=True), config=str(board.config))
+    assert (two.service, running() == before) == ("active", False)
+    assert roll_back(to(board), what.name, config=str(board.config)).now == one.version
+    assert running() == before
+    (board.config.parent / "bin" / "systemctl").write_text(f"#!/bin/sh\n{SYSTEMCTL.replace('restart*)', 'no*)')}")
+    with pytest.raises(TargetError, match="did not start edgekit-l2mu_fp32"):
+        deploy(to(board), replace(wish, again=True, source=str(tmp_path)), config=str(board.config))
+    (board.config.parent / "bin" / "systemctl").write_text(f"#!/bin/sh\n{SYSTEMCTL}")
+    assert Path(one.path).resolve().name == one.version
+    remove(to(board), what.name, config=str(board.config))
+    assert not unit.exists()
+    assert "disable --now" in (home / "calls").read_text()
+
+
+def test_where_systemd_does_not_run_the_unit_is_installed_and_that_is_said(start, tmp_path):
+    board, what = start({"systemctl": "echo offline; exit 1", "id": "echo 1000"}), artifact("mlp")
+    (source := tmp_path / "samples").write_bytes(b"")
+    wish = Wish(what, stream_of(what, Options(), needed=True), str(source))
+    outcome = deploy(to(board), wish, config=str(board.config))
+    assert outcome.service == "installed, not started: systemd does not run there"
+    assert (board.temporary.parent / "home" / "systemd" / "user" / "edgekit-mlp_fp32.service").is_file()
+
+
+@pytest.mark.parametrize("source", ["imu", "/a/../b", "/a\nb", ""])
+def test_a_service_reads_from_a_path_of_the_board(source, tmp_path):
+    answer = edgekit_main("deploy", artifact("mlp").save(tmp_path / "m.edge"), "ssh://h", "--service", source)
+    assert (answer.returncode, "is no absolute path" in answer.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("arch", ARCHES)
