@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from edgekit.cli.exits import SCHEMA_VERSION
-from edgekit.cli.output import JsonOption, Output, QuietOption
+from edgekit.cli.output import Output, QuietOption
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def demo(
     ] = None,
     port: Annotated[int | None, typer.Option(help="With --web: the port, 0 for a free one.  [default: 8420]")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="With --web: open no browser.")] = False,
-    json: JsonOption = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each window, and one at the end.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Show models on a stream of motion: what they say, their spikes, what they cost; and teach one a gesture.

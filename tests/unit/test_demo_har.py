@@ -21,7 +21,7 @@ from edgekit.demo.har.frames import Frame, plain_name
 from edgekit.demo.har.history import History
 from edgekit.demo.har.material import Material, made_up, recorded
 from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
-from edgekit.demo.har.opened import WATCH
+from edgekit.demo.har.opened import WATCH, Asked, open_engine
 from edgekit.demo.har.pace import paced
 from edgekit.demo.har.play import Recorded, play_material
 from edgekit.demo.har.synthetic import GESTURE
@@ -250,6 +250,19 @@ def test_lines_and_objects_end_in_what_it_came_to():
     assert [frame["models"]["lmu"]["decision"]["index"] for frame in frames] == [0, 1]
     (row,) = summary["summary"]["models"]
     assert (row["right"], row["known"], row["energy_per_decision"]["grade"]) == (2, 2, "estimated")
+
+
+def test_a_faster_sensor_is_brought_to_the_rate_of_the_models(tmp_path: Path):
+    rows = [f"{at / 50},{9.8},0,{at % 7},0,0,0" for at in range(50 * 5)]
+    (tmp_path / "imu.csv").write_text("t,acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z\n" + "\n".join(rows) + "\n")
+    with open_engine(Asked(source=str(tmp_path / "imu.csv"), families=("lmu",), teach=False)) as running:
+        frames = list(running.frames())
+    assert len(frames) == 250
+    assert frames[-1].t == pytest.approx(4.98)
+    assert 95 <= frames[-1].steps <= 100
+    assert len(called(frames, "lmu")) == 2
+    with pytest.raises(UsageError, match="plays nothing on request"):
+        running.play("typing")
 
 
 def test_a_file_of_a_sensor_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -135,6 +135,7 @@ class Engine:
             models=models,
             teach=self.teacher.shown(taught),
             events=tuple(events),
+            steps=next(iter(self.runners.values())).door.counters.steps,
         )
 
     def _time(self, told: float | None) -> float:

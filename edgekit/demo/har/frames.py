@@ -110,7 +110,8 @@ class TeachState:
 class Frame:
     """One sample, [channels] in raw units (NaN: missing), `t` in seconds of the stream, and what became of it.
 
-    `truth` is what the wearer is doing, where the source knows. `events` say in words what befell the stream.
+    `truth` is what the wearer is doing, where the source knows. `events` say in words what befell the stream. `steps`
+    are those that the models have done so far: a sensor may be faster than they are, or slower.
     """
 
     t: float
@@ -119,6 +120,7 @@ class Frame:
     models: Mapping[str, ModelFrame]
     teach: TeachState
     events: tuple[str, ...] = ()
+    steps: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: a missing value is None."""
