@@ -53,6 +53,12 @@ def deploy(
             help="Also a systemd unit that decides about the samples of a file, FIFO or device of the board.",
         ),
     ] = None,
+    tensorrt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="ONNX", help="Also an engine of this exported step, built and tried there. Untested on device."
+        ),
+    ] = None,
     at_once: Annotated[int, typer.Option(help="Boards at a time.")] = AT_ONCE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -70,6 +76,7 @@ def deploy(
     if len(verbs) > 1:
         raise UsageError(verbs[1], f"does not go with {verbs[0]}", "one at a time")
     streamed = {"--window": window is not None, "--stride": stride is not None, "--service": service is not None}
+    streamed["--tensorrt"] = tensorrt is not None
     extra = [o for o, given in {"--check": check, "--again": again, **streamed}.items() if given]
     if verbs and extra:
         raise UsageError(extra[0], f"does not go with {verbs[0]}", "leave it out")
@@ -84,7 +91,7 @@ def deploy(
         return _answer(out, on(lambda where, _: roll_back(where, rollback)), _to_dict, _print_changes)
     if remove is not None:
         return _answer(out, on(lambda where, _: take_off(where, remove)), _to_dict, _print_changes)
-    work = _work(file, check=check, again=again, window=window, stride=stride, service=service)
+    work = _work(file, check=check, again=again, window=window, stride=stride, service=service, tensorrt=tensorrt)
     return _answer(out, on(work), _to_dict, _print_outcomes)
 
 
@@ -103,11 +110,18 @@ def _split(words: Sequence[str], *, needs_file: bool) -> tuple[Path, list[str]]:
 
 
 def _work(
-    file: Path, *, check: bool, again: bool, window: int | None, stride: int | None, service: str | None
+    file: Path,
+    *,
+    check: bool,
+    again: bool,
+    window: int | None,
+    stride: int | None,
+    service: str | None,
+    tensorrt: Path | None,
 ) -> Callable[[Destination, Progress], Outcome]:
     """What is done on each board."""
     from edgekit.artifact import Artifact
-    from edgekit.deploy import Wish, check_source, deploy, look, stream_of
+    from edgekit.deploy import Wish, check_source, deploy, look, read_step, stream_of
     from edgekit.streaming import Options
 
     artifact = Artifact.open(file)
@@ -117,7 +131,8 @@ def _work(
         check_source(service)
     needed = window is not None or stride is not None or service is not None
     stream = stream_of(artifact, Options(window=window, stride=stride), needed=needed)
-    wish = Wish(artifact, stream, service, again)
+    step = None if tensorrt is None else read_step(tensorrt, artifact)
+    wish = Wish(artifact, stream, service, step, again)
     return lambda to, progress: deploy(to, wish, progress)
 
 
@@ -208,6 +223,8 @@ def _print_outcomes(console: Console, results: list[Result[Outcome]]) -> None:
     for one in results:
         if (o := one.found) is not None and o.path:
             console.print(f"{one.to}: {o.path}/{'run reads samples, and prints decisions' if o.can_stream else ''}")
+            if o.engine_error is not None:
+                console.print(f"{one.to}: TensorRT engine, first step's error {o.engine_error:.1g}; untested on device")
             if o.service is not None:
                 console.print(f"{one.to}: service {o.service}")
 

@@ -8,6 +8,7 @@ from edgekit.deploy.installed import Installed, Version
 from edgekit.deploy.manage import Change, list_installed, remove, roll_back
 from edgekit.deploy.probe import BoardFacts
 from edgekit.deploy.service import check_source
+from edgekit.deploy.tensorrt import Step, read_step
 
 __all__ = [
     "BoardFacts",
@@ -16,6 +17,7 @@ __all__ = [
     "Installed",
     "Outcome",
     "Result",
+    "Step",
     "Version",
     "Wish",
     "check_source",
@@ -25,6 +27,7 @@ __all__ = [
     "list_installed",
     "look",
     "on_each",
+    "read_step",
     "remove",
     "roll_back",
     "stream_of",

@@ -13,6 +13,7 @@ from edgekit.deploy.installed import DOCUMENT, SUMS, Installed, base_of, hold, i
 from edgekit.deploy.probe import BoardFacts, check, probe
 from edgekit.deploy.service import SYSTEM, USER, Service, check_board, service_of, start_service, stop_service
 from edgekit.deploy.streamer import STREAM_JOB, STREAMER
+from edgekit.deploy.tensorrt import Step, build_engine
 from edgekit.errors import EdgekitError, TargetError
 from edgekit.profile.counts import Progress, silent
 from edgekit.profile.measurer import JOB, MEASURER, Measurer, program_for
@@ -26,13 +27,14 @@ _TRUST = "import sys; from edgekit.artifact import trust; print(trust(sys.argv[1
 
 @dataclass(frozen=True)
 class Wish:
-    """What to deploy and how: `source` makes it a service that reads samples from there (None: as it was), `again`
-    deploys what is there already too.
+    """What to deploy and how: `source` makes it a service that reads samples from there (None: as it was), `step` is an
+    exported step that a TensorRT engine is built of, `again` deploys what is there already too.
     """
 
     artifact: Artifact
     stream: Stream
     source: str | None = None
+    step: Step | None = None
     again: bool = False
 
 
@@ -41,7 +43,8 @@ class Outcome:
     """What became of a deploy to one board: `state` is deployed, already there, or fits (when that alone was asked).
 
     `path` is where the current version is found, whichever that is. `selftest` is the replay there, `trusted` whether
-    the board's own edgekit may run its code. `service` says what became of it, None where none was asked for.
+    the board's own edgekit may run its code. `service` says what became of it, None where none was asked for,
+    `engine_error` the worst error of a TensorRT engine's first step.
     """
 
     address: str
@@ -56,6 +59,7 @@ class Outcome:
     trusted: bool = False
     can_stream: bool = False
     service: str | None = None
+    engine_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -114,6 +118,7 @@ def deploy(to: Destination, wish: Wish, progress: Progress = silent, *, config: 
             copied_bytes=staged.copied_bytes,
             trusted=facts.edgekit is not None,
             service=said,
+            engine_error=staged.engine_error,
         )
 
 
@@ -153,7 +158,8 @@ def _is_same(there: _There, wish: Wish) -> bool:
     current = there.here.current
     if wish.again or current is None or current.sha256 != wish.artifact.sha256 or there.service != there.was:
         return False
-    same = current.document.get("stream") == wish.stream.sha256
+    wanted = {"stream": wish.stream.sha256, "onnx": wish.step.sha256 if wish.step else None}
+    same = all(current.document.get(key) == value for key, value in wanted.items())
     return same and whole(there.board, there.base, there.here.name, current)
 
 
@@ -174,6 +180,7 @@ class _Staged:
     engine: str
     selftest: SelfTestReport
     copied_bytes: int
+    engine_error: float | None
 
 
 def _stage(there: _There, wish: Wish, progress: Progress) -> _Staged:
@@ -182,11 +189,16 @@ def _stage(there: _There, wish: Wish, progress: Progress) -> _Staged:
     progress("self-test", 0, None)
     program = program_for(board, artifact)
     replay = Measurer(board).selftest(program, artifact)
+    error = None
+    if wish.step is not None:
+        progress("build the engine", 0, None)
+        error = build_engine(board, there.facts, wish.step, artifact)
     progress("copy", 0, None)
     document = document_of(
         artifact,
         arch=board.arch,
         engine=program.engine,
+        onnx=wish.step.sha256 if wish.step else None,
         replaced=there.replaced,
         selftest={"steps": replay.steps, "worst_error": replay.worst_error},
         service=there.service.to_dict() if there.service else None,
@@ -201,7 +213,7 @@ def _stage(there: _There, wish: Wish, progress: Progress) -> _Staged:
     _must(board, f"cd {shlex.quote(board.folder)} && rm {MEASURER} {JOB}{attempt}", "does not run the streamer")
     if trusted:
         _trust(board, artifact)
-    return _Staged(program.engine, replay, sum(map(len, files.values())))
+    return _Staged(program.engine, replay, sum(map(len, files.values())), error)
 
 
 def _trust(board: Ssh, artifact: Artifact) -> None:

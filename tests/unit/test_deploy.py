@@ -23,7 +23,18 @@ from sshd import SECONDS, Board, Start, below, boards, found, kill
 
 import edgekit
 from edgekit.artifact import Artifact, SelfTest
-from edgekit.deploy import Destination, Outcome, Wish, deploy, destination, list_installed, look, remove, roll_back
+from edgekit.deploy import (
+    Destination,
+    Outcome,
+    Wish,
+    deploy,
+    destination,
+    list_installed,
+    look,
+    read_step,
+    remove,
+    roll_back,
+)
 from edgekit.deploy.contents import Stream, stream_of
 from edgekit.deploy.streamer import build_streamer
 from edgekit.errors import CapacityError, EdgekitError, ReplayError, TargetError, UsageError
@@ -475,6 +486,48 @@ def test_where_systemd_does_not_run_the_unit_is_installed_and_that_is_said(start
 def test_a_service_reads_from_a_path_of_the_board(source, tmp_path):
     answer = edgekit_main("deploy", artifact("mlp").save(tmp_path / "m.edge"), "ssh://h", "--service", source)
     assert (answer.returncode, "is no absolute path" in answer.stderr) == (2, True)
+
+
+# Plays trtexec: writes down what it was asked, and as outputs what it was told to.
+TRTEXEC = """
+echo "$*" >>"$TMPDIR/calls"
+for option in "$@"; do
+  case $option in
+    --saveEngine=*) echo engine >"${{option#*=}}" ;;
+    --exportOutput=*) echo '{said}' >"${{option#*=}}" ;;
+  esac
+done
+"""
+
+
+@pytest.mark.slow
+def test_an_engine_is_built_there_and_compared_with_the_self_test(start, tmp_path):
+    pytest.importorskip("onnx")
+    edgekit.save(module("l2mu"), tmp_path / "net.pt")
+    made = edgekit_main("convert", tmp_path / "net.pt", "--format", "edge,onnx", "-o", tmp_path / "net")
+    assert made.returncode == 0, made.stderr
+    what, model = Artifact.open(tmp_path / "net.edge"), tmp_path / "net.onnx"
+    (first,) = (outputs[0] for outputs in what.selftest.outputs.values())
+    said = json.dumps([{"name": "y", "dimensions": "1x4", "values": list(map(float, first))}])
+    wish = Wish(what, NO_STREAM, step=read_step(model, what))
+    board = start({"trtexec": TRTEXEC.format(said=said)})
+    outcome = deploy(to(board), wish, config=str(board.config))
+    assert outcome.engine_error == 0
+    assert (Path(outcome.path) / "model.engine").read_text() == "engine\n"
+    assert not list(Path(outcome.path).glob("tensorrt-*"))
+    build, run = (board.temporary / "calls").read_text().splitlines()
+    assert "--optShapes=x:1x3," in build
+    assert "--loadInputs=x:tensorrt-input0," in run
+    assert deploy(to(board), wish, config=str(board.config)).state == "already there"
+    other_said = said.replace(str(float(first[0])), str(float(first[0]) + 1), 1)
+    wrong = start({"trtexec": TRTEXEC.format(said=other_said)})
+    with pytest.raises(ReplayError, match="differs by 1 at the first step"):
+        deploy(to(wrong), wish, config=str(wrong.config))
+    assert staged(wrong) == []
+    with pytest.raises(TargetError, match="has no trtexec; on JetPack"):
+        deploy(to(empty := start()), wish, config=str(empty.config))
+    with pytest.raises(UsageError, match="takes, gives or keeps something else"):
+        read_step(model, artifact("mlp"))
 
 
 @pytest.mark.parametrize("arch", ARCHES)
