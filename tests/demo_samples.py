@@ -44,12 +44,11 @@ class Scripted:
         count = (at + 1) // WINDOW
         confidence = {CLASSES[0]: 0.75, CLASSES[1]: 0.25} if count else {}
         cost = (Figure(5.0, "µs", "measured"), 4000.0, Figure(1.5, "µJ", "estimated", "a formula", 1.0, 2.0))
-        model = ModelFrame(
-            called, CLASSES[0] if count else None, confidence, {"hidden": (at % 8,)}, *cost, count, count
-        )
+        fired = {} if at % 2 else {"hidden": (at // 2 % 8,)}  # the sensor is twice as fast as the model
+        model = ModelFrame(called, CLASSES[0] if count else None, confidence, fired, *cost, count, count)
         phase = IDLE if seconds is None else RECORDING
         teach = TeachState(phase, None if seconds is None else self._name, seconds or 0.0, left=2)
-        return Frame(at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, teach)
+        return Frame(at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, teach, (), at // 2 + 1)
 
     def begin(self, name: str) -> None:
         if name in CLASSES:

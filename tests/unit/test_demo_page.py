@@ -135,6 +135,7 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(browser, script):
     assert int(browser.ask(right).split()[0]) >= before
     assert browser.ask('document.querySelector("#confusion td:nth-of-type(2)") !== null')
     assert browser.ask(INK) > 10  # what was before is on the chart at once
+    assert texts(browser, "#rates li") == ["hidden12.5 % of 8 fire"]  # one of eight in each step
     is_quiet(browser, script)
 
 

@@ -65,7 +65,7 @@ class Hub:
         """Begin to play."""
         self._thread.start()
 
-    def stop(self, timeout: float = 5.0) -> None:
+    def stop(self, timeout: float = 1.0) -> None:
         """Play no further; a source that waits for samples is left waiting."""
         self._stopping.set()
         self._thread.join(timeout)

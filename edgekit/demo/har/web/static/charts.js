@@ -7,6 +7,7 @@ const AXIS = 18;
 const GAP = 10;
 
 export class Chart {
+  calm = false; // nothing glides
   #canvas;
   #pen;
   #colors = {};
@@ -108,7 +109,8 @@ export class Chart {
     let most = 0;
     for (const frame of shown) for (const at of plot.channels) most = Math.max(most, Math.abs(frame.sample[at] ?? 0));
     const wanted = niceAbove(most);
-    const scale = (this.#scales.get(plot.name) ?? wanted) * 0.9 + wanted * 0.1;
+    const before = this.#scales.get(plot.name) ?? wanted;
+    const scale = before + (wanted - before) * (this.calm ? 1 : wanted > before ? 0.4 : 0.08);
     this.#scales.set(plot.name, scale);
     const y = (value) => top + height / 2 - (value / scale) * (height / 2 - 3);
 
@@ -174,7 +176,7 @@ export class Chart {
       const room = view.left - 6;
       if (tall >= 30) {
         this.#text(shortened(pen, population, room), 0, from + tall / 2 - 8, { color: "ink", weight: 600 });
-        this.#text(shortened(pen, `${size} cells`, room), 0, from + tall / 2 + 7, { size: view.narrow ? 10 : 11 });
+        this.#text(shortened(pen, view.narrow ? `${size}` : `${size} cells`, room), 0, from + tall / 2 + 7, { size: view.narrow ? 10 : 11 });
       } else if (tall >= 5) this.#text(shortened(pen, population, room), 0, from + tall / 2, { size: view.narrow ? 10 : 11 });
       from += tall + between;
     });
@@ -207,7 +209,7 @@ export class Chart {
       const at = state.classes.indexOf(name);
       pen.fillStyle = this.#colors[`class-${at < 0 ? 8 : (at % HUES) + 1}`];
       const wrong = verdict === "wrong";
-      pen.globalAlpha = verdict === "right" ? 0.36 : 0.12;
+      pen.globalAlpha = wrong || verdict === "new" ? 0.12 : 0.36;
       pen.beginPath();
       pen.roundRect(from, top + 2, to - from, ROW - 4, 4);
       pen.fill();

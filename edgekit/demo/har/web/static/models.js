@@ -107,6 +107,7 @@ export function showWatch(state, now) {
   const windowSeconds = state.scene.window / state.scene.rate_hz;
   const end = state.segments.get(state.chosen)?.at(-1)?.end ?? 0;
   const share = Math.max(0, Math.min(1, (now - end) / windowSeconds));
+  ring.style.opacity = share > 0.02 ? 1 : 0; // its round ends would leave a dot
   ring.style.strokeDasharray = `${(100 * share).toFixed(1)} 100`;
   const spoken = name ? `${who}: ${name}${sure === undefined ? "" : `, ${percent(sure)} sure`}` : "no decision yet";
   say($("#watch-text"), spoken);

@@ -67,6 +67,7 @@ function take(frame) {
     state.frames = [];
     state.segments = new Map();
   }
+  frame.stepped = frame.steps > (before?.steps ?? 0); // a sensor may be faster than its models
   state.frames.push(frame);
   for (const text of frame.events) banner(text);
   if (frame.truth) extend("truth", frame.t, frame.truth);
@@ -130,7 +131,7 @@ function typical(name) {
 }
 
 function rates() {
-  const over = recent(RATES_OVER);
+  const over = recent(RATES_OVER).filter((frame) => frame.stepped);
   return Object.entries(state.scene.models).flatMap(([model, { populations }]) =>
     Object.entries(populations).map(([population, size]) => {
       const fired = over.reduce((sum, frame) => sum + (frame.models[model]?.spikes[population]?.length ?? 0), 0);
@@ -149,6 +150,7 @@ function draw(now) {
   if (!state.hold) {
     if (CALM.matches || Math.abs(newest - shownAt) > 2) shownAt = newest;
     else shownAt += (newest - shownAt) * (1 - Math.exp(-passed / 0.15));
+    chart.calm = CALM.matches;
     chart.draw(state, shownAt);
     document.documentElement.dataset.second = shownAt.toFixed(1);
     showWatch(state, shownAt);
