@@ -25,7 +25,7 @@ FILES = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     **{
         f"/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("page", "stream", "words", "charts", "models", "teach")
+        for name in ("page", "stream", "words", "channels", "charts", "models", "teach")
     },
 }
 MOST_CLIENTS = 16

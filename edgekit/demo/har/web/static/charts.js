@@ -1,6 +1,7 @@
 // One canvas over one span of time: the channels, every spike, and below them what each model answered.
 
-import { HUES, family, percent, units, words } from "./words.js";
+import { groups } from "./channels.js";
+import { HUES, family, words } from "./words.js";
 
 const ROW = 21; // px of an answer
 const AXIS = 18;
@@ -229,20 +230,6 @@ export class Chart {
   }
 }
 
-// Channels with one unit share a plot: acc_x, acc_y, acc_z are x, y, z of acc.
-export function groups(scene) {
-  const named = Object.fromEntries([...scene.unit.matchAll(/([^,()]+) \((\w+)\)/g)].map(([, unit, name]) => [name, unit.trim()]));
-  const made = new Map();
-  scene.channels.forEach((channel, at) => {
-    const cut = channel.lastIndexOf("_");
-    const name = cut > 0 ? channel.slice(0, cut) : channel;
-    if (!made.has(name)) made.set(name, { name, unit: units(named[name] ?? (Object.keys(named).length ? "" : scene.unit)), channels: [], axes: [] });
-    made.get(name).channels.push(at);
-    made.get(name).axes.push(cut > 0 ? channel.slice(cut + 1) : channel);
-  });
-  return [...made.values()];
-}
-
 function answerRows(state) {
   const row = (key, label) => ({ label, segments: state.segments.get(key) ?? [], chosen: key === state.chosen });
   const rows = [...state.answering].map((name) => row(name, family(name)));
@@ -260,15 +247,4 @@ function shortened(pen, text, room) {
   let kept = text.length;
   while (kept > 1 && pen.measureText(`${text.slice(0, kept)}…`).width > room) kept--;
   return `${text.slice(0, kept)}…`;
-}
-
-// What the canvas shows, for those who do not see it.
-export function described(state) {
-  const last = state.frames.at(-1);
-  if (!last) return "Nothing has come yet";
-  const parts = groups(state.scene).map(
-    (plot) => `${plot.name} ${plot.channels.map((at, i) => `${plot.axes[i]} ${last.sample[at]?.toFixed(1) ?? "missing"}`).join(", ")} ${plot.unit}`,
-  );
-  for (const { model, population, share } of state.rates) parts.push(`${family(model)} ${population}: ${percent(share, 1)} fire`);
-  return `The last seconds of the stream. Now: ${parts.join("; ")}.`;
 }

@@ -1,6 +1,7 @@
 // The page: what came last, what is drawn of it, and who listens to keys.
 
-import { Chart, described } from "./charts.js";
+import { described } from "./channels.js";
+import { Chart } from "./charts.js";
 import { buildModels, showConfusion, showModels, showRates, showWatch } from "./models.js";
 import { Stream } from "./stream.js";
 import { buildTeach, showTeach } from "./teach.js";
