@@ -46,9 +46,10 @@ UNITS = {
 }
 INDEX = """# Targets
 
-What programs are built for. No board or watch was at hand: **instructions, flash and RAM are emulated** on a core of
-the same instruction set, exactly; **time and energy are estimated** from sourced figures, as a range; **nothing is
-measured** on a device until `edgekit profile` runs there. This computer is the target `host`, the one that is measured.
+What programs are built for. No board or watch was at hand: **instructions are emulated**, counted exactly on a core of
+the same instruction set; **flash and RAM are derived** from the program; **time and energy are estimated** from sourced
+figures, as a range; **nothing is measured** on a device until `edgekit profile` runs there. This computer is the target
+`host`, the one that is measured.
 """
 
 
@@ -129,9 +130,10 @@ def _emulated(target: Target) -> Iterator[str]:
         yield "Not counted: `edgekit bench --targets` has no row of it."
         return
     yield (
-        f"Instructions, code, constants and RAM are emulated on {target.emulated_core}: exact, mean over the stimulus"
-        " of [the benchmark](../BENCH.md). Time and energy are estimated from the instructions and the figures below,"
-        " as a range. RAM is the struct that the caller owns, without the stack."
+        f"Instructions are emulated on {target.emulated_core}: exact, mean over the stimulus of [the"
+        " benchmark](../BENCH.md). Code, constants and RAM (the struct that the caller owns, without the stack) are"
+        " derived from the program. Time and energy are estimated from the instructions and the figures below, as a"
+        " range."
     )
     yield ""
     cells = []
