@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -284,6 +285,24 @@ def test_what_a_power_cut_left_is_cleared_away(start):
     put(board, other())
     assert staged(board) == []
     assert not orphan.exists()
+
+
+DEPLOYING = "import sys; from edgekit.cli import main; main()"
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_behind(start, tmp_path):
+    board = start({"sha256sum": 'echo here >>$TMPDIR/calls; sleep 3; exec /usr/bin/sha256sum "$@"'})
+    edge = artifact("mlp").save(tmp_path / "m.edge")
+    command = [sys.executable, "-c", DEPLOYING, "deploy", edge, to(board).address, "--quiet"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), CONFIG: str(board.config)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        soon((board.temporary / "calls").exists, "it has not begun")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said) == (130, "error: interrupted; no file is half written\n")
+    assert current(board) is None
+    soon(lambda: staged(board) == [], "what was staged is still there")
 
 
 @pytest.mark.parametrize(
