@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -72,18 +70,12 @@ def messages() -> list[str]:
     return [message for title in titles for message in re.findall("`([^`]+)`", title)]
 
 
-@cache
-def texts() -> str:
-    """Every text that stands in the code of edgekit."""
-    trees = [ast.parse(path.read_text()) for path in (ROOT / "edgekit").rglob("*.py")]
-    nodes = (node for tree in trees for node in ast.walk(tree))
-    return "\n".join(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
-
-
 def test_troubleshooting_quotes_what_the_code_says():
     assert len(messages()) > 30
     parts = [part.strip() for message in messages() for part in message.split("…")]
-    assert [part for part in parts if part not in texts()] == []
+    sources = "".join(path.read_text() for path in (ROOT / "edgekit").rglob("*.py"))
+    texts = re.sub(r'"\s+f?"', "", sources)  # a message that goes over several lines is one
+    assert [part for part in parts if part not in texts] == []
 
 
 @pytest.mark.slow
