@@ -1,20 +1,19 @@
-"""An Expressive Leaky Memory neuron (ELM) from PyTorch to a program: train, save, convert, run, stop and go on.
+"""An Expressive Leaky Memory neuron (ELM) from PyTorch to a program: train, convert, verify, profile, stop and go on.
 
 python examples/elm.py
+python examples/elm.py --target smartwatch --precision int8 -o elm.edge
 """
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
+from road import parser, run, travel
 
-import edgekit
+from edgekit.frontends import import_module
 from edgekit.models import ELM
 
-INPUTS, STEPS, SAMPLES, LAST_BITS = 40, 30, 256, 1e-5
+INPUTS, STEPS, SAMPLES = 40, 30, 256
 
 
 def made_up_data(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,50 +27,33 @@ def made_up_data(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main() -> None:
+    options = parser(__doc__).parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = made_up_data(np.random.default_rng(0))
-    model = ELM(
-        inputs=INPUTS,
-        outputs=2,
-        memory=12,
-        branches=8,
-        synapses=8,
-        routing="neuronio",
-        memory_tau_max=60.0,
-        dropout=0.1,
-    )
+    branches = {"branches": 8, "synapses": 8, "routing": "neuronio"}
+    model = ELM(inputs=INPUTS, outputs=2, memory=12, memory_tau_max=60.0, dropout=0.1, **branches)
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(40):
         loss = torch.nn.functional.cross_entropy(model.scores(model(x)), y)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     model.eval()
-    accuracy = (model.decide(model(x)) == y).float().mean().item()
-    print(f"trained on made-up data: {accuracy:.1%} of {SAMPLES} windows right")
+    print(f"trained    {(model.decide(model(x)) == y).float().mean():.1%} of {SAMPLES} made-up windows right")
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "elm.host.edge"
-        edgekit.convert(model, target="host", calib=x.numpy()).save(path)
-        session = edgekit.load(path)
-        print(f"{path.name}: {path.stat().st_size:,} bytes, engine {session.engine}")
-
-        windows = x.numpy()
-        scores = session.run(windows)
-        first = session.run(windows[0, : STEPS // 2])
-        memory = session.save_state()
-        session.reset()
-        session.restore_state(memory)
-        second = session.run(windows[0, STEPS // 2 :])
-        whole = np.array_equal(np.concatenate([first, second]), scores[0])
-        print(f"interrupted and restored after {STEPS // 2} steps: same values {whole}")
-
-        expected = model.trace(x)["y"].detach().numpy()
-        agree = float(np.mean(scores[:, -1].argmax(1) == expected[:, -1].argmax(1)))
-        error = np.abs(scores - expected).max()
-        print(f"largest difference to PyTorch {error:.1e}, last bits only: {error < LAST_BITS}, same class {agree:.1%}")
+    session = travel(options, import_module(model, None, name="elm"), x.numpy(), y.numpy())
+    window = x[0].numpy()
+    scores = session.run(window)
+    session.reset()
+    first = session.run(window[: STEPS // 2])
+    memory = session.save_state()  # as bytes: what a device would keep over a sleep
+    session.reset()
+    session.restore_state(memory)
+    second = [session.step(sample) for sample in window[STEPS // 2 :]]
+    whole = np.array_equal(np.concatenate([first, second]), scores)
+    print(f"interrupted and restored after {STEPS // 2} steps: same values {whole}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,17 +1,16 @@
-"""A spiking LMU (L2MU) from PyTorch to a program: train, save, convert, run step by step, stop and go on.
+"""A spiking LMU (L2MU) from PyTorch to a program: train, convert, verify, profile, stop and go on.
 
 python examples/l2mu.py
+python examples/l2mu.py --target smartwatch --precision int8 -o l2mu.edge
 """
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
+from road import parser, run, travel
 
-import edgekit
+from edgekit.frontends import import_module
 from edgekit.models import L2MU
 
 CHANNELS, STEPS, SAMPLES = 4, 24, 256
@@ -27,6 +26,7 @@ def made_up_data(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main() -> None:
+    options = parser(__doc__).parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = made_up_data(np.random.default_rng(0))
@@ -36,33 +36,22 @@ def main() -> None:
     for _ in range(60):
         loss = torch.nn.functional.cross_entropy(model.scores(model(x)), y)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     model.eval()
-    accuracy = (model.decide(model(x)) == y).float().mean().item()
-    print(f"trained on made-up data: {accuracy:.1%} of {SAMPLES} windows right")
+    print(f"trained    {(model.decide(model(x)) == y).float().mean():.1%} of {SAMPLES} made-up windows right")
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "l2mu.host.edge"
-        edgekit.convert(model, x[:8, 0], target="host", calib=x.numpy()).save(path)
-        session = edgekit.load(path)
-        print(f"{path.name}: {path.stat().st_size:,} bytes, engine {session.engine}")
-
-        window = x[0].numpy()
-        spikes = session.run(window)
-        session.reset()
-        first = [session.step(sample) for sample in window[: STEPS // 2]]
-        memory = session.save_state()
-        session.reset()
-        session.restore_state(memory)
-        second = [session.step(sample) for sample in window[STEPS // 2 :]]
-        print(
-            f"interrupted and restored after {STEPS // 2} steps: same spikes {np.array_equal(first + second, spikes)}"
-        )
-
-        trace = model.trace(x[:1])["y"][0].detach().numpy()
-        print(f"same spikes as PyTorch: {np.array_equal(spikes, trace)}")
+    session = travel(options, import_module(model, None, name="l2mu"), x.numpy(), y.numpy())
+    window = x[0].numpy()
+    spikes = session.run(window)
+    session.reset()
+    first = [session.step(sample) for sample in window[: STEPS // 2]]
+    memory = session.save_state()  # as bytes: what a device would keep over a sleep
+    session.reset()
+    session.restore_state(memory)
+    second = [session.step(sample) for sample in window[STEPS // 2 :]]
+    print(f"interrupted and restored after {STEPS // 2} steps: same spikes {np.array_equal(first + second, spikes)}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,6 +1,10 @@
 """A dense associative memory from PyTorch to an integer program that stores patterns on the device.
 
-python examples/memory.py
+    python examples/memory.py
+    python examples/memory.py --target smartwatch -o memory.edge
+
+Patterns are +1 and -1; a cue is a pattern with some bits turned, and the memory completes it. First how much is
+completed by memories of different power, then the program: it stores new patterns itself, by a rule that is part of it.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from road import parser, profiled, run
 
 import edgekit
 from edgekit.models import Memory
@@ -23,6 +28,7 @@ def damaged(patterns: torch.Tensor, flipped: int) -> torch.Tensor:
 
 
 def main() -> None:
+    options = parser(__doc__, target="host", precision="int8").parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     patterns = torch.where(torch.rand(200, SIZE) < 0.5, -1.0, 1.0)
@@ -40,24 +46,27 @@ def main() -> None:
     model.store(patterns[:KNOWN])
     model.eval()
     given = cues[:, None].expand(-1, STEPS, -1).numpy()
+    artifact = edgekit.convert(
+        model, target=options.target, precision=options.precision, calib=given, learn="store", name="memory"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "memory.host.edge"
-        edgekit.convert(model, target="host", precision="int8", calib=given, learn="store").save(path)
-        session = edgekit.load(path)
-        print(f"{path.name}: {path.stat().st_size:,} bytes, engine {session.engine}")
+        path = options.output or Path(folder) / "memory.edge"
+        artifact.save(path)
+        session, reference = edgekit.load(path), edgekit.load(path, engine="reference")
+        print(f"converted  {path.name}: {path.stat().st_size:,} bytes, {options.precision}, on {session.engine}")
 
-        before = session.run(given[: KNOWN + NEW])[:, -1] > 0
-        known = (before[:KNOWN] == (patterns[:KNOWN] > 0).numpy()).all(axis=1).sum()
-        print(f"as it was converted: {known} of {KNOWN} completed")
-        reference = edgekit.load(path, engine="reference")
-        for pattern in patterns[KNOWN : KNOWN + NEW].numpy():
-            for each in (session, reference):
-                each.learn(pattern)
-        after = session.run(given[: KNOWN + NEW])[:, -1] > 0
-        right = (after == (patterns[: KNOWN + NEW] > 0).numpy()).all(axis=1)
-        print(f"learned on the device: {right[KNOWN:].sum()} of {NEW}, still known: {right[:KNOWN].sum()} of {KNOWN}")
-        print(f"native and reference hold the same bytes {session.learned() == reference.learned()}")
+    before = session.run(given[: KNOWN + NEW])[:, -1] > 0
+    known = (before[:KNOWN] == (patterns[:KNOWN] > 0).numpy()).all(axis=1).sum()
+    print(f"as it was converted: {known} of {KNOWN} completed")
+    for pattern in patterns[KNOWN : KNOWN + NEW].numpy():
+        for each in (session, reference):
+            each.learn(pattern)
+    after = session.run(given[: KNOWN + NEW])[:, -1] > 0
+    right = (after == (patterns[: KNOWN + NEW] > 0).numpy()).all(axis=1)
+    print(f"learned on the device: {right[KNOWN:].sum()} of {NEW}, still known: {right[:KNOWN].sum()} of {KNOWN}")
+    print(f"verified   program and reference hold the same bytes {session.learned() == reference.learned()}")
+    profiled(artifact, given)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
