@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edgekit.cli.exits import ANSWER_IS_NO, OK
 from edgekit.cli.output import JsonOption, Output, QuietOption, kilobytes, table
@@ -18,10 +19,10 @@ from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.deploy import Change, Destination, Installed, Outcome, Result
-    from edgekit.profile.counts import Progress
+    from edgekit.profile.counts import Progress as Stages
 
 Found = TypeVar("Found")
-AT_ONCE = 4
+AT_ONCE, ENDS = 4, ("done", "failed")
 ADDRESS = "ssh://[user@]host[:port][/folder]"
 
 
@@ -118,7 +119,7 @@ def _work(
     stride: int | None,
     service: str | None,
     tensorrt: Path | None,
-) -> Callable[[Destination, Progress], Outcome]:
+) -> Callable[[Destination, Stages], Outcome]:
     """What is done on each board."""
     from edgekit.artifact import Artifact
     from edgekit.deploy import Wish, check_source, deploy, look, read_step, stream_of
@@ -137,7 +138,7 @@ def _work(
 
 
 def _on_each(
-    out: Output, to: Sequence[Destination], at_once: int, work: Callable[[Destination, Progress], Found]
+    out: Output, to: Sequence[Destination], at_once: int, work: Callable[[Destination, Stages], Found]
 ) -> list[Result[Found]]:
     from edgekit.deploy import on_each
 
@@ -150,24 +151,14 @@ def _on_each(
 
 @contextmanager
 def _shown(out: Output, to: Sequence[Destination]) -> Iterator[Callable[[int, str], None]]:
-    """One board: its stage as any verb shows it. Several: how many are done, and what goes on at the others."""
-    going: dict[int, str] = {}
-    done, lock = 0, threading.Lock()
-    with out.stages() as stages:
+    """What goes on at each board, a row for each; nothing where progress is not shown."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[stage]}"))
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=out.is_bare) as progress:
+        rows = [progress.add_task(str(where), total=1, stage="waits") for where in to]
 
         def show(number: int, stage: str) -> None:
-            nonlocal done
-            with lock:
-                if stage in ("done", "failed"):
-                    going.pop(number, None)
-                    done += 1
-                else:
-                    going[number] = stage
-                if len(to) == 1:
-                    stages(stage)
-                    return
-                first = ", ".join(f"{to[at]}: {what}" for at, what in list(going.items())[:AT_ONCE])
-                stages(f"{done} of {len(to)} boards; {first}" if first else f"{done} boards", done, len(to))
+            progress.update(rows[number], stage=stage, completed=stage in ENDS)
 
         yield show
 
@@ -192,13 +183,14 @@ def _answer(
 
     def show(console: Console) -> None:
         human(console, results)
-        for one in results:
-            if one.error is not None:
-                console.print(f"failed: {one.to}: {one.error}")
-        if failed:
-            console.print(f"{failed} of {len(results)} boards failed; the same command goes on with those")
 
     out.answer({"boards": rows}, show)
+    if not out.as_json:  # with --quiet too: there is no other word of it
+        for one in results:
+            if one.error is not None:
+                print(f"failed: {one.to}: {one.error}", file=sys.stderr)
+        if failed:
+            print(f"{failed} of {len(results)} boards failed; the same command goes on with those", file=sys.stderr)
     return ANSWER_IS_NO if failed else OK
 
 
@@ -221,7 +213,12 @@ def _print_outcomes(console: Console, results: list[Result[Outcome]]) -> None:
         rows.add_row(str(one.to), o.board.arch, o.state, o.version, test, copied)
     console.print(rows)
     for one in results:
-        if (o := one.found) is not None and o.path:
+        if (o := one.found) is None:
+            continue
+        if not o.path:
+            said = {key: value for key, value in o.board.to_dict().items() if value is not None}
+            console.print(f"{one.to}: {', '.join(f'{key} {value}' for key, value in said.items())}")
+        else:
             console.print(f"{one.to}: {o.path}/{'run reads samples, and prints decisions' if o.can_stream else ''}")
             if o.engine_error is not None:
                 console.print(f"{one.to}: TensorRT engine, first step's error {o.engine_error:.1g}; untested on device")
@@ -237,12 +234,14 @@ def _print_changes(console: Console, results: list[Result[Change]]) -> None:
 
 
 def _print_list(console: Console, results: list[Result[tuple[Installed, ...]]]) -> None:
+    from edgekit.deploy.probe import printable
+
     rows = table("board", "artifact", "version", "target", "precision", "deployed", "before")
     for one in results:
         for item in one.found or ():
             said = item.current.document if item.current else {}
             current, before = item.current, item.before
-            texts = [str(said.get(key, "")) for key in ("target", "precision", "deployed")]
+            texts = [printable(str(said.get(key, ""))) for key in ("target", "precision", "deployed")]
             rows.add_row(
                 str(one.to), item.name, current.name if current else "none", *texts, before.name if before else ""
             )

@@ -41,12 +41,16 @@ class Output:
         elif not self.quiet:
             human(self.console)
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether no progress is shown: without a terminal, under CI, for JSON, or when asked to be quiet."""
+        return self.as_json or self.quiet or not sys.stderr.isatty() or bool(os.environ.get("CI"))
+
     @contextmanager
     def stages(self) -> Iterator[Stages]:
         """The current stage, with a bar where its extent is known; silent without a terminal, under CI, or for JSON."""
-        bare = self.as_json or self.quiet or not sys.stderr.isatty() or bool(os.environ.get("CI"))
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True, disable=bare) as progress:
+        with Progress(*columns, console=Console(stderr=True), transient=True, disable=self.is_bare) as progress:
             task = progress.add_task("start", total=None)
 
             def show(stage: str, done: int = 0, total: int | None = None) -> None:

@@ -61,7 +61,7 @@ def probe(board: Ssh, folder: str) -> BoardFacts:
     if code and not answer:
         raise board.failed(code, messages)
     rows = (line.partition("=") for line in answer.decode("utf-8", "replace").splitlines())
-    said = {key: value.strip()[:4096] for key, _, value in rows if value.strip()}
+    said = {key: printable(value).strip()[:4096] for key, _, value in rows if value.strip()}
     return BoardFacts(
         arch=board.arch,
         kernel=said.get("kernel"),
@@ -75,6 +75,11 @@ def probe(board: Ssh, folder: str) -> BoardFacts:
         is_root=said.get("user") == "0",
         trtexec=said.get("trtexec"),
     )
+
+
+def printable(text: str) -> str:
+    """What a board said, without what would steer a terminal."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def _kib(text: str) -> int | None:

@@ -248,7 +248,7 @@ static void one_step(void) {
 
 /* Takes a line without its end. An empty line and a comment are passed over, and so is a header. */
 static void take(const char *text, word size) {
-    word channels = (word)s.job.channels, count = 0, at = 0, i;
+    word channels = (word)s.job.channels, count = 0, at = 0, good = 0, i;
     s.lines++;
     for (;;) {
         float value;
@@ -265,7 +265,7 @@ static void take(const char *text, word size) {
         } else {
             s.values[count] = value;
         }
-        count++;
+        good = ++count;
         at = separator(text, size, at);
     }
     if (!count) return;
@@ -274,7 +274,7 @@ static void take(const char *text, word size) {
         else one_step();
         return;
     }
-    if (s.lines == 1) return;
+    if (s.lines == 1 && !good) return;
     restart();
     if (s.refused++ < SAID) say("no sample, the open windows end: line", s.lines);
 }

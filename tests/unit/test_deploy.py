@@ -104,6 +104,12 @@ def soon(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def ended(board: Board) -> bool:
+    """Whether nobody is at work on the board any more, and nothing staged is left."""
+    free = subprocess.run(["flock", "-n", folder_of(board) / ".lock", "true"], check=False).returncode == 0
+    return free and not below(board.server) and not staged(board)
+
+
 def cut(board: Board) -> None:
     """End every session of the board's sshd, as a cable that is pulled would."""
     for process in below(board.server):
@@ -182,9 +188,11 @@ def test_a_board_that_does_not_fit_is_refused_before_anything_is_copied(start):
         ("cat", '/bin/cat "$@"; printf x', TargetError, "arrived on ssh.*with the SHA-256"),
         ("mv", "exit 1", TargetError, "the one before still stands"),
         ("sync", "exit 1", TargetError, "the one before still stands"),
+        ("ln", "exit 1", TargetError, "the one before still stands"),
+        ("mkdir", "exit 1", TargetError, "does not let you make the folder .*; make it by hand"),
         ("flock", "exit 1", TargetError, "is being deployed to by someone else; wait for that to end"),
     ],
-    ids=["full", "fills up", "hash", "no switch", "no sync", "locked"],
+    ids=["full", "fills up", "hash", "no switch", "no sync", "no link", "no folder", "locked"],
 )
 def test_a_fault_of_the_board_leaves_what_was_current(start, program, script, kind, words):
     board, first = start(), artifact("mlp")
@@ -221,7 +229,7 @@ def test_wherever_the_connection_is_cut_one_whole_version_is_current(start):
     begin = time.monotonic()
     put(board, versions[1])
     whole = time.monotonic() - begin
-    draw, were, cuts = random.Random(8), set[str | None](), 0
+    draw, cuts = random.Random(8), 0
     for turn in range(10):
         was = current(board)
         timer = threading.Timer(whole * (turn + draw.random()) / 9, cut, [board])
@@ -232,14 +240,41 @@ def test_wherever_the_connection_is_cut_one_whole_version_is_current(start):
             cuts += 1
         timer.cancel()
         timer.join()
-        soon(lambda: not below(board.server), "a session is still there")
-        soon(lambda: staged(board) == [], "what was staged is still there")
+        soon(lambda: ended(board), "the board is still at it")
         assert current(board) in (was, versions[turn % 2].sha256)
-        were.add(current(board))
-    assert cuts >= 5
-    assert were == {version.sha256 for version in versions}
+    assert cuts >= 3
     assert put(board, versions[0], again=True).state == "deployed"
     assert len(list((folder_of(board) / "mlp_fp32" / "versions").iterdir())) == 2, "what was cut off is cleared away"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("which", ["*/versions/*", "*/.new/current*"])
+def test_a_cut_at_the_very_rename_leaves_one_whole_version(start, which, when):
+    """The two renames that matter: of what was staged, and of the link."""
+    renames, pause = '/bin/mv "$@"', 'touch "$TMPDIR/now"; sleep 0.5'
+    steps = f"{pause}; {renames}" if when == "before" else f"{renames}; {pause}"
+    board, first, second = start(), artifact("mlp"), other()
+    put(board, first)
+    mv = board.config.parent / "bin" / "mv"
+    mv.write_text(f'#!/bin/sh\ncase "$*" in {which}) {steps} ;; *) exec {renames} ;; esac\n')
+    mv.chmod(0o755)
+
+    def wait_and_cut() -> None:
+        soon((board.temporary / "now").exists, "it was never renamed")
+        cut(board)
+
+    cutter = threading.Thread(target=wait_and_cut)
+    cutter.start()
+    with pytest.raises(TargetError, match="cut the connection"):
+        put(board, second)
+    cutter.join()
+    soon(lambda: ended(board), "the board is still at it")
+    assert current(board) in (first.sha256, second.sha256)
+    for version in (folder_of(board) / "mlp_fp32" / "versions").iterdir():
+        subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=version, check=True)
+    mv.unlink()
+    assert put(board, second).state in ("deployed", "already there")
+    assert current(board) == second.sha256
 
 
 @pytest.mark.slow
@@ -363,6 +398,8 @@ def test_a_fleet_tells_of_each_board_and_goes_on_where_it_failed(start, tmp_path
     assert (second.stdout.count("already there"), second.stdout.count(" deployed ")) == (2, 1)
     listed = edgekit_main("deploy", "--list", *addresses)
     assert listed.stdout.count("mlp_fp32") == 3
+    quiet = edgekit_main("deploy", "--remove", "none", *addresses, "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr.count("failed: ssh://")) == (1, "", 3)
     alone = edgekit_main("deploy", "--rollback", "mlp_fp32", addresses[0])
     assert (alone.returncode, alone.stderr.count("\n")) == (2, 1)
     assert "has no version before the current one" in alone.stderr
