@@ -83,7 +83,7 @@ def test_a_gesture_is_taught_with_keys_and_the_terminal_is_left_as_it_was():
         shown.type("wavd\x7fe\r")
         shown.wait_for("recording 'wave': 8")
         shown.type("t")
-        shown.wait_for("learned 'wave' from 1")
+        shown.wait_for("learned 'wave': 1")
         shown.wait_for("✓ wave")
         shown.type("u")
         shown.wait_for("the last lesson was taken back")

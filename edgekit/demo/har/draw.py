@@ -33,7 +33,7 @@ POPULATIONS = (SKY, ORANGE, PINK)
 LEAST_SPAN = (4.0, 4.0, 4.0, 1.0, 1.0, 1.0)  # of a trace from its lower to its upper edge, m/s² and rad/s
 BAR, SHORT_BAR = 12, 6  # characters
 LABELS = 8
-LEAST_WIDTH, WIDE = 72, 100
+LEAST_WIDTH, WIDE, WIDEST = 72, 100, 140
 
 
 def picture(scene: Scene, frame: Frame, history: History, size: tuple[int, int], typing: str | None) -> Group:
@@ -42,11 +42,11 @@ def picture(scene: Scene, frame: Frame, history: History, size: tuple[int, int],
     """
     width, height = max(size[0], LEAST_WIDTH), size[1]
     spiking = [name for name, model in scene.models.items() if model.populations and name in frame.models]
-    free = height - len(scene.models) - (7 if width >= WIDE else 8)  # without the table, heads and the foot
+    free = height - len(scene.models) - 8  # without the table, heads and the foot
     trace_rows = 2 if free >= 6 * 2 + 8 * len(spiking) else 1
     raster_rows = max(2, (free - 6 * trace_rows - 1)) if spiking else 0
     parts: list[RenderableType] = [_head(scene, frame), *_traces(scene, history, width, trace_rows)]
-    parts.append(_models(frame, history, width))
+    parts.append(_models(scene, frame, history, width))
     for name in spiking[:1]:
         parts += _raster(scene, name, history, width, raster_rows)
     parts.append(_foot(scene, frame, history, typing))
@@ -87,7 +87,7 @@ def _edges(values: list[float], least: float) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _models(frame: Frame, history: History, width: int) -> Table:
+def _models(scene: Scene, frame: Frame, history: History, width: int) -> Table:
     wide = width >= WIDE
     shown = [*frame.models.items(), *([(LEARNER, frame.teach.model)] if frame.teach.model else [])]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", width=width)
@@ -97,16 +97,17 @@ def _models(frame: Frame, history: History, width: int) -> Table:
     table.add_column("right", justify="right", no_wrap=True)
     if wide:
         table.add_column("instructions", justify="right", no_wrap=True)
-    table.add_column(_headed("time a step", [model.latency for _, model in shown], wide), justify="right", no_wrap=True)
-    table.add_column(
-        _headed("energy a step", [model.energy for _, model in shown], wide), justify="right", no_wrap=True
-    )
+    table.add_column(_headed("time a step", [model.latency for _, model in shown]), justify="right", no_wrap=True)
+    energies = [model.energy for _, model in shown]
+    table.add_column(_headed("energy a step", energies), justify="right", no_wrap=True)
     for name, model in shown:
-        table.add_row(name, *_row(model, history.called.get(name), wide=wide))
+        at_once = scene.models[name].steps == 1
+        table.add_row(name, *_row(model, history.called.get(name), at_once=at_once, width=width))
     return table
 
 
-def _row(model: ModelFrame, called: Called | None, *, wide: bool) -> tuple[RenderableType, ...]:
+def _row(model: ModelFrame, called: Called | None, *, at_once: bool, width: int) -> tuple[RenderableType, ...]:
+    wide = width >= WIDE
     right = called is not None and called.name == called.truth
     mark = "  " if called is None or called.truth is None else "✓ " if right else "✗ "
     says = Text("")
@@ -119,14 +120,14 @@ def _row(model: ModelFrame, called: Called | None, *, wide: bool) -> tuple[Rende
     bar.append("·" * (length - round(length * sure)), style="dim")
     bar.append(f" {100 * sure:3.0f} %" if model.label else "      ")
     share = f"{100 * model.right / model.known:.0f} % of {model.known}" if model.known else "–"
-    count = () if not wide else ("–" if model.instructions is None else f"{model.instructions:,.0f}",)
-    return says, bar, share, *count, _figure(model.latency, wide=wide), _figure(model.energy, wide=wide)
+    count = "–" if model.instructions is None else f"{model.instructions:,.0f}{' (window)' if at_once else ''}"
+    costs = _figure(model.latency, wide=width >= WIDEST), _figure(model.energy, wide=wide)
+    return (says, bar, share, *((count,) if wide else ()), *costs)
 
 
-def _headed(what: str, figures: Sequence[Figure], wide: bool) -> str:
+def _headed(what: str, figures: Sequence[Figure]) -> str:
     """The head of a column: what it holds, and how its figures came about."""
-    grades = " or ".join(dict.fromkeys(figure.grade for figure in figures))
-    return f"{what},{' ' if wide else chr(10)}{grades}"
+    return f"{what},\n{' or '.join(dict.fromkeys(figure.grade for figure in figures))}"
 
 
 def _figure(figure: Figure, *, wide: bool) -> Text:
@@ -173,7 +174,7 @@ def _foot(scene: Scene, frame: Frame, history: History, typing: str | None) -> T
     teach = frame.teach
     if history.events:
         text.append(f"{history.events[-1]}\n", style=YELLOW)
-    text.append_text(_teaching(teach, typing))
+    text.append_text(_teaching(scene, teach, typing))
     text.append("\n")
     keys = [("q", "quit")]
     if typing is not None:
@@ -190,7 +191,7 @@ def _foot(scene: Scene, frame: Frame, history: History, typing: str | None) -> T
     return text
 
 
-def _teaching(teach: TeachState, typing: str | None) -> Text:
+def _teaching(scene: Scene, teach: TeachState, typing: str | None) -> Text:
     if typing is not None:
         return Text(f"name of the gesture: {typing}▏", style=YELLOW)
     if teach.phase == UNAVAILABLE:
@@ -200,8 +201,8 @@ def _teaching(teach: TeachState, typing: str | None) -> Text:
     lesson = teach.lesson
     if lesson is None:
         return Text(teach.about or f"{teach.left} gestures can be taught", style="dim")
-    text = Text(f"learned {lesson.name!r} from {lesson.windows} windows in {lesson.milliseconds:.0f} ms, ")
+    where = " of the emulator" if scene.emulated else ""
+    text = Text(f"learned {lesson.name!r}: {lesson.windows} windows, {lesson.milliseconds:,.0f} ms{where}, ")
     text.append(f"{lesson.recalled} recognised; ")
-    text.append(f"old activities {100 * lesson.before:.1f} % before, {100 * lesson.after:.1f} % after ")
-    text.append(f"({lesson.held_out} windows)", style="dim")
+    text.append(f"of {lesson.held_out} old windows right {100 * lesson.before:.1f} %, now {100 * lesson.after:.1f} %")
     return text

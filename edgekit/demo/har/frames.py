@@ -75,8 +75,9 @@ class ModelFrame:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What teaching brought: so many windows of one gesture learned in so many ms, and of held-out windows of the old
-    activities the share called right before and after. `recalled` of the recorded windows are called by the new name.
+    """What teaching brought: so many windows of one gesture learned in so many ms of this computer (of the emulator,
+    where that learned), and of held-out windows of the old activities the share called right before and after.
+    `recalled` of the recorded windows are called by the new name.
     """
 
     name: str
