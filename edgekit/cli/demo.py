@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import math
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -134,6 +135,7 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
         frames = takewhile(lambda frame: frame.t < seconds, frames)
     if times is not None:
         frames = paced(frames, engine.rate_hz, times)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
         if live:
             from edgekit.demo.har.terminal import show
@@ -148,6 +150,8 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
                     print(line, flush=True)
     except KeyboardInterrupt:
         pass  # what it came to until now is still told
+    finally:
+        signal.signal(signal.SIGTERM, before)
     scene, found = engine.scene(), results(engine)
     if out.as_json:
         print(json_module.dumps({"schema_version": SCHEMA_VERSION, "summary": to_document(scene, found)}))

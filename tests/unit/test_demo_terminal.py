@@ -94,8 +94,9 @@ def test_a_gesture_is_taught_with_keys_and_the_terminal_is_left_as_it_was():
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_with_what_it_came_to():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_it_says_what_it_came_to(number):
     with screen("--models", "lmu") as shown:
         shown.wait_for("teach")
-        shown.process.send_signal(signal.SIGINT)
+        shown.process.send_signal(number)
         shown.wait_for("nothing was metered")
