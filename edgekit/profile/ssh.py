@@ -193,7 +193,9 @@ class Ssh:
     def failed(self, code: int, messages: str) -> EdgekitError:
         """Why ssh, or a program that it started, ended with this code and these messages."""
         lines = [line.strip() for line in messages.splitlines() if line.strip()]
-        if code != 255:
+        # Where the shell that holds the folder has gone, so has the folder: that is why a command failed.
+        gone = self._folder and (self._holder is None or self._holder.poll() is not None)
+        if code != 255 and not gone:
             return ended(self.name, code, messages)
         ssh = "ssh" + (f" -p {self._port}" if self._port else "") + f" {self._user_host}"
         for pattern, cause, remedy in (
