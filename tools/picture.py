@@ -1,4 +1,4 @@
-"""Draws docs/images/edgekit.svg, the picture of README: from a model file to a program on a device.
+"""Draws docs/images/edgekit.svg, the picture of docs/CONCEPTS.md: from a model file to a program on a device.
 
 python -m tools.picture
 """

@@ -40,7 +40,7 @@ def test_an_anchor_is_spelled_as_the_site_spells_it():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["docs/QUICKSTART.md", "docs/CONCEPTS.md", "docs/ARTIFACT.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/QUICKSTART.md", "docs/CONCEPTS.md", "docs/ARTIFACT.md"])
 def test_a_page_runs_as_written_and_prints_what_it_says(page, tmp_path):
     pytest.importorskip("torch")
     assert execute(ROOT / page, prepare(tmp_path), but_setup) == []

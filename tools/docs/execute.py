@@ -50,7 +50,7 @@ def execute(
         if block.language == SHELL:
             calls = [["bash", "-c", command] for command in filter(None, map(change, block.commands()))]
         elif block.language == PYTHON:
-            calls = [[str(programs / "python"), "-c", block.text]]
+            calls = [["python", "-c", block.text]]
         else:
             continue
         output = ""
