@@ -1,6 +1,6 @@
 """A spiking LMU (L2MU) on real touch: seven Braille letters read by a robot's fingertip, as events.
 
-    python examples/braille.py                                               # train a few epochs, convert, verify
+    python examples/braille.py                                               # train, convert, verify, profile
     python examples/braille.py --start examples/braille7.pt --epochs 0       # evaluate what is shipped
 
 Data: an .npz with `x_packed` (bits of the events, big end first, [N, T * channels / 8]), `shape` (T, channels), `y` and
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
+from road import profiled
 from torch import Tensor, nn
 
 import edgekit
@@ -179,7 +180,8 @@ def run(options: argparse.Namespace) -> bool:
             checkpoint.with_suffix(".json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
         path = Path(folder) / f"braille7.{options.target}.edge"
         x, y = letters.x[for_test].numpy(), letters.y[for_test].numpy()
-        edgekit.convert(model, target=options.target, calib=letters.x[for_training[:64]].numpy()).save(path)
+        artifact = edgekit.convert(model, target=options.target, calib=letters.x[for_training[:64]].numpy())
+        artifact.save(path)
         session = edgekit.load(path)
         print(f"{path.name}: {path.stat().st_size:,} bytes, engine {session.engine}")
         read_right = np.mean(session.run(x).sum(1).argmax(1) == y)
@@ -189,6 +191,7 @@ def run(options: argparse.Namespace) -> bool:
         report = verify_artifact(session, original, x[few], y[few])
         verdict = "passed" if report.passed else "FAILED"
         print(f"verify on {report.windows} letters of {report.steps} steps: {verdict}: {report.rule}")
+        profiled(artifact, x[few])
         return report.passed
 
 

@@ -1,11 +1,13 @@
 """A released ELM neuron (a model of a cortical neuron, 1,278 synapses) to a program: convert, verify, profile.
 
-    python examples/elm_neuronio.py neuronio_best_model_state.pt
-    python examples/elm_neuronio.py model_state.pt --config config.json --target host --windows 4
+    python examples/elm_neuronio.py neuronio_model_state.pt
+    echo '{"activation": "silu", "memory_tau_max": 150.0}' > best.json
+    python examples/elm_neuronio.py neuronio_best_model_state.pt --config best.json --target host --windows 4
 
-The weights are those that Spieler et al. published with "The ELM Neuron" (AaronSpieler/elmneuron, MIT; trained there on
-NeuronIO); they are not shipped. What the weights do not tell has published defaults, which are printed.
-Inputs are made up here: Poisson spikes, 1 millisecond a step, excitatory (+1) and inhibitory (-1).
+The weights are those that Spieler et al. published with "The ELM Neuron" (arXiv 2306.16922; AaronSpieler/elmneuron on
+GitHub, MIT), trained there on NeuronIO; they are not shipped. What a file does not tell has published defaults, which
+are printed as assumed; where a model was trained otherwise, as the best one was, say so in a file of settings.
+Inputs are made up here: spikes of 1 and -1 (excitatory, inhibitory), a step is a millisecond.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ def main() -> None:
     imported = import_file(options.weights, config=options.config)
     if imported.family != "elm":
         raise ModelError(str(options.weights), f"holds no ELM neuron but {imported.family or 'another model'}")
-    for note in imported.notes:
-        print(f"read       {note}")
+    for key, value in imported.assumed.items():
+        print(f"assumed    {key} = {value}")
     (synapses,) = imported.graph.tensors[imported.graph.entries["step"].inputs[0]].shape
     travel(options, imported, made_up_spikes(options.windows, options.steps, synapses))
 

@@ -64,8 +64,11 @@ def main() -> None:
     after = session.run(given[: KNOWN + NEW])[:, -1] > 0
     right = (after == (patterns[: KNOWN + NEW] > 0).numpy()).all(axis=1)
     print(f"learned on the device: {right[KNOWN:].sum()} of {NEW}, still known: {right[:KNOWN].sum()} of {KNOWN}")
-    print(f"verified   program and reference hold the same bytes {session.learned() == reference.learned()}")
+    same = session.learned() == reference.learned()
+    print(f"verified   program and reference hold the same bytes: {same}")
     profiled(artifact, given)
+    if not same:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from edgekit.demo.har.checkpoints import checkpoint
 from edgekit.demo.har.data import load_windows
 from edgekit.errors import UsageError
 from edgekit.frontends import import_file
+from edgekit.target import load_target
 
 HERE = Path(__file__).resolve().parent / "zephyr"
 WINDOWS = 48
@@ -33,6 +34,8 @@ def main() -> None:
         raise UsageError("-o", "is missing", "name a folder for the application")
     if folder.exists():
         raise UsageError(f"-o {folder}", "is there already", "name a folder that is not")
+    if not load_target(options.target).is_bare:
+        raise UsageError(f"--target {options.target}", "does not run Zephyr", "give smartwatch-m4, -m33 or -m55")
     windows, sides = load_windows("synthetic")
     test = np.random.default_rng(0).permutation(sides.test)[:WINDOWS]
     imported = import_file(checkpoint("l2mu_synthetic"))
