@@ -48,9 +48,9 @@ def execute(
                 return [f"{where}: is not printed: {line}" for line in missing] + [output[-END:]]
             continue
         if block.language == SHELL:
-            calls = [["bash", "-c", command] for command in filter(None, map(change, block.commands()))]
+            calls = (["bash", "-c", command] for command in map(change, block.commands()) if command)
         elif block.language == PYTHON:
-            calls = [["python", "-c", block.text]]
+            calls = iter([["python", "-c", block.text]])
         else:
             continue
         output = ""

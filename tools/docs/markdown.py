@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 SERVER = re.compile(r"^https?://(www\.)?|/.*$")
-SPECIAL = re.compile(r"([|*<\[\]])")
+SPECIAL = re.compile(r"([|*\[\]])")
 
 
 def escape(text: str) -> str:
     """Text as it stands, in a sentence or a cell of a table."""
-    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _plain(" ".join(text.split()))
 
 
 def code(text: str) -> str:
@@ -22,9 +22,11 @@ def code(text: str) -> str:
 def linked(text: str) -> str:
     """Text as `escape` gives it, its web addresses as links that show the server's name."""
     parts = re.split(r"(https?://[^\s;,]*[^\s;,.:)])", text)
-    return "".join(
-        f"[{SERVER.sub('', part)}]({part})" if at % 2 else SPECIAL.sub(r"\\\1", part) for at, part in enumerate(parts)
-    )
+    return "".join(f"[{SERVER.sub('', part)}]({part})" if at % 2 else _plain(part) for at, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    return SPECIAL.sub(r"\\\1", text.replace("<", "&lt;"))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
