@@ -86,6 +86,8 @@ def boards(tmp_path: Path) -> Iterator[Start]:
         for name, script in (faults or {}).items():
             (programs / name).write_text(f"#!/bin/sh\n{script}\n")
             (programs / name).chmod(0o755)
+        # SHLVL below: bash reads ~/.bashrc for sshd unless it is another shell's; that is no part of a board.
+        home = folder / "home"
         port, host, mine = free_port(), key(folder / "host"), key(folder / "mine")
         (folder / "authorized").write_text(mine)
         (folder / "known").write_text(f"[127.0.0.1]:{port} {host}")
@@ -101,11 +103,10 @@ def boards(tmp_path: Path) -> Iterator[Start]:
             PasswordAuthentication no
             KbdInteractiveAuthentication no
             PermitRootLogin yes
-            SetEnv PATH={path or f"{programs}:/usr/bin:/bin"} TMPDIR={temporary} SHLVL=1 XDG_CONFIG_HOME={folder / "home"}
+            SetEnv PATH={path or f"{programs}:/usr/bin:/bin"} TMPDIR={temporary} XDG_CONFIG_HOME={home} SHLVL=1
             {f"ForceCommand {command}" if command else ""}
             """)
         )
-        # SHLVL: bash reads ~/.bashrc for sshd unless it is another shell's; what the user has there is no part of a board.
         (folder / "config").write_text(
             textwrap.dedent(f"""
             Host *
