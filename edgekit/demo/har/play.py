@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekit.demo.har import synthetic, wisdm
 from edgekit.demo.har.material import REAL, Array, Material
-from edgekit.demo.har.windows import WINDOW, Indices, Windows
+from edgekit.demo.har.windows import Indices, Windows
 from edgekit.errors import DataError, UsageError
 from edgekit.streaming import Sample
 
@@ -144,8 +144,3 @@ def _to_teach(material: Material, data: str | os.PathLike[str] | None) -> list[C
     testers = set(material.windows.subject[material.sides.test].tolist())
     chosen = np.flatnonzero((rest.y == rest.class_names.index(NEW)) & np.isin(rest.subject, sorted(testers)))
     return [clip for clips in _runs(rest, chosen.astype(np.int64)).values() for clip in clips]
-
-
-def steps_of(clips: Sequence[Clip]) -> int:
-    """How many samples some clips have."""
-    return sum(len(clip.windows) for clip in clips) * WINDOW
