@@ -12,12 +12,12 @@ from edgekit.convert.inputs import some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.options import Options
 from edgekit.convert.progress import silent
+from edgekit.demo.har.data import load_windows
 from edgekit.frontends import import_file
 from edgekit.ir import Graph
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
 from edgekit.passes.pipelines import LOWER, run_passes
-from edgekit.demo.har.data import load_windows
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("mlp", "l2mu", "lmu", "elm")

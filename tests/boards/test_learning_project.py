@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import edgekit
+from edgekit.demo.har.synthetic import generate
 from edgekit.learn import Learning
 from edgekit.learn.flash import RamFlash
 from edgekit.learn.journal import Journal
@@ -21,7 +22,6 @@ from edgekit.learn.journal_file import journal_path, open_journal
 from edgekit.learn.journal_format import slot_bytes
 from edgekit.target import load_target
 from edgekit.toolchain import build_object
-from edgekit.demo.har.synthetic import generate
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = ROOT / "examples" / "cortex-m"

@@ -23,6 +23,7 @@ from edgekit.runtime import Session, load
 from edgekit.target import load_target
 
 WIDTH = 100
+STEPS = 40  # of one foreign call: enough that what Python does around it is little for each
 PI = "raspberrypi4"
 
 
@@ -178,7 +179,7 @@ def test_an_estimate_is_its_formula_and_names_sources_and_assumptions():
 
 
 def test_the_host_is_timed_warm_and_says_what_it_ran_on():
-    found = profile_host(artifact("l2mu"), Given("x", stream(8)))
+    found = profile_host(artifact("l2mu"), Given("x", stream(STEPS)))
     assert found.engine == load(artifact("l2mu")).engine
     assert found.host is not None
     assert found.memory.stack is None
@@ -187,13 +188,13 @@ def test_the_host_is_timed_warm_and_says_what_it_ran_on():
     assert names == ["one step a call", "many steps a call", "Session.step", "Session.run"]
     native, _, single, many = found.timings
     assert single.steps_each == 1
-    assert many.steps_each == 8
+    assert many.steps_each == STEPS
     for timing in found.timings:
         assert timing.grade == MEASURED
         assert 0 < timing.spread.p50 <= timing.spread.p90 <= timing.spread.p99
         assert timing.spread.n > 100
     # The fastest of many: each was timed at another moment, and a busy machine can slow one of them throughout.
-    assert many.spread.min < single.spread.min, "one foreign call for eight steps"
+    assert many.spread.min < single.spread.min, "one foreign call for many steps"
     assert native.spread.min < single.spread.min, "no foreign call at all"
     assert found.selftest_steps == len(next(iter(artifact("l2mu").selftest.inputs.values())))
     assert found.breakdown is not None
