@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from browser import Browser, chromium
-from demo_samples import Scripted
+from demo_samples import RATE, Scripted
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -137,6 +138,27 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(browser, script):
     assert browser.ask(INK) > 10  # what was before is on the chart at once
     assert texts(browser, "#rates li") == ["hidden12.5 % of 8 fire"]  # one of eight in each step
     is_quiet(browser, script)
+
+
+class Wild(Scripted):
+    """A sensor whose clock leaps and whose values are none."""
+
+    def _frame(self, at):
+        values = (-3.0, -1e308, 1e308, float("nan"))
+        t = at / RATE if at < 30 else 1.7e18 + at / RATE
+        return replace(super()._frame(at), t=t, sample=(values[at % 4], values[(at + 1) % 4]))
+
+
+def test_values_and_times_that_are_none_are_drawn_as_far_as_they_can_be(browser):
+    with served(Wild(), speed=4.0) as url:
+        browser.visit(url)
+        browser.wait_for("Number(document.documentElement.dataset.second) > 1e18")
+        right = texts(browser, "#models dd")[0]
+        browser.wait_for(f'[...document.querySelectorAll("#models dd")][0].textContent !== {right!r}')
+        assert browser.ask("document.body.dataset.link") == "live"
+        browser.press(" ")
+        assert browser.ask('document.querySelector("#hold").getAttribute("aria-pressed")') == "true"
+        is_quiet(browser, url)
 
 
 def test_a_server_that_is_started_again_is_found_and_the_page_says_so(browser):

@@ -87,8 +87,10 @@ export class Chart {
   #grid(view, bottom, height) {
     const pen = this.#pen;
     const step = view.narrow ? 2 : 1;
-    for (let t = Math.ceil((view.now - view.span) / step) * step; t <= view.now; t += step) {
-      if (t < 0) continue;
+    const first = Math.ceil((view.now - view.span) / step);
+    for (let line = 0; line <= view.span / step; line++) { // counted: far seconds plus one may be the same second
+      const t = (first + line) * step;
+      if (t < 0 || t > view.now) continue;
       const x = view.x(t);
       pen.fillStyle = this.#colors.faint;
       pen.fillRect(x - 0.5, 0, 1, bottom);
@@ -121,7 +123,7 @@ export class Chart {
     pen.fillRect(view.left, y(0) - 0.5, view.width, 1);
     if (!view.narrow)
       for (const [value, at] of [[wanted, top + 7], [-wanted, top + height - 7]])
-        this.#text(value > 0 ? `+${value}` : `−${-value}`, view.left - 6, at, { size: 10, align: "right" });
+        this.#text(`${value > 0 ? "+" : "−"}${short(Math.abs(value))}`, view.left - 6, at, { size: 10, align: "right" });
 
     this.#clip(view, top, height);
     pen.lineWidth = 1.6;
@@ -240,6 +242,8 @@ function niceAbove(value) {
   for (const limit of [0.5, 1, 2, 3, 4, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 500, 1000, 2000, 5000, 10000, 50000]) if (value <= limit) return limit;
   return value;
 }
+
+const short = (value) => (value > 50000 ? value.toExponential(0) : String(value));
 
 function shortened(pen, text, room) {
   if (room < 14) return "";

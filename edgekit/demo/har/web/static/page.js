@@ -8,6 +8,7 @@ import { buildTeach, showTeach } from "./teach.js";
 import { $, el, family, say, words } from "./words.js";
 
 const KEPT = 12; // seconds of frames and answers
+const MOST = 6000; // frames, and answers of each model, whatever their times say
 const RATES_OVER = 2; // seconds
 const DRAW = 1000 / 30; // ms: a calm page for a phone's battery too
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
@@ -57,8 +58,8 @@ function frames({ frames: came, missed, tally }) {
   if (tally) state.tally = tally;
   for (const frame of came) take(frame);
   const oldest = state.frames.at(-1).t - KEPT;
-  state.frames = state.frames.filter((frame) => frame.t >= oldest);
-  for (const [name, list] of state.segments) state.segments.set(name, list.filter((segment) => segment.end >= oldest));
+  state.frames = state.frames.filter((frame) => frame.t >= oldest).slice(-MOST);
+  for (const [name, list] of state.segments) state.segments.set(name, list.filter((segment) => segment.end >= oldest).slice(-MOST));
   changed = true;
 }
 
