@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -39,20 +40,25 @@ WORDS = {
 
 
 class _Stop:
-    """Ctrl-C and SIGTERM end a stream: at once while it waits for a sample, else after the one that it is at."""
+    """Ctrl-C and SIGTERM end a stream: at once while its source is opened or it waits for a sample, else after the one
+    that it is at; and the second of them at once whatever it does, without a summary.
+    """
 
     def __init__(self) -> None:
         self.asked, self._waiting = False, False
 
     def _handle(self, *_: object) -> None:
-        self.asked = True
-        if self._waiting:
+        again, self.asked = self.asked, True
+        if again:  # perhaps nobody reads what is printed, and at the exit nobody would either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if again or self._waiting:
             self._waiting = False
             raise KeyboardInterrupt
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the two signals, and give them back at the end."""
+        self._waiting = True
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         taken = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
         for number in taken:
@@ -65,10 +71,10 @@ class _Stop:
 
     def until(self, items: Iterator[Any]) -> Iterator[Any]:
         """The items until they end or somebody asks to stop."""
-        while not self.asked:
+        while True:
             try:
                 self._waiting = True
-                item = next(items, None)
+                item = None if self.asked else next(items, None)
                 self._waiting = False
             except KeyboardInterrupt:
                 return

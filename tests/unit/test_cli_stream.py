@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from converted import ROOT, Answer, artifact, edgekit_main, stream
 from streams import LENGTH, NAMES, STEP, STRIDE, overlapping
 
 import edgekit
+from edgekit.cli.run_stream import run_stream
+from edgekit.cli.stream_options import StreamChoices
 
 COMMAND = (sys.executable, "-c", "from edgekit.cli import main; main()", "run")
 
@@ -105,6 +110,44 @@ def test_a_live_stream_answers_at_once_and_ctrl_c_ends_it_with_the_summary(edge:
         assert (first[0]["type"], summary["type"], summary["stopped"]) == ("decision", "summary", True)
         assert " steps, 1 decisions in " in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stream_that_waits_for_a_writer_can_be_stopped(edge: Path, tmp_path: Path, number: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Timer(5, lambda: os.close(os.open(tmp_path / "pipe", os.O_WRONLY)))  # so that a fault ends too
+    stopper = threading.Timer(0.3, os.kill, (os.getpid(), number))
+    writer.start()
+    stopper.start()
+    choices = StreamChoices(None, None, None, False, None, None, None, None, None, None)
+    with pytest.raises(KeyboardInterrupt):
+        run_stream(edge, overlapping(), str(tmp_path / "pipe"), choices, None, as_json=True)
+    writer.cancel()
+
+
+def test_a_second_ctrl_c_ends_a_stream_that_nobody_reads(edge: Path, x: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(csv_text(np.concatenate([x] * 20)))
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    process = started(edge, "-i", tmp_path / "s.csv", "--json", stdout=theirs)
+    for _ in range(2):
+        while select.select([], [theirs], [], 0)[1]:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_standard_streams_that_are_closed_are_no_fault(edge: Path, x: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(csv_text(x))
+    line = 'exec "$@" <&- >&- 2>&-'
+    command = ["sh", "-c", line, "sh", *COMMAND, str(edge), "--stream", "-i", str(tmp_path / "s.csv")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
 
 
 @pytest.mark.slow
