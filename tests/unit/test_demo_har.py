@@ -171,6 +171,21 @@ def test_three_gestures_fit_each_can_be_undone_and_a_name_learns_on():
     assert (running.teacher.state.taught, running.teacher.state.left) == ((), 3)
 
 
+def test_every_lesson_can_be_taken_back_also_that_of_an_old_activity():
+    running = engine("elm", teach=True)
+    frames, states = running.frames(), [running.teacher.runner.session.learned()]
+    for at in range(10):
+        running.begin("synthetic_tap" if at % 2 else "one")
+        take(frames, WINDOW)
+        running.end()
+        states.append(running.teacher.runner.session.learned())
+        assert take(frames, 1)[0].teach.undoable == at + 1
+    for left, kept in reversed(list(enumerate(states[:-1]))):
+        running.undo()
+        assert running.teacher.runner.session.learned() == kept
+        assert running.teacher.state.undoable == left
+
+
 def test_teaching_that_cannot_be_says_why():
     running = engine("elm", teach=True)
     frames = running.frames()

@@ -182,7 +182,7 @@ def _foot(scene: Scene, frame: Frame, history: History, typing: str | None) -> T
     elif teach.phase == RECORDING:
         keys = [("t", "learn it"), ("esc", "never mind"), *keys]
     elif teach.phase != UNAVAILABLE:
-        keys = [("t", "teach"), *([("u", "undo")] if teach.taught else []), *keys]
+        keys = [("t", "teach"), *([("u", "undo")] if teach.undoable else []), *keys]
     if scene.activities and typing is None:
         keys += [("n", "play the next activity only"), ("a", "all in turn")]
     for key, what in keys:

@@ -92,7 +92,8 @@ class Lesson:
 @dataclass(frozen=True, slots=True)
 class TeachState:
     """Where teaching stands: a phase, the name that is being recorded and for how many seconds, the gestures that were
-    taught, how many more can be, the last lesson, and what the learning model calls the newest window.
+    taught, how many more can be, how many lessons can be taken back, the last lesson, and what the learning model calls
+    the newest window.
 
     `about` says why it is unavailable, or what became of the last request.
     """
@@ -102,6 +103,7 @@ class TeachState:
     seconds: float = 0.0
     taught: tuple[str, ...] = ()
     left: int = 0
+    undoable: int = 0
     lesson: Lesson | None = None
     model: ModelFrame | None = None
     about: str = ""

@@ -1,30 +1,24 @@
 """Teaching by showing: a few seconds of a gesture become rows of the learning model, and can be taken back.
 
-The weights of the artifact never change: what is learned lies in a journal beside it, in a folder that goes with the
-demo.
+The artifact never changes: what is learned lies in the memory of its session, and goes with the demo.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from edgekit.artifact import Artifact
 from edgekit.demo.har.frames import IDLE, RECORDING, UNAVAILABLE, Lesson, ModelFrame, TeachState
 from edgekit.demo.har.material import Array, Material
 from edgekit.demo.har.models import SPARE, Prepared
 from edgekit.demo.har.runner import Runner
 from edgekit.errors import StateError, UsageError
 from edgekit.runtime import Session, load
-from edgekit.runtime.learned import journal_of, take_over
 from edgekit.runtime.streams import MachineStream
 from edgekit.streaming import Decision, Event, Options, Sample
 from edgekit.target import Target
@@ -32,7 +26,7 @@ from edgekit.target import Target
 NAME_LENGTH = 32
 MOST_SECONDS = 60
 HOP = 10  # steps between the windows of a recording
-HISTORY = 8  # lessons that can be taken back
+KEPT = 256  # lessons that can be taken back
 HELD_OUT = 20  # windows of each old activity
 SPARE_NAMES = tuple(f"new {at + 1}" for at in range(SPARE))
 
@@ -67,13 +61,10 @@ class Teacher:
         self.runner = Runner(prepared, target, options, self._names, emulated=emulated)
         held_out = material.held_out(HELD_OUT)
         self._x, self._y = material.windows.x[held_out], material.windows.y[held_out]
-        folder = tempfile.mkdtemp(prefix="edgekit-demo-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._path = Path(folder) / "watch.edge"
-        self._artifact: Artifact = prepared.artifact
         # Accuracy is told by the same integers on this computer: an emulated watch would take minutes.
         self._twin = load(prepared.artifact) if emulated else self.runner.session.stream()
-        self._lessons: list[tuple[str, ...]] = []
+        # What was known before each lesson: the names that were taught, and the weights.
+        self._lessons: deque[tuple[tuple[str, ...], bytes]] = deque(maxlen=KEPT)
 
     @property
     def state(self) -> TeachState:
@@ -157,11 +148,11 @@ class Teacher:
         runner = self._check_available()
         if not self._lessons:
             raise UsageError("undo", "nothing was taught", "teach something first")
-        with journal_of(self._artifact, self._path) as journal:
-            journal.rollback()
-            take_over(runner.session, journal, self._path)
-        self._rename(self._lessons.pop())
-        self._state = replace(self._state, lesson=None, about="the last lesson was taken back")
+        taught, weights = self._lessons.pop()
+        runner.session.restore_learned(weights)
+        self._rename(taught)
+        about, undoable = "the last lesson was taken back", len(self._lessons)
+        self._state = replace(self._state, lesson=None, about=about, undoable=undoable)
         self._take_over(runner)
 
     def _take_over(self, runner: Runner) -> None:
@@ -181,7 +172,7 @@ class Teacher:
 
     def _learn(self, runner: Runner, name: str, windows: Array) -> Lesson:
         session, taught = runner.session, self._state.taught
-        before = self._accuracy(session)
+        before, weights = self._accuracy(session), session.learned()
         if name not in self._names:
             self._rename((*taught, name))
         label, begun = self._names.index(name), time.perf_counter()
@@ -189,9 +180,8 @@ class Teacher:
             for window in windows:
                 session.learn(window, label)
         milliseconds = 1e3 * (time.perf_counter() - begun)
-        with journal_of(self._artifact, self._path, history=HISTORY) as journal:
-            journal.commit(session.learned(), mark=len(self._lessons) + 1)
-        self._lessons.append(taught)
+        self._lessons.append((taught, weights))
+        self._state = replace(self._state, undoable=len(self._lessons))
         self._take_over(runner)
         after = self._accuracy(session)
         recalled = int(np.sum(self._twin.decide(self._twin.run(windows)) == label))
