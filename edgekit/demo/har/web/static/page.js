@@ -122,7 +122,7 @@ const spiking = (told) => Object.keys(told.models).find((name) => Object.keys(to
 
 function recent(seconds) {
   const from = (state.frames.at(-1)?.t ?? 0) - seconds;
-  return state.frames.filter((frame) => frame.t > from);
+  return state.frames.filter((frame) => frame.t >= from);
 }
 
 // Costs that can be read: those of the step of the last seconds that took neither long nor short.
