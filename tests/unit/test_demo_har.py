@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -30,6 +32,7 @@ from edgekit.errors import UsageError
 from edgekit.runtime import load
 from edgekit.target import Target, load_target
 
+HEADER = "acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z\n"
 MADE_UP = tuple(f"synthetic_{name}" for name in ("bounce", "throw", "tap", "scribble", "clap", "scrub", "fold"))
 
 
@@ -233,6 +236,27 @@ def test_frames_are_plain_json_and_pictures_fit_the_terminal():
             "teach",
         ):
             assert word in whole
+
+
+def test_samples_beyond_all_bounds_are_missing_ones_on_the_page_and_in_pictures(tmp_path: Path):
+    far = ("inf", "-inf", "nan", "1e308", "-1e308", "3e38", "-3e38")
+    rows = [f"{far[at % 7] if at % 5 == 0 else 1.5},{9.8},0,0,0,{at % 3}" for at in range(60)]
+    (tmp_path / "[x").write_text("\n".join(rows) + "\n")
+    console, history = Console(width=100, height=30, file=io.StringIO()), History()
+    with open_engine(Asked(source=str(tmp_path / "[x"), families=("lmu",), teach=False)) as running:
+        for frame in running.frames():
+            history.add(frame)
+            json.dumps(frame.to_dict(), allow_nan=False)
+            console.print(picture(running.scene(), frame, history, (100, 30), None))
+    assert {sample[0] for sample in history.samples if not math.isnan(sample[0])} == {1.5, 3e38, -3e38}
+
+
+def test_the_clock_of_the_stream_goes_on_when_that_of_the_samples_jumps(tmp_path: Path):
+    told = [5, 5.05, 5.10, 5.08, 1.7e18, 1.7e18, 0.0, 0.05, 3.05, "nan", 3.1]
+    (tmp_path / "imu.csv").write_text("t," + HEADER + "".join(f"{t},0,0,9.8,0,0,0\n" for t in told))
+    with open_engine(Asked(source=str(tmp_path / "imu.csv"), families=("lmu",), teach=False)) as running:
+        shown = [frame.t for frame in running.frames()]
+    assert shown == pytest.approx([0, 0.05, 0.1, 0.1, 0.15, 0.15, 0.2, 0.25, 3.25, 3.3])
 
 
 def test_recordings_are_paced_and_a_late_picture_is_not_made_up_for_ever():

@@ -28,14 +28,14 @@ class Dots:
 
 def curve(values: Sequence[float], columns: int, rows: int, least: float, most: float) -> list[str]:
     """A line through the newest values, one dot each, between the values of the lower and the upper edge; gaps where
-    values are NaN.
+    values are not finite.
     """
     canvas = Dots(columns, rows)
     shown = values[-canvas.width :]
     scale = (canvas.height - 1) / (most - least)
     before: int | None = None
     for at, value in enumerate(shown, start=canvas.width - len(shown)):
-        if math.isnan(value):
+        if not math.isfinite(value):
             before = None
             continue
         y = round((most - min(max(value, least), most)) * scale)

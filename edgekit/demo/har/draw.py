@@ -75,14 +75,19 @@ def _traces(scene: Scene, history: History, width: int, rows: int) -> list[Text]
         for row, line in enumerate(drawn):
             text = Text(f"{channel if row == 0 else '':<{LABELS}}", no_wrap=True)
             text.append(line, style=TRACES[at])
-            text.append(f"{values[-1]:8.1f}" if row == 0 and values else "", style="dim")
+            text.append(_short(values[-1]) if row == 0 and values else "", style="dim")
             lines.append(text)
     return lines
 
 
+def _short(value: float) -> str:
+    """A sample in eight characters, whatever a sensor may send."""
+    return f"{value:8.1f}" if not abs(value) >= 1e5 else f"{value:8.0e}"
+
+
 def _edges(values: list[float], least: float) -> tuple[float, float]:
     """What a trace reaches from and to: its own extent, and at least some."""
-    seen = [value for value in values if not math.isnan(value)] or [0.0]
+    seen = [value for value in values if math.isfinite(value)] or [0.0]
     middle, half = (min(seen) + max(seen)) / 2, max(max(seen) - min(seen), least) / 2
     return middle - half, middle + half
 

@@ -16,7 +16,11 @@ from edgekit.demo.har.teach import Teacher
 from edgekit.demo.har.windows import CHANNELS, RATE_HZ, UNIT, WINDOW
 from edgekit.errors import UsageError
 from edgekit.streaming import Decision, Event, Options
+from edgekit.streaming.missing import LARGEST
 from edgekit.target import Target
+
+LATE, SILENCE = 1.0, 600.0
+"""Seconds by which a sample may be late, and after which nobody waits to see how long nothing came."""
 
 
 class Source(Protocol):
@@ -66,7 +70,7 @@ class Engine:
         self._classes, self.rate_hz = classes, options.source_rate or RATE_HZ
         self._truths: deque[str | None] = deque(maxlen=4 * WINDOW)
         self._samples = 0
-        self._first: float | None = None  # when the samples' own clock began
+        self._time, self._told, self._began = 0.0, math.nan, (0.0, 0.0)
 
     def scene(self) -> Scene:
         """What stays the same, and the tally so far."""
@@ -117,7 +121,7 @@ class Engine:
     def _frame(self, heard: Heard) -> Frame:
         self._truths.append(heard.truth)
         self._samples += 1
-        time = self._time(heard.sample.time)
+        time = self._time = self._now(heard.sample.time)
         events = list[str]()
         models = dict[str, ModelFrame]()
         for name, runner in self.runners.items():
@@ -130,7 +134,7 @@ class Engine:
         taught = None if learner is None else learner.frame(self._called(learner, found, time, self.teacher.called))
         return Frame(
             t=time,
-            sample=heard.sample.values,
+            sample=tuple(value if abs(value) <= LARGEST else math.nan for value in heard.sample.values),
             truth=heard.truth,
             models=models,
             teach=self.teacher.shown(taught),
@@ -138,12 +142,21 @@ class Engine:
             steps=next(iter(self.runners.values())).door.counters.steps,
         )
 
-    def _time(self, told: float | None) -> float:
-        """Seconds since the stream began, by the samples' own clock if they carry one."""
+    def _now(self, told: float | None) -> float:
+        """Seconds since the stream began, by the samples' own clock if they carry one; they never go back.
+
+        A clock that was set anew, or was silent for more than SILENCE, goes on from where it was.
+        """
         if told is None or not math.isfinite(told):
-            return (self._samples - 1) / self.rate_hz
-        self._first = told if self._first is None else self._first
-        return told - self._first
+            return (self._samples - 1) / self.rate_hz if math.isnan(self._told) else self._time
+        step = told - self._told
+        if -LATE <= step <= 0:
+            return self._time
+        if not 0 < step <= SILENCE:  # also the first one
+            self._began = told, self._time + 1 / self.rate_hz if self._samples > 1 else 0.0
+        self._told = told
+        first, at = self._began
+        return at + (told - first)
 
     def _called(
         self,

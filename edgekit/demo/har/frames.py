@@ -128,7 +128,7 @@ class Frame:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: a missing value is None."""
         plain = asdict(self)
-        plain["sample"] = [None if math.isnan(value) else value for value in self.sample]
+        plain["sample"] = [value if math.isfinite(value) else None for value in self.sample]
         return plain
 
 
