@@ -132,6 +132,7 @@ def run_stream(
         form=choices.form or "auto",
         time_unit=choices.time_unit,
         stamp=choices.stamp,
+        tell=lambda text: _note(f"warning: {text}"),
     )
     with stop.listening(), reading as opened:
         every = f", one every {door.plan.stride}" if door.plan.stride != door.plan.length else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgekit.errors import DataError, UsageError
@@ -17,15 +17,17 @@ from edgekit.streaming.sample import MISSING, Sample
 FORMATS = ("auto", "json", "csv")
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 TIME_NAMES = ("t", "time", "timestamp")
-PATIENCE = 100  # lines that may be no sample before the first one is
+PATIENCE = 100  # lines in a row that may be no sample
 
 
 class Parser:
     """Makes samples of lines, for a program with these channels.
 
     `form` is json, csv or auto: then a line that begins with a brace or a bracket is JSON, and the first sample settles
-    it. `time_unit` is that of the times, s where it is None: s, ms, us or ns. With `stamp` a sample's time is that of
-    its arrival. UsageError for a form or a unit that is not known, and for a unit or a stamp of no use to the samples.
+    it, and whether samples carry times. `time_unit` is that of the times, s where it is None: s, ms, us or ns. With
+    `stamp` a sample's time is that of its arrival. `tell` is called, a few times at most, with what whoever watches has
+    to know at once. Set `endless` for lines that come as they happen, to wait for a sample however long there is none.
+    UsageError for a form or a unit that is not known, and for a unit or a stamp of no use to the samples.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Parser:
         form: str = "auto",
         time_unit: str | None = None,
         stamp: bool = False,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         if form not in FORMATS:
             raise UsageError(f"--format {form}", "is not known", f"known are {', '.join(FORMATS)}")
@@ -46,13 +49,17 @@ class Parser:
         self._second = TIME_UNITS[time_unit or "s"]
         self._time_names = tuple(name for name in TIME_NAMES if name not in self._channels)
         self.rows = Rows(self._channels, self._time_names)
-        self._samples, self._faults = 0, 0
+        self._tell = tell or (lambda _: None)
+        self._timed: bool | None = None
+        self._samples, self._faults = 0, 0  # faults since the last sample
+        self.endless = False
         self.first_fault: str | None = None
 
     def parse(self, line: bytes) -> Sample | None:
         """The sample in a line, None for an empty one, a comment (#), a header, or what is counted as malformed.
 
-        DataError when a header lacks channels, and after 100 lines of which none was a sample.
+        DataError when a header lacks channels or has times by a name that is not known, and, unless `endless`, after
+        100 lines in a row without a sample, if there were no more samples than that before them.
         """
         try:
             text = self._text(line)
@@ -61,10 +68,15 @@ class Parser:
             as_json = self._form == "json" or (self._form == "auto" and text[0] in "{[")
             found = self._json(text) if as_json else self.rows.row(text)
             if found is None:
+                if self.rows.unused:
+                    self._tell(f"columns not used: {', '.join(self.rows.unused)}")
                 return None
             at, values = found
-            if not self._samples:
-                self._check_use(timed=at is not None)
+            timed = at is not None
+            if self._timed is None:
+                self._check_use(timed=timed)
+            elif timed != self._timed:
+                raise MalformedError("has a time, and the first had none" if timed else "has no time, as the first had")
             if at is not None:
                 if not math.isfinite(at):
                     raise MalformedError("its time is no number of seconds")
@@ -74,7 +86,7 @@ class Parser:
         except MalformedError as fault:
             self._malformed(line, str(fault))
             return None
-        self._samples += 1
+        self._samples, self._faults, self._timed = self._samples + 1, 0, timed
         if self._form == "auto":
             self._form = "json" if as_json else "csv"
         return Sample(at, values)
@@ -105,11 +117,15 @@ class Parser:
     def _malformed(self, line: bytes, why: str) -> None:
         self._counters.malformed += 1
         self._faults += 1
+        shown = line[:60].decode("utf-8", "replace")
+        fault = f"the line {shown!r}{' …' * (len(line) > 60)} {why}"
         if self.first_fault is None:
-            shown = line[:60].decode("utf-8", "replace")
-            self.first_fault = f"the line {shown!r}{' …' * (len(line) > 60)} {why}"
-        if not self._samples and self._faults >= PATIENCE:
-            raise DataError("stream", f"{PATIENCE} lines and no sample: {self.first_fault}", self._expected())
+            self.first_fault = fault
+            self._tell(f"{fault}; such lines are left out")
+        if self.endless and self._faults == PATIENCE:
+            self._tell(f"{PATIENCE} lines in a row and no sample: {fault}; {self._expected()}")
+        elif not self.endless and self._faults >= max(PATIENCE, self._samples):
+            raise DataError("stream", f"{self._faults:,} lines in a row and no sample: {fault}", self._expected())
 
     def _expected(self) -> str:
         return f"a line is JSON or CSV with {len(self._channels)} channels: {', '.join(self._channels[:32])}"
@@ -123,6 +139,7 @@ class Parser:
             return None, self._listed(value)
         if not isinstance(value, dict):
             raise MalformedError("is neither a JSON object nor an array")
+        value = {key.casefold(): given for key, given in value.items()} | value
         given = next((value[name] for name in self._time_names if name in value), None)
         at = None if given is None else _number(given)
         listed = value.get("x")
@@ -134,9 +151,10 @@ class Parser:
         return tuple(map(_number, values))
 
     def _named(self, value: Mapping[str, Any]) -> tuple[float, ...]:
-        if not any(name in value for name in self._channels):
+        keys = [name if name in value else name.casefold() for name in self._channels]
+        if not any(key in value for key in keys):
             raise MalformedError("names none of the program's channels, and has no array x")
-        return tuple(_number(value.get(name)) for name in self._channels)
+        return tuple(_number(value.get(key)) for key in keys)
 
 
 def _number(value: Any) -> float:

@@ -51,6 +51,8 @@ class Rows:
                 used = {*self._columns, self._time}
                 self.unused = tuple(field for at, field in enumerate(fields) if at not in used)
                 return None
+        if len(split[";"]) in (count, count + 1) and "," in text:
+            raise MalformedError("has decimal commas: write numbers with a point")
         for delimiter, fields in split.items():
             if len(fields) in (count, count + 1):
                 timed = len(fields) > count
@@ -73,6 +75,10 @@ class Rows:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError("header", f"names {', '.join(twice)} twice", "name every column once")
         time_column = next((names.index(name) for name in self._time_names if name in names), None)
+        likely = next((name for name in names if name.startswith("time") and name not in wanted), None)
+        if time_column is None and likely is not None:
+            remedy = f"call it {' or '.join(self._time_names)}, and give --time-unit where it is not in seconds"
+            raise DataError("header", f"names {likely}, which is not known as the time", remedy)
         return [names.index(key) for key in wanted], time_column
 
     def _values(self, fields: Sequence[str]) -> tuple[float | None, tuple[float, ...]]:
@@ -97,4 +103,5 @@ def _decimal(field: str) -> float:
             return float(field)
     except ValueError:
         pass
-    raise MalformedError(f"holds {field[:20]!r}, which is no number")
+    comma = ": it has a decimal comma" if "," in field else ""
+    raise MalformedError(f"holds {field[:20]!r}, which is no number{comma}")

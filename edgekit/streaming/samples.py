@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -36,15 +36,17 @@ def open_samples(
     form: str = "auto",
     time_unit: str | None = None,
     stamp: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Samples]:
     """Open a source (see `open_source`) of samples for a program with these channels; see `Parser` for the rest.
 
     UsageError for `stamp` on a file, whose lines have no arrival.
     """
-    parser = Parser(channels, counters, form=form, time_unit=time_unit, stamp=stamp)
+    parser = Parser(channels, counters, form=form, time_unit=time_unit, stamp=stamp, tell=tell)
     with open_source(text) as source:
         if stamp and not source.live:
             raise UsageError("--stamp", f"{source.name} is a file, whose lines are all there already", "leave it out")
+        parser.endless = source.live
         yield Samples(source, parser, _samples(source, parser))
 
 

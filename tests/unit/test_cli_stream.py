@@ -86,6 +86,8 @@ def test_what_happened_is_told_to_machines_and_to_people(edge: Path, x: np.ndarr
     assert summary["counters"]["malformed"] == summary["counters"]["gaps"] == 1
     assert summary["unused_columns"] == ["temp"]
     for said in (
+        "warning: columns not used: temp\n",
+        "warning: the line 'junk'",
         "1 lines that are no sample",
         "1 gaps",
         "columns not used: temp",

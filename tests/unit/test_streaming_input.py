@@ -42,6 +42,7 @@ def plain(found: list[Sample]) -> list[tuple[float | None, tuple[float | None, .
         (["[1, 2, 3]"], (None, (1, 2, 3))),
         (['{"time": 2, "acc_x": 1, "acc_z": 3, "battery": 4}'], (2, (1, None, 3))),
         (['\ufeff{"timestamp": null, "acc_x": 1, "acc_y": 2, "acc_z": 3}'], (None, (1, 2, 3))),
+        (['{"T": 2, "ACC_X": 1, "Acc_y": 2, "acc_z": 3}'], (2, (1, 2, 3))),
         (["1,2,3"], (None, (1, 2, 3))),
         (["1.5,1,2,3"], (1.5, (1, 2, 3))),
         (["# a comment", "", "1.5;1;;3"], (1.5, (1, None, 3))),
@@ -113,7 +114,15 @@ def test_times_have_a_unit() -> None:
     [
         (["t,acc_x,acc_y"], {}, "lacks acc_z; it has t, acc_x, acc_y"),
         (["acc_x,acc_y,acc_z,ACC_x"], {}, "names acc_x twice"),
-        (["boot"] * 100, {}, "100 lines and no sample: the line 'boot' is neither a header nor 3 numbers"),
+        (
+            ["time_ms,acc_x,acc_y,acc_z"],
+            {},
+            "names time_ms, which is not known as the time; call it t or time",
+        ),
+        (["1,2,3", *["0.1,1,2,3"] * 100], {}, "100 lines in a row and no sample: the line '0.1,1,2,3' has 4 fields"),
+        (['{"x": [1, 2, 3]}', *['{"t": 1, "x": [1, 2, 3]}'] * 100], {}, "has a time, and the first had none"),
+        (["1,5;2,5;3,5"] * 100, {}, "has decimal commas: write numbers with a point"),
+        (["boot"] * 100, {}, "100 lines in a row and no sample: the line 'boot' is neither a header nor 3 numbers"),
         (["1,2,3"], {"time_unit": "ms"}, "the samples carry no times"),
         (["0,1,2,3"], {"stamp": True}, "the samples carry times of their own"),
         ([], {"form": "xml"}, "known are auto, json, csv"),
@@ -124,6 +133,29 @@ def test_what_no_sample_can_come_of_is_refused(lines: list[str], options: dict[s
     with pytest.raises((DataError, UsageError)) as refused:
         parsed(*lines, **options)
     assert said in str(refused.value)
+
+
+def test_a_live_source_waits_for_a_sample_and_says_what_is_wrong() -> None:
+    told: list[str] = []
+    with (
+        open_samples("udp://127.0.0.1:0", CHANNELS, counters := Counters(), tell=told.append) as opened,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        address = ("127.0.0.1", int(opened.source.name.split()[2]))
+        sender.sendto(b"x\n" * 150, address)
+        sender.sendto(b'{"t": 1, "x": [1, 2, 3]}', address)
+        assert next(opened.samples).time == 1
+        sender.sendto(b'{"x": [1, 2, 3]}\n' * 150, address)
+        sender.sendto(b'{"t": 2, "x": [1, 2, 3]}', address)
+        assert next(opened.samples).time == 2
+    assert counters.malformed == 300
+    assert [text.split(" ")[0] for text in told] == ["the", "100", "100"]
+    assert "has no time, as the first had" in told[-1]
+
+
+def test_a_file_with_much_that_is_no_sample_in_its_midst_is_read_on() -> None:
+    found, counters = parsed(*["1,2,3"] * 200, *["boot"] * 150, "4,5,6")
+    assert (len(found), counters.malformed) == (201, 150)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=20), st.integers(1, 7))
