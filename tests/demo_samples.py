@@ -16,7 +16,7 @@ class Scripted:
 
     def __init__(self, count: int = 10**9, *, fault: Exception | None = None) -> None:
         self.count, self.fault, self.calls = count, fault, list[tuple[object, ...]]()
-        self._name, self._seconds = "", None
+        self._name, self._seconds, self._lessons = "", None, 0
         self._tally = [[0, 0], [0, 0]]
 
     def scene(self) -> Scene:
@@ -47,7 +47,8 @@ class Scripted:
         fired = {} if at % 2 else {"hidden": (at // 2 % 8,)}  # the sensor is twice as fast as the model
         model = ModelFrame(called, CLASSES[0] if count else None, confidence, fired, *cost, count, count)
         phase = IDLE if seconds is None else RECORDING
-        teach = TeachState(phase, None if seconds is None else self._name, seconds or 0.0, left=2)
+        name = None if seconds is None else self._name
+        teach = TeachState(phase, name, seconds or 0.0, left=2, undoable=self._lessons)
         return Frame(at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, teach, (), at // 2 + 1)
 
     def begin(self, name: str) -> None:
@@ -58,7 +59,7 @@ class Scripted:
 
     def end(self) -> None:
         self.calls.append(("end", self._seconds))
-        self._seconds = None
+        self._seconds, self._lessons = None, self._lessons + 1
 
     def cancel(self) -> None:
         self.calls.append(("cancel",))
@@ -66,6 +67,7 @@ class Scripted:
 
     def undo(self) -> None:
         self.calls.append(("undo",))
+        self._lessons = max(0, self._lessons - 1)
 
     def play(self, name: str | None) -> None:
         self.calls.append(("play", name))

@@ -140,11 +140,27 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(browser, script):
     is_quiet(browser, script)
 
 
+def test_a_lesson_in_what_it_knew_can_be_taken_back_too(browser):
+    undo = 'document.querySelector("#undo")'
+    with served(Scripted()) as url:
+        browser.visit(url)
+        browser.wait_for(LIVE)
+        for _ in range(2):
+            browser.press("x\n", "#name")
+            browser.wait_for('document.querySelector("#record").textContent === "Learn now"')
+            browser.press("\n", "#record")
+            browser.wait_for(f"{undo}.offsetParent && !{undo}.disabled")
+        browser.ask("document.activeElement.blur()")
+        browser.press("u")
+        browser.press("u")
+        browser.wait_for(f"!{undo}.offsetParent")
+
+
 class Wild(Scripted):
     """A sensor whose clock leaps and whose values are none."""
 
     def _frame(self, at):
-        values = (-3.0, -1e308, 1e308, float("nan"))
+        values = (float("inf"), -1e308, 3e38, float("nan"))
         t = at / RATE if at < 30 else 1.7e18 + at / RATE
         return replace(super()._frame(at), t=t, sample=(values[at % 4], values[(at + 1) % 4]))
 

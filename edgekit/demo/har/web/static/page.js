@@ -73,13 +73,12 @@ function take(frame) {
   state.frames.push(frame);
   for (const text of frame.events) banner(text);
   if (frame.truth) extend("truth", frame.t, frame.truth);
-  const { taught, lesson, model } = frame.teach;
+  const { taught, undoable: lessons, model } = frame.teach;
   state.classes = [...state.scene.classes, ...taught];
   const answers = Object.entries(frame.models);
   if (model) answers.push(["learner", model]);
   for (const [name, { decision }] of answers) if (decision) answered(name, frame.t, decision);
   // whoever taught it something wants to see whether it knows it
-  const lessons = lesson ? taught.length : 0;
   if (state.lessons !== null && lessons > state.lessons) choose("learner");
   state.lessons = lessons;
 }

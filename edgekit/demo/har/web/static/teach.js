@@ -49,7 +49,7 @@ export function showTeach(state) {
   $("#name").disabled = $("#seconds").disabled = !possible || recording || teach.left === 0;
   $("#cancel").hidden = !recording;
   $("#activity").disabled = state.link !== "live";
-  $("#undo").disabled = !possible || recording || teach.taught.length === 0;
+  $("#undo").disabled = !possible || recording || teach.undoable === 0;
 
   const bar = $("#progress");
   bar.hidden = !recording;
@@ -66,7 +66,7 @@ export function showTeach(state) {
     list.dataset.shown = teach.taught.join("\n");
     list.replaceChildren(...teach.taught.map((name) => el("li", { textContent: words(name) })));
   }
-  $("#taught").hidden = teach.taught.length === 0;
+  $("#taught").hidden = teach.taught.length === 0 && teach.undoable === 0; // an old activity that was taught again has no name here
 }
 
 function about(teach, recording, state) {
