@@ -266,11 +266,20 @@ def test_recordings_are_paced_and_a_late_picture_is_not_made_up_for_ever():
         slept.append(seconds)
         now[0] += seconds
 
-    for at, _ in enumerate(paced(range(40), 20, 2, sleep, lambda: now[0])):
+    for at, _ in enumerate(paced(take(engine("lmu").frames(), 40), 20, 2, sleep, lambda: now[0])):
         if at == 20:
             now[0] += 5
     assert slept == pytest.approx([0.025] * 38)
     assert now[0] == pytest.approx(5 + 38 * 0.025)
+
+
+def test_a_recording_that_tells_times_is_paced_by_them_and_silence_is_left_out(tmp_path: Path):
+    told = [*(at / 100 for at in range(100)), *(500 + at / 100 for at in range(100))]
+    (tmp_path / "imu.csv").write_text("t," + HEADER + "".join(f"{t},0,0,9.8,0,0,0\n" for t in told))
+    slept: list[float] = []
+    with open_engine(Asked(source=str(tmp_path / "imu.csv"), families=("lmu",), teach=False)) as running:
+        list(paced(running.frames(), running.rate_hz, 1, slept.append, lambda: sum(slept)))
+    assert sum(slept) == pytest.approx(0.99 + 0.05 + 0.99)
 
 
 def demo(*words: object) -> Answer:

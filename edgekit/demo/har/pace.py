@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from edgekit.demo.har.frames import Frame
 
 MAX_LAG = 1.0  # seconds that are made up for; what is later than that stays late
+LONGEST = 2.0  # seconds of silence in a recording that are waited for
 
 
 def paced(
@@ -17,13 +18,17 @@ def paced(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Frame]:
-    """The frames of a source that is not live, `speed` times as fast as they were recorded at `rate_hz`."""
-    period, due = 1 / (rate_hz * speed), clock()
+    """The frames of a source that is not live, `speed` times as fast as their own times say.
+
+    Silence of more than LONGEST is left out: the next frame comes a period of `rate_hz` later.
+    """
+    due, before = clock(), 0.0
     for frame in frames:
+        step, before = frame.t - before, frame.t
+        due += (step if 0 <= step <= LONGEST else 1 / rate_hz) / speed
         now = clock()
         if due > now:
             sleep(due - now)
         elif now - due > MAX_LAG:
             due = now
         yield frame
-        due += period
