@@ -28,6 +28,7 @@ from edgekit.demo.har.pace import paced
 from edgekit.demo.har.play import Recorded, play_material
 from edgekit.demo.har.synthetic import GESTURE
 from edgekit.demo.har.windows import WINDOW
+from edgekit.demo.har.wisdm import REST
 from edgekit.errors import UsageError
 from edgekit.runtime import load
 from edgekit.target import Target, load_target
@@ -311,6 +312,23 @@ def test_a_faster_sensor_is_brought_to_the_rate_of_the_models(tmp_path: Path):
     assert len(called(frames, "lmu")) == 2
     with pytest.raises(UsageError, match="plays nothing on request"):
         running.play("typing")
+
+
+def test_what_is_no_sample_is_told_at_the_end(tmp_path: Path):
+    rows = "".join(f"{at * 50},0,0,9.8,0,0,0\nnonsense {at}\n" for at in range(40))
+    (tmp_path / "imu.csv").write_text("clock_ms," + HEADER + rows)
+    answer = demo("--source", tmp_path / "imu.csv", "--speed", "max", "--models", "lmu", "--json")
+    assert answer.returncode == 0, answer
+    (_, summary) = map(json.loads, answer.stdout.splitlines())
+    notes = "; ".join(summary["summary"]["notes"])
+    for said in ("columns not used: clock_ms", "40 malformed", "'nonsense 0'"):
+        assert said in notes
+
+
+def test_recordings_of_other_activities_are_refused(shared: Path):
+    answer = demo("--source", "wisdm", "--data", shared / "data" / REST)
+    assert answer.returncode == 2, answer
+    assert "holds other activities than the models know" in answer.stderr
 
 
 def test_a_file_of_a_sensor_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

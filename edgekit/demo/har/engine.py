@@ -15,7 +15,7 @@ from edgekit.demo.har.runner import Runner
 from edgekit.demo.har.teach import Teacher
 from edgekit.demo.har.windows import CHANNELS, RATE_HZ, UNIT, WINDOW
 from edgekit.errors import UsageError
-from edgekit.streaming import Decision, Event, Options
+from edgekit.streaming import Counters, Decision, Event, Options
 from edgekit.streaming.missing import LARGEST
 from edgekit.target import Target
 
@@ -35,6 +35,9 @@ class Source(Protocol):
 
     def play(self, name: str | None) -> None:
         """Play one activity from the next window on; None: all in turn."""
+
+    def notes(self, counters: Counters) -> tuple[str, ...]:
+        """What was left out or mended of the stream, in words; `counters` are those of a model that hears it."""
 
     def __iter__(self) -> Iterator[Heard]:
         """The samples."""
@@ -87,7 +90,7 @@ class Engine:
             emulated=self._emulated,
             models=self._scenes(),
             activities=self._source.activities,
-            notes=tuple(dict.fromkeys(note for runner in self.runners.values() for note in runner.prepared.notes)),
+            notes=self._notes(),
             tally={name: runner.tally.tolist() for name, runner in self.runners.items()},
         )
 
@@ -179,6 +182,11 @@ class Engine:
             for at in range(decision.start, decision.end)
         }
         return truths.pop() if len(truths) == 1 else None
+
+    def _notes(self) -> tuple[str, ...]:
+        runners = tuple(self.runners.values())
+        notes = dict.fromkeys(note for runner in runners for note in runner.prepared.notes)
+        return *notes, *self._source.notes(runners[0].door.counters)
 
     def _scenes(self) -> Mapping[str, ModelScene]:
         scenes = {name: runner.scene() for name, runner in self.runners.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.demo.har import wisdm
 from edgekit.demo.har.data import load_windows
 from edgekit.demo.har.windows import Indices, Split, Windows
 from edgekit.errors import DataError
@@ -54,9 +55,13 @@ def made_up() -> Material:
 def recorded(path: str | os.PathLike[str] | None) -> Material:
     """The smartwatch recordings at `path` (None: where they are looked for), and the models trained on them.
 
-    DataError where they are not there, or damaged.
+    DataError where they are not there, damaged, or of other activities.
     """
-    return Material(REAL, *load_windows(REAL, path))
+    windows, sides = load_windows(REAL, path)
+    if windows.class_names != (known := tuple(wisdm.CLASSES.values())):
+        cause = f"holds other activities than the models know: {', '.join(windows.class_names)}"
+        raise DataError(str(path or wisdm.default_path()), cause, f"they know {', '.join(known)}")
+    return Material(REAL, windows, sides)
 
 
 def recorded_if_here(path: str | os.PathLike[str] | None) -> Material:

@@ -14,7 +14,7 @@ from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
 from edgekit.demo.har.play import play_material
 from edgekit.demo.har.sensor import open_sensor
 from edgekit.errors import UsageError
-from edgekit.streaming import Counters, Options
+from edgekit.streaming import Options
 from edgekit.target import load_target
 
 RECORDED = SYNTHETIC, WISDM = "synthetic", "wisdm"
@@ -88,7 +88,7 @@ def _source(asked: Asked, material: Material) -> Iterator[Source]:
     if asked.source in RECORDED:
         yield play_material(material, data=asked.data, once=asked.once)
     else:
-        with open_sensor(asked.source, Counters()) as sensor:
+        with open_sensor(asked.source) as sensor:
             yield sensor
 
 

@@ -13,7 +13,7 @@ from edgekit.demo.har import synthetic, wisdm
 from edgekit.demo.har.material import REAL, Array, Material
 from edgekit.demo.har.windows import Indices, Windows
 from edgekit.errors import DataError, UsageError
-from edgekit.streaming import Sample
+from edgekit.streaming import Counters, Sample
 
 CLIP = 6  # windows of one activity in a row: 12 s
 NEW = "drinking"
@@ -70,6 +70,10 @@ class Recorded:
         if name is not None and name not in self._by_name:
             raise UsageError(f"activity {name!r}", "is not in the recordings", "there are:", self.activities)
         self._asked, self._cut = name, True
+
+    def notes(self, counters: Counters) -> tuple[str, ...]:  # noqa: ARG002 (a sensor needs them)
+        """Nothing: recordings are whole."""
+        return ()
 
     def __iter__(self) -> Iterator[Heard]:
         for clip in self._order():

@@ -11,14 +11,16 @@ from edgekit.errors import UsageError
 from edgekit.streaming import Counters
 from edgekit.streaming.samples import Samples, open_samples
 
+USUAL = ("samples", "steps", "decisions", "dropped")
+
 
 class Sensor:
     """Samples of six channels as they come; nobody knows what the wearer does, and nothing can be asked for."""
 
     activities: tuple[str, ...] = ()
 
-    def __init__(self, opened: Samples) -> None:
-        self._opened = opened
+    def __init__(self, opened: Samples, counters: Counters) -> None:
+        self._opened, self._counters = opened, counters
         self.name, self.live = opened.source.name, opened.source.live
 
     def play(self, name: str | None) -> None:
@@ -29,12 +31,25 @@ class Sensor:
         for sample in self._opened.samples:
             yield Heard(sample, None)
 
+    def notes(self, counters: Counters) -> tuple[str, ...]:
+        """What was left out or mended of the stream, in words; `counters` are those of a model that hears it."""
+        told = [f"columns not used: {', '.join(self._opened.unused)}"] if self._opened.unused else []
+        counts = counters.to_dict()
+        counts["malformed"] += self._counters.malformed
+        odd = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if name not in USUAL and count]
+        if odd:
+            told.append(f"of {counters.samples:,} samples and what is none: {', '.join(odd)}")
+        if fault := self._opened.parser.first_fault:
+            told.append(f"first malformed line: {fault}")
+        return tuple(told)
+
 
 @contextmanager
-def open_sensor(text: str, counters: Counters) -> Iterator[Sensor]:
+def open_sensor(text: str) -> Iterator[Sensor]:
     """Open `-`, a FILE, `udp://HOST:PORT` or `serial:/dev/ttyX@BAUD`: lines of JSON or CSV, in m/s² and rad/s.
 
     UsageError or DataError where it cannot be opened.
     """
+    counters = Counters()
     with open_samples(text, CHANNELS, counters) as opened:
-        yield Sensor(opened)
+        yield Sensor(opened, counters)

@@ -58,6 +58,7 @@ def to_document(scene: Scene, found: Sequence[Result]) -> dict[str, Any]:
         "emulated": scene.emulated,
         "instructions_grade": EMULATED,
         "models": rows,
+        "notes": list(scene.notes),
     }
 
 
