@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from edgekit.errors import DataError, UsageError
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from edgekit.demo.har.web import app, check_web, guard, hub, serve
+from edgekit.demo.har.web import app, check_web, guard, hub, patience, reserve, serve
 from edgekit.demo.har.web.server import PageServer, served
 
 JSON = {"content-type": "application/json"}
@@ -85,6 +85,9 @@ def wait_for(found: Any) -> None:
     ("method", "path", "headers", "status"),
     [
         ("GET", "/", {}, 200),
+        ("HEAD", "/", {}, 200),
+        ("HEAD", "/events", {}, 200),
+        ("HEAD", "/events", {"X_Edgekit_Token": ""}, 401),
         ("GET", "/", {"Host": "evil.example"}, 421),
         ("GET", "/", {"Host": "127.0.0.1.evil.example:80"}, 421),
         ("GET", "/", {"Host": "192.168.1.7"}, 421),
@@ -200,6 +203,69 @@ def test_a_source_that_waits_for_samples_lets_nobody_wait_for_ever(monkeypatch):
             assert any(line.startswith(b": alive") for line in answer)
         silent.set()
     assert engine.calls.count(("undo",)) <= 2  # what nobody waits for is not done later
+
+
+def test_what_takes_its_time_is_not_called_undone(monkeypatch):
+    monkeypatch.setattr(app, "ANSWER", 0.2)
+    engine, done = Scripted(), threading.Event()
+    engine.undo = done.wait
+    with served(engine) as url:
+        status, body, _ = Caller(url).ask("POST", "/teach/undo", {})
+        done.set()
+    assert (status, json.loads(body)) == (503, {"error": "It is still being done: the page will show it."})
+
+
+def test_a_refusal_comes_with_its_list():
+    engine = Scripted()
+
+    def play(name):
+        raise UsageError(f"activity {name!r}", "is not in the recordings", "there are:", CLASSES)
+
+    engine.play = play
+    with served(engine) as url:
+        _, body, _ = Caller(url).ask("POST", "/play", {"activity": "x"})
+    assert json.loads(body)["error"] == "activity 'x': is not in the recordings; there are: sitting, waving_hands"
+
+
+def test_connections_that_ask_for_nothing_leave_room_for_those_that_do(monkeypatch):
+    monkeypatch.setattr(patience, "SILENT", 0.5)
+    with served(Scripted()) as url, ExitStack() as stack:
+        caller = Caller(url)
+        stream = stack.enter_context(caller.send("GET", "/events"))
+        address = ("127.0.0.1", int(caller.host.partition(":")[2]))
+        idle = [stack.enter_context(socket.create_connection(address, 10)) for _ in range(100)]
+        idle[0].sendall(b"GET / HTTP/1.1\r\nHost: x")  # never ends
+
+        def lets_in() -> bool:
+            try:
+                return caller.ask("GET", "/")[0] == 200
+            except OSError:
+                return False
+
+        wait_for(lets_in)
+        assert {connection.recv(1) for connection in idle if not is_reset(connection)} <= {b""}
+        assert stream.readline().startswith((b"event: ", b"data: ", b"\n"))  # what is being answered goes on
+
+
+def is_reset(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_port_that_is_reserved_is_served():
+    with reserve(port=0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(UsageError, match="already in use"):
+            reserve(port=port)
+        server = PageServer(Scripted(), "127.0.0.1", port, reserved=listener)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        status = Caller(server.url).ask("GET", "/")[0]
+        server.stop()
+        thread.join()
+    assert status == 200
 
 
 def test_everybody_sees_the_same_frames_and_who_comes_later_the_newest(caller):

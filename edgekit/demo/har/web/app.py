@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from edgekit.demo.har.web.guard import Guard, RefusalError, values_of
-from edgekit.demo.har.web.hub import Hub
+from edgekit.demo.har.web.hub import Hub, one_line
 from edgekit.errors import EdgekitError
 
 FILES = {
@@ -50,7 +50,9 @@ def application(hub: Hub, *, token: str, launch: str, names: Iterable[str] | Non
     async def scene(_: Request) -> Response:
         return JSONResponse({"launch": launch, "token": token, "scene": hub.scene()})
 
-    async def events(_: Request) -> Response:
+    async def events(request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if hub.clients() >= MOST_CLIENTS:
             return JSONResponse({"error": f"{MOST_CLIENTS} pages watch already."}, 503)
         return StreamingResponse(stream(hub, ending), media_type="text/event-stream")
@@ -124,9 +126,11 @@ async def answered(future: Future[Any]) -> Response:
     try:
         await asyncio.wait_for(asyncio.wrap_future(future), ANSWER)
     except EdgekitError as error:
-        return JSONResponse({"error": str(error).splitlines()[0]}, 409)
+        return JSONResponse({"error": one_line(error)}, 409)
     except asyncio.TimeoutError:
-        return JSONResponse({"error": "The stream stands still: nothing was done."}, 503)
+        if future.cancel() or future.cancelled():
+            return JSONResponse({"error": "The stream stands still: nothing was done."}, 503)
+        return JSONResponse({"error": "It is still being done: the page will show it."}, 503)
     return JSONResponse({})
 
 

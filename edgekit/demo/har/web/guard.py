@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 4096  # of a request's body
 BURST, PER_SECOND = 12, 4.0  # requests that change something, of everybody together
+READS = ("GET", "HEAD")
 TOKEN_HEADER = "x-edgekit-token"
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -78,11 +79,11 @@ class Guard:
             raise RefusalError(403, "Another page may not ask for this.")
         if path != "/" and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise RefusalError(403, "Another page may not ask for this.")
-        if method == "GET" and path in self._open:
+        if method in READS and path in self._open:
             return
         if not hmac.compare_digest(headers.get(TOKEN_HEADER, "").encode(), self._token):
             raise RefusalError(401, "The token of this launch is missing or is that of an earlier one.")
-        if method == "GET":
+        if method in READS:
             return
         if headers.get("content-type", "").split(";")[0].strip() != "application/json":
             raise RefusalError(415, "Only JSON is understood.")
@@ -97,7 +98,7 @@ class Guard:
 
     async def _body(self, scope: Scope, receive: Receive) -> Receive:
         """The body, read as far as it may be, as a channel that gives it again."""
-        if scope["method"] == "GET":
+        if scope["method"] in READS:
             return receive
         parts, size = [], 0
         while True:

@@ -153,7 +153,7 @@ class Hub:
                     return
             self.ended = "The stream has ended."
         except EdgekitError as error:
-            self.ended, self.failure = str(error).splitlines()[0], error
+            self.ended, self.failure = one_line(error), error
         except BaseException as error:  # told by the thread that serves
             self.ended, self.failure = "The demo has stopped because of a fault.", error
         if self.failure is not None:
@@ -188,3 +188,9 @@ class Hub:
                 except BaseException as error:
                     future.set_exception(error)
                     raise
+
+
+def one_line(error: EdgekitError) -> str:
+    """All that an error says, its list too."""
+    first = str(error).splitlines()[0]
+    return f"{first} {', '.join(error.items)}" if error.items else first

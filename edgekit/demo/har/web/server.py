@@ -15,6 +15,7 @@ import uvicorn
 from edgekit.demo.har.web.app import application
 from edgekit.demo.har.web.guard import is_address
 from edgekit.demo.har.web.hub import Engine, Hub
+from edgekit.demo.har.web.patience import Patient
 from edgekit.errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -22,13 +23,21 @@ MOST_CONNECTIONS = 64
 
 
 class PageServer:
-    """The page of one engine, on a socket that listens since the object is there.
+    """The page of one engine, on a socket that listens since the object is there, or on one that is `reserved` there.
 
     `port` 0 takes a free one. UsageError when the address is none of this computer or the port is taken.
     """
 
-    def __init__(self, engine: Engine, host: str, port: int, *, speed: float | None = 1.0) -> None:
-        self._socket = listening(host, port)
+    def __init__(
+        self,
+        engine: Engine,
+        host: str,
+        port: int,
+        *,
+        speed: float | None = 1.0,
+        reserved: socket.socket | None = None,
+    ) -> None:
+        self._socket = reserved or listening(host, port)
         address, self.port = self._socket.getsockname()[:2]
         self.is_local = ipaddress.ip_address(address).is_loopback
         shown = "localhost" if ipaddress.ip_address(address).is_unspecified else host
@@ -46,7 +55,7 @@ class PageServer:
                 app,
                 log_level="error",
                 access_log=False,
-                http="h11",
+                http=Patient,
                 ws="none",
                 lifespan="off",
                 server_header=False,

@@ -37,7 +37,7 @@ function scene(told, restarted) {
   if (!state.answering.has(state.chosen)) state.chosen = state.counted = spiking(told) ?? Object.keys(told.models)[0];
   shownAt = 0;
   const made = told.synthetic ? " Figures on it say nothing about real activities." : "";
-  say($("#facts"), `${told.source} at ${told.rate_hz} Hz · instructions and energy of ${told.target}${told.emulated ? ", emulated in the loop" : ""}.${made}`);
+  say($("#facts"), `${told.source} · steps at ${told.rate_hz} Hz · instructions and energy of ${told.target}${told.emulated ? ", emulated in the loop" : ""}.${made}`);
   $("#notes").replaceChildren(...told.notes.map((note) => el("li", { textContent: note })));
   buildModels(state, choose);
   buildTeach(state, stream);
