@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.cli.exits import SCHEMA_VERSION
 from edgekit.cli.stream_options import StreamChoices
-from edgekit.errors import EdgekitError
+from edgekit.errors import DataError, EdgekitError
 
 if TYPE_CHECKING:
     from edgekit.runtime import Session
@@ -33,7 +33,7 @@ WORDS = {
     "gaps": "gaps",
     "restarts": "clocks set back",
     "rate_changes": "changes of the rate",
-    "dropouts": "channels fallen silent",
+    "dropouts": "dropouts",
     "overflows": "windows overflowed",
     "dropped": "steps in windows that never ended",
 }
@@ -49,8 +49,8 @@ class _Stop:
 
     def _handle(self, *_: object) -> None:
         again, self.asked = self.asked, True
-        if again:  # perhaps nobody reads what is printed, and at the exit nobody would either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if again:  # perhaps nobody reads what is printed
+            _give_up_output()
         if again or self._waiting:
             self._waiting = False
             raise KeyboardInterrupt
@@ -92,9 +92,16 @@ class _Printer:
     def show(self, kind: str, document: Mapping[str, Any], line: str) -> None:
         """Print one of them at once: whoever reads may wait for it."""
         if self._objects:
-            print(json.dumps({"schema_version": SCHEMA_VERSION, "type": kind, **document}), flush=True)
-        elif line:
+            line = json.dumps({"schema_version": SCHEMA_VERSION, "type": kind, **document})
+        if not line:
+            return
+        try:
             print(line, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _give_up_output()
+            raise DataError("standard output", f"cannot be written: {error.strerror}") from error
 
     def tell(self, made: Decision | Event) -> None:
         """Print what the front door has made."""
@@ -102,7 +109,7 @@ class _Printer:
 
         when = "" if made.time is None else f"{made.time:.2f} s"
         if isinstance(made, Event):
-            dropped = f"; {made.dropped} steps dropped" if made.dropped else ""
+            dropped = f"; steps dropped: {made.dropped}" if made.dropped else ""
             self.show("event", made.to_dict(), f"{when:>12}  -- {made.text}{dropped}")
             return
         sure = "" if made.shown_confidence is None else f"{100 * made.shown_confidence:3.0f} %"
@@ -137,6 +144,8 @@ def run_stream(
     with stop.listening(), reading as opened:
         every = f", one every {door.plan.stride}" if door.plan.stride != door.plan.length else ""
         _note(f"{session.engine}; windows of {door.plan.length} steps{every}; reading {opened.source.name}")
+        if not (door.session.stateful or door.session.facts.io.get("classes")):
+            _note("warning: the program names no classes: the number of its largest output is taken for a decision")
         fault: EdgekitError | None = None
         try:
             for sample in stop.until(opened.samples):
@@ -170,6 +179,8 @@ def _summary(
         "resampled": door.resampled,
         "seconds": round(seconds, 4),
         "instructions": None if counted is None else counted.total_instructions(),
+        "instructions_grade": None if counted is None else "emulated",
+        "calls": door.executed,
         "counters": door.counters.to_dict(),
         "unused_columns": list(opened.unused),
         "first_malformed": opened.parser.first_fault,
@@ -189,9 +200,16 @@ def _summary_lines(door: FrontDoor, opened: Samples, seconds: float, counted: Ma
         yield f"columns not used: {', '.join(opened.unused)}"
     if opened.parser.first_fault:
         yield f"first malformed line: {opened.parser.first_fault}"
-    if counted is not None and door.counters.steps:
-        total = counted.total_instructions()
-        yield f"instructions: {total:,}, {total / door.counters.steps:,.0f} per step (emulated, exact)"
+    if counted is not None and door.executed:
+        total, often = counted.total_instructions(), door.executed
+        executed = f"; {often:,} calls of the program" if often != door.counters.steps else ""
+        unit = "step" if not door.plan.whole or door.plan.length == 1 else "window"
+        yield f"instructions: {total:,}, {total / often:,.0f} per {unit} (emulated, exact){executed}"
+
+
+def _give_up_output() -> None:
+    """Let what is still to be printed vanish: at the exit it could not be written either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _note(*lines: str) -> None:

@@ -48,7 +48,10 @@ def softmax(scores: Array) -> Floats:
 
 
 class Smoother:
-    """Which class to show: the best mean probability of the last windows, once it has won a few times in a row."""
+    """Which class to show: the best mean probability of the last windows, once it has won a few times in a row.
+
+    None is shown while that class is not sure enough, whatever is about to take its place.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -72,7 +75,9 @@ class Smoother:
         self._candidate = candidate
         if self._streak >= self._options.hysteresis:
             self._shown = candidate
-        return self._shown, None if self._shown is None else float(mean[self._shown])
+        if self._shown is None or mean[self._shown] < self._options.min_confidence:
+            return None, None
+        return self._shown, float(mean[self._shown])
 
 
 def class_names(io_classes: Sequence[str] | None, classes: int) -> tuple[str, ...]:

@@ -51,6 +51,9 @@ class FrontDoor:
         if longest > MOST_FILLED * period:
             cause = f"is more than {MOST_FILLED:,} steps, which is no gap to bridge"
             raise UsageError(f"--max-gap {options.max_gap}", cause, "give a shorter one")
+        if options.source_rate is not None and 1 / options.source_rate > longest:
+            cause = f"samples come every {1 / options.source_rate:.3g} s then, and {longest / ROUNDING:.3g} s is a gap"
+            raise UsageError(f"--rate {options.source_rate:g}", cause, "give a longer --max-gap")
         self._source_rate = options.source_rate or self.rate
         self._clock = Clock(self._source_rate, longest, self.counters)
         self._holder = Holder(self.channels, longest, self.counters)
@@ -62,8 +65,13 @@ class FrontDoor:
 
     @property
     def source_rate(self) -> float | None:
-        """At how many Hz samples come, None while that is not known."""
-        return self._grid.source_rate
+        """At how many Hz samples come, None while that is not known, and where nothing says it."""
+        return None if self._source_rate is None else self._grid.source_rate
+
+    @property
+    def executed(self) -> int:
+        """How often the program was called: each open window calls it once for a step."""
+        return self._windows.executed
 
     @property
     def resampled(self) -> bool:

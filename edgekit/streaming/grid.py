@@ -8,6 +8,8 @@ from edgekit.streaming.follow import Follower, follower
 from edgekit.streaming.rates import FIRST, Pace, RateWatch, pace_of
 from edgekit.streaming.sample import Floats, Tick
 
+MANY = 20  # gaps, each after fewer samples than would tell their rate
+
 
 class Grid:
     """Steps of `period` seconds. At what rate samples come is measured over the first 21 of them, which are held until
@@ -22,6 +24,7 @@ class Grid:
         self._held: list[Tick] = []
         self._last: float | None = None
         self._follower: Follower | None = None
+        self._since, self._in_row = 0, 0  # samples since the last gap, and gaps that came so soon
 
     def know(self, source: float) -> None:
         """Samples come every so many seconds: there is nothing to measure."""
@@ -53,11 +56,9 @@ class Grid:
         if self._last is not None and time - self._last > self._longest:
             silence = time - self._last
             found += self.restart()
-            found.append(
-                Event(GAP, time, f"nothing usable came for {silence:.3g} s, and {self._longest:.3g} s is the most")
-            )
-            self._counters.gaps += 1
+            found.append(Event(GAP, time, self._gap(silence)))
         self._last = time
+        self._since += 1
         if self._source is None:
             self._held.append(Tick(time, values))
             return [*found, *(self._begin() if len(self._held) == FIRST else [])]
@@ -68,6 +69,14 @@ class Grid:
             found.append(Event(RATE, time, f"samples come at {1 / now:.4g} Hz now, not at {1 / before:.4g} Hz"))
             self._counters.rate_changes += 1
         return [*found, *self._follow(time, values)]
+
+    def _gap(self, silence: float) -> str:
+        """Count a gap, and say it; once in a while also what may be wrong where hardly anything but gaps comes."""
+        self._counters.gaps += 1
+        self._in_row, self._since = self._in_row + 1 if self._since < FIRST else 1, 0
+        many = self._in_row % MANY == 0
+        hint = f"; that is {self._in_row} gaps in a row: do --time-unit and --max-gap fit the samples?" if many else ""
+        return f"nothing usable came for {silence:.3g} s, and {self._longest:.3g} s is the most{hint}"
 
     def _follow(self, time: float, values: Floats, pace: Pace | None = None) -> list[Tick]:
         if self._follower is None:

@@ -18,8 +18,8 @@ class Options:
     `source_rate` is at how many Hz samples come: None lets their times tell, or where they have none takes the
     program's rate. `window` and `stride` are in steps, for a program whose io section has no window; a stride may be
     given for any. Silence longer than `max_gap` seconds ends a window (None: 4 steps). Decisions are smoothed over
-    `smooth` windows; another class is shown after it has won `hysteresis` times in a row, and none while the winner's
-    probability is below `min_confidence`.
+    `smooth` windows; another class is shown after it has won `hysteresis` times in a row, and none while its
+    smoothed probability is below `min_confidence`.
     """
 
     source_rate: float | None = None

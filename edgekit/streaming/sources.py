@@ -44,7 +44,7 @@ def open_source(text: str) -> Iterator[Source]:
     elif text.startswith("serial:"):
         device, baud = parse_port(text.removeprefix("serial:"))
         with open_port(device, baud) as port:
-            lines = split_lines(_reader(port, device))
+            lines = split_lines(_reader(port, device, unplugged=errno.EIO))
             yield Source(f"{device} at {baud} baud", live=True, lines=_port_lines(device, lines))
     elif "://" in text:
         raise UsageError(f"--input {text}", "is no source that is known", "-, FILE, udp://HOST:PORT, serial:/dev/ttyX")
@@ -73,14 +73,14 @@ def _is_live(descriptor: int) -> bool:
     return not stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
-def _reader(descriptor: int, name: str) -> Callable[[], bytes]:
-    """Reads what there is, at least one byte unless it is the end."""
+def _reader(descriptor: int, name: str, unplugged: int | None = None) -> Callable[[], bytes]:
+    """Reads what there is, at least one byte unless it is the end; so is an error of the number `unplugged`."""
 
     def read() -> bytes:
         try:
             return os.read(descriptor, CHUNK)
         except OSError as error:
-            if error.errno == errno.EIO:  # of a port whose other side has gone
+            if error.errno == unplugged:
                 return b""
             raise DataError(name, f"cannot be read: {error.strerror}") from error
 
@@ -102,7 +102,14 @@ def _udp(text: str) -> Iterator[Source]:
         host, port = parts.hostname or "127.0.0.1", parts.port
     except ValueError as error:
         raise UsageError(f"--input {text}", f"is no address: {error}", example) from error
-    if not text.startswith("udp://") or port is None or parts.path.strip("/") or parts.query or parts.username:
+    if (
+        not text.startswith("udp://")
+        or port is None
+        or parts.path.strip("/")
+        or parts.query
+        or parts.username
+        or "#" in text
+    ):
         raise UsageError(f"--input {text}", "is no address of a UDP port", example)
     try:
         (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)

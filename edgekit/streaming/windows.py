@@ -104,6 +104,7 @@ class Windows:
         self._outputs = [np.zeros((plan.length, *out), np.float32) for _ in range(0 if plan.whole else streams)]
         self._rows: deque[Array] = deque(maxlen=plan.length)
         self.steps = 0  # of all time
+        self.executed = 0  # calls of the program for them, in all open windows
         self._begun = 0  # the first step since the last break
 
     def relearned(self) -> int:
@@ -137,6 +138,7 @@ class Windows:
         (stream,) = self._streams
         window = x if self._plan.length == 1 else np.concatenate(self._rows)
         outputs = stream.step(window.reshape(self._shape))
+        self.executed += 1
         if self._on_step is not None:
             self._on_step(stream)
         return Closed(self._begun + start, self.steps, outputs)
@@ -152,6 +154,7 @@ class Windows:
             if position == 0:
                 stream.reset()
             outputs[position] = stream.step(x)
+            self.executed += 1
             if position == length - 1:
                 closed = Closed(self._begun + number * stride, self.steps, outputs)
             if number == oldest and self._on_step is not None:

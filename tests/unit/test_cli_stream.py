@@ -182,7 +182,7 @@ def test_ctrl_c_reaches_the_emulator_too_and_leaves_a_summary(x: np.ndarray, tmp
     assert made[0]["label"] == int(session.decide(session.run(x[:LENGTH])))
     summary = objects(rest)[-1]
     assert summary["stopped"]
-    assert summary["instructions"] > 0
+    assert (summary["instructions"] > 0, summary["instructions_grade"]) == (True, "emulated")
     assert "per step (emulated, exact)" in err
     assert "Traceback" not in err
 
@@ -214,6 +214,30 @@ def test_a_terminal_shows_lines_for_people(edge: Path, x: np.ndarray, tmp_path: 
     assert "%" in shown[2]
 
 
+def test_instructions_are_those_of_a_step_however_many_windows_are_open(x: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("unicorn")
+    watch = overlapping(target="smartwatch-m33").artifact.save(tmp_path / "watch.edge")
+    (tmp_path / "s.csv").write_text(csv_text(x[:41]))
+    per_step = []
+    for stride in (LENGTH, 2):
+        arguments = (watch, "--stream", "--on", "emulator", "-i", tmp_path / "s.csv", "--stride", stride)
+        answer = edgekit_main("run", *arguments)
+        assert answer.returncode == 0, answer
+        *_, summary = objects(answer)
+        per_step.append(summary["instructions"] / summary["calls"])
+        assert f"{per_step[-1]:,.0f} per step (emulated, exact)" in answer.stderr
+    assert per_step[1] == pytest.approx(per_step[0], rel=0.05)
+
+
+def test_what_cannot_be_written_is_said_by_name(edge: Path, x: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(csv_text(x))
+    with Path("/dev/full").open("w") as full:
+        process = started(edge, "-i", tmp_path / "s.csv", "--json", stdout=full)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert err.splitlines()[-1].startswith("error: standard output: cannot be written: No space left")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -224,6 +248,10 @@ def test_a_terminal_shows_lines_for_people(edge: Path, x: np.ndarray, tmp_path: 
         (("--stream", "--count"), "--count: nothing is counted"),
         (("--stream", "--smooth", "0"), "--smooth 0: means nothing"),
         (("--stream", "--window", "5"), "--window: the program has windows"),
+        (
+            ("--stream", "--rate", "4"),
+            "--rate 4: samples come every 0.25 s then, and 0.2 s is a gap; give a longer",
+        ),
         (("--stream", "--format", "xml"), "--format xml: is not known"),
         (("--stream", "--stamp"), "--stamp: s.csv is a file"),
         (("--stream", "--time-unit", "ms"), "the samples carry no times"),

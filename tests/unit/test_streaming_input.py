@@ -232,6 +232,7 @@ def test_a_serial_port_skips_the_line_it_came_into_and_says_when_it_is_gone(term
         ("http://localhost/", "is no source that is known"),
         *((bad, "udp://127.0.0.1:5005") for bad in ("udp:5005", "udp://127.0.0.1", "udp://[x]:1", "udp://h:99999")),
         ("udp://127.0.0.1:1/path", "udp://127.0.0.1:5005"),
+        ("udp://127.0.0.1:1#x", "udp://127.0.0.1:5005"),
         ("serial:ttyACM0", "names no device"),
         ("serial:/dev/null@fast", "is no speed"),
         ("serial:/dev/null@7", "is none that this system has"),
