@@ -17,7 +17,7 @@ from rich.console import Console
 
 pytest.importorskip("torch")
 
-from edgekit.demo.har.draw import picture
+from edgekit.demo.har.draw import WIDE, picture
 from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.frames import Frame, plain_name
 from edgekit.demo.har.history import History
@@ -232,6 +232,7 @@ def test_frames_are_plain_json_and_pictures_fit_the_terminal():
             "learner",
             plain_name(frame.truth),
             "measured",
+            *(["emulated"] if size[0] >= WIDE else []),
             "estimated",
             "spikes of l2mu",
             "teach",
@@ -299,6 +300,8 @@ def test_lines_and_objects_end_in_what_it_came_to():
     assert [frame["models"]["lmu"]["decision"]["index"] for frame in frames] == [0, 1]
     (row,) = summary["summary"]["models"]
     assert (row["right"], row["known"], row["energy_per_decision"]["grade"]) == (2, 2, "estimated")
+    assert [row[f"{what}_grade"] for what in ("flash", "ram", "instructions")] == ["derived", "emulated", "emulated"]
+    assert frames[0]["models"]["lmu"]["instructions_grade"] == "emulated"
 
 
 def test_a_faster_sensor_is_brought_to_the_rate_of_the_models(tmp_path: Path):

@@ -101,9 +101,10 @@ def _models(scene: Scene, frame: Frame, history: History, width: int) -> Table:
     table.add_column("how sure", no_wrap=True)
     table.add_column("right", justify="right", no_wrap=True)
     if wide:
-        table.add_column("instructions", justify="right", no_wrap=True)
-    table.add_column(_headed("time a step", [model.latency for _, model in shown]), justify="right", no_wrap=True)
-    energies = [model.energy for _, model in shown]
+        grades = [model.instructions_grade for _, model in shown]
+        table.add_column(_headed("instructions", grades), justify="right", no_wrap=True)
+    table.add_column(_headed("time a step", [model.latency.grade for _, model in shown]), justify="right", no_wrap=True)
+    energies = [model.energy.grade for _, model in shown]
     table.add_column(_headed("energy a step", energies), justify="right", no_wrap=True)
     for name, model in shown:
         at_once = scene.models[name].steps == 1
@@ -130,9 +131,9 @@ def _row(model: ModelFrame, called: Called | None, *, at_once: bool, width: int)
     return (says, bar, share, *((count,) if wide else ()), *costs)
 
 
-def _headed(what: str, figures: Sequence[Figure]) -> str:
+def _headed(what: str, grades: Sequence[str]) -> str:
     """The head of a column: what it holds, and how its figures came about."""
-    return f"{what},\n{' or '.join(dict.fromkeys(figure.grade for figure in figures))}"
+    return f"{what},\n{' or '.join(dict.fromkeys(grades))}"
 
 
 def _figure(figure: Figure, *, wide: bool) -> Text:
@@ -210,4 +211,5 @@ def _teaching(scene: Scene, teach: TeachState, typing: str | None) -> Text:
     text = Text(f"learned {lesson.name!r}: {lesson.windows} windows, {lesson.milliseconds:,.0f} ms{where}, ")
     text.append(f"{lesson.recalled} recognised; ")
     text.append(f"of {lesson.held_out} old windows right {100 * lesson.before:.1f} %, now {100 * lesson.after:.1f} %")
+    text.append(f" ({lesson.grade})")
     return text

@@ -185,7 +185,7 @@ class Engine:
 
     def _notes(self) -> tuple[str, ...]:
         runners = tuple(self.runners.values())
-        notes = dict.fromkeys(note for runner in runners for note in runner.prepared.notes)
+        notes = dict.fromkeys(note for runner in runners for note in runner.scene().notes)
         return *notes, *self._source.notes(runners[0].door.counters)
 
     def _scenes(self) -> Mapping[str, ModelScene]:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edgekit.profile.grades import MEASURED
+from edgekit.profile.grades import UNAVAILABLE as NO_GRADE
+
 IDLE, RECORDING, UNAVAILABLE = "idle", "recording", "unavailable"
 """Phases of teaching."""
 
@@ -71,13 +74,14 @@ class ModelFrame:
     energy: Figure
     right: int
     known: int
+    instructions_grade: str = NO_GRADE
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What teaching brought: so many windows of one gesture learned in so many ms of this computer (of the emulator,
     where that learned), and of held-out windows of the old activities the share called right before and after.
-    `recalled` of the recorded windows are called by the new name.
+    `recalled` of the recorded windows are called by the new name. `grade` is that of all of these.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Lesson:
     held_out: int
     before: float
     after: float
+    grade: str = MEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +140,8 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class ModelScene:
     """A model that takes part: its precision, what executes it, how many steps a window takes (1: it is eaten at once),
-    the populations that fire with their sizes, and what it takes of the target, in bytes. `notes` say what was not as
-    wished.
+    the populations that fire with their sizes, and what it takes of the target, in bytes, with how these came about;
+    the stack counts as RAM where it was seen on an emulated core. `notes` say what was not as wished.
     """
 
     family: str
@@ -146,6 +151,8 @@ class ModelScene:
     populations: Mapping[str, int]
     flash_bytes: int
     ram_bytes: int
+    flash_grade: str = NO_GRADE
+    ram_grade: str = NO_GRADE
     notes: tuple[str, ...] = ()
 
 

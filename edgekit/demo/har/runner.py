@@ -12,7 +12,7 @@ from edgekit.demo.har.models import Prepared
 from edgekit.demo.har.watched import Watched, watch
 from edgekit.ir import SPIKE
 from edgekit.profile.estimate import Estimate, estimates
-from edgekit.profile.grades import ESTIMATED, MEASURED, UNAVAILABLE
+from edgekit.profile.grades import DERIVED, EMULATED, ESTIMATED, MEASURED, UNAVAILABLE
 from edgekit.runtime import Session
 from edgekit.streaming import Decision, Event, FrontDoor, Options, Sample
 from edgekit.streaming.decisions import softmax
@@ -53,7 +53,8 @@ class Runner:
     def scene(self) -> ModelScene:
         """What stays the same."""
         sizes = self.prepared.artifact.manifest["sizes"]
-        ram = int(sizes["ram_bytes"]) + int(sizes.get("stack_bytes") or 0)
+        stack = sizes.get("stack_bytes")
+        less = () if stack is not None else (f"RAM of {self.prepared.family} is without the stack: nobody measured it",)
         return ModelScene(
             family=self.prepared.family,
             precision=self.prepared.precision,
@@ -61,8 +62,10 @@ class Runner:
             steps=self.prepared.steps,
             populations=self.populations,
             flash_bytes=int(sizes["flash_bytes"]),
-            ram_bytes=ram,
-            notes=self.prepared.notes,
+            ram_bytes=int(sizes["ram_bytes"]) + (stack or 0),
+            flash_grade=DERIVED,
+            ram_grade=DERIVED if stack is None else EMULATED,
+            notes=(*self.prepared.notes, *less),
         )
 
     def feed(self, sample: Sample) -> list[Decision | Event]:
@@ -95,6 +98,7 @@ class Runner:
             energy=self.energy(instructions),
             right=self.right,
             known=self.known,
+            instructions_grade=UNAVAILABLE if instructions is None else EMULATED,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.frames import Figure, Scene
-from edgekit.profile.grades import EMULATED
+from edgekit.profile.grades import EMULATED, UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,12 @@ class Result:
     right: int
     known: int
     flash_bytes: int
+    flash_grade: str
     ram_bytes: int
+    ram_grade: str
     instructions_per_step: float | None
     instructions_per_decision: float | None
+    instructions_grade: str
     energy_per_decision: Figure
 
     @property
@@ -43,8 +46,9 @@ def results(engine: Engine) -> tuple[Result, ...]:
         scene, steps = runner.scene(), runner.instructions
         decision = None if steps is None else steps * scene.steps
         energy = runner.energy(decision)
-        sizes = scene.flash_bytes, scene.ram_bytes
-        found.append(Result(name, scene.precision, runner.right, runner.known, *sizes, steps, decision, energy))
+        sizes = scene.flash_bytes, scene.flash_grade, scene.ram_bytes, scene.ram_grade
+        counts = steps, decision, UNAVAILABLE if steps is None else EMULATED
+        found.append(Result(name, scene.precision, runner.right, runner.known, *sizes, *counts, energy))
     return tuple(found)
 
 
@@ -56,7 +60,6 @@ def to_document(scene: Scene, found: Sequence[Result]) -> dict[str, Any]:
         "synthetic": scene.synthetic,
         "target": scene.target,
         "emulated": scene.emulated,
-        "instructions_grade": EMULATED,
         "models": rows,
         "notes": list(scene.notes),
     }
@@ -69,8 +72,14 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for head in ("model", "precision"):
         table.add_column(head, no_wrap=True)
-    for head in ("right", "flash kB", "RAM B", "instructions a step", "a decision", "µJ a decision (estimated)"):
-        table.add_column(head, justify="right", no_wrap=True)
+    grades = (
+        *("", _grades(r.flash_grade for r in found), _grades(r.ram_grade for r in found)),
+        *[_grades(r.instructions_grade for r in found)] * 2,
+        _grades(r.energy_per_decision.grade for r in found),
+    )
+    heads = ("right", "flash kB", "RAM B", "instructions a step", "a decision", "µJ a decision")
+    for head, grade in zip(heads, grades, strict=True):
+        table.add_column(f"{head}\n{grade}", justify="right", no_wrap=True)
     for r in found:
         energy = r.energy_per_decision
         table.add_row(
@@ -91,6 +100,10 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
         console.print(f"Note: {note}.")
     if scene.synthetic:
         console.print("The motion is made up: these accuracies say nothing about people.")
+
+
+def _grades(grades: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(grades))
 
 
 def _count(value: float | None) -> str:
