@@ -75,8 +75,10 @@ class Parser:
             timed = at is not None
             if self._timed is None:
                 self._check_use(timed=timed)
-            elif timed != self._timed:
-                raise MalformedError("has a time, and the first had none" if timed else "has no time, as the first had")
+            elif timed and not self._timed:
+                raise MalformedError("has a time, the first sample had none")
+            elif not timed and self._timed:
+                raise MalformedError("has no time, as the first sample had")
             if at is not None:
                 if not math.isfinite(at):
                     raise MalformedError("its time is no number of seconds")
@@ -123,7 +125,8 @@ class Parser:
             self.first_fault = fault
             self._tell(f"{fault}; such lines are left out")
         if self.endless and self._faults == PATIENCE:
-            self._tell(f"{PATIENCE} lines in a row and no sample: {fault}; {self._expected()}")
+            anew = "; if they are what should come, start anew" if self._samples else ""
+            self._tell(f"{PATIENCE} lines in a row and no sample: {fault}; {self._expected()}{anew}")
         elif not self.endless and self._faults >= max(PATIENCE, self._samples):
             raise DataError("stream", f"{self._faults:,} lines in a row and no sample: {fault}", self._expected())
 

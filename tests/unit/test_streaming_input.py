@@ -120,7 +120,7 @@ def test_times_have_a_unit() -> None:
             "names time_ms, which is not known as the time; call it t or time",
         ),
         (["1,2,3", *["0.1,1,2,3"] * 100], {}, "100 lines in a row and no sample: the line '0.1,1,2,3' has 4 fields"),
-        (['{"x": [1, 2, 3]}', *['{"t": 1, "x": [1, 2, 3]}'] * 100], {}, "has a time, and the first had none"),
+        (['{"x": [1, 2, 3]}', *['{"t": 1, "x": [1, 2, 3]}'] * 100], {}, "has a time, the first sample had none"),
         (["1,5;2,5;3,5"] * 100, {}, "has decimal commas: write numbers with a point"),
         (["boot"] * 100, {}, "100 lines in a row and no sample: the line 'boot' is neither a header nor 3 numbers"),
         (["1,2,3"], {"time_unit": "ms"}, "the samples carry no times"),
@@ -150,7 +150,7 @@ def test_a_live_source_waits_for_a_sample_and_says_what_is_wrong() -> None:
         assert next(opened.samples).time == 2
     assert counters.malformed == 300
     assert [text.split(" ")[0] for text in told] == ["the", "100", "100"]
-    assert "has no time, as the first had" in told[-1]
+    assert "has no time, as the first sample had" in told[-1]
 
 
 def test_a_file_with_much_that_is_no_sample_in_its_midst_is_read_on() -> None:
