@@ -20,7 +20,7 @@ class Scripted:
         self._tally = [[0, 0], [0, 0]]
 
     def scene(self) -> Scene:
-        model = ModelScene("l2mu", "int8", "C program", WINDOW, {"hidden": 8}, 1000, 200)
+        model = ModelScene("l2mu", "int8", "C program", WINDOW, {"hidden": 8}, 1000, 200, "derived", "emulated")
         return Scene(
             *(CLASSES, ("acc_x", "acc_y"), "m/s^2 (acc)", RATE, WINDOW, "a script", False, True, "host", False),
             models={"l2mu": model},
@@ -45,7 +45,7 @@ class Scripted:
         confidence = {CLASSES[0]: 0.75, CLASSES[1]: 0.25} if count else {}
         cost = (Figure(5.0, "µs", "measured"), 4000.0, Figure(1.5, "µJ", "estimated", "a formula", 1.0, 2.0))
         fired = {} if at % 2 else {"hidden": (at // 2 % 8,)}  # the sensor is twice as fast as the model
-        model = ModelFrame(called, CLASSES[0] if count else None, confidence, fired, *cost, count, count)
+        model = ModelFrame(called, CLASSES[0] if count else None, confidence, fired, *cost, count, count, "emulated")
         phase = IDLE if seconds is None else RECORDING
         name = None if seconds is None else self._name
         teach = TeachState(phase, name, seconds or 0.0, left=2, undoable=self._lessons)

@@ -83,6 +83,8 @@ def test_four_models_side_by_side_answer_and_their_costs_have_grades(browser, de
     browser.wait_for(f'[...document.querySelectorAll(".model dl")].every((e, i) => e.textContent !== {before}[i])')
     for card in texts(browser, ".model"):
         assert "measured" in card
+        assert "derived" in card  # flash
+        assert "emulated" in card  # instructions
         assert "µJ" in card
         assert "estimated" in card
     populations = texts(browser, "#rates li > :first-child")
@@ -110,9 +112,9 @@ def test_a_gesture_is_taught_recognised_and_forgotten_and_another_page_sees_it(b
     browser.wait_for('document.querySelector("#result strong")?.textContent === "wave"')
     kept = [float(text.removesuffix(" %")) for text in texts(browser, "#result .keep > :nth-child(3n)")]
     assert kept[1] > kept[0] - 5 > 50  # old activities stay
-    assert "held out" in browser.ask('document.querySelector("#result").textContent')
+    assert "held out measured" in browser.ask('document.querySelector("#result").textContent')
     browser.wait_for('document.querySelector("#watch-text").textContent.startsWith("Learner: wave")')
-    browser.wait_for('document.querySelector("#truth").textContent.endsWith("✓ right")')
+    browser.wait_for('document.querySelector("#truth").textContent.endsWith("last window ✓ right")')
     with browser.second_window():
         browser.visit(demo, width=PHONE)
         browser.wait_for('document.querySelector("#taught li")?.textContent === "wave"')

@@ -268,6 +268,22 @@ def test_a_port_that_is_reserved_is_served():
     assert status == 200
 
 
+def test_a_recording_that_cannot_be_learned_when_it_ends_by_itself_is_told():
+    engine = Scripted()
+
+    def end():
+        engine.cancel()
+        raise UsageError("teach", "it was too short", "record some seconds")
+
+    engine.end = end
+    with served(engine, speed=20.0) as url, closing(Caller(url).events()) as events:
+        Caller(url).ask("POST", "/teach/record", {"name": "wave", "seconds": 2})
+        told = (
+            text for kind, data in events if kind == "frames" for frame in data["frames"] for text in frame["events"]
+        )
+        assert next(told) == "teach: it was too short; record some seconds"
+
+
 def test_everybody_sees_the_same_frames_and_who_comes_later_the_newest(caller):
     seen = []
     for _ in range(2):

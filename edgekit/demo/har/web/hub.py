@@ -34,11 +34,13 @@ class Engine(Protocol):
 
 @dataclass(eq=False)
 class Client:
-    """Frames on their way to one page; `missed` is how many it was too slow for."""
+    """Frames on their way to one page; `missed` is how many it was too slow for, `counted` what the scene counts, if
+    it is other than before.
+    """
 
     waiting: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=QUEUE))
     missed: int = 0
-    tally: Any = None
+    counted: dict[str, Any] | None = None
 
 
 class Hub:
@@ -57,6 +59,7 @@ class Hub:
         self._scene = engine.scene().to_dict()
         self._stopping = threading.Event()
         self._record_until: float | None = None
+        self._faults: list[str] = []  # of what nobody asked for at the moment it was done
         self.ended: str | None = None
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="edgekit demo", daemon=True)
@@ -71,7 +74,7 @@ class Hub:
         self._thread.join(timeout)
 
     def scene(self) -> dict[str, Any]:
-        """What stays the same, with the tally as it is now."""
+        """What stays the same, with the tally and the notes as they are now."""
         with self._lock:
             return dict(self._scene)
 
@@ -85,7 +88,7 @@ class Hub:
         client = Client()
         with self._lock:
             client.waiting.extend(self._recent)
-            client.tally = self._scene["tally"]
+            client.counted = counted(self._scene)
             self._clients.append(client)
         return client
 
@@ -99,9 +102,9 @@ class Hub:
         with self._lock:
             if not client.waiting:
                 return None
-            news = {"frames": list(client.waiting), "missed": client.missed, "tally": client.tally}
+            news = {"frames": list(client.waiting), "missed": client.missed, "counted": client.counted}
             client.waiting.clear()
-            client.missed, client.tally = 0, None
+            client.missed, client.counted = 0, None
         return news
 
     def ask(self, task: Task) -> Future[Any]:
@@ -135,6 +138,11 @@ class Hub:
         """Have the source play an activity, None: all in turn."""
         return self.ask(lambda: self._engine.play(activity))
 
+    def _note_fault(self, done: Future[Any]) -> None:
+        fault = None if done.cancelled() else done.exception()
+        if isinstance(fault, EdgekitError):
+            self._faults.append(one_line(fault))
+
     def _learn(self) -> None:
         self._record_until = None
         self._engine.end()
@@ -147,7 +155,7 @@ class Hub:
             for frame in frames:
                 self._tell(frame)
                 if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or float("inf")):
-                    self.learn()
+                    self.learn().add_done_callback(self._note_fault)
                 self._do_tasks()
                 if self._stopping.is_set():
                     return
@@ -163,6 +171,8 @@ class Hub:
 
     def _tell(self, frame: Frame) -> None:
         plain = frame.to_dict()
+        plain["events"] = [*plain["events"], *self._faults]
+        self._faults.clear()
         decided = any(model.decision for model in frame.models.values())
         scene = self._engine.scene().to_dict() if decided else None
         with self._lock:
@@ -172,7 +182,7 @@ class Hub:
             for client in self._clients:
                 client.missed += len(client.waiting) == QUEUE
                 client.waiting.append(plain)
-                client.tally = scene["tally"] if scene is not None else client.tally
+                client.counted = client.counted if scene is None else counted(scene)
 
     def _do_tasks(self) -> None:
         while True:
@@ -188,6 +198,11 @@ class Hub:
                 except BaseException as error:
                     future.set_exception(error)
                     raise
+
+
+def counted(scene: dict[str, Any]) -> dict[str, Any]:
+    """What of a scene changes while it plays."""
+    return {"tally": scene["tally"], "notes": scene["notes"]}
 
 
 def one_line(error: EdgekitError) -> str:

@@ -41,7 +41,8 @@ function buildCard(name, model, scene) {
       [`energy/${once}`, values.energy],
       ...(model.steps === 1 ? [] : [["energy/window", values.total]]),
       [`instructions/${once}`, values.instructions],
-      ["flash, RAM", el("dd", { textContent: `${bytes(model.flash_bytes)}, ${bytes(model.ram_bytes)}` })],
+      ["flash", el("dd", {}, bytes(model.flash_bytes), " ", badge(model.flash_grade))],
+      ["RAM", el("dd", {}, bytes(model.ram_bytes), " ", badge(model.ram_grade))],
     ].map(([term, value]) => el("div", {}, el("dt", { textContent: term }), value))),
     ...[`as a program: ${model.engine}`, ...model.notes].map((note) => el("p", { className: "soft", textContent: note })));
   for (const of of scene.classes) addRow(rows, classes, of, "");
@@ -75,13 +76,14 @@ export function showModels(state) {
       row.row.toggleAttribute("data-best", share === best);
     }
     say(card.values.right, model.known ? `${model.right} of ${model.known} (${percent(model.right / model.known)})` : "no truth known");
-    const { latency, energy, instructions } = state.typical(name);
+    const { latency, energy, instructions, instructions_grade } = state.typical(name);
     graded(card.values.latency, figure(latency.value, latency.low, latency.high, latency.unit), latency);
     const { value, low, high, unit } = energy;
     const times = (part) => (part === null ? null : part * card.steps);
     graded(card.values.energy, figure(value, low, high, unit), energy);
-    graded(card.values.total, figure(times(value), times(low), times(high), unit), energy);
-    const counted = { grade: instructions === null ? "unavailable" : "emulated", about: `on an emulated ${state.scene.target}` };
+    const whole = { grade: energy.grade, about: `${card.steps} times that of a step: ${energy.about}` };
+    graded(card.values.total, figure(times(value), times(low), times(high), unit), whole);
+    const counted = { grade: instructions_grade, about: `on an emulated ${state.scene.target}` };
     graded(card.values.instructions, number(instructions === null ? null : Math.round(instructions)), counted);
   }
 }
@@ -112,16 +114,16 @@ export function showWatch(state, now) {
   const spoken = name ? `${who}: ${name}${sure === undefined ? "" : `, ${percent(sure)} sure`}` : "no decision yet";
   say($("#watch-text"), spoken);
   const truth = last?.truth;
-  answer($("#truth"), truth ? `wearer: ${words(truth)}` : "What the wearer does, nobody said.", state.segments.get(state.chosen)?.at(-1));
+  answer($("#truth"), truth ? `wearer: ${words(truth)}` : "What the wearer does, nobody said.", state.segments.get(state.chosen)?.at(-1), "last window ");
 }
 
 // A text, and whether the newest window was called right, where the source knows.
-function answer(line, text, called) {
+function answer(line, text, called, of = "") {
   const verdict = called?.verdict ?? "";
   if (line.dataset.shown === text + verdict) return;
   line.dataset.shown = text + verdict;
   line.replaceChildren(text);
-  if (verdict) line.append(el("span", { className: `mark ${VERDICTS[verdict][0]}`, textContent: VERDICTS[verdict][1] }));
+  if (verdict) line.append(el("span", { className: `mark ${VERDICTS[verdict][0]}`, textContent: of + VERDICTS[verdict][1] }));
 }
 
 function fitted(text, shown) {

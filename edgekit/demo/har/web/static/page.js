@@ -38,12 +38,16 @@ function scene(told, restarted) {
   shownAt = 0;
   const made = told.synthetic ? " Figures on it say nothing about real activities." : "";
   say($("#facts"), `${told.source} · steps at ${told.rate_hz} Hz · instructions and energy of ${told.target}${told.emulated ? ", emulated in the loop" : ""}.${made}`);
-  $("#notes").replaceChildren(...told.notes.map((note) => el("li", { textContent: note })));
+  notes(told.notes);
   buildModels(state, choose);
   buildTeach(state, stream);
   link("live", "live");
   if (restarted) banner("The server was started again: what was counted and taught before is gone.");
   document.documentElement.dataset.launches = Number(document.documentElement.dataset.launches ?? 0) + 1;
+}
+
+function notes(told) {
+  $("#notes").replaceChildren(...told.map((note) => el("li", { textContent: note })));
 }
 
 function banner(text) {
@@ -53,9 +57,12 @@ function banner(text) {
   bannerOff = setTimeout(() => ($("#banner").hidden = true), 12000);
 }
 
-function frames({ frames: came, missed, tally }) {
+function frames({ frames: came, missed, counted }) {
   state.missed += missed;
-  if (tally) state.tally = tally;
+  if (counted) {
+    state.tally = counted.tally;
+    notes(counted.notes);
+  }
   for (const frame of came) take(frame);
   const oldest = state.frames.at(-1).t - KEPT;
   state.frames = state.frames.filter((frame) => frame.t >= oldest).slice(-MOST);

@@ -1,6 +1,6 @@
 // Teaching: what the wearer does, its name, the recording, what came of it, and undo.
 
-import { $, el, number, percent, say, words } from "./words.js";
+import { $, badge, el, number, percent, say, words } from "./words.js";
 
 let asked = 10;
 
@@ -60,7 +60,7 @@ export function showTeach(state) {
     bar.firstElementChild.style.width = `${(100 * teach.seconds) / most}%`;
   }
   say($("#teach-about"), about(teach, recording, state));
-  showLesson(teach.lesson);
+  showLesson(teach.lesson, state.scene.emulated);
   const list = $("#taught ul");
   if (list.dataset.shown !== teach.taught.join("\n")) {
     list.dataset.shown = teach.taught.join("\n");
@@ -78,7 +78,7 @@ function about(teach, recording, state) {
   return "Do something over and over, name it, and record it. It learns by a Hebbian rule, from that recording alone.";
 }
 
-function showLesson(lesson) {
+function showLesson(lesson, emulated) {
   const result = $("#result");
   const key = JSON.stringify(lesson);
   if (result.dataset.key === key) return;
@@ -94,10 +94,10 @@ function showLesson(lesson) {
   };
   const windows = `${lesson.windows} ${lesson.windows === 1 ? "window" : "windows"}`;
   result.replaceChildren(
-    el("p", {}, el("strong", { textContent: words(lesson.name) }), ` learned from ${windows} in ${number(lesson.milliseconds)} ms; ${lesson.recalled} of ${lesson.windows} recognised.`),
+    el("p", {}, el("strong", { textContent: words(lesson.name) }), ` learned from ${windows} in ${number(lesson.milliseconds)} ms${emulated ? " of the emulator" : ""}; ${lesson.recalled} of ${lesson.windows} recognised. `, badge(lesson.grade)),
     el("div", { className: "keep" },
       el("span", { textContent: "old activities before" }), bar(lesson.before), el("span", { textContent: percent(lesson.before, 1) }),
       el("span", { textContent: "and after" }), bar(lesson.after), el("span", { textContent: percent(lesson.after, 1) })),
-    el("p", { className: "soft", textContent: `right on ${lesson.held_out.toLocaleString("en")} windows that were held out` }),
+    el("p", { className: "soft" }, `right on ${lesson.held_out.toLocaleString("en")} windows that were held out `, badge(lesson.grade)),
   );
 }
