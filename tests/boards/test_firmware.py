@@ -359,6 +359,7 @@ def compilers(target):
         yield name
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("kind", ["integer_program", "float_program"])
 def test_firmware_tests_itself_from_reset_and_in_every_emulator(request, watch, kind):
     graph, selftest = request.getfixturevalue(kind)

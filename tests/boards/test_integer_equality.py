@@ -20,7 +20,7 @@ def first(engines: Iterable[str]) -> list[str]:
     return [name for name in engines if "EDGEKIT_SWEEPS" in os.environ or name not in SECOND]
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("core", first(EMULATED))
 def test_random_programs_are_byte_equal(core: str, drawn_seed: int) -> None:

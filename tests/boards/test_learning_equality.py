@@ -113,6 +113,7 @@ def test_c_here_is_in_the_state_of_the_reference(family: str) -> None:
     same(snapshots(edgekit.load(artifact(family, "host"))), family, len(ROUNDS))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("target", BOARDS)
 @pytest.mark.parametrize("family", ["mlp", "lmu"])

@@ -50,6 +50,7 @@ def run(command: tuple[str, ...], folder: Path) -> None:
     assert result.returncode == 0, result.stderr[:4000]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_compiles_alone_without_a_warning(compiler: str, tmp_path: Path) -> None:
     if not shutil.which(COMPILERS[compiler][0]):

@@ -229,6 +229,7 @@ KERNELS = {
 }
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("precision", KERNELS)
 @pytest.mark.parametrize(
     "target", ["host", *(pytest.param(t, marks=pytest.mark.slow) for t in ("raspberrypi4", "smartwatch-m4"))]

@@ -85,6 +85,7 @@ DRAWN: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(len(DRAWN)))
 def test_drawn_lateral_neurons(tmp_path: Path, seed: int) -> None:

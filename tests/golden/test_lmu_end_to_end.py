@@ -73,6 +73,7 @@ def kernels(artifact: edgekit.Artifact) -> set[str]:
     return {k["kernel"] for k in artifact.manifest["kernels"]}
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("method", ["zoh", "euler"])
 @pytest.mark.parametrize(("order", "theta"), PAIRS, ids=str)
 def test_the_tables_of_a_and_b_as_a_memory_of_two_channels(shared, tmp_path, order, theta, method):

@@ -526,6 +526,7 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
     assert "…" not in _printed(report)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     "arguments",
     [

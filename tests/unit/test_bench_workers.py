@@ -249,6 +249,9 @@ def test_the_peers_of_this_python_compute_the_step_with_their_states(elm: Case, 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "EDGEKIT_SWEEPS" not in os.environ, reason="half a minute of a compiler that is not ours: make test-all"
+)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler with OpenMP")
 def test_torch_compile_computes_the_step(elm: Case, tmp_path: Path) -> None:
     write_case(elm, tmp_path)

@@ -238,6 +238,7 @@ def test_entries_get_what_they_take() -> None:
 # --- what was learned, built in --------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("family", "precision", "target"),
     [

@@ -37,6 +37,7 @@ def models() -> dict[str, Any]:
     }
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("target", ["host", "raspberrypi5", "stm32mp157"])
 @pytest.mark.parametrize("precision", ["fp32", "w8"])
 @pytest.mark.parametrize("family", ["sparse elm", "lmu", "l2mu"])

@@ -39,6 +39,7 @@ def test_an_anchor_is_spelled_as_the_site_spells_it():
     assert "what-lasts" in anchors(DOCS / "LEARNING.md")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/QUICKSTART.md", "docs/CONCEPTS.md", "docs/ARTIFACT.md"])
 def test_a_page_runs_as_written_and_prints_what_it_says(page, tmp_path):

@@ -246,6 +246,7 @@ def test_shipped_models_take_waves_and_a_million_silent_steps_alike(name: str, s
 # --- every core ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("core", EMULATED)
 def test_waves_silence_and_the_border_are_byte_equal_on_emulated_cores(core: str, graphs: dict[str, Graph]) -> None:
     if not EMULATED[core].there:

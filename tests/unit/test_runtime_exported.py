@@ -364,6 +364,7 @@ def machine(*arguments: object, code: int = 0) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", ["quiet.onnx", "quiet.seq.onnx", "quiet.tflite"])
 def test_run_verify_profile_and_inspect(name: str, made: Path) -> None:
     ran = machine("run", made / name, "-i", made / "x.npy", "-o", made / "y.npy")
