@@ -26,6 +26,7 @@ from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
 from edgekit.demo.har.opened import WATCH, Asked, open_engine
 from edgekit.demo.har.pace import paced
 from edgekit.demo.har.play import Recorded, play_material
+from edgekit.demo.har.summary import print_summary, results
 from edgekit.demo.har.synthetic import GESTURE
 from edgekit.demo.har.windows import WINDOW
 from edgekit.demo.har.wisdm import REST
@@ -188,6 +189,32 @@ def test_every_lesson_can_be_taken_back_also_that_of_an_old_activity():
         running.undo()
         assert running.teacher.runner.session.learned() == kept
         assert running.teacher.state.undoable == left
+
+
+def test_an_old_activity_is_taught_by_the_name_that_people_read():
+    running = engine("elm", teach=True)
+    frames = running.frames()
+    for name, meant in (("Tap", "synthetic_tap"), ("wave", "wave"), ("WAVE", "wave")):
+        running.begin(name)
+        assert take(frames, WINDOW)[-1].teach.name == meant
+        assert running.end().name == meant
+    assert running.teacher.state.taught == ("wave",)
+
+
+def test_a_gap_while_a_gesture_is_recorded_is_told(tmp_path: Path):
+    told = [*(at / 20 for at in range(60)), *(9 + at / 20 for at in range(60))]
+    (tmp_path / "[").mkdir()
+    (tmp_path / "[/x]").write_text("t," + HEADER + "".join(f"{t},0,0,9.8,0,0,0\n" for t in told))
+    file = str(tmp_path / "[/x]")
+    with open_engine(Asked(source=file, families=("lmu",))) as running:
+        frames, console = running.frames(), Console(file=io.StringIO())
+        next(frames)
+        running.begin("rest")
+        take(frames, 118)
+        last = next(frames)
+        assert "the recording began anew: nothing usable came for" in last.teach.about
+        assert last.teach.seconds == pytest.approx(2.95)
+        print_summary(console, running.scene(), results(running))
 
 
 def test_teaching_that_cannot_be_says_why():

@@ -203,9 +203,9 @@ def _teaching(scene: Scene, teach: TeachState, typing: str | None) -> Text:
     if teach.phase == UNAVAILABLE:
         return Text(f"nothing can be taught: {teach.about}", style="dim")
     if teach.phase == RECORDING:
-        return Text(f"● recording {teach.name!r}: {teach.seconds:.1f} s", style=RED)
+        return Text(f"● recording {teach.name!r}: {teach.seconds:.1f} s  {teach.about}", style=RED)
     lesson = teach.lesson
-    if lesson is None:
+    if lesson is None or teach.about:
         return Text(teach.about or f"{teach.left} gestures can be taught", style="dim")
     where = " of the emulator" if scene.emulated else ""
     text = Text(f"learned {lesson.name!r}: {lesson.windows} windows, {lesson.milliseconds:,.0f} ms{where}, ")

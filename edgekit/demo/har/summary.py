@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.frames import Figure, Scene
@@ -69,7 +70,7 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
     """The results as a table, what its figures are, and where to go from here."""
     where = f"on an emulated {scene.target}" if scene.emulated else "on this computer"
     title = f"Activities on the stream: {scene.source}, {where}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for head in ("model", "precision"):
         table.add_column(head, no_wrap=True)
     grades = (
@@ -97,7 +98,7 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
     console.print(f"Instructions: exact, of the machine code on an emulated {scene.target}, {how}.")
     console.print(f"Energy: estimated from them and sourced figures of {scene.target}; nothing was metered.")
     for note in scene.notes:
-        console.print(f"Note: {note}.")
+        console.print(f"Note: {note}.", markup=False)
     if scene.synthetic:
         console.print("The motion is made up: these accuracies say nothing about people.")
 

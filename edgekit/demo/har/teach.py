@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekit.demo.har.frames import IDLE, RECORDING, UNAVAILABLE, Lesson, ModelFrame, TeachState
+from edgekit.demo.har.frames import IDLE, RECORDING, UNAVAILABLE, Lesson, ModelFrame, TeachState, plain_name
 from edgekit.demo.har.material import Array, Material
 from edgekit.demo.har.models import SPARE, Prepared
 from edgekit.demo.har.runner import Runner
-from edgekit.errors import StateError, UsageError
+from edgekit.errors import EdgekitError, StateError, UsageError
 from edgekit.runtime import Session, load
 from edgekit.runtime.streams import MachineStream
 from edgekit.streaming import Decision, Event, Options, Sample
@@ -86,15 +86,16 @@ class Teacher:
             if self._waiting:
                 self._take_over(self.runner)
         if self._state.phase == RECORDING:
-            if any(isinstance(item, Event) for item in found):
+            if event := next((item for item in found if isinstance(item, Event)), None):
                 self._forget()
+                self._state = replace(self._state, about=f"the recording began anew: {event.text}")
             elif self.runner.door.counters.steps > before:
                 self._rows.append(np.array(self.runner.session.notes.given, np.float32))
                 self._heard.add(truth)
             seconds = len(self._rows) / self._rate
             self._state = replace(self._state, seconds=seconds)
             if seconds >= MOST_SECONDS:
-                self.end()
+                self._end_alone()
         return found
 
     def shown(self, frame: ModelFrame | None) -> TeachState:
@@ -107,7 +108,7 @@ class Teacher:
         The name of an old activity means the wearer's own way of doing it.
         """
         self._check_available()
-        name = " ".join(name.split())
+        name = self._known(" ".join(name.split()))
         if not name or len(name) > NAME_LENGTH or not name.isprintable():
             raise UsageError("name", "is none", f"1 to {NAME_LENGTH} letters")
         if self._state.phase == RECORDING:
@@ -140,7 +141,7 @@ class Teacher:
         lesson = self._learn(runner, name, windows)
         if len(heard) == 1 and (truth := heard.pop()) is not None and truth not in self._old:
             self._names_of[truth] = name
-        self._state = replace(self._state, lesson=lesson)
+        self._state = replace(self._state, lesson=lesson, about="")
         return lesson
 
     def undo(self) -> None:
@@ -154,6 +155,17 @@ class Teacher:
         about, undoable = "the last lesson was taken back", len(self._lessons)
         self._state = replace(self._state, lesson=None, about=about, undoable=undoable)
         self._take_over(runner)
+
+    def _end_alone(self) -> None:
+        try:
+            self.end()
+        except EdgekitError as error:  # nobody asked for it just now: whoever looks is told
+            self._state = replace(self._state, about=str(error).splitlines()[0])
+
+    def _known(self, name: str) -> str:
+        """The class that is meant by a name as people read and type it; the name itself where there is none."""
+        known = {plain_name(each).casefold(): each for each in (*self._old, *self._state.taught)}
+        return known.get(plain_name(name).casefold(), name)
 
     def _take_over(self, runner: Runner) -> None:
         """Let the stream go on with what the session knows now, between two windows, so that none is lost."""

@@ -13,7 +13,7 @@ from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.frames import IDLE, RECORDING, Frame
 from edgekit.demo.har.history import History
 from edgekit.demo.har.keys import BACKSPACE, ENTER, ESCAPE, terminal_keys
-from edgekit.errors import UsageError
+from edgekit.errors import EdgekitError
 
 PERIOD = 0.1  # seconds between two pictures
 
@@ -31,7 +31,7 @@ class Hands:
         for key in text:
             try:
                 self._type(key) if self.typing is not None else self._do(key)
-            except UsageError as error:
+            except EdgekitError as error:
                 self.said, self.typing = str(error), None
 
     def _type(self, key: str) -> None:
@@ -71,7 +71,7 @@ def show(engine: Engine, frames: Iterable[Frame], console: Console) -> None:
     scene, history, hands = engine.scene(), History(), Hands(engine)
     drawn = 0.0
     if scene.live:
-        console.print(f"waiting for samples from {scene.source} (Ctrl-C ends it)")
+        console.print(f"waiting for samples from {scene.source} (Ctrl-C ends it)", markup=False)
     with terminal_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         for frame in frames:
             history.add(frame)
