@@ -114,7 +114,7 @@ def test_a_gesture_is_taught_recognised_and_forgotten_and_another_page_sees_it(b
     assert kept[1] > kept[0] - 5 > 50  # old activities stay
     assert "held out measured" in browser.ask('document.querySelector("#result").textContent')
     browser.wait_for('document.querySelector("#watch-text").textContent.startsWith("Learner: wave")')
-    browser.wait_for('document.querySelector("#truth").textContent.endsWith("last window ✓ right")')
+    browser.wait_for('document.querySelector("#truth").textContent.endsWith("last window: ✓ right")')
     with browser.second_window():
         browser.visit(demo, width=PHONE)
         browser.wait_for('document.querySelector("#taught li")?.textContent === "wave"')

@@ -114,7 +114,7 @@ export function showWatch(state, now) {
   const spoken = name ? `${who}: ${name}${sure === undefined ? "" : `, ${percent(sure)} sure`}` : "no decision yet";
   say($("#watch-text"), spoken);
   const truth = last?.truth;
-  answer($("#truth"), truth ? `wearer: ${words(truth)}` : "What the wearer does, nobody said.", state.segments.get(state.chosen)?.at(-1), "last window ");
+  answer($("#truth"), truth ? `wearer: ${words(truth)}` : "What the wearer does, nobody said.", state.segments.get(state.chosen)?.at(-1), "last window: ");
 }
 
 // A text, and whether the newest window was called right, where the source knows.

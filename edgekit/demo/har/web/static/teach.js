@@ -71,7 +71,7 @@ export function showTeach(state) {
 
 function about(teach, recording, state) {
   if (state.complaint) return state.complaint;
-  if (recording) return `Recording ${words(teach.name)}: keep on doing it.`;
+  if (recording) return `Recording ${words(teach.name)}: keep on doing it.${teach.about ? ` (${teach.about})` : ""}`;
   if (teach.about) return teach.about;
   if (teach.lesson) return "";
   if (teach.left === 0) return "It has no room for another gesture: undo one.";
