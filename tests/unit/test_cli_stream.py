@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from converted import ROOT, Answer, artifact, edgekit_main, stream
-from streams import LENGTH, NAMES, STEP, STRIDE, overlapping
+from streams import LENGTH, NAMES, STEP, STRIDE, overlapping, plain
 
 import edgekit
 from edgekit.cli.run_stream import run_stream
@@ -227,6 +227,14 @@ def test_instructions_are_those_of_a_step_however_many_windows_are_open(x: np.nd
         per_step.append(summary["instructions"] / summary["calls"])
         assert f"{per_step[-1]:,.0f} per step (emulated, exact)" in answer.stderr
     assert per_step[1] == pytest.approx(per_step[0], rel=0.05)
+
+
+def test_a_program_without_classes_is_said_to_have_none(x: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(csv_text(x[:5]))
+    edge = plain().artifact.save(tmp_path / "plain.edge")
+    answer = edgekit_main("run", edge, "--stream", "-i", tmp_path / "s.csv")
+    assert answer.returncode == 0
+    assert "warning: the program names no classes" in answer.stderr
 
 
 def test_what_cannot_be_written_is_said_by_name(edge: Path, x: np.ndarray, tmp_path: Path) -> None:

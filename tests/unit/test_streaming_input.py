@@ -223,6 +223,15 @@ def test_a_serial_port_skips_the_line_it_came_into_and_says_when_it_is_gone(term
             next(opened.samples)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file whose beginning cannot be read: Linux has one")
+def test_a_file_that_breaks_off_has_not_ended() -> None:
+    with (
+        open_samples("/proc/self/mem", CHANNELS, Counters()) as opened,
+        pytest.raises(DataError, match="cannot be read: Input/output error"),
+    ):
+        next(opened.samples)
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
