@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from edgekit.errors import ToolchainError
@@ -36,11 +37,14 @@ def content_key(*parts: bytes | str) -> str:
 
 
 def load(key: str) -> bytes | None:
-    """Return what was stored under `key`; None when there is nothing, or when it is damaged."""
+    """Return what was stored under `key`, which stays young by that; None when there is nothing, or it is damaged."""
+    path = cache_dir() / "build" / key
     try:
-        data = (cache_dir() / "build" / key).read_bytes()
+        data = path.read_bytes()
     except OSError:
         return None
+    with suppress(OSError):  # of a cache that may only be read
+        os.utime(path)
     digest, body = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     return body if hashlib.sha256(body).digest() == digest else None
 

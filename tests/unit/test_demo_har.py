@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -33,6 +34,8 @@ from edgekit.demo.har.wisdm import REST
 from edgekit.errors import UsageError
 from edgekit.runtime import load
 from edgekit.target import Target, load_target
+from edgekit.toolchain.cache import load as load_cached
+from edgekit.toolchain.cache import store
 
 HEADER = "acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z\n"
 MADE_UP = tuple(f"synthetic_{name}" for name in ("bounce", "throw", "tap", "scribble", "clap", "scrub", "fold"))
@@ -215,6 +218,17 @@ def test_a_gap_while_a_gesture_is_recorded_is_told(tmp_path: Path):
         assert "the recording began anew: nothing usable came for" in last.teach.about
         assert last.teach.seconds == pytest.approx(2.95)
         print_summary(console, running.scene(), results(running))
+
+
+def test_what_is_used_stays_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr("edgekit.toolchain.cache.MAX_ENTRIES", 2)
+    for at, key in enumerate(("used", "old")):
+        store(key, b"body")
+        os.utime(tmp_path / "build" / key, (at, at))
+    assert load_cached("used") == b"body"
+    store("new", b"body")
+    assert (load_cached("used"), load_cached("old")) == (b"body", None)
 
 
 def test_teaching_that_cannot_be_says_why():

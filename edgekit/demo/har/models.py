@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+import edgekit
 from edgekit._version import __version__
 from edgekit.artifact import Artifact
 from edgekit.artifact.read import read_artifact
@@ -89,7 +91,15 @@ def prepare_learner(material: Material, target: str, progress: Progress = silent
 
 def _key(path: Path, target: str, calibration: Array | None, *more: str) -> str:
     windows = b"" if calibration is None else calibration.tobytes()
-    return content_key("demo har", __version__, path.read_bytes(), target, windows, *more)
+    return content_key("demo har", __version__, _generator(), path.read_bytes(), target, windows, *more)
+
+
+@cache
+def _generator() -> bytes:
+    """What writes programs, in bytes: a change of it makes other ones."""
+    folder = Path(edgekit.__file__).parent / "backends"
+    sources = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".c", ".h"})
+    return b"".join(path.read_bytes() for path in sources)
 
 
 def _prepared(
@@ -103,7 +113,11 @@ def _prepared(
 ) -> Prepared:
     artifact = _cached(key)
     if artifact is None:
-        artifact = convert()
+        try:
+            artifact = convert()
+        except ToolchainError as error:
+            cause = f"cannot be made ready for the watch: {error.thing} {error.cause}"
+            raise ToolchainError(f"model {family}", cause, error.remedy) from error
         store(key, artifact.packed)
     steps = 1 if artifact.manifest["io"]["window"]["layout"] == "flattened" else WINDOW
     known = load_cached(f"{key}.counts")
