@@ -20,11 +20,16 @@ from edgekit.cli.output import Output, QuietOption
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
+    import socket
+
     from edgekit.demo.har.engine import Engine
     from edgekit.demo.har.web.server import PageServer
 
+    Page = tuple[str, int, socket.socket]  # a host, a port, and what listens there
+
 DEMOS = ("har",)
-HOST, WATCH = "host", "smartwatch"
+HOST = "host"
+LIVE = ("udp:", "serial:")
 MOST_SPEED = 1000.0
 
 
@@ -43,6 +48,14 @@ def demo(
     ] = None,
     rate: Annotated[
         float | None, typer.Option(help="At how many Hz a sensor's samples come, where they carry no times.")
+    ] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Of a sensor's lines: auto, json or csv.")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="That of a sensor's times: s, ms, us or ns.  [default: s]")
+    ] = None,
+    stamp: Annotated[bool, typer.Option("--stamp", help="Take the arrival of a sensor's sample as its time.")] = False,
+    max_gap: Annotated[
+        float | None, typer.Option(help="Seconds of a sensor's silence that are bridged.  [default: 4 steps]")
     ] = None,
     speed: Annotated[
         str | None, typer.Option(help="How many times faster than life a recording is played, or max.  [default: 1]")
@@ -68,7 +81,7 @@ def demo(
 
     Without a terminal it prints a line for each window, with --json an object; and at the end what it came to.
     """
-    from edgekit.demo.har.opened import RECORDED, Asked, open_engine
+    from edgekit.demo.har.opened import RECORDED, WATCH, Asked, open_engine
     from edgekit.streaming import Options
 
     if name not in DEMOS:
@@ -82,23 +95,31 @@ def demo(
     )
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise UsageError(f"--seconds {seconds}", "is no time", "more than 0")
+    times = _speed(speed)
+    if speed is not None and source.startswith(LIVE):
+        raise UsageError("--speed", f"{source} comes as it comes", "leave it out")
     live = sys.stdout.isatty() and not json and not quiet
     asked = Asked(
         source=source,
         data=data,
-        families=tuple(models.split(",")),
+        families=tuple(family.strip() for family in models.split(",")),
         target=WATCH if target == HOST else target,
         emulated=target != HOST,
         once=once,
         teach=live or web,
-        options=Options(source_rate=rate),
+        form=form,
+        time_unit=time_unit,
+        stamp=stamp,
+        options=Options(source_rate=rate, max_gap=max_gap),
     )
-    out, times = Output(as_json=json, quiet=quiet), _speed(speed)
+    out = Output(as_json=json, quiet=quiet)
     with ExitStack() as stack:
+        page: Page | None = None
         if web:
-            from edgekit.demo.har.web import check_web
+            from edgekit.demo.har.web import DEFAULT_HOST, DEFAULT_PORT, reserve
 
-            check_web()  # before the models are made ready
+            at = DEFAULT_HOST if host is None else host, DEFAULT_PORT if port is None else port
+            page = *at, stack.enter_context(reserve(*at))  # before the models are made ready
         with out.stages() as progress:
             engine = stack.enter_context(open_engine(asked, progress))
         for note in engine.scene().notes:
@@ -108,8 +129,8 @@ def demo(
             if speed is not None:
                 raise UsageError("--speed", f"{engine.scene().source} comes as it comes", "leave it out")
             times = None
-        if web:
-            _serve(engine, host, port, times, browser=not no_browser)
+        if page is not None:
+            _serve(engine, page, times, browser=not no_browser)
         else:
             _show(engine, out, seconds, times, live=live)
 
@@ -160,9 +181,10 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
         out.console.print(NEXT)
 
 
-def _serve(engine: Engine, host: str | None, port: int | None, times: float | None, *, browser: bool) -> None:
+def _serve(engine: Engine, page: Page, times: float | None, *, browser: bool) -> None:
     """Serve the page until Ctrl-C."""
-    from edgekit.demo.har.web import DEFAULT_HOST, DEFAULT_PORT, serve
+    host, port, reserved = page
+    from edgekit.demo.har.web import serve
 
     def ready(server: PageServer) -> None:
         print(f"the demo is at {server.url}  (Ctrl-C ends it)", flush=True)
@@ -173,9 +195,7 @@ def _serve(engine: Engine, host: str | None, port: int | None, times: float | No
 
             webbrowser.open(server.url)
 
-    serve(
-        engine, DEFAULT_HOST if host is None else host, DEFAULT_PORT if port is None else port, speed=times, ready=ready
-    )
+    serve(engine, host, port, speed=times, ready=ready, reserved=reserved)
 
 
 def _speed(text: str | None) -> float | None:

@@ -15,7 +15,7 @@ from edgekit.demo.har.models import FAMILIES, prepare
 from edgekit.demo.har.opened import WATCH
 from edgekit.demo.har.play import Clip, Recorded
 from edgekit.demo.har.summary import NEXT, print_summary, results, to_document
-from edgekit.demo.har.windows import WINDOW, Indices
+from edgekit.demo.har.windows import RATE_HZ, WINDOW, Indices
 from edgekit.errors import DataError
 from edgekit.runtime import load
 from edgekit.target import load_target
@@ -41,10 +41,10 @@ def stream(split: str, rounds: int, console: Console, progress: Callable[[str], 
     total = WINDOW * len(played.clips)
     for at, frame in enumerate(engine.frames()):
         if at % WINDOW == 0:
-            progress(f"stream through the emulated watch: {at / 20:.0f} of {total / 20:.0f} s")
-        for family, model in frame.models.items():
-            if model.decision is not None:
-                said[family].append(model.decision.name)
+            progress(f"stream through the emulated watch: {at / RATE_HZ:.0f} of {total / RATE_HZ:.0f} s")
+        for family, told in frame.models.items():
+            if told.decision is not None:
+                said[family].append(told.decision.name)
     windows, names = np.concatenate([clip.windows for clip in played.clips]), engine.scene().classes
     equal = 0
     for model in models:

@@ -369,6 +369,16 @@ def test_what_is_no_sample_is_told_at_the_end(tmp_path: Path):
         assert said in notes
 
 
+def test_a_sensor_that_counts_milliseconds_is_understood(tmp_path: Path):
+    rows = "".join(f"{at * 50},0,0,9.8,0,0,0\n" for at in range(41))
+    (tmp_path / "imu.csv").write_text("t," + HEADER + rows)
+    how = "--format", "csv", "--time-unit", "ms", "--max-gap", "0.5"
+    answer = demo("--source", tmp_path / "imu.csv", "--speed", "max", "--models", "lmu, mlp", "--json", *how)
+    assert answer.returncode == 0, answer
+    frame, _ = map(json.loads, answer.stdout.splitlines())
+    assert frame["t"] == pytest.approx(1.95)
+
+
 def test_recordings_of_other_activities_are_refused(shared: Path):
     answer = demo("--source", "wisdm", "--data", shared / "data" / REST)
     assert answer.returncode == 2, answer
@@ -403,6 +413,8 @@ def test_a_file_of_a_sensor_is_a_source(tmp_path: Path, monkeypatch: pytest.Monk
         (("--speed", "0"), "--speed 0: is no speed"),
         (("--seconds", "nan"), "is no time"),
         (("--rate", "50"), "--rate: is not used with --source synthetic"),
+        (("--time-unit", "ms", "--stamp"), "--time-unit, --stamp: is not used with --source synthetic"),
+        (("--source", "udp://127.0.0.1:0", "--speed", "2"), "--speed: udp://127.0.0.1:0 comes as it comes"),
         (("--source", "udp://127.0.0.1:0", "--once"), "--once"),
         (("--port", "80"), "--port: goes with --web alone"),
         (("--web", "--json"), "--json: does not go with --web"),

@@ -25,7 +25,7 @@ WATCH = "smartwatch"
 class Asked:
     """What the demo was asked for: a source (synthetic, wisdm, or an address as `open_source` takes it), recordings at
     `data`, families, the watch that figures are of, and whether it is `emulated` in the loop. Recordings are played for
-    ever unless `once`; `teach` is false where nobody will.
+    ever unless `once`; `teach` is false where nobody will. `form`, `time_unit` and `stamp` are of a sensor's samples.
     """
 
     source: str = SYNTHETIC
@@ -35,6 +35,9 @@ class Asked:
     emulated: bool = False
     once: bool = False
     teach: bool = True
+    form: str | None = None
+    time_unit: str | None = None
+    stamp: bool = False
     options: Options = field(default_factory=Options)
 
     def check(self) -> None:
@@ -45,8 +48,12 @@ class Asked:
             raise UsageError(f"--models {','.join(unknown)}", "is not known", f"known are {', '.join(FAMILIES)}")
         if not self.families or len(set(self.families)) < len(self.families):
             raise UsageError(f"--models {','.join(self.families)}", "names none, or one twice", ", ".join(FAMILIES))
-        if self.options.source_rate is not None and self.source in RECORDED:
-            raise UsageError("--rate", f"is not used with --source {self.source}", "leave it out")
+        of_samples = {
+            **{"--rate": self.options.source_rate is not None, "--max-gap": self.options.max_gap is not None},
+            **{"--format": self.form is not None, "--time-unit": self.time_unit is not None, "--stamp": self.stamp},
+        }
+        if self.source in RECORDED and (unused := [option for option, given in of_samples.items() if given]):
+            raise UsageError(", ".join(unused), f"is not used with --source {self.source}", "leave it out")
         if self.data is not None and self.source == SYNTHETIC:
             raise UsageError("--data", "is not used with --source synthetic", "leave it out, or --source wisdm")
 
@@ -88,7 +95,8 @@ def _source(asked: Asked, material: Material) -> Iterator[Source]:
     if asked.source in RECORDED:
         yield play_material(material, data=asked.data, once=asked.once)
     else:
-        with open_sensor(asked.source) as sensor:
+        opening = open_sensor(asked.source, form=asked.form, time_unit=asked.time_unit, stamp=asked.stamp)
+        with opening as sensor:
             yield sensor
 
 

@@ -45,11 +45,14 @@ class Sensor:
 
 
 @contextmanager
-def open_sensor(text: str) -> Iterator[Sensor]:
+def open_sensor(
+    text: str, *, form: str | None = None, time_unit: str | None = None, stamp: bool = False
+) -> Iterator[Sensor]:
     """Open `-`, a FILE, `udp://HOST:PORT` or `serial:/dev/ttyX@BAUD`: lines of JSON or CSV, in m/s² and rad/s.
 
+    `form`, `time_unit` and `stamp` are as for `Parser`.
     UsageError or DataError where it cannot be opened.
     """
     counters = Counters()
-    with open_samples(text, CHANNELS, counters) as opened:
+    with open_samples(text, CHANNELS, counters, form=form or "auto", time_unit=time_unit, stamp=stamp) as opened:
         yield Sensor(opened, counters)

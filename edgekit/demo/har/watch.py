@@ -16,11 +16,11 @@ import edgekit
 from edgekit.artifact import Artifact
 from edgekit.demo.har.checkpoints import checkpoint
 from edgekit.demo.har.listening import STATISTICS, Listening
+from edgekit.demo.har.material import CALIBRATION
 from edgekit.demo.har.windows import WINDOW, Indices, Windows
 from edgekit.learn import Learning, basis_of
 from edgekit.models import load
 
-CALIBRATION = 256
 ROWS, GATE, MARGIN = 8, 0.0, 3.5
 
 Signals = NDArray[np.float32]
