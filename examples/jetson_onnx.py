@@ -1,6 +1,6 @@
 """A model to ONNX for a Jetson: export a step and a sequence, verify in ONNX Runtime, check what TensorRT documents.
 
-    pip install "edgekit[convert,onnx]"
+    pip install -c constraints.txt -e ".[convert,onnx]"
     python examples/jetson_onnx.py
     python examples/jetson_onnx.py lmu --precision int8 -o watch.onnx
 

@@ -1,6 +1,6 @@
 """A graph of the Neuromorphic Intermediate Representation (NIR) to a program: convert, verify, profile.
 
-    pip install "edgekit[nir]"
+    pip install -c constraints.txt -e ".[nir]"
     python examples/nir_graph.py
     python examples/nir_graph.py net.nir --dt 1e-3 --reset v_reset
 

@@ -1,6 +1,6 @@
 """A spiking network of Norse to a program: train, convert, verify, profile. Nothing of it is written for edgekit.
 
-    pip install "edgekit[norse]"
+    pip install -c constraints.txt -e ".[norse]"
     python examples/norse_net.py
     python examples/norse_net.py --target smartwatch --precision int8 -o net.edge
 

@@ -1,6 +1,6 @@
 """A spiking network of snnTorch to a program: train, convert, verify, profile. Nothing of it is written for edgekit.
 
-    pip install "edgekit[snn]"
+    pip install -c constraints.txt -e ".[snn]"
     python examples/snntorch_net.py
     python examples/snntorch_net.py --target smartwatch --precision int8 -o net.edge
 

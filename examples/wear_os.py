@@ -1,6 +1,6 @@
 """A model to TFLite for a Wear OS watch: export, verify in LiteRT, time it; libraries for Android come with the .edge.
 
-    pip install "edgekit[convert,tflite]"
+    pip install -c constraints.txt -e ".[convert,tflite]"
     python examples/wear_os.py
     python examples/wear_os.py l2mu --states resource -o watch.tflite
 
