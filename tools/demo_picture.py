@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "images" / "demo.png"
-WIDTH, HEIGHT, SHARP = 1280, 1120, 1.25
+WIDTH, HEIGHT, SHARP = 1280, 1200, 1.25
 SPEED = "8"  # times real time: what was right so far is of ninety windows
 CLIP = """(m => Math.ceil(m.getBoundingClientRect().bottom + scrollY) + 14)(document.querySelector("#models"))"""
 SECONDS = "Number(document.documentElement.dataset.second)"

