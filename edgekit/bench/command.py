@@ -160,12 +160,17 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def run_command(arguments: Sequence[str], name: str) -> int:
-    """Run the command line of `name` and return its exit code; EdgekitError, OSError and KeyboardInterrupt pass."""
+def bench_app() -> typer.Typer:
+    """The command line of the benchmark."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(context_settings={"help_option_names": ["-h", "--help"]})(bench)
+    return app
+
+
+def run_command(arguments: Sequence[str], name: str) -> int:
+    """Run the command line of `name` and return its exit code; EdgekitError, OSError and KeyboardInterrupt pass."""
     try:
-        code = app(list(arguments), prog_name=name, standalone_mode=False)
+        code = bench_app()(list(arguments), prog_name=name, standalone_mode=False)
     except _WRONG_USAGE as error:
         text = " ".join(str(cast("Any", error).format_message()).split()).rstrip(".")
         raise UsageError("command line", text, f"see {name} --help") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from edgekit.bench.command import bench_app
 from edgekit.cli.app import app
 from tools.docs.markdown import code, escape, table
 
@@ -23,7 +24,8 @@ def cli_page() -> str:
     command: Any = typer.main.get_command(app)
     lines = [HEAD]
     for name, verb in command.commands.items():
-        lines += _verb(name, verb)
+        # What follows `edgekit bench` goes on to a command line of the benchmark's own.
+        lines += _verb(name, typer.main.get_command(bench_app()) if name == "bench" else verb)
     return "\n".join(lines)
 
 
