@@ -152,7 +152,10 @@ def _on_each(
 @contextmanager
 def _shown(out: Output, to: Sequence[Destination]) -> Iterator[Callable[[int, str], None]]:
     """What goes on at each board, a row for each; nothing where progress is not shown."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[stage]}"))
+    columns = (
+        SpinnerColumn(),
+        *(TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[stage]}")),
+    )
     console = Console(stderr=True)
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=out.is_bare) as progress:
         rows = [progress.add_task(str(where), total=1, stage="waits") for where in to]

@@ -13,15 +13,36 @@ uname -m
 free=$(df -Pk "$base" 2>/dev/null | tail -n 1)
 printf '%s\n' "${free:-unknown}"
 
+is_version() {
+  printf '%s\n' "$1" | grep -Eqx '[0-9]{4,9}-[0-9a-f]{12}'
+}
+
+# Whether a name is free, or a folder that a deploy has made: one with a current version, or one with versions and nothing
+# else, where the first deploy was cut off.
+ours() {
+  test ! -L "$base/$1" && test ! -L "$base/$1/versions" || return
+  link=$(readlink "$base/$1/current")
+  test "${link#versions/}" != "$link" && is_version "${link#versions/}" && return
+  test -z "$(ls -A "$base/$1" 2>/dev/null | grep -vx -e versions -e '[.]new')" &&
+    test -z "$(ls -A "$base/$1/versions" 2>/dev/null | grep -Evx '[0-9]{4,9}-[0-9a-f]{12}')"
+}
+foreign() {
+  echo "fail has something else at $base/$1, which is not touched; move it away, or name another folder"
+}
+
 # One deploy at a time: the kernel lets go of the lock when this shell ends, however it ends. A second look, for one that
-# was just cut off.
+# was just cut off. With a name, that of an artifact to come.
 lock() {
   test -n "$d" || { echo "fail does not let you make the folder $base; make it by hand, or name another one"; return; }
   command -v flock >/dev/null || { echo 'fail has no flock, which keeps two deploys apart; install util-linux'; return; }
-  exec 9>"$base/.lock"
+  test ! -L "$base/.lock" && { test -f "$base/.lock" || test ! -e "$base/.lock"; } ||
+    { echo "fail has no plain file at $base/.lock; move away what is there"; return; }
+  { true >>"$base/.lock"; } 2>/dev/null || { echo "fail does not let you write $base/.lock; mend its mode"; return; }
+  exec 9>>"$base/.lock"
   flock -n 9 || { sleep 1; flock -n 9; } ||
     { echo 'fail is being deployed to by someone else; wait for that to end'; return; }
-  for old in "$base"/.staging/*; do
+  test -z "$1" || ours "$1" || { foreign "$1"; return; }
+  for old in "$base"/.staging/edgekit-*; do
     test "$old" = "$d" || rm -rf "$old" # of a board that lost its power
   done
   mkdir -p "$d" && echo done || echo 'fail refuses a folder'
@@ -40,6 +61,8 @@ point() {
 }
 
 commit() {
+  ours "$1" || { foreign "$1"; return; }
+  rm -rf "$base/$1/versions/$2" # of a first deploy that was cut off
   if mkdir -p "$base/$1/versions" && flush "$d"/* "$d" && mv "$d" "$base/$1/versions/$2" && d= && point "$1" "$2"; then
     echo done
     return
@@ -56,15 +79,23 @@ rollback() {
 # Of all versions keeps these two.
 keep() {
   for version in "$base/$1"/versions/*; do
-    case ${version##*/} in "$2" | "$3") ;; *) rm -rf "$version" ;; esac
+    case ${version##*/} in "$2" | "$3") ;; *) ! is_version "${version##*/}" || rm -rf "$version" ;; esac
   done
   echo done
 }
 
-# Of an artifact or of one of its versions: out of sight in one rename, then removed.
+# An artifact: its versions out of sight by renames, the link last, so that what was cut off can be done again. What is
+# not of a deploy stays.
 take_away() {
+  ours "$1" || { foreign "$1"; return; }
   test -n "$d" || { d=$base/.staging/$name && mkdir "$d"; } # of a version that was committed before
-  mv "$base/$1" "$d/removed" && rm -rf "$d/removed" && echo done || echo "fail could not remove $1"
+  mkdir -p "$d/removed"
+  for version in "$base/$1"/versions/*; do
+    ! is_version "${version##*/}" || mv "$version" "$d/removed/" || { echo "fail could not remove $1"; return; }
+  done
+  rm -rf "$base/$1/current" "$base/$1/.new" "$d/removed" || { echo "fail could not remove $1"; return; }
+  rmdir "$base/$1/versions" "$base/$1" 2>/dev/null
+  echo done
 }
 
 while read -r verb first second third; do

@@ -91,7 +91,7 @@ def deploy(to: Destination, wish: Wish, progress: Progress = silent, *, config: 
     with hold(to, config) as board:
         facts = probe(board, to.folder)
         check(board.name, facts, artifact)
-        board.ask("lock")
+        board.ask(f"lock {artifact.name}")
         there = _look_around(board, facts, wish)
         here, path = there.here, there.path
         found = Outcome(to.address, ALREADY, facts, path, can_stream=wish.stream.job is not None)
@@ -105,8 +105,11 @@ def deploy(to: Destination, wish: Wish, progress: Progress = silent, *, config: 
         try:
             said = start_service(board, here.name, path, there.service) if there.service else None
             board.ask(f"keep {here.name} {version} {there.replaced or version}")
-        except EdgekitError:
-            _go_back(there)
+        except EdgekitError as error:
+            try:
+                _go_back(there)
+            except EdgekitError as further:
+                raise error from further
             raise
         return replace(
             found,
@@ -166,10 +169,10 @@ def _is_same(there: _There, wish: Wish) -> bool:
 def _go_back(there: _There) -> None:
     """Make the version before current again, with its service; remove an artifact that had none."""
     board, name = there.board, there.here.name
+    board.ask(f"rollback {name} {there.replaced}" if there.replaced else f"take_away {name}", SYNC_S)
     if there.service is not None and there.was is None:
         stop_service(board, name, there.path, there.service)
-    board.ask(f"rollback {name} {there.replaced}" if there.replaced else f"take_away {name}", SYNC_S)
-    if there.was is not None:
+    elif there.was is not None:
         start_service(board, name, there.path, there.was)
 
 

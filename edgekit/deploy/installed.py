@@ -87,21 +87,33 @@ def hold(to: Destination, config: str | None = None) -> Ssh:
 
 
 def installed(board: Ssh, folder: str) -> dict[str, Installed]:
-    """What is in an install folder of a board that has been entered; nothing where there is no such folder."""
+    """What is in an install folder of a board that has been entered; nothing where there is no such folder.
+
+    Folders with a link to a current version, and versions that say what they are; others are not edgekit's.
+    """
     code, answer, messages = board.do(f"base={shlex.quote(folder)}\n{_LIST}")
     if code:
         raise board.failed(code, messages)
     found, current, versions = dict[str, Installed](), "", list[Version]()
+    linked, name = set[str](), ""
     for line in answer.decode("utf-8", "replace").splitlines():
         if match := re.fullmatch(rf"artifact ({NAME}) (?:versions/({VERSION}))?", line):
             current, versions = match[2] or "", []
             found[match[1]] = Installed(match[1], None, ())
             name = match[1]
-        elif (match := re.fullmatch(rf"version ({VERSION}) ?(.*)", line)) and found:
+            linked |= {name} if current else set()
+        elif line.startswith("artifact "):
+            current, versions, name = "", [], ""
+        elif (match := re.fullmatch(rf"version ({VERSION}) ?(.*)", line)) and name:
             versions.append(Version(match[1], _document(match[2])))
             chosen = next((version for version in versions if version.name == current), None)
             found[name] = Installed(name, chosen, tuple(sorted(versions, key=lambda v: v.name)))
-    return found
+    # No version at all: a removal was cut off before the link's turn.
+    return {n: one for n, one in found.items() if n in linked and (not one.versions or any(map(_speaks, one.versions)))}
+
+
+def _speaks(version: Version) -> bool:
+    return bool(version.document)
 
 
 def _document(text: str) -> dict[str, Any]:

@@ -40,7 +40,8 @@ case $verb in
     echo active
     ;;
   stop)
-    if runs; then ctl disable --now "$unit" || exit 1; fi
+    # Without its file, of a start or a stop that failed halfway, systemd has nothing to disable.
+    if runs && test -e "$folder/$unit"; then ctl disable --now "$unit" || exit 1; fi
     rm -f "$folder/$unit" || exit 1
     if runs; then ctl daemon-reload || exit 1; fi
     echo removed

@@ -319,6 +319,47 @@ def test_what_a_power_cut_left_is_cleared_away(start):
     assert not orphan.exists()
 
 
+def test_what_is_not_of_a_deploy_is_not_touched(start):
+    board, what = start(), artifact("mlp")
+    base = folder_of(board)
+    mine = [base / name / "mine" for name in ("mlp_fp32", ".staging/else", "environments/versions/3.11")]
+    for path in mine:
+        path.parent.mkdir(parents=True)
+        path.write_text("of somebody")
+    with pytest.raises(TargetError, match=r"has something else at .*mlp_fp32, which is not touched; move it away"):
+        put(board, what)
+    for name in ("mlp_fp32", "environments"):
+        with pytest.raises(UsageError, match="is not on ssh"):
+            remove(to(board), name, config=str(board.config))
+    assert list_installed(to(board), config=str(board.config)) == ()
+    mine[0].rename(base / "mine")
+    put(board, what)
+    (later := base / "mlp_fp32" / "versions" / "notes").write_text("of somebody")
+    put(board, other())
+    remove(to(board), "mlp_fp32", config=str(board.config))
+    assert [path.read_text() for path in (*mine[1:], base / "mine", later)] == ["of somebody"] * 4
+    assert [path.name for path in (base / "mlp_fp32").rglob("*")] == ["versions", "notes"]
+
+
+def test_a_first_deploy_that_was_cut_off_between_its_renames_is_done_again(start):
+    board, what = start(), artifact("mlp")
+    put(board, what)
+    (folder_of(board) / "mlp_fp32" / "current").unlink()
+    assert put(board, what).state == "deployed"
+    assert current(board) == what.sha256
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_lock_that_is_no_plain_file_is_refused(start, tmp_path, kind):
+    board = start()
+    (lock := folder_of(board) / ".lock").parent.mkdir(parents=True)
+    (precious := tmp_path / "precious").write_text("precious")
+    lock.symlink_to(precious) if kind == "link" else lock.mkdir()
+    with pytest.raises(TargetError, match=r"has no plain file at .*lock; move away what is there"):
+        put(board, artifact("mlp"))
+    assert precious.read_text() == "precious"
+
+
 DEPLOYING = "import sys; from edgekit.cli import main; main()"
 
 
@@ -472,7 +513,10 @@ case "$*" in
   *is-system-running) echo running ;;
   *is-active*) kill -0 "$pid" 2>/dev/null ;;
   *show*) echo "$pid" ;;
-  *disable*) kill "$pid" 2>/dev/null; true ;;
+  *disable*)
+    for last in "$@"; do :; done
+    test -e "$unit/$last" || { echo "Unit $last does not exist" >&2; exit 1; }
+    kill "$pid" 2>/dev/null; true ;;
   *restart*)
     kill "$pid" 2>/dev/null
     command=$(sed -n 's/%%/%/g; s/[$][$]/\\$/g; s/^ExecStart=//p' "$unit"/edgekit-*.service)
@@ -524,6 +568,33 @@ def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
     remove(to(board), what.name, config=str(board.config))
     assert not unit.exists()
     assert "disable --now" in (home / "calls").read_text()
+
+
+def test_a_service_that_cannot_be_installed_leaves_nothing_and_is_the_error(start, tmp_path):
+    board, what = start({"systemctl": SYSTEMCTL, "id": "echo 1000"}), artifact("l2mu")
+    (home := board.temporary.parent / "home").mkdir()
+    (home / "systemd").write_text("no folder")
+    os.mkfifo(source := tmp_path / "imu")
+    wish = Wish(what, stream_of(what, Options(window=20), needed=True), str(source))
+    with pytest.raises(TargetError, match="did not start edgekit-l2mu_fp32"):
+        deploy(to(board), wish, config=str(board.config))
+    assert list_installed(to(board), config=str(board.config)) == ()
+    assert not (folder_of(board) / what.name).exists()
+
+
+def test_a_removal_that_stopped_halfway_can_be_finished(start, tmp_path):
+    board, what = start({"systemctl": SYSTEMCTL, "id": "echo 1000"}), artifact("l2mu")
+    (board.temporary.parent / "home").mkdir()
+    os.mkfifo(source := tmp_path / "imu")
+    wish = Wish(what, stream_of(what, Options(window=20), needed=True), str(source))
+    deploy(to(board), wish, config=str(board.config))
+    (mv := board.config.parent / "bin" / "mv").write_text("#!/bin/sh\nexit 1\n")
+    mv.chmod(0o755)
+    with pytest.raises(TargetError, match="could not remove l2mu_fp32"):
+        remove(to(board), what.name, config=str(board.config))
+    mv.unlink()
+    remove(to(board), what.name, config=str(board.config))
+    assert not (folder_of(board) / what.name).exists()
 
 
 def test_where_systemd_does_not_run_the_unit_is_installed_and_that_is_said(start, tmp_path):
