@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
@@ -106,32 +107,36 @@ def choose_split(console: Console) -> str:
 def show(console: Console, rows: list[Row], split: str) -> None:
     """The result table."""
     what = "synthetic wrist motion" if split == "synthetic" else "WISDM smartwatch, split B (unseen subjects)"
-    table = Table(title=f"Human activity recognition on emulated devices: {what}", title_justify="left")
+    table = Table(
+        title=f"Human activity recognition on emulated devices: {what}, {rows[0].windows} windows",
+        title_justify="left",
+        box=SIMPLE_HEAD,  # as narrow as it can be: at 80 columns no figure is cut
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for column, justify in (
         ("model", "left"),
         ("device", "left"),
-        ("precision", "left"),
-        ("windows", "right"),
-        ("PyTorch %", "right"),
-        ("on it %", "right"),
-        ("same decision", "right"),
-        (".edge kB", "right"),
-        ("flash kB", "right"),
-        ("RAM B", "right"),
-        ("instructions/step", "right"),
-        ("µs/step*", "right"),
+        ("preci-\nsion", "left"),
+        ("PyTorch\n%", "right"),
+        ("on it\n%", "right"),
+        ("same\n%", "right"),
+        (".edge\nkB", "right"),
+        ("flash\nkB", "right"),
+        ("RAM\nB", "right"),
+        ("instruc-\ntions", "right"),
+        ("µs*", "right"),
     ):
-        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=True)
+        table.add_column(column, justify="right" if justify == "right" else "left", overflow="fold")
     clocks = {target: load_target(target).clock_hz or 0 for target, _ in DEVICES}
     for r in rows:
         table.add_row(
-            r.model,
+            r.model.removesuffix(f"_{split}"),
             r.target,
             r.precision,
-            f"{r.windows:,}",
             f"{100 * r.accuracy_pytorch:.1f}",
             f"{100 * r.accuracy_emulated:.1f}",
-            f"{100 * r.agreement:.1f} %",
+            f"{100 * r.agreement:.1f}",
             f"{r.artifact_bytes / 1000:,.1f}",
             f"{r.flash_bytes / 1000:,.1f}",
             f"{r.ram_bytes:,}",
@@ -139,8 +144,11 @@ def show(console: Console, rows: list[Row], split: str) -> None:
             f"{1e6 * r.instructions_per_step / clocks[r.target]:.1f}",
         )
     console.print(table)
-    console.print("Accuracy and instructions: the target's own machine code on an emulated core, exact counts.")
-    console.print("RAM: states, scratch and measured stack; int8 on the watch computes with integers alone.")
+    console.print(
+        "Accuracy and instructions of a step: the target's own machine code on an emulated core, exact counts."
+    )
+    console.print("same: decisions as in PyTorch; int8 on the watch computes with integers alone.")
+    console.print("RAM: states, scratch and measured stack.")
     rates = ", ".join(f"{clock / 1e6:,.0f} MHz ({target})" for target, clock in clocks.items())
     console.print(f"* estimated: one instruction per cycle at {rates}; no board was measured.")
     if split == "synthetic":
