@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from edgekit.errors import UsageError
+from edgekit.profile.ssh import host_of, shown
 
 DEFAULT_FOLDER = "~/edgekit"
 _FORM = "it is written ssh://[user@]host[:port][/folder], or /~/folder for one below the home folder"
@@ -25,23 +26,22 @@ class Destination:
 
 
 def destination(address: str) -> Destination:
-    """The destination that `ssh://[user@]host[:port][/folder]` names; UsageError for a folder that could be another.
-
-    The board's part is checked where it is used (profile/ssh.py).
-    """
+    """The destination that `ssh://[user@]host[:port][/folder]` names; UsageError for what could be another."""
+    what = f"address {shown(address)!r}"
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise UsageError(f"address {address!r}", f"is not valid: {error}", _FORM) from error
-    if parts.scheme != "ssh" or not parts.netloc or parts.query or parts.fragment:
-        raise UsageError(f"address {address!r}", "does not name a board", _FORM)
+        raise UsageError(what, "does not name a board", _FORM) from error
+    if parts.query or parts.fragment:
+        raise UsageError(what, "does not name a board", _FORM)
+    host_of(f"{parts.scheme}://{parts.netloc}", _FORM)
     folder = unquote(parts.path).rstrip("/")
     words = folder.split("/")
     if ".." in words:
-        raise UsageError(f"address {address!r}", "names a folder with '..'", "give the folder itself")
+        raise UsageError(what, "names a folder with '..'", "give the folder itself")
     if re.search(r"[\x00-\x1f\x7f]", folder) or "." in words or "" in words[1:] or folder == "/~":
-        raise UsageError(f"address {address!r}", "names a folder that could be another", _FORM)
+        raise UsageError(what, "names a folder that could be another", _FORM)
     if folder.startswith("/~") and not folder.startswith("/~/"):
-        raise UsageError(f"address {address!r}", "names another user's home folder", _FORM)
+        raise UsageError(what, "names another user's home folder", _FORM)
     below_home = folder.startswith("/~")
     return Destination(address, f"ssh://{parts.netloc}", folder[1:] if below_home else folder or DEFAULT_FOLDER)

@@ -81,7 +81,7 @@ class Ssh:
     def __init__(self, address: str, *, config: str | None = None, hold: str = _HOLD) -> None:
         self.name = address
         self.arch = ""
-        self._user_host, self._port = _parts(address)
+        self._user_host, self._port = host_of(address)
         self._config = config or os.environ.get(CONFIG)
         self._hold = hold
         self._folder = ""
@@ -291,22 +291,27 @@ class Ssh:
         self._control = None
 
 
-def _parts(address: str) -> tuple[str, int | None]:
-    """`user@host` and the port; UsageError for what could be anything else than that."""
-    form = "it is written ssh://[user@]host[:port]"
+def host_of(address: str, form: str = "it is written ssh://[user@]host[:port]") -> tuple[str, int | None]:
+    """`user@host` and the port; UsageError, with the form as its remedy, for what could be anything else than that."""
+    what = f"address {shown(address)!r}"
     try:
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"address {address!r}", f"is not valid: {error}", form) from error
+        raise UsageError(what, "names a port that is none", form) from error
     user, host = parts.username, parts.hostname
     word = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
     fits = parts.scheme == "ssh" and host and not (parts.path.strip("/") or parts.query or parts.fragment)
     if not fits or parts.password or not re.fullmatch(rf"{word}|[0-9A-Fa-f:.]+(%{word})?", host or ""):
-        raise UsageError(f"address {address!r}", "does not name a board", form)
+        raise UsageError(what, "does not name a board", form)
     if user is not None and not re.fullmatch(word, user):
-        raise UsageError(f"address {address!r}", "names a user that is none", form)
+        raise UsageError(what, "names a user that is none", form)
     return f"{user}@{host}" if user else str(host), port
+
+
+def shown(address: str) -> str:
+    """An address as messages tell it: without the password that somebody may have put in."""
+    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:…@", address)
 
 
 def _checked(folder: str, name: str) -> str:

@@ -390,11 +390,15 @@ def test_ctrl_c_leaves_nothing_behind(start, tmp_path):
         "ssh://host/~root/x",
         "ssh://host/a%0Ab",
         "ssh://host/a?b",
+        "ssh://host:folder",
+        "ssh://ho st",
+        "ssh://pi:secret@host",
     ],
 )
 def test_what_is_no_destination_is_refused(address):
-    with pytest.raises(UsageError, match=r"ssh://\[user@\]host|give the folder itself"):
+    with pytest.raises(UsageError, match=r"ssh://\[user@\]host.*/folder|give the folder itself") as refused:
         destination(address)
+    assert "secret" not in str(refused.value)
 
 
 def test_folders_are_absolute_or_below_home():
