@@ -60,6 +60,7 @@ def logged_steps(converted: Artifact, log: Path) -> list[list[str]]:
     return found
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("target", ["raspberrypi4", "raspberrypi5"])
 @pytest.mark.parametrize("family", ["mlp", "l2mu"])
 def test_blocks_of_unicorn_and_the_log_of_qemu_count_the_same(family, target, tmp_path):
@@ -78,6 +79,7 @@ def watch_program(family: str, target: str) -> Artifact:
     return edgekit.convert(module(family), target=target, precision="int8", calib="synthetic", name=f"{family}_int8")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("target", ["smartwatch-m4", "smartwatch-m33"])
 @pytest.mark.parametrize("family", ["mlp", "l2mu"])
 def test_a_watch_is_counted_the_same_by_unicorn_and_by_the_log_of_an_emulated_board(family, target):

@@ -201,6 +201,7 @@ def test_asking_qemu_user_for_counts_is_an_error(library, target):
             machine.call("ek_loop", [3], count=True)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("name", "arg", "message"),
     [
@@ -236,6 +237,7 @@ def test_an_overrun_of_a_buffer_is_a_fault(library, kind, target):
             machine.call("ek_write", [x + 64])
 
 
+@pytest.mark.drawn(2)
 def test_endless_loops_end(library, kind, target, monkeypatch):
     monkeypatch.setattr("edgekit.toolchain.machine.GRACE_S", 0.5)
     with kind(library, target, timeout_s=0.5) as machine:
@@ -309,6 +311,7 @@ def test_addresses_of_a_32_bit_machine_have_32_bits(machine, target):
     assert (machine.image.function("ek_sum").address < 2**32) == (target.arch == "armv7")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("sent", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGRTMIN + 3, "signal 37")])
 def test_a_machine_killed_in_the_middle_of_a_call_is_an_error(library, kind, target, sent, name):
     with kind(library, target) as machine:
@@ -352,6 +355,7 @@ with emulator:
 """
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("sent", "patience"), [(signal.SIGINT, 5), (signal.SIGTERM, 5)])
 def test_ctrl_c_ends_both_processes(library, target, tmp_path, sent, patience):
     path = tmp_path / "m.so"

@@ -52,6 +52,7 @@ def make(goal: str, core: str, folder: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_it_says_what_the_session_says(built: tuple[str, Path, Path]) -> None:
     core, artifact, folder = built

@@ -37,6 +37,7 @@ def run(converted: Artifact, engine: str) -> np.ndarray:
     return edgekit.load(converted, engine=engine).run(stream(STEPS))
 
 
+@pytest.mark.drawn(3)
 def test_the_emulated_core_and_the_reference_agree(converted, target, family):
     session = edgekit.load(converted, engine="emulator")
     assert target.emulated_core in session.engine
@@ -48,6 +49,7 @@ def test_the_emulated_core_and_the_reference_agree(converted, target, family):
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.drawn(2)
 def test_two_independent_emulators_agree_on_every_bit(converted, target):
     second_emulator(target)
     assert run(converted, "qemu").tobytes() == run(converted, "emulator").tobytes()
@@ -68,6 +70,7 @@ def test_the_command_line_runs_either_emulator(name, tmp_path):
     assert (tmp_path / "unicorn.npy").read_bytes() == (tmp_path / "qemu-user.npy").read_bytes()
 
 
+@pytest.mark.drawn(3)
 def test_instructions_are_counted_and_repeat(converted, target):
     costs = count_steps(converted)
     assert costs == count_steps(converted)

@@ -178,6 +178,7 @@ def test_the_stack_is_measured_by_what_changed(machine):
 NOWHERE = 0xF000_0000
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("name", "argument", "message"),
     [
@@ -245,6 +246,7 @@ def _gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.drawn(2)
 def test_endless_loops_end_and_leave_no_process(machine):
     kind, device = type(machine), machine.device
     with kind(image(device.name), device, timeout_s=1.5) as running:
@@ -305,6 +307,7 @@ def test_firmware_cannot_reach_this_computer(watch, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.drawn(2)
 def test_a_main_that_does_not_end_or_faults_is_an_error_at_the_start(watch):
     endless = image(watch.name, **{"idle.c": b'int main(void) { for (;;) __asm__ volatile(""); }'})
     with pytest.raises(ToolchainError, match="starting: took more than 1 s"):
@@ -359,7 +362,7 @@ def compilers(target):
         yield name
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("kind", ["integer_program", "float_program"])
 def test_firmware_tests_itself_from_reset_and_in_every_emulator(request, watch, kind):
     graph, selftest = request.getfixturevalue(kind)
@@ -405,6 +408,7 @@ def test_a_wrong_byte_fails_the_self_test_and_is_named(request, kind):
         assert (found.passed, found.steps, found.output) == (False, *((12, None) if what == "state" else (7, last)))
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("name", ["selftest", "stop", "report", "cycles", "output", "main"])
 def test_a_model_may_have_any_name(integer_program, name):
     graph, selftest = integer_program
@@ -430,6 +434,7 @@ def test_firmware_without_a_self_test_has_no_result(integer_program):
 # --- what the code is made of
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("seed", range(8))
 def test_the_step_of_an_integer_program_has_no_float_instruction_and_no_call_outside(seed):
     target = load_target("smartwatch-m4")

@@ -38,7 +38,7 @@ def test_random_programs_are_byte_equal(core: str, drawn_seed: int) -> None:
                     check(stream(wanted.graph), square, label(n, f"{core}, square waves"))
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("engine", first(every()))
 def test_shipped_models_are_byte_equal_over_real_windows(engine: str, shared: Path) -> None:
     """240 steps of real windows, in one image: reference = this computer = every emulated core."""

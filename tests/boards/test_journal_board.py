@@ -148,6 +148,7 @@ def machine(request):
         yield running
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("payload_bytes", "page", "unit"), [(3001, 4096, 4), (500, 256, 16), (64, 128, 8)])
 def test_commits_on_the_board_are_pythons_bytes(machine, payload_bytes, page, unit):
     rng = np.random.default_rng(payload_bytes)
@@ -176,6 +177,7 @@ def test_commits_on_the_board_are_pythons_bytes(machine, payload_bytes, page, un
     board.check()
 
 
+@pytest.mark.drawn(2)
 def test_power_lost_on_the_board_leaves_the_old_state_or_the_new(machine):
     """While a commit is written by the board, after any number of bytes; what is there is what Python finds too."""
     payload_bytes, page = 100, 128

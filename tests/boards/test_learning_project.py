@@ -176,6 +176,7 @@ def lived(artifact: Path) -> Watch:
     return watch
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_the_board_learns_what_the_session_learns(ran: Ran) -> None:
     """Decisions, verdicts and a checksum of what is learned, line for line; the image of the flash, byte for byte."""
@@ -205,6 +206,7 @@ def test_the_host_reads_what_the_board_wrote(ran: Ran) -> None:
         assert journal.load() == session.learned()
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_another_application_or_core_is_built_again(ran: Ran) -> None:
     core, folder, program = ran.core, ran.folder, f"{ran.folder}/build/app.elf"

@@ -43,6 +43,7 @@ def machine(request, program, target):
         yield machine
 
 
+@pytest.mark.drawn(3)
 def test_outputs_and_states_are_those_of_the_reference(machine, graph, stimulus):
     stream, reference = MachineStream(graph, machine, "emulated"), ReferenceStream(graph)
     for got, expected in zip(stream.run([stimulus]), reference.run([stimulus]), strict=True):
@@ -50,6 +51,7 @@ def test_outputs_and_states_are_those_of_the_reference(machine, graph, stimulus)
     assert len(stream.save()) == len(reference.save())
 
 
+@pytest.mark.drawn(2)
 def test_one_run_is_many_steps_and_a_restored_state_goes_on(machine, graph, stimulus):
     stream = MachineStream(graph, machine, "emulated")
     whole = stream.run([stimulus])

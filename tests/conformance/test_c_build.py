@@ -50,7 +50,7 @@ def run(command: tuple[str, ...], folder: Path) -> None:
     assert result.returncode == 0, result.stderr[:4000]
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_compiles_alone_without_a_warning(compiler: str, tmp_path: Path) -> None:
     if not shutil.which(COMPILERS[compiler][0]):
@@ -135,6 +135,7 @@ def sanitised(graph: Graph, compiler: tuple[str, str], inputs: list[np.ndarray],
     return np.frombuffer(result.stdout, np.float32)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("compiler", [CLANG, pytest.param(GCC, marks=pytest.mark.slow)], ids=["clang", "gcc"])
 @pytest.mark.parametrize("case", CASES)
 def test_programs_are_clean_under_sanitizers(case: str, compiler: tuple[str, str], tmp_path: Path) -> None:

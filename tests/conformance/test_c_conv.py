@@ -160,6 +160,7 @@ MOST = {
 }
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("case", MOST)
 def test_a_product_costs_a_fraction_of_an_instruction(case: str) -> None:
     (x, w, groups, int8), most = MOST[case]
@@ -229,7 +230,7 @@ KERNELS = {
 }
 
 
-@pytest.mark.drawn(3)
+@pytest.mark.drawn(6)
 @pytest.mark.parametrize("precision", KERNELS)
 @pytest.mark.parametrize(
     "target", ["host", *(pytest.param(t, marks=pytest.mark.slow) for t in ("raspberrypi4", "smartwatch-m4"))]

@@ -34,7 +34,7 @@ def hold(run: Kernels, x: np.ndarray, w: np.ndarray) -> None:
     np.testing.assert_array_equal(got, np.array(wanted.data).reshape(y.shape), err_msg=f"{x.shape} {w.shape}")
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 def test_every_size(run: Kernels) -> None:
     rng = np.random.default_rng(1)
     for at, (height, width) in enumerate(product((1, 2, 5, 9), (1, 2, 3, 4, 5, 7, 8, 15, 16, 30, 33, 47))):
@@ -42,7 +42,7 @@ def test_every_size(run: Kernels) -> None:
         hold(run, whole_numbers(rng, (rows, width), INT16), whole_numbers(rng, (height, width), INT16))
 
 
-@pytest.mark.drawn(3)
+@pytest.mark.drawn(6)
 @pytest.mark.parametrize("width", [1, 6, 31, 4096])
 def test_the_ends_of_the_range(run: Kernels, width: int) -> None:
     """As far apart as numbers can be, and one less, either way round."""

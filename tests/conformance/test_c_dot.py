@@ -63,6 +63,7 @@ def emulated() -> Iterator[Emulated]:
 NARROW = ("-mno-avx512f",) if load_target("host").arch == "x86_64" else ()
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("flags", [(), NARROW, ("-DEK_FORCE_PORTABLE",)], ids=["native", "narrow", "portable"])
 @pytest.mark.parametrize("compiler", ["gcc", "zig"])
 def test_dot_products_here(flags: tuple[str, ...], compiler: str) -> None:

@@ -150,7 +150,7 @@ def test_programs_are_byte_equal_here(engine: str) -> None:
     _byte_equal(engine, HOST[engine], tuple(RECIPES))
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("core", EMULATED)
 def test_programs_are_byte_equal_on_every_core(core: str) -> None:

@@ -45,6 +45,7 @@ WEIGHTS = (INT4, INT8, INT16)
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 35)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_random_programs_are_byte_equal(engine: str) -> None:
     for at in range(0, len(RANDOM), 20):

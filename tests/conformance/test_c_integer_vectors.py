@@ -174,6 +174,7 @@ def test_rescaling_is_exact_at_every_int8_and_int16(engine: str) -> None:
             in_steps(stream(graph), wanted, engine)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", [INT8, INT16, INT32], ids=str)
 def test_elementwise_lines_at_the_ends_of_the_range(engine: str, dtype: DType) -> None:

@@ -214,7 +214,7 @@ def check_here(engine: Engine) -> None:
         check(here.stream(wanted.graph), wanted, f"{wanted.graph.name} on {engine.name}")
 
 
-@pytest.mark.drawn(4)
+@pytest.mark.drawn(8)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_kernels_are_byte_equal(name: str) -> None:

@@ -98,7 +98,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Kernels]:
         yield found
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 def test_every_size(run: Kernels) -> None:
     rng = np.random.default_rng(1)
     for at, (height, width) in list(enumerate(product(HEIGHTS, WIDTHS)))[::EVERY]:
@@ -108,7 +108,7 @@ def test_every_size(run: Kernels) -> None:
         Case(rng, 1 + 2 * (at % 4 == 0), 3, width).hold(run, 11 + 2 * at, f"{width} columns")
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 def test_every_shift(run: Kernels) -> None:
     rng = np.random.default_rng(2)
     for shift in range(WIDEST_SHIFT + 1):
@@ -116,7 +116,7 @@ def test_every_shift(run: Kernels) -> None:
             Case(rng, rows, height, width).hold(run, shift, f"{rows} rows")
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 def test_sums_at_both_ends_of_the_range(run: Kernels) -> None:
     """Of 2^30 each, many times: beyond 32 bits, and halves and ends that saturate."""
     rng = np.random.default_rng(3)
@@ -204,7 +204,7 @@ def programs() -> list[Graph]:
     return [learner(*shape, x) for shape in SHAPES for x in (INT16, SPIKE)]
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_programs_that_learn_are_byte_equal(engine: str) -> None:
     if not every()[engine].there:
@@ -279,6 +279,7 @@ def real_learner(height: int, width: int) -> Graph:
     return graph
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [("zig", ()), *(pytest.param("gcc", flags, marks=pytest.mark.slow) for flags in ((), ("-DEK_FORCE_PORTABLE",)))],

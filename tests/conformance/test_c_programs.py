@@ -47,6 +47,7 @@ def reference_spikes(graph: Graph, xs: np.ndarray) -> np.ndarray:
     return next(iter(outputs.values()))[0]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("flags", [(), ("-DEK_FORCE_PORTABLE",)], ids=["native", "portable"])
 @pytest.mark.parametrize("sizes", [{}, SMALL], ids=["anchor", "odd"])
 def test_l2mu_spikes_equal_the_reference(sizes: dict[str, int], flags: tuple[str, ...]) -> None:

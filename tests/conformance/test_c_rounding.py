@@ -79,6 +79,7 @@ def recurrence(n: int, channels: int = 1) -> Graph:
     return run_passes(b.build(), (*OPTIMISE, *LOWER))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("channels", "kernel"), [(1, "linear_compensated_f32"), (3, "memory_compensated_f32")], ids=["one", "several"]
 )
@@ -98,6 +99,7 @@ def test_a_recurrence_is_compensated(channels: int, kernel: str, flags: tuple[st
     assert worst < 2.2e-6, "runs alone leave 3e-6, a plain sum 7e-6"
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_psmnist_lmu_stays_with_double_precision(seed: int) -> None:

@@ -25,6 +25,7 @@ def shared_factor() -> Graph:
     return run_passes(builder.build(), LOWER)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("engine", [*HOST, *EMULATED])
 def test_layers_of_different_widths_share_a_factor(engine: str) -> None:
     if not every()[engine].there:

@@ -12,6 +12,7 @@ def test_the_corpus_is_large_enough():
     assert len(CASES) >= 40
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch's own, of which kernel it takes
 @pytest.mark.parametrize("name", SOME)

@@ -49,24 +49,26 @@ def through_c(seed: int, *, plastic: bool = False) -> None:
     assert check(graph, Native(graph, "gcc", flags), seed) > 0
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("number", range(4))
 def test_random_graphs(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("number", range(4))
 def test_random_graphs_with_weights_that_change(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number, plastic=True)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4, 40 if SWEEPS else 16))
 def test_many_random_graphs_with_weights_that_change(number: int, drawn_seed: int) -> None:
     through_c(drawn_seed * 1000 + number, plastic=True)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4, 60 if SWEEPS else 28))
 def test_many_random_graphs(number: int, drawn_seed: int) -> None:

@@ -37,6 +37,7 @@ def test_random_programs_are_byte_equal(engine: str, drawn_seed: int) -> None:
             check(library(engine, batch).stream(wanted.graph), wanted, label(n, engine))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("engine", ["x86 simd", "x86 portable"])
 def test_square_waves_at_both_ends_are_byte_equal(engine: str) -> None:
     batch = batches(seeds(0))[0]

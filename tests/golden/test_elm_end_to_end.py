@@ -49,12 +49,13 @@ def check(golden: Golden, target: str, folder: Path) -> None:
     assert golden.error(y) <= golden.tolerance == 2e-5
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("name", FILES)
 def test_outputs_are_those_of_the_file(shared, tmp_path, name):
     check(golden_file(shared, name), "host", tmp_path)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("name", FILES)
 def test_outputs_are_those_of_the_file_on_an_emulated_core(shared, tmp_path, name):
     check(golden_file(shared, name).part(1, FAST_STEPS), "raspberrypi4", tmp_path)

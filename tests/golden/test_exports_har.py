@@ -30,6 +30,7 @@ def check(family: str, split: str, windows: int, folder: Path) -> None:
     assert (engines["onnx"], engines["tflite"]) == ("onnxruntime", "ai-edge-litert")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("family", RECIPES)
 def test_real_windows_are_decided_alike(family: str, shared: Path, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def wrong(errors: dict[str, float]) -> dict[str, float]:
     return {name: error for name, error in errors.items() if not error <= TOLERANCE}
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "nomomentum", "spiking", *(["200"] if SWEEPS else [])])
 def test_lateral_neurons(shared: Path, tmp_path: Path, name: str) -> None:
@@ -85,7 +86,7 @@ DRAWN: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(len(DRAWN)))
 def test_drawn_lateral_neurons(tmp_path: Path, seed: int) -> None:
@@ -108,6 +109,7 @@ def test_drawn_ottt_neurons(tmp_path: Path, shape: tuple[int, int, int], tau: fl
 CHANGED = [("H_iter_batch0", 1e-5), ("M_task2_after_batch", 1e-5), ("X_task2_orth_to_task1", 1e-5), ("lin_gx", np.nan)]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("array", "by"), CHANGED)
 def test_a_changed_expectation_is_noticed(tmp_path: Path, array: str, by: float) -> None:
     path = tmp_path / "drawn.npz"

@@ -35,7 +35,7 @@ def run(edge: Path, x: np.ndarray, target: str, folder: Path, *options: str) -> 
     return np.load(folder / "y.npy")
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("target", PLACES)
 @pytest.mark.parametrize("case", STREAMS)
 def test_output_spikes_are_those_of_the_file(shared, tmp_path, case, target):
@@ -47,6 +47,7 @@ def test_output_spikes_are_those_of_the_file(shared, tmp_path, case, target):
     np.testing.assert_array_equal(y.sum(axis=1), counts)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("case", STREAMS)
 def test_every_population_ends_as_in_the_file(shared, tmp_path, case):
     """Spikes and membranes inside, read from the saved state of the native program."""
@@ -84,11 +85,13 @@ def test_the_trained_model_counts_and_decides_as_in_the_file(shared, tmp_path, t
     trained(shared, tmp_path, target, samples)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_the_trained_model_on_all_samples_in_the_emulator(shared, tmp_path):
     trained(shared, tmp_path, "raspberrypi4", SAMPLES)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("target", PLACES)
 @pytest.mark.parametrize("sizes", [(240, 128, 64, 7), (3, 5), (6, 33, 17, 2)], ids=str)
 def test_a_bare_mlp_answers_as_torch_does(tmp_path, sizes, target):

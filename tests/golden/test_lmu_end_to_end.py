@@ -36,11 +36,13 @@ def check(golden: Golden, target: str, folder: Path) -> None:
     assert golden.error(y) <= golden.tolerance == 1e-5
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", FILES)
 def test_outputs_are_those_of_the_file(shared, tmp_path, name):
     check(golden_file(shared, name), "host", tmp_path)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", FILES)
 def test_outputs_are_those_of_the_file_on_an_emulated_core(shared, tmp_path, name):
     check(golden_file(shared, name).part(1, FAST_STEPS), "raspberrypi4", tmp_path)
@@ -73,7 +75,7 @@ def kernels(artifact: edgekit.Artifact) -> set[str]:
     return {k["kernel"] for k in artifact.manifest["kernels"]}
 
 
-@pytest.mark.drawn(3)
+@pytest.mark.drawn(6)
 @pytest.mark.parametrize("method", ["zoh", "euler"])
 @pytest.mark.parametrize(("order", "theta"), PAIRS, ids=str)
 def test_the_tables_of_a_and_b_as_a_memory_of_two_channels(shared, tmp_path, order, theta, method):

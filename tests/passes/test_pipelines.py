@@ -54,6 +54,7 @@ def test_the_pipelines_keep_every_output(seed, ops, entries):
         assert [graph.tensors[n].shape for n in before.outputs] == [lowered.tensors[n].shape for n in after.outputs]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", PASSES)
 @settings(max_examples=20, deadline=None)
 @given(SEEDS)

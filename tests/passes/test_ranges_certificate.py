@@ -121,6 +121,7 @@ def test_what_may_wrap_is_refused_and_all_of_it_listed():
     assert error.value.items == ("add -> twice: -256 to 254 in int8", "neg -> minus: -127 to 128 in int8")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("precision", ["int8", "int8s8", "int4"])
 def test_no_shipped_model_can_wrap_and_its_certificate_is_a_valid_section(name, precision):
@@ -149,6 +150,7 @@ def released(path: Path) -> Graph:
     return choose_forms(graph, measure_activity(graph, some(stored_inputs(graph, raw))))
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize(
     "name",
     [

@@ -164,6 +164,7 @@ def run_within(stream: Stream, name: str, steps: int, chunk: int = CHUNK) -> dic
     return share
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_a_million_random_steps_never_exceed_a_bound() -> None:
     pytest.importorskip("torch")
@@ -174,6 +175,7 @@ def test_a_million_random_steps_never_exceed_a_bound() -> None:
             print(name, {state: f"{part:.2f}" for state, part in share.items()})
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("core", CORES)
 def test_random_steps_on_emulated_cores_never_exceed_a_bound(core: str, tmp_path: Path) -> None:

@@ -426,6 +426,7 @@ def test_the_watch_says_whether_its_windows_are_real(
         assert abs((calibration - 5) * 0.25).mean() < 1.5  # of unit variance, once the program has normalised it
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_the_integer_table_counts_every_core_and_shows_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("unicorn")
@@ -482,6 +483,7 @@ def test_the_target_table_has_every_emulated_target_and_shows_what_failed(monkey
     assert "compiler: gave up" in _printed(failed)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> None:
     for package in ("onnxruntime", "onnxscript", "unicorn"):
@@ -528,7 +530,7 @@ def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> Non
     assert "…" not in _printed(report)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -94,6 +94,7 @@ def test_a_file_that_is_no_model_or_no_data_is_refused_with_what_is_supported(tm
         given_case(tmp_path / "text.pt", None, None)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_the_verb_measures_a_users_model_and_answers_in_json_and_on_a_page(tmp_path: Path) -> None:
     pytest.importorskip("altair")

@@ -142,6 +142,7 @@ def test_a_case_travels_whole(mlp: Case, elm: Case, tmp_path: Path) -> None:
         assert np.array_equal(again.expected, case.expected)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("subject", "said"),
     [
@@ -248,6 +249,7 @@ def test_the_peers_of_this_python_compute_the_step_with_their_states(elm: Case, 
     assert all(process is not None and process.poll() is not None for process in processes)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.skipif(
     "EDGEKIT_SWEEPS" not in os.environ, reason="half a minute of a compiler that is not ours: make test-all"
@@ -261,6 +263,7 @@ def test_torch_compile_computes_the_step(elm: Case, tmp_path: Path) -> None:
         check([Rival("compile", subject, measure_accuracy(subject, elm, None))], elm, 1)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("peer", [name for name, peer in PEERS.items() if peer.environment])
 def test_the_peers_of_other_environments_compute_the_step(peer: str, elm: Case, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_the_alarm_counts_what_python_counts(session: edgekit.Session) -> None:
     assert counted(extremes(session, tasks=32767)) == expected, "the number of tasks is no weight"
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
 def test_every_compiler_takes_it_without_a_warning(session: edgekit.Session, compiler: str) -> None:
     assert built(session, compiler)

@@ -277,7 +277,7 @@ FITS = {
 }
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("suffix", ["pt", "pt2", "onnx", "nir"])
 @pytest.mark.parametrize("option", FITS)
 @pytest.mark.parametrize("verb", ["convert", "verify", "inspect"])

@@ -480,6 +480,7 @@ def hostile() -> dict[str, tuple[dict[str, Any], str]]:
     }
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", list(hostile()))
 def test_hostile_logs(name: str, folder: Path) -> None:
     learn(folder, "-i", "a.npz", "--log", "ev.npz")

@@ -32,6 +32,7 @@ def refused(answer: Answer, *said: str) -> None:
         assert text in lines[0], answer.stderr
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("suffix", [".pt", ".pt2", ".pth", ".safetensors"])
 def test_a_broken_torch_is_one_line(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"net{suffix}").write_bytes(bytes(64))
@@ -49,6 +50,7 @@ def test_a_broken_package_that_everything_needs_is_one_line(package: str, fault:
     refused(answer, f"{package}: is installed but cannot be imported", f"pip install --force-reinstall {package}")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("package", "suffix"), [("onnx", ".onnx"), ("nir", ".nir"), ("h5py", ".nir")])
 def test_a_broken_reader_of_files_is_one_line(package: str, suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"net{suffix}").write_bytes(bytes(64))

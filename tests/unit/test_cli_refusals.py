@@ -193,6 +193,7 @@ ALL = [
 NAMES = [f"{verb}: {n}" for verb, table in (("convert", CONVERT), ("run", RUN), ("", OTHERS)) for n in table]
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize(("arguments", "said"), ALL, ids=NAMES)
 def test_bad_input_is_refused_in_one_line(files, arguments, said, monkeypatch):
     monkeypatch.chdir(files)

@@ -42,6 +42,7 @@ def converted(folder: Path, model: str, *options: object) -> Path:
     return path
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("precision", RECIPES)
 @pytest.mark.parametrize(("model", "calib"), [("mlp", "rows.npy"), ("l2mu", "windows.npz")])
 def test_a_step_of_integers_alone(folder: Path, model: str, calib: str, precision: str) -> None:
@@ -179,6 +180,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, options: tuple[str,
     assert not (folder / "no.edge").exists()
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["smartwatch-m4", "smartwatch", "smartwatch-m55"])
 def test_a_watch_gets_firmware_a_library_and_its_sizes(folder: Path, target: str) -> None:

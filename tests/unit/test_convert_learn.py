@@ -87,6 +87,7 @@ def test_options_that_make_no_sense(words: str, said: str, model: Path) -> None:
     assert not (model / "out.edge").exists()
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     "words",
     [
@@ -238,7 +239,7 @@ def test_entries_get_what_they_take() -> None:
 # --- what was learned, built in --------------------------------------------------------------------------------------
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize(
     ("family", "precision", "target"),
     [

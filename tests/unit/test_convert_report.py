@@ -37,7 +37,7 @@ def models() -> dict[str, Any]:
     }
 
 
-@pytest.mark.drawn(3)
+@pytest.mark.drawn(6)
 @pytest.mark.parametrize("target", ["host", "raspberrypi5", "stm32mp157"])
 @pytest.mark.parametrize("precision", ["fp32", "w8"])
 @pytest.mark.parametrize("family", ["sparse elm", "lmu", "l2mu"])
@@ -55,6 +55,7 @@ def test_a_sparse_matrix_is_not_counted_as_a_dense_one() -> None:
     assert edgekit.convert(model, name="net").manifest["sizes"]["weights_bytes"] < dense / 2
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("family", ["sparse elm", "elm", "lmu", "l2mu", "mlp"])
 @pytest.mark.parametrize("precision", ["fp32", "w8"])
 def test_inputs_and_outputs_have_the_names_of_the_model(family: str, precision: str) -> None:

@@ -192,6 +192,7 @@ class Chunks(nn.Module):
         return a.max(-1).values, torch.nn.functional.gelu(b)[..., -1:]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     ("module", "example", "options"),
     [

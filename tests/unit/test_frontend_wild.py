@@ -388,6 +388,7 @@ def test_initial_values_of_each_kind_reach_the_graph() -> None:
     np.testing.assert_array_equal(first["_2._memories.v"], np.full(8, 0.1, np.float32))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_a_thousand_operators_are_imported_in_seconds_and_converted_in_little_memory(tmp_path: Path) -> None:
     code = f"""

@@ -50,6 +50,7 @@ def accuracies(model: tool.Model, precision: str) -> tuple[float, float, float]:
     )
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_int8_keeps_the_accuracy_of_some_windows(family: str, shared: Path) -> None:
     before, after, alike = accuracies(part(family), "int8")
@@ -59,6 +60,7 @@ def test_int8_keeps_the_accuracy_of_some_windows(family: str, shared: Path) -> N
     assert alike >= (92.0 if family == "l2mu" else 97.5)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", tool.RELEASED)
 def test_released_neurons_keep_their_soma(name: str, shared: Path) -> None:
     model = tool.neuron(name)

@@ -140,6 +140,7 @@ def rest(start: int, factor: int, bits: int) -> int:
     return min(start, floor(most)) if start >= 0 else max(start, -(ceil(most) - 1))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("dtype", FACTORS)
 @pytest.mark.parametrize("positive", [True, False])
 def test_a_decay_ends_at_the_documented_residue(dtype: DType, positive: bool) -> None:
@@ -174,6 +175,7 @@ def short_end(name: str) -> bytes:
     return silent_end(ReferenceStream(graph), graph, 7, SHORT)[0]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("period", [1, 7, LIVELY])
 @pytest.mark.parametrize("name", NETS)
 def test_full_scale_waves_and_then_silence_are_byte_equal(
@@ -186,6 +188,7 @@ def test_full_scale_waves_and_then_silence_are_byte_equal(
         assert native.save() == reference.save()
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", NETS)
 def test_a_million_silent_steps_end_where_ten_thousand_do(
     name: str, graphs: dict[str, Graph], library: Library
@@ -222,6 +225,7 @@ def shipped() -> dict[str, Library]:
     return {engine: Library(build(HOST[engine], [family(n).graph for n in SHIPPED])) for engine in ENGINES}
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models_take_waves_and_a_million_silent_steps_alike(name: str, shipped: dict[str, Library]) -> None:
     """As the reference says, as far as it is asked; to the last step in the same state on either engine; in bounds."""
@@ -246,7 +250,7 @@ def test_shipped_models_take_waves_and_a_million_silent_steps_alike(name: str, s
 # --- every core ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("core", EMULATED)
 def test_waves_silence_and_the_border_are_byte_equal_on_emulated_cores(core: str, graphs: dict[str, Graph]) -> None:
     if not EMULATED[core].there:

@@ -58,6 +58,7 @@ def every_cut(log: list[str]) -> list[Cut]:
     return cuts
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize(("change", "before", "unit"), CASES)
 def test_every_cut_leaves_the_old_state_or_the_new_one_and_the_next_commit_works(kind, change, before, unit):

@@ -256,6 +256,7 @@ def test_rows_of_a_task_are_orthonormal_among_themselves() -> None:
         np.testing.assert_allclose(found[first:last] @ found[first:last].T, np.eye(last - first), atol=1e-6)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("rule", ["delta", "hlop"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_no_weight_moves_further_than_its_budget(rule, precision):

@@ -110,6 +110,7 @@ def test_floats_do_what_the_equations_say(rule):
     np.testing.assert_allclose(bank(session), h, atol=1e-5)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("rule", ["oja", "sanger"])
 def test_the_principal_subspace_is_found_and_sanger_finds_its_components(rule, precision):
@@ -245,6 +246,7 @@ def test_floats_learn_from_errors_as_the_equations_say(eligibility):
     np.testing.assert_allclose(next(a for a in learned(session).values() if a.shape == w.shape), w, atol=1e-4)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("numbers", "family"), THREE_FACTORS_ON_MACHINES, ids=str)
 def test_three_factors_in_integers_are_the_same_bytes_on_every_machine(numbers, family):
     numbers = {"rate": 0.1, "gain": 2.0, **numbers, "family": family}

@@ -165,6 +165,7 @@ def test_a_bare_matrix_of_patterns_is_a_memory():
 # --- programs ---
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("power", POWERS)
 def test_a_program_completes_what_the_module_completes(power):
     """Floats alike to the bit of every pattern; int8 completes as many patterns."""
@@ -190,6 +191,7 @@ def recalled(session, rows):
     return session.run(cues_of(rows))[:, -1]
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("power", [3, 5, None])
 def test_patterns_are_stored_on_the_device_and_the_oldest_go_first(power, precision):
@@ -211,6 +213,7 @@ def test_patterns_are_stored_on_the_device_and_the_oldest_go_first(power, precis
     np.testing.assert_array_equal(held, torch.cat([new[9:12], new[:9]]).numpy() * unit)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("power", POWERS)
 def test_integers_are_the_same_bytes_on_every_machine(power):
     """200 patterns through 12 rows, and what is recalled of the last ones."""

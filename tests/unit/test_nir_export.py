@@ -198,6 +198,7 @@ def test_each_neuron_is_recognised_from_the_ir_alone(kind: str, tmp_path: Path) 
     np.testing.assert_allclose(run(first, noise(N))[0], run(second, noise(N))[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("seed", range(0, 40, 3))
 def test_random_graphs_from_the_ir_alone_are_equal_or_refused(seed: int, tmp_path: Path) -> None:
     first = import_nir(random_graph(seed), dt=DT, charge="current")

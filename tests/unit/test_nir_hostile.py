@@ -97,6 +97,7 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
 }
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("case", CASES)
 def test_every_malformation_has_its_error(path: Path, case: str) -> None:
     edit, match = CASES[case]

@@ -163,6 +163,7 @@ def conv_net() -> nir.NIRGraph:
     )
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 @pytest.mark.parametrize("which", [3, 5, 8, "conv"])
 def test_the_c_program_of_a_nir_graph_fires_as_its_equations(which: int | str) -> None:

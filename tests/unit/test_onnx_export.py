@@ -206,6 +206,7 @@ def test_random_graphs_are_those_of_the_reference(seed):
         check_onnx(export_onnx(graph, form=form), graph, steps=8, seed=seed)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(40, 160 if "EDGEKIT_SWEEPS" in os.environ else 80, 40))
 def test_many_random_graphs_before_and_after_optimisation(start):

@@ -61,6 +61,7 @@ def stream(raw: dict[str, np.ndarray], streams: int, steps: int) -> dict[str, np
     }
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", FAMILIES)

@@ -226,7 +226,7 @@ def test_torchscript_exports(name: str, opset: int) -> None:
     equal(imported, module, shapes)
 
 
-@pytest.mark.drawn(4)
+@pytest.mark.drawn(8)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("opset", [18, 20])

@@ -37,6 +37,7 @@ def program(request: pytest.FixtureRequest) -> Artifact:
     return made(*request.param)
 
 
+@pytest.mark.drawn(3)
 def test_sizes_are_those_of_the_manifest(program):
     found, sizes = artifact_places(program), program.manifest["sizes"]
     assert found.struct_bytes == sizes["ram_bytes"]

@@ -62,6 +62,7 @@ def sums_of(running: NativeStream, calls: int, native: NativeProgram) -> list[in
     return list(sums)
 
 
+@pytest.mark.drawn(2)
 def test_without_the_flag_not_a_byte_of_the_machine_code_is_another(program):
     for name in ("host", "raspberrypi4", "stm32mp157"):
         emitted, _ = emitted_for(program.graph, target := load_target(name))
@@ -81,6 +82,7 @@ def test_every_call_of_every_entry_is_a_line_with_a_counter_of_its_own(program):
     assert {use.symbol for use in emitted.kernels} < set(emitted.ticked)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("compiler", ["zig", "gcc", "clang"])
 def test_a_program_with_counters_does_the_same_and_counts(program, compiler):
     graph, host = program.graph, load_target("host")
@@ -105,6 +107,7 @@ def test_a_program_with_counters_does_the_same_and_counts(program, compiler):
     assert cost(20_000) > cost(1_000) > 0
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("board", ["raspberrypi4", "stm32mp157"])
 def test_a_library_for_a_board_with_linux_counts_there(program, board):
     target = load_target(board)
@@ -117,6 +120,7 @@ def test_a_library_for_a_board_with_linux_counts_there(program, board):
     assert all(taken > 0 for call, taken in zip(ticked.calls, sums, strict=True) if call in mine)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("watch", ["smartwatch-m4", "smartwatch-m55"])
 def test_firmware_counts_cycles_where_there_is_a_counter_and_else_nothing(program, watch):
     target = load_target(watch)

@@ -75,6 +75,7 @@ def test_strict_is_five_windows_of_ten_seconds(monkeypatch, edge):
     assert (asked[0].windows, asked[0].seconds, asked[0].rate_hz) == (5, 10.0, 20.0)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("kind", ["rapl", "ina3221", "ina226"])
 def test_energy_of_a_sensor_is_measured_with_its_interval(kind, edge, tmp_path):
     where = {

@@ -75,6 +75,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("at", range(7))
 def test_figures_are_those_of_the_neurobench_package(package: dict[str, dict[str, Any]], at: int) -> None:
     case = cases()[at]

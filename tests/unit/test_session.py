@@ -53,6 +53,7 @@ def test_every_engine_gives_what_the_original_gives(engine):
     assert 0.05 < got.mean() < 0.95, "a network that is silent, or never is, tests nothing"
 
 
+@pytest.mark.drawn(2)
 def test_engines_agree(case):
     x = stream(60, 1)
     expected = open_session(*case, "reference").run(x)
@@ -80,6 +81,7 @@ def test_a_reset_session_is_a_fresh_one(case, engine):
     np.testing.assert_array_equal(session.run(x), first)
 
 
+@pytest.mark.drawn(2)
 def test_a_saved_state_continues_the_same_on_every_engine(case):
     x = stream(40, 4)
     blobs, rest = {}, {}
@@ -156,6 +158,7 @@ def test_nan_and_inf_are_refused_with_the_state_untouched(engine, bad):
         assert session.save_state() == before
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     "x",
     [
@@ -172,6 +175,7 @@ def test_a_step_of_another_shape_is_refused(engine, x):
     assert session.save_state() == before
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(
     "shape", [(INPUTS,), (5, INPUTS + 1), (0, INPUTS), (2, 0, INPUTS), (0, 3, INPUTS), (2, 2, 5, INPUTS), ()]
 )
@@ -409,6 +413,7 @@ def test_a_layer_called_as_the_rule_calls_its_states():
 # --- silence ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn(2)
 def test_after_the_input_goes_silent_every_membrane_becomes_exactly_zero(engine):
     session = open_session("quiet", engine=engine)
     session.run(stream(50, 8))

@@ -48,6 +48,7 @@ def course(made: Session, some: Examples) -> Course:
 # --- the same bytes everywhere ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("family", "rule"), KINDS)
 def test_artifact_and_log_give_the_same_bytes_on_every_engine(family: str, rule: str, tmp_path: Path) -> None:
     """Integers: byte for byte, here, in the reference and on the emulated core; through a log in a file."""
@@ -63,6 +64,7 @@ def test_artifact_and_log_give_the_same_bytes_on_every_engine(family: str, rule:
     assert after != session(family, rule, "int8").learned()
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("engine", ["rebuilt", "reference"])
 @pytest.mark.parametrize(("family", "rule"), KINDS)
 def test_floats_are_the_same_on_one_engine_and_near_on_others(family: str, rule: str, engine: str) -> None:

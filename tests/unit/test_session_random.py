@@ -42,11 +42,13 @@ def check(seed: int, compiler: str) -> None:
             np.testing.assert_allclose(states[name], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("compiler", "seed"), SEEDS)
 def test_random_programs(compiler, seed):
     check(seed, compiler)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("at", range(10))
 def test_programs_drawn_today(at, drawn_seed):

@@ -104,6 +104,7 @@ def test_every_column_is_tried():
     assert {(backend, precisions[0]) for backend, precisions, _ in columns()} == WAYS.keys()
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(  # what is partly there has tests of its own, for both parts
     ("kind", "way"), [(kind, way) for kind in KINDS for way in WAYS if TABLE[kind][way[0]][way[1]] != PARTLY], ids=str
 )

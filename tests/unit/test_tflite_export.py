@@ -29,6 +29,7 @@ INTEGER_OPS = {"rescale", "quantize", "dequantize", "lookup"}
 META = {"input": {"rate_hz": 50.0, "unit": "g"}, "decision": "last"}
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("name", CASES)
 def test_every_op_equals_the_reference(name: str, kernels: str) -> None:

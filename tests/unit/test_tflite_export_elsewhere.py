@@ -106,6 +106,7 @@ def reference(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
+@pytest.mark.drawn(3)
 def test_float_models_equal_the_reference(elsewhere: tuple[str, Path], tmp_path: Path) -> None:
     """All ops, int8 weights, and states inside."""
     graphs = dict(FLOATS)
@@ -144,6 +145,7 @@ def test_int8_models_equal_litert_in_every_byte(elsewhere: tuple[str, Path], tmp
             np.testing.assert_array_equal(value, wanted[name][key], err_msg=f"{name} {key}")
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 def test_the_corpus_runs_there_too(
     elsewhere: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

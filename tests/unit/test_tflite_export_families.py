@@ -71,6 +71,7 @@ def family(name: str) -> Family:
     return Family(name, imported.graph, dict(imported.io or {}), raw, labels, calibration)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("precision", ["fp32", "w8"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_float_models_equal_the_reference_and_decide_alike(shared: Path, name: str, precision: str) -> None:
@@ -89,6 +90,7 @@ def test_float_models_equal_the_reference_and_decide_alike(shared: Path, name: s
     np.testing.assert_array_equal(model.decide(np.stack(decided)), model.decide(expected.astype(np.float32)))
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_int8_models_are_as_good_as_our_own(shared: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     model = family(name)

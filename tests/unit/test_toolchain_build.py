@@ -57,6 +57,7 @@ def test_zig_is_there_for_every_target():
         assert find_compiler(load_target(name)).name == "zig"
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("target", "compiler"), list(compilers()))
 def test_every_compiler_builds_for_every_target(target, compiler):
     library = build_image(SOURCES, "add.c", target, compiler=compiler)
@@ -75,6 +76,7 @@ def test_the_host_library_runs(host, tmp_path):
     assert ctypes.CDLL(str(path)).ek_add(20, 2) == 42
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize(("target", "compiler"), list(compilers()))
 def test_same_input_gives_same_bytes(target, compiler, tmp_path, monkeypatch):
     libraries = []
@@ -100,6 +102,7 @@ MACROS = {
 }
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("target", "compiler"), [p for p in compilers() if not p.values[0].is_host])
 def test_compilers_use_the_features_that_the_target_names(target, compiler):
     known = {feature: macro for feature, macro in MACROS.items() if feature in FEATURES[target.arch]}

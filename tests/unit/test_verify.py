@@ -184,6 +184,7 @@ def test_isolated_errors_are_those_of_one_step(windows: np.ndarray, learn: str |
     assert layers["state h.membrane"].isolated < layers["state h.membrane"].worst
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("family", [LMU, ELM])
 @pytest.mark.parametrize("precision", ["fp32", "w8"])
 def test_layers_are_named_once_and_end_with_the_output(family: Any, precision: str) -> None:
