@@ -22,7 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a test marked `drawn(share)` run one case in `share`: in CI other cases each day, with sweeps every one.
 
-    A test of one case runs on one day in `share`; which day is first is by its name, so that the heavy ones do not meet.
+    A test of one case runs on one day in `share`, which its name chooses: heavy ones do not all meet.
     """
     if "EDGEKIT_SWEEPS" in os.environ or any("::" in str(asked) for asked in config.args):
         return  # a case that was named is run
