@@ -68,8 +68,12 @@ class Soak:
         return not self.different and self.memory_end_kb - self.memory_warm_kb < GROWTH_KB
 
 
-def prepare(family: str, target: str) -> tuple[Session, Session, np.ndarray, str]:
-    """A session to stream through and one to compare with, the windows [N, 40, 6], and where those are from."""
+def prepare(
+    family: str, target: str, precision: str = "int8", *, everyone: bool = False
+) -> tuple[Session, Session, np.ndarray, str]:
+    """A session to stream through and one to compare with, windows [N, 40, 6] of the test wearers, or of all of them,
+    and where those are from.
+    """
     try:
         data, sides = load_windows("B")
         split = "B"
@@ -80,9 +84,23 @@ def prepare(family: str, target: str) -> tuple[Session, Session, np.ndarray, str
     calibration = data.x[sides.train[:: max(1, len(sides.train) // CALIBRATION)]]
     if imported.graph.tensors[imported.graph.entries["step"].inputs[0]].size == calibration[0].size:
         calibration = calibration.reshape(len(calibration), -1)
-    artifact = convert_imported(imported, Options(target, "int8", calib=calibration)).artifact
+    artifact = convert_imported(imported, Options(target, precision, calib=calibration)).artifact
     engine = "auto" if target == "host" else "emulator"
-    return load(artifact, engine=engine), load(artifact, engine="auto"), data.x[sides.test], data.source
+    return (
+        load(artifact, engine=engine),
+        load(artifact, engine="auto"),
+        data.x if everyone else data.x[sides.test],
+        data.source,
+    )
+
+
+def batch(session: Session, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `run` and `decide` make of all windows at once: labels [N] and scores [N, classes]."""
+    outputs = session.run(windows)
+    if not session.stateful:
+        return session.decide(outputs), outputs
+    how = session.facts.io["decision"]
+    return session.decide(outputs), {"sum": outputs.sum(1), "mean": outputs.mean(1)}.get(how, outputs[:, -1])
 
 
 def dirty(windows: np.ndarray, steps: int, seed: int) -> Iterator[tuple[Sample, bool]]:
@@ -129,12 +147,7 @@ def resident_kb() -> int:
 def run(command: str, family: str, target: str, hours: float, seed: int) -> Soak:
     """Stream for so many hours of the sensor's time."""
     session, alone, windows, source = prepare(family, target)
-    outputs = alone.run(windows)
-    labels = alone.decide(outputs)
-    decision = session.facts.io["decision"]
-    scores = outputs if not session.stateful else {"sum": outputs.sum(1), "mean": outputs.mean(1)}.get(decision)
-    if scores is None:
-        scores = outputs[:, -1]
+    labels, scores = batch(alone, windows)
     steps = int(hours * 3600 * RATE_HZ) // WINDOW * WINDOW
     door, readings, made, different, taken = FrontDoor(session), [], 0, 0, 0
     started = time.perf_counter()
