@@ -10,16 +10,19 @@ from edgekit.streaming.events import RESTART, Event
 from edgekit.streaming.sample import Sample
 
 
+ENOUGH = 5  # timed samples in a row, after which one without a time was a stray
+
+
 class Clock:
     """Times that only grow. The first sample says whether samples carry times; without, they are counted at `rate`.
 
-    Without a rate either, the time of a sample is its number.
+    Without a rate either, the time of a sample is its number. ENOUGH timed samples in a row say it anew.
     """
 
     def __init__(self, rate: float | None, longest: float, counters: Counters) -> None:
         self._rate, self._longest, self._counters = rate, longest, counters
         self.timed: bool | None = None  # whether samples carry times; None before the first one
-        self._number = -1
+        self._number, self._in_row = -1, 0
         self._last = -math.inf
 
     def shown(self, time: float) -> float | None:
@@ -29,20 +32,16 @@ class Clock:
     def place(self, sample: Sample) -> tuple[float | None, Event | None]:
         """The time of a sample, None when it is left out; and an event when the clock went back."""
         if self.timed is None:
-            self.timed = sample.time is not None
-            if self.timed and self._rate is None:
-                cause = "the samples carry times, and the program does not say at what rate it steps"
-                raise UsageError("stream", cause, "give --rate")
-        if not self.timed:
-            if sample.time is not None:
-                self._counters.malformed += 1
-                return None, None
-            self._number += 1
-            return self._number / (self._rate or 1.0), None
+            self._settle(timed=sample.time is not None)
         time = sample.time
+        if time is None and not self.timed:
+            self._number, self._in_row = self._number + 1, 0
+            return self._number / (self._rate or 1.0), None
         if time is None or not math.isfinite(time):
             self._counters.malformed += 1
             return None, None
+        if not self.timed:
+            return self._not_yet(time)
         if time > self._last:
             self._last = time
             return time, None
@@ -56,3 +55,20 @@ class Clock:
         self._counters.restarts += 1
         self._last = time
         return time, Event(RESTART, time, f"the samples' clock went back by {back:.3g} s: it started anew")
+
+    def _settle(self, *, timed: bool) -> None:
+        if timed and self._rate is None:
+            cause = "the samples carry times, and the program does not say at what rate it steps"
+            raise UsageError("stream", cause, "give --rate")
+        self.timed = timed
+
+    def _not_yet(self, time: float) -> tuple[float | None, Event | None]:
+        """A sample with a time among those without: left out, until there were ENOUGH of them in a row."""
+        self._in_row += 1
+        if self._in_row < ENOUGH:
+            self._counters.malformed += 1
+            return None, None
+        self._settle(timed=True)
+        self._counters.restarts += 1
+        self._last = time
+        return time, Event(RESTART, time, "samples carry times now, which the first did not: the stream started anew")

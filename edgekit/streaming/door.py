@@ -97,6 +97,8 @@ class FrontDoor:
         if restarted is not None:
             self._holder.forget()
             found += [*self._grid.restart(), restarted]
+            if self.options.source_rate is None:
+                self._grid.measure()
         values, dropout = self._holder.complete(time, sample.values)
         if dropout is not None:
             found += [*self._grid.restart(), dropout]

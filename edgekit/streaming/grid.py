@@ -30,6 +30,11 @@ class Grid:
         """Samples come every so many seconds: there is nothing to measure."""
         self._source, self._measured = source, False
 
+    def measure(self) -> None:
+        """Nothing says any longer how far samples are apart: the next ones tell."""
+        if not self._measured:
+            self._source, self._measured = None, True
+
     @property
     def source_rate(self) -> float | None:
         """At how many Hz samples come, None while that is not known."""

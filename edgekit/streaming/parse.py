@@ -58,6 +58,8 @@ class Parser:
     def parse(self, line: bytes) -> Sample | None:
         """The sample in a line, None for an empty one, a comment (#), a header, or what is counted as malformed.
 
+        A time where the first sample had none is malformed, but, if `endless`, for the front door to judge.
+
         DataError when a header lacks channels or has times by a name that is not known, and, unless `endless`, after
         100 lines in a row without a sample, if there were no more samples than that before them.
         """
@@ -66,7 +68,8 @@ class Parser:
             if text is None:
                 return None
             as_json = self._form == "json" or (self._form == "auto" and text[0] in "{[")
-            found = self._json(text) if as_json else self.rows.row(text)
+            lenient = self.endless and not self._stamp
+            found = self._json(text) if as_json else self.rows.row(text, times_too=lenient)
             if found is None:
                 if self.rows.unused:
                     self._tell(f"columns not used: {', '.join(self.rows.unused)}")
@@ -76,7 +79,10 @@ class Parser:
             if self._timed is None:
                 self._check_use(timed=timed)
             elif timed and not self._timed:
-                raise MalformedError("has a time, the first sample had none")
+                fault = "has a time, the first sample had none"
+                if not lenient:
+                    raise MalformedError(fault)
+                self._tell_first(self._fault(line, fault))
             elif not timed and self._timed:
                 raise MalformedError("has no time, as the first sample had")
             if at is not None:
@@ -88,7 +94,9 @@ class Parser:
         except MalformedError as fault:
             self._malformed(line, str(fault))
             return None
-        self._samples, self._faults, self._timed = self._samples + 1, 0, timed
+        if self._timed is None:
+            self._timed = timed
+        self._samples, self._faults = self._samples + 1, 0
         if self._form == "auto":
             self._form = "json" if as_json else "csv"
         return Sample(at, values)
@@ -105,6 +113,8 @@ class Parser:
         if timed and self._stamp:
             raise UsageError("--stamp", "the samples carry times of their own", "leave it out")
         if not timed and self._unit is not None:
+            if self.endless:
+                raise MalformedError("has no time, whose unit was given")
             raise UsageError(f"--time-unit {self._unit}", "the samples carry no times", "leave it out")
 
     def _text(self, line: bytes) -> str | None:
@@ -119,16 +129,22 @@ class Parser:
     def _malformed(self, line: bytes, why: str) -> None:
         self._counters.malformed += 1
         self._faults += 1
-        shown = line[:60].decode("utf-8", "replace")
-        fault = f"the line {shown!r}{' …' * (len(line) > 60)} {why}"
-        if self.first_fault is None:
-            self.first_fault = fault
-            self._tell(f"{fault}; such lines are left out")
+        fault = self._fault(line, why)
+        self._tell_first(fault)
         if self.endless and self._faults == PATIENCE:
             anew = "; if they are what should come, start anew" if self._samples else ""
             self._tell(f"{PATIENCE} lines in a row and no sample: {fault}; {self._expected()}{anew}")
         elif not self.endless and self._faults >= max(PATIENCE, self._samples):
             raise DataError("stream", f"{self._faults:,} lines in a row and no sample: {fault}", self._expected())
+
+    def _fault(self, line: bytes, why: str) -> str:
+        shown = line[:60].decode("utf-8", "replace")
+        return f"the line {shown!r}{' …' * (len(line) > 60)} {why}"
+
+    def _tell_first(self, fault: str) -> None:
+        if self.first_fault is None:
+            self.first_fault = fault
+            self._tell(f"{fault}; such lines are left out")
 
     def _expected(self) -> str:
         return f"a line is JSON or CSV with {len(self._channels)} channels: {', '.join(self._channels[:32])}"

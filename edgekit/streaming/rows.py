@@ -29,11 +29,16 @@ class Rows:
         self._width = 0
         self.unused: tuple[str, ...] = ()
 
-    def row(self, text: str) -> tuple[float | None, tuple[float, ...]] | None:
-        """The time and the values in a line, None when it is a header."""
+    def row(self, text: str, *, times_too: bool = False) -> tuple[float | None, tuple[float, ...]] | None:
+        """The time and the values in a line, None when it is a header.
+
+        With `times_too` a time may be before the values where the first row, without a header, had none.
+        """
         if self._delimiter is None:
             return self._first(text)
         fields = _fields(text, self._delimiter)
+        if times_too and self._header is None and self._time is None and len(fields) == self._width + 1 and fields[-1]:
+            return _decimal(fields[0]), tuple(map(_decimal, fields[1:]))
         if len(fields) != self._width:
             raise MalformedError(f"has {len(fields)} fields, not {self._width}")
         if fields == self._header:  # a logger that started again

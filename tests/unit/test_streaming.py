@@ -16,7 +16,7 @@ from streams import LENGTH, RATE, STEP, STRIDE, decisions, events, fed, overlapp
 
 import edgekit
 from edgekit.errors import DataError, UsageError
-from edgekit.streaming import FrontDoor, Options, Sample
+from edgekit.streaming import FrontDoor, Options, Parser, Sample
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(400, INPUTS)).astype(np.float32)
@@ -257,6 +257,28 @@ def test_a_clock_that_starts_anew_starts_the_stream_anew() -> None:
     fresh, _ = fed(overlapping(), samples(x[33:], grid(27)))
     after = [d for d in decisions(found) if d.start >= 33]
     assert [(d.label, d.scores, d.start - 33) for d in after] == [(d.label, d.scores, d.start) for d in fresh]
+
+
+@pytest.mark.parametrize("form", ["{t}, {x}", '{{"t": {t}, "x": [{x}]}}'])
+def test_a_live_stream_whose_first_sample_was_a_stray_one_starts_anew_with_times(form: str) -> None:
+    x = stream(60)
+    rows = [",".join(map(str, row)) for row in x.tolist()]
+    timed = [form.format(t=1000 + at, x=row) for at, row in zip(grid(60), rows, strict=True)]
+    stray = rows[0] if "{" not in timed[0] else f"[{rows[0]}]"
+    door = FrontDoor(overlapping(), Options())
+    parser = Parser(door.channels, door.counters)
+    parser.endless = True
+    read = (parser.parse(line.encode()) for line in [stray, timed[0], stray, *timed])
+    found = [made for sample in read if sample for made in door.feed(sample)] + door.finish()
+    (restart,) = events(found)
+    assert (restart.kind, restart.dropped) == ("restart", 2)
+    assert "carry times now" in restart.text
+    assert (door.counters.malformed, door.counters.restarts) == (5, 1)
+    assert "has a time, the first sample had none" in str(parser.first_fault)
+    fresh, _ = fed(overlapping(), samples(x[4:], grid(56)))
+    after = [d for d in decisions(found) if d.start >= 2]
+    assert [(d.label, d.scores, d.start - 2) for d in after] == [(d.label, d.scores, d.start) for d in fresh]
+    assert door.source_rate == 20
 
 
 def test_smoothing_hysteresis_and_a_least_confidence_decide_what_is_shown() -> None:

@@ -153,6 +153,14 @@ def test_a_live_source_waits_for_a_sample_and_says_what_is_wrong() -> None:
     assert "has no time, as the first sample had" in told[-1]
 
 
+def test_a_live_sample_without_a_time_whose_unit_was_given_is_a_stray() -> None:
+    parser = Parser(CHANNELS, counters := Counters(), time_unit="ms")
+    parser.endless = True
+    found = [parser.parse(line) for line in (b"1,2,3", b"1500,1,2,3", b"1,2,3")]
+    assert [sample and sample.time for sample in found] == [None, 1.5, None]
+    assert counters.malformed == 2
+
+
 def test_a_file_with_much_that_is_no_sample_in_its_midst_is_read_on() -> None:
     found, counters = parsed(*["1,2,3"] * 200, *["boot"] * 150, "4,5,6")
     assert (len(found), counters.malformed) == (201, 150)
