@@ -9,7 +9,6 @@ from edgekit.streaming.counters import Counters
 from edgekit.streaming.events import RESTART, Event
 from edgekit.streaming.sample import Sample
 
-
 ENOUGH = 5  # timed samples in a row, after which one without a time was a stray
 
 
