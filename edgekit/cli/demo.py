@@ -153,7 +153,7 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
 
     frames = engine.frames()
     if seconds is not None:
-        frames = takewhile(lambda frame: frame.t < seconds, frames)
+        frames = takewhile(lambda frame: frame is None or frame.t < seconds, frames)
     if times is not None:
         frames = paced(frames, engine.rate_hz, times)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does

@@ -69,6 +69,11 @@ class FrontDoor:
         return None if self._source_rate is None else self._grid.source_rate
 
     @property
+    def held(self) -> int:
+        """Samples that wait for the rate to be known, and are no steps yet."""
+        return self._grid.held
+
+    @property
     def executed(self) -> int:
         """How often the program was called: each open window calls it once for a step."""
         return self._windows.executed

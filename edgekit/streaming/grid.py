@@ -36,6 +36,11 @@ class Grid:
             self._source, self._measured = None, True
 
     @property
+    def held(self) -> int:
+        """Samples that wait until the rate is known."""
+        return len(self._held)
+
+    @property
     def source_rate(self) -> float | None:
         """At how many Hz samples come, None while that is not known."""
         return None if self._source is None else 1 / self._source

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 MAX_LINE = 64 << 10  # bytes
 
 
-def split_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
-    """The lines of what `read` gives, until it gives nothing, without their ends.
+def split_lines(read: Callable[[], bytes | None]) -> Iterator[bytes | None]:
+    """The lines of what `read` gives, until it gives nothing, without their ends; a None of its is passed on.
 
     Of a longer line the first MAX_LINE + 1 bytes are given, so that whoever parses it can tell; the rest is skipped.
     """
     open_line, skipping = bytearray(), False
-    while chunk := read():
+    while (chunk := read()) != b"":
+        if chunk is None:
+            yield None
+            continue
         *whole, rest = chunk.split(b"\n")
         for piece in whole:
             if not skipping:

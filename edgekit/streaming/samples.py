@@ -15,11 +15,18 @@ from edgekit.streaming.sources import Source, open_source
 
 @dataclass(frozen=True)
 class Samples:
-    """An open source and what its lines hold; `samples` end with it, with DataError if there was none."""
+    """An open source and what its lines hold; `awaited` ends with it, with DataError if there was no sample, and is
+    None each time nothing came for as long as the source was opened to wait.
+    """
 
     source: Source
     parser: Parser
-    samples: Iterator[Sample]
+    awaited: Iterator[Sample | None]
+
+    @property
+    def samples(self) -> Iterator[Sample]:
+        """All but the waiting."""
+        return (sample for sample in self.awaited if sample is not None)
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -37,22 +44,23 @@ def open_samples(
     time_unit: str | None = None,
     stamp: bool = False,
     tell: Callable[[str], None] | None = None,
+    patience: float | None = None,
 ) -> Iterator[Samples]:
     """Open a source (see `open_source`) of samples for a program with these channels; see `Parser` for the rest.
 
     UsageError for `stamp` on a file, whose lines have no arrival.
     """
     parser = Parser(channels, counters, form=form, time_unit=time_unit, stamp=stamp, tell=tell)
-    with open_source(text) as source:
+    with open_source(text, patience=patience) as source:
         if stamp and not source.live:
             raise UsageError("--stamp", f"{source.name} is a file, whose lines are all there already", "leave it out")
         parser.endless = source.live
         yield Samples(source, parser, _samples(source, parser))
 
 
-def _samples(source: Source, parser: Parser) -> Iterator[Sample]:
+def _samples(source: Source, parser: Parser) -> Iterator[Sample | None]:
     for line in source.lines:
-        sample = parser.parse(line)
-        if sample is not None:
+        sample = None if line is None else parser.parse(line)
+        if sample is not None or line is None:
             yield sample
     parser.check_any(source.name)

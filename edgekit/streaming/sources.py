@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -22,39 +23,42 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Source:
-    """An open source: what it is called, whether its lines come as they happen, and the lines, without their ends."""
+    """An open source: what it is called, whether its lines come as they happen, and the lines, without their ends;
+    None each time nothing came for as long as it was opened to wait.
+    """
 
     name: str
     live: bool
-    lines: Iterator[bytes]
+    lines: Iterator[bytes | None]
 
 
 @contextmanager
-def open_source(text: str) -> Iterator[Source]:
+def open_source(text: str, *, patience: float | None = None) -> Iterator[Source]:
     """Open `-`, a FILE, `udp://HOST:PORT` (no host: this computer alone) or `serial:/dev/ttyX@BAUD`.
 
+    With `patience`, in s, whoever reads gets None after so much silence; without, they wait as long as it takes.
     A serial port's first line, which may lack its beginning, is skipped. UsageError for an address that means nothing,
     DataError for what is not there or stops answering.
     """
     if text == STDIN:
-        yield Source("standard input", _is_live(0), split_lines(_reader(0, "standard input")))
+        yield Source("standard input", _is_live(0), split_lines(_reader(0, "standard input", patience)))
     elif text.startswith("udp:"):
-        with _udp(text) as source:
+        with _udp(text, patience) as source:
             yield source
     elif text.startswith("serial:"):
         device, baud = parse_port(text.removeprefix("serial:"))
         with open_port(device, baud) as port:
-            lines = split_lines(_reader(port, device, unplugged=errno.EIO))
+            lines = split_lines(_reader(port, device, patience, unplugged=errno.EIO))
             yield Source(f"{device} at {baud} baud", live=True, lines=_port_lines(device, lines))
     elif "://" in text:
         raise UsageError(f"--input {text}", "is no source that is known", "-, FILE, udp://HOST:PORT, serial:/dev/ttyX")
     else:
-        with _file(text) as source:
+        with _file(text, patience) as source:
             yield source
 
 
 @contextmanager
-def _file(text: str) -> Iterator[Source]:
+def _file(text: str, patience: float | None) -> Iterator[Source]:
     try:
         descriptor = os.open(text, os.O_RDONLY)  # of a named pipe: waits until somebody writes
     except OSError as error:
@@ -64,7 +68,7 @@ def _file(text: str) -> Iterator[Source]:
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise DataError(text, "is a folder", "name a file in it")
-        yield Source(text, _is_live(descriptor), split_lines(_reader(descriptor, text)))
+        yield Source(text, _is_live(descriptor), split_lines(_reader(descriptor, text, patience)))
     finally:
         os.close(descriptor)
 
@@ -73,11 +77,15 @@ def _is_live(descriptor: int) -> bool:
     return not stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
-def _reader(descriptor: int, name: str, unplugged: int | None = None) -> Callable[[], bytes]:
+def _reader(
+    descriptor: int, name: str, patience: float | None, unplugged: int | None = None
+) -> Callable[[], bytes | None]:
     """Reads what there is, at least one byte unless it is the end; so is an error of the number `unplugged`."""
 
-    def read() -> bytes:
+    def read() -> bytes | None:
         try:
+            if not _has_come(descriptor, patience):
+                return None
             return os.read(descriptor, CHUNK)
         except OSError as error:
             if error.errno == unplugged:
@@ -87,15 +95,23 @@ def _reader(descriptor: int, name: str, unplugged: int | None = None) -> Callabl
     return read
 
 
-def _port_lines(device: str, lines: Iterator[bytes]) -> Iterator[bytes]:
+def _has_come(source: int | socket.socket, patience: float | None) -> bool:
+    """Whether there is something to read; waits for it, without `patience` as long as it takes."""
+    return patience is None or bool(select.select([source], [], [], patience)[0])
+
+
+def _port_lines(device: str, lines: Iterator[bytes | None]) -> Iterator[bytes | None]:
     """All lines but the first, and DataError at the end: a port has none while it is there."""
-    next(lines, None)
+    for line in lines:
+        if line is not None:
+            break
+        yield None
     yield from lines
     raise DataError(device, "is gone", "plug it in again, and start anew")
 
 
 @contextmanager
-def _udp(text: str) -> Iterator[Source]:
+def _udp(text: str, patience: float | None) -> Iterator[Source]:
     example = "write it like udp://127.0.0.1:5005"
     try:
         parts = urlsplit(text)
@@ -122,10 +138,13 @@ def _udp(text: str) -> Iterator[Source]:
         except OSError as error:
             raise DataError(text, f"cannot be listened on: {error.strerror}", "is the port in use?") from error
         host, port = bound.getsockname()[:2]
-        yield Source(f"UDP port {port} of {host}", live=True, lines=_datagram_lines(bound))
+        yield Source(f"UDP port {port} of {host}", live=True, lines=_datagram_lines(bound, patience))
 
 
-def _datagram_lines(bound: socket.socket) -> Iterator[bytes]:
+def _datagram_lines(bound: socket.socket, patience: float | None) -> Iterator[bytes | None]:
     """The lines of all datagrams; each ends with its datagram."""
     while True:
-        yield from bound.recv(DATAGRAM).splitlines()
+        if _has_come(bound, patience):
+            yield from bound.recv(DATAGRAM).splitlines()
+        else:
+            yield None

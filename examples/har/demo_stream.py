@@ -39,7 +39,7 @@ def stream(split: str, rounds: int, console: Console, progress: Callable[[str], 
     engine = Engine(models, None, played, material, target, emulated=True)
     said: dict[str, list[str]] = {family: [] for family in FAMILIES}
     total = WINDOW * len(played.clips)
-    for at, frame in enumerate(engine.frames()):
+    for at, frame in enumerate(filter(None, engine.frames())):
         if at % WINDOW == 0:
             progress(f"stream through the emulated watch: {at / RATE_HZ:.0f} of {total / RATE_HZ:.0f} s")
         for family, told in frame.models.items():

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -27,12 +28,14 @@ from edgekit.demo.har.models import FAMILIES, Prepared, prepare, prepare_learner
 from edgekit.demo.har.opened import WATCH, Asked, open_engine
 from edgekit.demo.har.pace import paced
 from edgekit.demo.har.play import Recorded, play_material
+from edgekit.demo.har.sensor import open_sensor
 from edgekit.demo.har.summary import print_summary, results
 from edgekit.demo.har.synthetic import GESTURE
 from edgekit.demo.har.windows import WINDOW
 from edgekit.demo.har.wisdm import REST
 from edgekit.errors import UsageError
 from edgekit.runtime import load
+from edgekit.streaming import Options
 from edgekit.target import Target, load_target
 from edgekit.toolchain.cache import load as load_cached
 from edgekit.toolchain.cache import store
@@ -72,6 +75,14 @@ def engine(*families: str, clips: int | None = None, teach: bool = False, real: 
     models = [model(family, real) for family in families or FAMILIES]
     played = source(clips, real=real)
     return Engine(models, learner(real) if teach else None, played, material(real), target(), emulated=emulated)
+
+
+@contextmanager
+def listening(file: str, **options: float) -> Iterator[Engine]:
+    """One model and the learner of made-up motion on samples of a file."""
+    with open_sensor(file) as sensor:
+        taught = [model("lmu")], learner()
+        yield Engine(*taught, sensor, material(), target(), options=Options(**options))
 
 
 def take(frames: Iterator[Frame], count: int) -> list[Frame]:
@@ -209,7 +220,7 @@ def test_a_gap_while_a_gesture_is_recorded_is_told(tmp_path: Path):
     (tmp_path / "[").mkdir()
     (tmp_path / "[/x]").write_text("t," + HEADER + "".join(f"{t},0,0,9.8,0,0,0\n" for t in told))
     file = str(tmp_path / "[/x]")
-    with open_engine(Asked(source=file, families=("lmu",))) as running:
+    with listening(file) as running:
         frames, console = running.frames(), Console(file=io.StringIO())
         next(frames)
         running.begin("rest")
@@ -218,6 +229,18 @@ def test_a_gap_while_a_gesture_is_recorded_is_told(tmp_path: Path):
         assert "the recording began anew: nothing usable came for" in last.teach.about
         assert last.teach.seconds == pytest.approx(2.95)
         print_summary(console, running.scene(), results(running))
+
+
+@pytest.mark.parametrize("rate", [20, 5, 50])
+def test_a_recording_has_all_steps_since_it_began_also_of_samples_that_wait_for_their_rate(tmp_path: Path, rate: int):
+    rows = [f"{at / rate},{at},0,9.8,0,0,0\n" for at in range(5 * rate)]
+    (tmp_path / "imu.csv").write_text("t," + HEADER + "".join(rows))
+    with listening(str(tmp_path / "imu.csv"), max_gap=0.5) as running:
+        frames = running.frames()
+        take(frames, 5)
+        running.begin("rest")
+        *_, last = frames
+    assert last.teach.seconds == pytest.approx(5 - 5 / rate, abs=0.2)
 
 
 def test_what_is_used_stays_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -314,6 +337,13 @@ def test_recordings_are_paced_and_a_late_picture_is_not_made_up_for_ever():
             now[0] += 5
     assert slept == pytest.approx([0.025] * 38)
     assert now[0] == pytest.approx(5 + 38 * 0.025)
+
+
+def test_a_recording_that_is_played_slowly_leaves_time_for_keys():
+    slept: list[float] = []
+    found = list(paced(take(engine("lmu").frames(), 3), 20, 0.1, slept.append, lambda: sum(slept)))
+    assert len([frame for frame in found if frame is None]) >= 8
+    assert sum(slept) == pytest.approx(1)
 
 
 def test_a_recording_that_tells_times_is_paced_by_them_and_silence_is_left_out(tmp_path: Path):

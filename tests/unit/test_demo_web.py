@@ -203,6 +203,14 @@ def test_a_source_that_waits_for_samples_lets_nobody_wait_for_ever(monkeypatch):
     assert engine.calls.count(("undo",)) <= 2  # what nobody waits for is not done later
 
 
+def test_a_source_that_is_silent_keeps_nobody_waiting():
+    engine = Scripted()
+    engine.frames = lambda: iter(lambda: time.sleep(0.01), 0)
+    with served(engine, speed=None) as url:
+        assert Caller(url).ask("POST", "/teach/undo", {})[0] == 200
+    assert engine.calls == [("undo",)]
+
+
 def test_what_takes_its_time_is_not_called_undone(monkeypatch):
     monkeypatch.setattr(app, "ANSWER", 0.2)
     engine, done = Scripted(), threading.Event()

@@ -153,6 +153,23 @@ def test_a_live_source_waits_for_a_sample_and_says_what_is_wrong() -> None:
     assert "has no time, as the first sample had" in told[-1]
 
 
+def test_whoever_does_not_wait_is_told_that_nothing_came(terminal: tuple[int, str]) -> None:
+    ours, name = terminal
+    with open_samples(f"serial:{name}", CHANNELS, Counters(), patience=0.01) as opened:
+        assert next(opened.awaited) is None
+        os.write(ours, b"9\n1,2")
+        assert next(opened.awaited) is None
+        os.write(ours, b",3\n")
+        assert next(sample for sample in opened.awaited if sample).values == (1, 2, 3)
+    with (
+        open_samples("udp://127.0.0.1:0", CHANNELS, Counters(), patience=0.01) as opened,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        assert next(opened.awaited) is None
+        sender.sendto(b"1,2,3\n", ("127.0.0.1", int(opened.source.name.split()[2])))
+        assert next(opened.samples).values == (1, 2, 3)
+
+
 def test_a_live_sample_without_a_time_whose_unit_was_given_is_a_stray() -> None:
     parser = Parser(CHANNELS, counters := Counters(), time_unit="ms")
     parser.endless = True

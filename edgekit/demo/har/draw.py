@@ -49,8 +49,13 @@ def picture(scene: Scene, frame: Frame, history: History, size: tuple[int, int],
     parts.append(_models(scene, frame, history, width))
     for name in spiking[:1]:
         parts += _raster(scene, name, history, width, raster_rows)
-    parts.append(_foot(scene, frame, history, typing))
+    parts.append(_foot(scene, frame.teach, history, typing))
     return Group(*parts)
+
+
+def waiting(scene: Scene, teach: TeachState, history: History, typing: str | None) -> Group:
+    """What is to be seen before the first sample has come."""
+    return Group(Text(f"waiting for samples from {scene.source}", style="bold"), _foot(scene, teach, history, typing))
 
 
 def _head(scene: Scene, frame: Frame) -> Text:
@@ -175,9 +180,8 @@ def _raster(scene: Scene, name: str, history: History, width: int, rows: int) ->
     return lines
 
 
-def _foot(scene: Scene, frame: Frame, history: History, typing: str | None) -> Text:
+def _foot(scene: Scene, teach: TeachState, history: History, typing: str | None) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    teach = frame.teach
     if history.events:
         text.append(f"{history.events[-1]}\n", style=YELLOW)
     text.append_text(_teaching(scene, teach, typing))

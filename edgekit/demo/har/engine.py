@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from edgekit.demo.har.frames import LEARNER, Called, Frame, Lesson, ModelFrame, ModelScene, Scene
@@ -39,8 +40,8 @@ class Source(Protocol):
     def notes(self, counters: Counters) -> tuple[str, ...]:
         """What was left out or mended of the stream, in words; `counters` are those of a model that hears it."""
 
-    def __iter__(self) -> Iterator[Heard]:
-        """The samples."""
+    def __iter__(self) -> Iterator[Heard | None]:
+        """The samples; None each time there was none for a moment."""
 
 
 class Engine:
@@ -74,6 +75,7 @@ class Engine:
         self._truths: deque[str | None] = deque(maxlen=4 * WINDOW)
         self._samples = 0
         self._time, self._told, self._began = 0.0, math.nan, (0.0, 0.0)
+        self._counted = 1, 0.0  # a sample and its time, from which those without times are counted
 
     def scene(self) -> Scene:
         """What stays the same, and the tally so far."""
@@ -94,10 +96,17 @@ class Engine:
             tally={name: runner.tally.tolist() for name, runner in self.runners.items()},
         )
 
-    def frames(self) -> Iterator[Frame]:
-        """A frame for every sample, as long as the source lasts. DataError and UsageError as the source raises them."""
+    def frames(self) -> Iterator[Frame | None]:
+        """A frame for every sample, as long as the source lasts, and None each time it is silent for a moment.
+
+        DataError and UsageError as the source raises them.
+        """
         for heard in self._source:
-            yield self._frame(heard)
+            yield None if heard is None else self._frame(heard)
+
+    def shown(self, frame: Frame) -> Frame:
+        """A frame with teaching as it stands now, after what was asked for since."""
+        return replace(frame, teach=self.teacher.shown(frame.teach.model))
 
     def begin(self, name: str) -> None:
         """Record what comes as a gesture of this name (see `Teacher`)."""
@@ -150,8 +159,13 @@ class Engine:
 
         A clock that was set anew, or was silent for more than SILENCE, goes on from where it was.
         """
-        if told is None or not math.isfinite(told):
-            return (self._samples - 1) / self.rate_hz if math.isnan(self._told) else self._time
+        if told is None:
+            if not math.isnan(self._told):
+                self._told, self._counted = math.nan, (self._samples, self._time + 1 / self.rate_hz)
+            number, at = self._counted
+            return at + (self._samples - number) / self.rate_hz
+        if not math.isfinite(told):
+            return self._time
         step = told - self._told
         if -LATE <= step <= 0:
             return self._time

@@ -8,9 +8,9 @@ from typing import Any
 from edgekit.demo.har.frames import Frame, plain_name
 
 
-def lines(frames: Iterable[Frame]) -> Iterator[str]:
+def lines(frames: Iterable[Frame | None]) -> Iterator[str]:
     """A line of text for every window, and one for whatever befell the stream."""
-    for frame in frames:
+    for frame in filter(None, frames):
         for text in frame.events:
             yield f"{frame.t:8.2f} s  {text}"
         called = {name: model.decision for name, model in frame.models.items() if model.decision}
@@ -20,8 +20,8 @@ def lines(frames: Iterable[Frame]) -> Iterator[str]:
             yield f"{frame.t:8.2f} s  " + (f"{plain_name(truth)}: " if truth else "") + said
 
 
-def objects(frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
+def objects(frames: Iterable[Frame | None]) -> Iterator[dict[str, Any]]:
     """The frame of every window, and of whatever befell the stream, as plain JSON values."""
-    for frame in frames:
+    for frame in filter(None, frames):
         if frame.events or any(model.decision for model in frame.models.values()):
             yield frame.to_dict()

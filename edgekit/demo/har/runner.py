@@ -14,6 +14,7 @@ from edgekit.ir import SPIKE
 from edgekit.profile.estimate import Estimate, estimates
 from edgekit.profile.grades import DERIVED, EMULATED, ESTIMATED, MEASURED, UNAVAILABLE
 from edgekit.runtime import Session
+from edgekit.runtime.streams import Array
 from edgekit.streaming import Decision, Event, FrontDoor, Options, Sample
 from edgekit.streaming.decisions import softmax
 from edgekit.target import Target, load_target
@@ -45,6 +46,7 @@ class Runner:
         self.door = FrontDoor(self.session, options, self._after_step)
         self.tally = np.zeros((len(names), len(names)), np.int64)
         self._spikes: dict[str, tuple[int, ...]] = {}
+        self.given: list[Array] = []  # what the steps of the newest sample took
         self._label: str | None = None
         self._confidence: dict[str, float] = {}
         self.right = self.known = 0
@@ -70,7 +72,7 @@ class Runner:
 
     def feed(self, sample: Sample) -> list[Decision | Event]:
         """Take a sample; what comes of it is for `note` and `frame`."""
-        self._spikes = {}
+        self._spikes, self.given = {}, []
         return self.door.feed(sample)
 
     def note(self, decision: Decision, time: float, truth: str | None) -> Called:
@@ -120,6 +122,7 @@ class Runner:
     def _after_step(self, stream: Session) -> None:
         self._steps += 1
         self._executed += self._notes.instructions or 0
+        self.given.append(np.array(self._notes.given, np.float32))
         if not self.populations:
             return
         states = stream.facts.layout.unpack(stream.save_state())

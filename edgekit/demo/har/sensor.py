@@ -11,6 +11,7 @@ from edgekit.errors import UsageError
 from edgekit.streaming import Counters
 from edgekit.streaming.samples import Samples, open_samples
 
+PATIENCE = 0.05  # seconds of silence after which whoever shows the stream looks at keys and requests
 USUAL = ("samples", "steps", "decisions", "dropped")
 
 
@@ -27,9 +28,9 @@ class Sensor:
         """UsageError: a sensor plays nothing."""
         raise UsageError(f"activity {name!r}", f"{self.name} plays nothing on request")
 
-    def __iter__(self) -> Iterator[Heard]:
-        for sample in self._opened.samples:
-            yield Heard(sample, None)
+    def __iter__(self) -> Iterator[Heard | None]:
+        for sample in self._opened.awaited:
+            yield None if sample is None else Heard(sample, None)
 
     def notes(self, counters: Counters) -> tuple[str, ...]:
         """What was left out or mended of the stream, in words; `counters` are those of a model that hears it."""
@@ -54,5 +55,8 @@ def open_sensor(
     UsageError or DataError where it cannot be opened.
     """
     counters = Counters()
-    with open_samples(text, CHANNELS, counters, form=form or "auto", time_unit=time_unit, stamp=stamp) as opened:
+    how = open_samples(
+        text, CHANNELS, counters, form=form or "auto", time_unit=time_unit, stamp=stamp, patience=PATIENCE
+    )
+    with how as opened:
         yield Sensor(opened, counters)

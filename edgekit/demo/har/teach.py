@@ -52,6 +52,7 @@ class Teacher:
         self._heard: set[str | None] = set()
         self._names_of: dict[str, str] = {}
         self._waiting, self._decided_at = False, 0
+        self._early = 0  # samples from before a recording that are no steps yet
         if prepared is None or material.windows is None:
             self.runner: Runner | None = None
             return
@@ -76,11 +77,11 @@ class Teacher:
         return truth if truth is None else self._names_of.get(truth, truth)
 
     def feed(self, sample: Sample, truth: str | None) -> list[Decision | Event]:
-        """Let the learning model take a sample; while a gesture is recorded, its step is kept."""
+        """Let the learning model take a sample; while a gesture is recorded, its steps are kept."""
         if self.runner is None:
             return []
-        before = self.runner.door.counters.steps
-        found = self.runner.feed(sample)
+        held = self.runner.door.held
+        found, given = self.runner.feed(sample), self.runner.given
         if any(isinstance(item, Decision) for item in found):
             self._decided_at = self.runner.door.counters.steps
             if self._waiting:
@@ -89,8 +90,9 @@ class Teacher:
             if event := next((item for item in found if isinstance(item, Event)), None):
                 self._forget()
                 self._state = replace(self._state, about=f"the recording began anew: {event.text}")
-            elif self.runner.door.counters.steps > before:
-                self._rows.append(np.array(self.runner.session.notes.given, np.float32))
+            elif given:
+                self._rows += given[round(len(given) * self._early / (held + 1)) :]
+                self._early = 0
                 self._heard.add(truth)
             seconds = len(self._rows) / self._rate
             self._state = replace(self._state, seconds=seconds)
@@ -107,7 +109,7 @@ class Teacher:
 
         The name of an old activity means the wearer's own way of doing it.
         """
-        self._check_available()
+        runner = self._check_available()
         name = self._known(" ".join(name.split()))
         if not name or len(name) > NAME_LENGTH or not name.isprintable():
             raise UsageError("name", "is none", f"1 to {NAME_LENGTH} letters")
@@ -118,6 +120,7 @@ class Teacher:
         if name in SPARE_NAMES:
             raise UsageError("name", f"{name!r} is what a gesture without a name is called", "give another")
         self._forget()
+        self._early = runner.door.held
         self._state = replace(self._state, phase=RECORDING, name=name, seconds=0.0, about="")
 
     def cancel(self) -> None:
@@ -174,6 +177,7 @@ class Teacher:
             runner.door.relearned()
 
     def _forget(self) -> None:
+        self._early = 0
         self._rows.clear()
         self._heard.clear()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
-from edgekit.demo.har.draw import picture
+from edgekit.demo.har.draw import picture, waiting
 from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.frames import IDLE, RECORDING, Frame
 from edgekit.demo.har.history import History
@@ -66,15 +66,16 @@ class Hands:
             self._engine.play(None)
 
 
-def show(engine: Engine, frames: Iterable[Frame], console: Console) -> None:
-    """Draw frames until they end, q is pressed, or Ctrl-C."""
+def show(engine: Engine, frames: Iterable[Frame | None], console: Console) -> None:
+    """Draw frames until they end, q is pressed, or Ctrl-C; None is no news, and a moment to look at the keys."""
     scene, history, hands = engine.scene(), History(), Hands(engine)
+    last: Frame | None = None
     drawn = 0.0
-    if scene.live:
-        console.print(f"waiting for samples from {scene.source} (Ctrl-C ends it)", markup=False)
     with terminal_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         for frame in frames:
-            history.add(frame)
+            if frame is not None:
+                last = frame
+                history.add(frame)
             hands.press(keys())
             if hands.done:
                 return
@@ -84,4 +85,8 @@ def show(engine: Engine, frames: Iterable[Frame], console: Console) -> None:
             now = time.monotonic()
             if now - drawn >= PERIOD:
                 drawn = now
-                live.update(picture(scene, frame, history, console.size, hands.typing), refresh=True)
+                if last is None:
+                    shown: RenderableType = waiting(scene, engine.teacher.state, history, hands.typing)
+                else:
+                    shown = picture(scene, engine.shown(last), history, console.size, hands.typing)
+                live.update(shown, refresh=True)

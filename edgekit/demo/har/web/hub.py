@@ -21,10 +21,10 @@ Task = Callable[[], Any]
 
 
 class Engine(Protocol):
-    """What plays: `frames` until the source ends, and between two frames what people ask for."""
+    """What plays: `frames` until the source ends, None while it is silent, and in between what people ask for."""
 
     def scene(self) -> Scene: ...
-    def frames(self) -> Iterator[Frame]: ...
+    def frames(self) -> Iterator[Frame | None]: ...
     def begin(self, name: str) -> None: ...
     def end(self) -> Lesson: ...
     def cancel(self) -> None: ...
@@ -153,9 +153,10 @@ class Hub:
             if self._speed is not None:
                 frames = paced(frames, self._scene["rate_hz"], self._speed, self._stopping.wait)
             for frame in frames:
-                self._tell(frame)
-                if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or float("inf")):
-                    self.learn().add_done_callback(self._note_fault)
+                if frame is not None:
+                    self._tell(frame)
+                    if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or float("inf")):
+                        self.learn().add_done_callback(self._note_fault)
                 self._do_tasks()
                 if self._stopping.is_set():
                     return
