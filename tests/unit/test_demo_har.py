@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -373,6 +374,32 @@ def test_lines_and_objects_end_in_what_it_came_to():
     assert (row["right"], row["known"], row["energy_per_decision"]["grade"]) == (2, 2, "estimated")
     assert [row[f"{what}_grade"] for what in ("flash", "ram", "instructions")] == ["derived", "emulated", "emulated"]
     assert frames[0]["models"]["lmu"]["instructions_grade"] == "emulated"
+
+
+def test_without_an_emulator_it_runs_here_and_says_what_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    known = {what: model("mlp").sizes[f"{what}_bytes"] for what in ("flash", "ram")}
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "unicorn", None)
+    answer = demo("--seconds", 4, "--speed", "max", "--models", "mlp", "--json")
+    assert answer.returncode == 0, answer
+    said = "instructions and energy are unavailable: unicorn is not installed; pip install 'edgekit[emulate]'"
+    assert f"note: {said}\n" in answer.stderr
+    *_, frame, summary = map(json.loads, answer.stdout.splitlines())
+    assert said in summary["summary"]["notes"]
+    (row,) = summary["summary"]["models"]
+    assert {what: row[f"{what}_bytes"] for what in known} == known
+    assert [row[f"{what}_grade"] for what in ("flash", "ram", "instructions")] == ["derived", "derived", "unavailable"]
+    assert (row["right"], row["instructions_per_step"], row["energy_per_decision"]["value"]) == (2, None, None)
+    assert (frame["models"]["mlp"]["energy"]["grade"], frame["models"]["mlp"]["latency"]["grade"]) == (
+        "unavailable",
+        "measured",
+    )
+    answer = demo("--target", "smartwatch", "--models", "mlp")
+    assert (answer.returncode, answer.stderr) == (
+        2,
+        "error: model mlp: cannot be made ready for the watch: unicorn is not installed; pip install "
+        '"edgekit[emulate]"\n',
+    )
 
 
 def test_a_faster_sensor_is_brought_to_the_rate_of_the_models(tmp_path: Path):

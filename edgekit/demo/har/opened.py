@@ -68,7 +68,7 @@ def open_engine(asked: Asked, progress: Progress = silent) -> Iterator[Engine]:
     target = load_target(asked.target)
     progress("load recordings")
     material = _material(asked)
-    models = [prepare(family, material, target.name, progress) for family in asked.families]
+    models = [prepare(family, material, target.name, progress, emulated=asked.emulated) for family in asked.families]
     learner, why_not = _learner(asked, material, target.name, progress)
     progress("start the models")
     with _source(asked, material) as source:
@@ -104,4 +104,4 @@ def _learner(asked: Asked, material: Material, target: str, progress: Progress) 
     """The learning model, or why there is none."""
     if not asked.teach:
         return None, "it was not asked for"
-    return prepare_learner(material, target, progress), material.why_not
+    return prepare_learner(material, target, progress, emulated=asked.emulated), material.why_not

@@ -54,7 +54,7 @@ class Runner:
 
     def scene(self) -> ModelScene:
         """What stays the same."""
-        sizes = self.prepared.artifact.manifest["sizes"]
+        sizes = self.prepared.sizes
         stack = sizes.get("stack_bytes")
         less = () if stack is not None else (f"RAM of {self.prepared.family} is without the stack: nobody measured it",)
         return ModelScene(
@@ -63,8 +63,8 @@ class Runner:
             engine=self.session.engine,
             steps=self.prepared.steps,
             populations=self.populations,
-            flash_bytes=int(sizes["flash_bytes"]),
-            ram_bytes=int(sizes["ram_bytes"]) + (stack or 0),
+            flash_bytes=sizes["flash_bytes"],
+            ram_bytes=sizes["ram_bytes"] + (stack or 0),
             flash_grade=DERIVED,
             ram_grade=DERIVED if stack is None else EMULATED,
             notes=(*self.prepared.notes, *less),

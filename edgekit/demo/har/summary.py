@@ -95,8 +95,9 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
         )
     console.print(table)
     how = "counted step by step" if scene.emulated else "counted beforehand, mean of a few windows"
-    console.print(f"Instructions: exact, of the machine code on an emulated {scene.target}, {how}.")
-    console.print(f"Energy: estimated from them and sourced figures of {scene.target}; nothing was metered.")
+    if any(r.instructions_per_step is not None for r in found):
+        console.print(f"Instructions: exact, of the machine code on an emulated {scene.target}, {how}.")
+        console.print(f"Energy: estimated from them and sourced figures of {scene.target}; nothing was metered.")
     for note in scene.notes:
         console.print(f"Note: {note}.", markup=False)
     if scene.synthetic:
