@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ from edgekit.cli import (
     trust,
     verify,
 )
-from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, STOPPED, report_error
+from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, STOPPED, give_up_output, report_error
 from edgekit.cli.packages import explain_import
 from edgekit.errors import EdgekitError
 
@@ -83,8 +82,20 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, MemoryError):
         return "memory: the input is too large for this computer; use less data at once", BAD_INPUT
     if isinstance(error, OSError):
+        if error.filename is None and _is_output_stuck():
+            return f"standard output: cannot be written: {error.strerror or error}", BAD_INPUT
         return f"{error.filename or 'file'}: {error.strerror or error}", BAD_INPUT
     raise error
+
+
+def _is_output_stuck() -> bool:
+    """Whether nothing more can be printed, by an empty line; what waits is given up then."""
+    try:
+        print(flush=True)
+    except OSError:
+        give_up_output()
+        return True
+    return False
 
 
 def _one_line(error: Any) -> str:
@@ -97,6 +108,7 @@ def _answer() -> int:
     code = app(arguments, standalone_mode=False)
     if code == INTERRUPTED:  # typer has caught Ctrl-C
         raise KeyboardInterrupt
+    sys.stdout.flush()  # at the exit nobody could say what went wrong
     return code if isinstance(code, int) else OK
 
 
@@ -105,7 +117,7 @@ def run_command_line() -> int:
     try:
         return _answer()
     except (BrokenPipeError, SystemExit):  # rich and typer exit when the pipe is closed, and for nothing else
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; that is no fault
+        give_up_output()  # the reader left; that is no fault
         return OK
     except (
         EdgekitError,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 DEMOS = ("har",)
 HOST = "host"
-LIVE = ("udp:", "serial:")
 MOST_SPEED = 1000.0
 
 
@@ -82,7 +81,7 @@ def demo(
     Without a terminal it prints a line for each window, with --json an object; and at the end what it came to.
     """
     from edgekit.demo.har.opened import RECORDED, WATCH, Asked, open_engine
-    from edgekit.streaming import Options
+    from edgekit.streaming import Options, comes_live
 
     if name not in DEMOS:
         raise UsageError(f"demo {name!r}", "is not known", f"known are {', '.join(DEMOS)}")
@@ -96,7 +95,7 @@ def demo(
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise UsageError(f"--seconds {seconds}", "is no time", "more than 0")
     times = _speed(speed)
-    if speed is not None and source.startswith(LIVE):
+    if speed is not None and source not in RECORDED and comes_live(source):
         raise UsageError("--speed", f"{source} comes as it comes", "leave it out")
     live = sys.stdout.isatty() and not json and not quiet
     asked = Asked(
@@ -126,8 +125,6 @@ def demo(
             if not quiet:
                 print(f"note: {note}", file=sys.stderr, flush=True)
         if engine.scene().live:
-            if speed is not None:
-                raise UsageError("--speed", f"{engine.scene().source} comes as it comes", "leave it out")
             times = None
         if page is not None:
             _serve(engine, page, times, browser=not no_browser)

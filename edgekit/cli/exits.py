@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 SCHEMA_VERSION = 1
 OK, ANSWER_IS_NO, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STOPPED = "interrupted; no file is half written"  # all may be: it comes as well while the answer is printed
+
+
+def give_up_output() -> None:
+    """Let what is still to be printed vanish: at the exit it could not be written either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report_error(text: str) -> None:

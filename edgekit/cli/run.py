@@ -182,6 +182,7 @@ def run(
         "steps": steps,
         "seconds": round(seconds, 4),
         "instructions": instructions,
+        "instructions_grade": None if instructions is None else "emulated",
         "nonfinite_inputs": session.nonfinite,
         "overflow_at": overflow,
         "accuracy": correct,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.cli.exits import SCHEMA_VERSION
+from edgekit.cli.exits import SCHEMA_VERSION, give_up_output
 from edgekit.cli.stream_options import StreamChoices
 from edgekit.errors import DataError, EdgekitError
 
@@ -50,7 +49,7 @@ class _Stop:
     def _handle(self, *_: object) -> None:
         again, self.asked = self.asked, True
         if again:  # perhaps nobody reads what is printed
-            _give_up_output()
+            give_up_output()
         if again or self._waiting:
             self._waiting = False
             raise KeyboardInterrupt
@@ -100,7 +99,7 @@ class _Printer:
         except BrokenPipeError:
             raise
         except OSError as error:
-            _give_up_output()
+            give_up_output()
             raise DataError("standard output", f"cannot be written: {error.strerror}") from error
 
     def tell(self, made: Decision | Event) -> None:
@@ -205,11 +204,6 @@ def _summary_lines(door: FrontDoor, opened: Samples, seconds: float, counted: Ma
         executed = f"; {often:,} calls of the program" if often != door.counters.steps else ""
         unit = "step" if not door.plan.whole or door.plan.length == 1 else "window"
         yield f"instructions: {total:,}, {total / often:,.0f} per {unit} (emulated, exact){executed}"
-
-
-def _give_up_output() -> None:
-    """Let what is still to be printed vanish: at the exit it could not be written either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _note(*lines: str) -> None:

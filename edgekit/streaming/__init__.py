@@ -11,7 +11,7 @@ from edgekit.streaming.options import Options
 from edgekit.streaming.parse import Parser
 from edgekit.streaming.sample import Sample
 from edgekit.streaming.samples import Samples, open_samples
-from edgekit.streaming.sources import Source, open_source
+from edgekit.streaming.sources import Source, comes_live, open_source
 from edgekit.streaming.windows import WindowPlan, window_plan
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Samples",
     "Source",
     "WindowPlan",
+    "comes_live",
     "open_samples",
     "open_source",
     "window_plan",

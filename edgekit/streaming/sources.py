@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgekit.errors import DataError, UsageError
@@ -55,6 +56,19 @@ def open_source(text: str, *, patience: float | None = None) -> Iterator[Source]
     else:
         with _file(text, patience) as source:
             yield source
+
+
+def comes_live(text: str) -> bool:
+    """Whether the lines of a source, as `open_source` takes it, come as they happen; nothing is opened."""
+    if text == STDIN:
+        return _is_live(0)
+    if text.startswith(("udp:", "serial:")):
+        return True
+    try:
+        mode = Path(text).stat().st_mode
+    except (OSError, ValueError):  # who opens it will say
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager

@@ -155,6 +155,7 @@ def test_run_in_the_emulator_counts_instructions(tmp_path, data):
     document = machine(edgekit_main("run", pi, "--input", data, "--on", "emulator", "--json"))
     assert "emulated" in document["engine"]
     assert document["instructions"] > 6 * 100
+    assert document["instructions_grade"] == "emulated"
     answer = edgekit_main("run", pi, "--input", data, "--on", "emulator")
     assert f"{document['instructions']:,}" in answer.stdout
     quick = machine(edgekit_main("run", pi, "--input", data, "--on", "emulator", "--no-count", "--json"))

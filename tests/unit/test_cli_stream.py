@@ -246,6 +246,14 @@ def test_what_cannot_be_written_is_said_by_name(edge: Path, x: np.ndarray, tmp_p
     assert err.splitlines()[-1].startswith("error: standard output: cannot be written: No space left")
 
 
+@pytest.mark.parametrize("words", [["targets"], ["supported-ops", "--json"]])
+def test_what_no_verb_can_write_is_said_by_name(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", "from edgekit.cli import main; main()", *words]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "error: standard output: cannot be written: No space left on device\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -472,6 +472,7 @@ def test_a_file_of_a_sensor_is_a_source(tmp_path: Path, monkeypatch: pytest.Monk
         (("--rate", "50"), "--rate: is not used with --source synthetic"),
         (("--time-unit", "ms", "--stamp"), "--time-unit, --stamp: is not used with --source synthetic"),
         (("--source", "udp://127.0.0.1:0", "--speed", "2"), "--speed: udp://127.0.0.1:0 comes as it comes"),
+        (("--source", "/dev/null", "--speed", "2"), "--speed: /dev/null comes as it comes"),
         (("--source", "udp://127.0.0.1:0", "--once"), "--once"),
         (("--port", "80"), "--port: goes with --web alone"),
         (("--web", "--json"), "--json: does not go with --web"),
