@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +11,41 @@ from pathlib import Path
 import pytest
 from converted import ROOT
 
-from tools.docs.blocks import SHELL, blocks
+from tools.docs.blocks import PYTHON, SHELL, blocks
 from tools.docs.execute import execute, prepare
-from tools.docs.links import anchors, broken, slug
+from tools.docs.links import HISTORY, anchors, broken, pages, slug
+from tools.docs.messages import is_said, quoted, texts
 from tools.docs.pages import stale
+from tools.docs.shown import refused, shown
+from tools.docs.worker import Worker
 
 DOCS = ROOT / "docs"
 # What makes an environment or needs one of its own: `python -m tools.docs.stranger` runs them all in a fresh clone.
 SETUP = ("python3 -m venv", "pip install", "git clone", "edgekit doctor", "make ")
+# What the page on streams takes for granted, and what stands for a sensor there.
+STREAM = """```sh
+python -m examples.har.export --split synthetic -o windows.npz
+edgekit convert examples/har/checkpoints/l2mu_synthetic.pt --target raspberrypi4 -o har.edge
+```
+```python
+import numpy as np
+np.savetxt("recording.csv", np.load("windows.npz")["x"][:2].reshape(-1, 6), delimiter=",")
+```
+"""
+SENSORS = re.compile(r"serial:|udp:|/dev/")
 
 
 def but_setup(command: str) -> str | None:
     return None if command.startswith(SETUP) else command
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """A process that has loaded the packages, whose forks run commands: a page is run as written, but sooner."""
+    pytest.importorskip("torch")
+    started = Worker()
+    yield started
+    started.close()
 
 
 def test_generated_pages_are_what_would_be_written_now():
@@ -39,12 +63,45 @@ def test_an_anchor_is_spelled_as_the_site_spells_it():
     assert "what-lasts" in anchors(DOCS / "LEARNING.md")
 
 
-@pytest.mark.drawn(2)
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/QUICKSTART.md", "docs/CONCEPTS.md", "docs/ARTIFACT.md"])
-def test_a_page_runs_as_written_and_prints_what_it_says(page, tmp_path):
-    pytest.importorskip("torch")
-    assert execute(ROOT / page, prepare(tmp_path), but_setup) == []
+@pytest.mark.parametrize("page", ["README", "docs/QUICKSTART", "docs/CONCEPTS", "docs/ARTIFACT", "docs/GUIDE"])
+def test_a_page_runs_as_written_and_prints_what_it_says(page, tmp_path, worker):
+    assert execute(ROOT / f"{page}.md", prepare(tmp_path), but_setup, worker=worker) == []
+
+
+@pytest.mark.slow
+def test_the_page_on_streams_runs_but_for_its_sensors(tmp_path, worker):
+    """Its commands are indented, for some need a sensor: those are told by their addresses, and the others are run."""
+    given = tmp_path / "given.md"
+    page = DOCS / "STREAM.md"
+    calls = [shlex.join(["edgekit", *words]) for words, is_abridged in shown(page) if not is_abridged]
+    commands = [
+        f"{call}{'' if '--input' in call else ' < recording.csv'}" for call in calls if not SENSORS.search(call)
+    ]
+    assert len(commands) > 2
+    fenced = [
+        f"```{block.language}\n{'import edgekit' if block.language == PYTHON else ''}\n{block.text}```\n"
+        for block in blocks(page)  # which leaves out the import that every program in Python begins with
+    ]
+    assert fenced
+    given.write_text(STREAM + "\n".join(["```sh", *commands, "```", *fenced]))
+    assert execute(given, prepare(tmp_path), worker=worker) == []
+
+
+def test_every_command_of_every_page_is_one_that_the_command_line_takes():
+    found = {page: list(shown(page)) for page in pages() if not page.relative_to(ROOT).as_posix().startswith(HISTORY)}
+    assert sum(map(len, found.values())) > 100
+    faults = [
+        f"{page.name}: edgekit {' '.join(words)}: {reason}"
+        for page, calls in found.items()
+        if page.parent.name != "reference"  # which says how a verb is called, with words that stand for others
+        for words, is_abridged in calls
+        if (reason := refused(words, is_abridged))
+    ]
+    assert faults == []
+    assert "--sped" in refused(["demo", "har", "--sped", "max"])
+    assert refused(["run", "--stream"])
+    assert not refused(["run", "--stream"], abridged=True)
 
 
 def test_a_page_that_says_another_thing_than_happens_is_told(tmp_path):
@@ -65,18 +122,21 @@ def test_what_make_is_told_to_do_is_there():
     assert all(block.commands() for page in DOCS.glob("*.md") for block in blocks(page) if block.language == SHELL)
 
 
-def messages() -> list[str]:
-    """The messages that headings of the page on troubleshooting quote."""
-    titles = re.findall(r"^### (.+)$", (DOCS / "TROUBLESHOOTING.md").read_text(), re.MULTILINE)
-    return [message for title in titles for message in re.findall("`([^`]+)`", title)]
-
-
 def test_troubleshooting_quotes_what_the_code_says():
-    assert len(messages()) > 30
-    parts = [part.strip() for message in messages() for part in message.split("…")]
-    sources = "".join(path.read_text() for path in (ROOT / "edgekit").rglob("*.py"))
-    texts = re.sub(r'"\s+f?"', "", sources)  # a message that goes over several lines is one
-    assert [part for part in parts if part not in texts] == []
+    said, messages = texts(ROOT / "edgekit"), quoted(DOCS / "TROUBLESHOOTING.md")
+    assert len(messages) > 50
+    assert [message for message in messages if not is_said(message, said)] == []
+    assert is_said("required … bytes, available … bytes, excess … bytes", said)
+    for other in (
+        "required … bytes, available … bytes",  # half of it
+        "required … kB, available … bytes, excess … bytes",
+        "required bytes, available bytes, excess bytes",  # without what is filled in
+        "is not a complete",  # a scrap
+        "state blob",
+        "…",
+        "mixes the samples of a stream",
+    ):
+        assert not is_said(other, said), other
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+KEPT = re.compile(r"(?:#|/\*) (?P<name>\w+\.(?:py|c))\b")
 EXIT = re.compile(r"#.*\bexit code (?P<code>\d+)")
 SHELL, PYTHON, OUTPUT = "sh", "python", "text"
 
@@ -19,6 +20,12 @@ class Block:
     line: int
     language: str
     text: str
+
+    @property
+    def kept(self) -> str:
+        """The name of the file that the block is to be kept in, as its first line says; empty for none."""
+        found = KEPT.match(self.text)
+        return found["name"] if found else ""
 
     def commands(self) -> list[str]:
         """The commands of a shell block: its lines without comments of their own, continued ones joined."""

@@ -4,6 +4,7 @@ python -m tools.docs.execute PAGE…
 
 A `text` block after another says what that prints, at least: its lines have to come in their order, `…` stands for
 anything. A command that has to fail says so in a comment: `# exit code 2`. Every Python block is a program of its own.
+A block that begins with the name of a file in a comment (`# own.py`, `/* main.c */`) is kept in it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tools.docs.blocks import OUTPUT, PYTHON, SHELL, blocks, exit_code, missing_lines
+from tools.docs.worker import Worker
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = Path(sys.executable).parent
@@ -32,12 +34,17 @@ def as_written(command: str) -> str | None:
 
 
 def execute(
-    page: Path, folder: Path, change: Change = as_written, programs: Path = PROGRAMS, **variables: str
+    page: Path,
+    folder: Path,
+    change: Change = as_written,
+    programs: Path = PROGRAMS,
+    worker: Worker | None = None,
+    **variables: str,
 ) -> list[str]:
     """Run the blocks of a page in `folder` until one goes wrong, and return what did: page, line and reason.
 
     `change` may give another command for one, or None to leave it out. `programs` is the folder of Python and what it
-    has installed; `variables` are added to those of this process.
+    has installed; `variables` are added to those of this process. A `worker` runs what it can, which saves time alone.
     """
     environment = {**os.environ, **variables, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     output = ""
@@ -47,6 +54,8 @@ def execute(
             if missing := missing_lines(block.text, output):
                 return [f"{where}: is not printed: {line}" for line in missing] + [output[-END:]]
             continue
+        if block.kept:
+            (folder / block.kept).write_text(block.text, encoding="utf-8")
         if block.language == SHELL:
             calls = (["bash", "-c", command] for command in map(change, block.commands()) if command)
         elif block.language == PYTHON:
@@ -55,7 +64,8 @@ def execute(
             continue
         output = ""
         for call in calls:
-            code, printed = _run(call, folder, environment)
+            ran = worker.run(call, folder, environment) if worker else None
+            code, printed = ran or _run(call, folder, environment)
             output += printed
             if code != (wanted := exit_code(call[-1]) if block.language == SHELL else 0):
                 return [f"{where}: {call[-1]}: exit code {code}, not {wanted}\n{printed[-END:]}"]
