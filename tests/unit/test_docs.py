@@ -17,6 +17,7 @@ from tools.docs.links import HISTORY, anchors, broken, pages, slug
 from tools.docs.messages import is_said, quoted, texts
 from tools.docs.pages import stale
 from tools.docs.shown import refused, shown
+from tools.docs.stranger import unknown
 from tools.docs.worker import Worker
 
 DOCS = ROOT / "docs"
@@ -112,6 +113,12 @@ def test_a_page_that_says_another_thing_than_happens_is_told(tmp_path):
     assert "false: exit code 1, not 0" in execute(page, tmp_path)[0]
     page.write_text("```sh\nfalse  # exit code 1\n```\n\n```python\nprint(6 * 7)\n```\n\n```text\n4…\n```\n")
     assert execute(page, tmp_path) == []
+
+
+def test_a_stranger_knows_nothing_of_this_checkout():
+    here = {"PYTHONPATH": "/here", "EDGEKIT_SHARED": "/data", "VIRTUAL_ENV": "/here/.venv", "EDGEKIT_TEST_SEED": "3"}
+    others = {"HOME": "/home/me", "LANG": "C.UTF-8"}
+    assert unknown({**here, **others, "PATH": "/here/.venv/bin:/usr/bin"}) == {**others, "PATH": "/usr/bin"}
 
 
 def test_what_make_is_told_to_do_is_there():

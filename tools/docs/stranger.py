@@ -2,22 +2,27 @@
 
 python -m tools.docs.stranger [--skip COMMAND]… [--keep FOLDER]
 
-Nothing of this checkout's environment, caches, trust list or data is seen there. `--skip "make test"` leaves a command
-out, which is said at the end. It takes as long as those commands do, and loads what they install.
+Nothing of this checkout's environment, caches, trust list or data is seen there: variables of Python and of edgekit are
+taken away, and a virtual environment is left. `--skip "make test"` leaves a command out, which is said at the end. It
+takes as long as those commands do, and loads what they install.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.docs.execute import ROOT, execute
 
 PAGES = ("README.md", "docs/QUICKSTART.md")
+HERE = re.compile(r"EDGEKIT_.*|PYTHON.*|VIRTUAL_ENV.*")  # variables that say something about this checkout
 ADDRESS = "git clone"  # a page's own first command: this clone has been made already
 
 
@@ -32,8 +37,20 @@ def main() -> int:
         return _walk(place / "edgekit", tuple(options.skip))
 
 
+def unknown(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that somebody has who knows nothing of this checkout, and of no virtual environment."""
+    active = [environment.get("VIRTUAL_ENV"), sys.prefix if sys.prefix != sys.base_prefix else None]
+    programs = {str(Path(folder) / "bin") for folder in active if folder}
+    path = [entry for entry in environment.get("PATH", os.defpath).split(os.pathsep) if entry not in programs]
+    left = {name: value for name, value in environment.items() if not HERE.fullmatch(name)}
+    return {**left, "PATH": os.pathsep.join(path)}
+
+
 def _walk(clone: Path, skip: tuple[str, ...]) -> int:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    outside = unknown(os.environ)
+    os.environ.clear()
+    os.environ.update(outside)
     own = {name: str(clone.parent / name.lower()) for name in ("EDGEKIT_HOME", "EDGEKIT_CACHE", "EDGEKIT_SHARED")}
     skipped: list[str] = []
 
