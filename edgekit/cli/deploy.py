@@ -13,13 +13,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from edgekit.cli.deploy_tables import print_changes, print_list, print_outcomes
 from edgekit.cli.exits import ANSWER_IS_NO, OK
-from edgekit.cli.output import JsonOption, Output, QuietOption, kilobytes, table
+from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.deploy import Change, Destination, Installed, Outcome, Result
     from edgekit.profile.counts import Progress as Stages
+    from edgekit.profile.ssh_stop import Stop
 
 Found = TypeVar("Found")
 AT_ONCE, ENDS = 4, ("done", "failed")
@@ -39,6 +41,10 @@ def deploy(
         str | None, typer.Option(metavar="NAME", help="Go back to the version before; no FILE then.")
     ] = None,
     remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove an artifact there; no FILE then.")] = None,
+    no_service: Annotated[
+        str | None,
+        typer.Option("--no-service", metavar="NAME", help="Stop and remove its systemd unit alone; no FILE then."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Ask the boards whether the program fits; copy nothing.")
     ] = False,
@@ -51,7 +57,7 @@ def deploy(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="Also a systemd unit that decides about the samples of a file, FIFO or device of the board.",
+            help="Also a systemd unit that decides about the samples of a FIFO, device or serial:/dev/ttyX@BAUD there.",
         ),
     ] = None,
     tensorrt: Annotated[
@@ -68,11 +74,12 @@ def deploy(
 
     With several boards exit code 1 says that some failed; those that have the file already are left as they are.
     """
-    from edgekit.deploy import destinations, list_installed, roll_back
+    from edgekit.deploy import destinations, end_service, list_installed, roll_back
     from edgekit.deploy import remove as take_off
 
     out = Output(as_json=json, quiet=quiet)
     asked = {"--list": list_them, "--rollback": rollback is not None, "--remove": remove is not None}
+    asked["--no-service"] = no_service is not None
     verbs = [option for option, given in asked.items() if given]
     if len(verbs) > 1:
         raise UsageError(verbs[1], f"does not go with {verbs[0]}", "one at a time")
@@ -87,13 +94,17 @@ def deploy(
     to = destinations(addresses)
     on = partial(_on_each, out, to, at_once)
     if list_them:
-        return _answer(out, on(lambda where, _: list_installed(where)), _list_document, _print_list)
+        return _answer(out, on(lambda where, _, stop: list_installed(where, stop=stop)), _list_document, print_list)
     if rollback is not None:
-        return _answer(out, on(lambda where, _: roll_back(where, rollback)), _to_dict, _print_changes)
+        return _answer(out, on(lambda where, _, stop: roll_back(where, rollback, stop=stop)), _to_dict, print_changes)
     if remove is not None:
-        return _answer(out, on(lambda where, _: take_off(where, remove)), _to_dict, _print_changes)
+        return _answer(out, on(lambda where, _, stop: take_off(where, remove, stop=stop)), _to_dict, print_changes)
+    if no_service is not None:
+        return _answer(
+            out, on(lambda where, _, stop: end_service(where, no_service, stop=stop)), _to_dict, print_changes
+        )
     work = _work(file, check=check, again=again, window=window, stride=stride, service=service, tensorrt=tensorrt)
-    return _answer(out, on(work), _to_dict, _print_outcomes)
+    return _answer(out, on(work), _to_dict, print_outcomes)
 
 
 def _split(words: Sequence[str], *, needs_file: bool) -> tuple[Path, list[str]]:
@@ -119,7 +130,7 @@ def _work(
     stride: int | None,
     service: str | None,
     tensorrt: Path | None,
-) -> Callable[[Destination, Stages], Outcome]:
+) -> Callable[[Destination, Stages, Stop], Outcome]:
     """What is done on each board."""
     from edgekit.artifact import Artifact
     from edgekit.deploy import Wish, check_source, deploy, look, read_step, stream_of
@@ -127,18 +138,18 @@ def _work(
 
     artifact = Artifact.open(file)
     if check:
-        return lambda to, _: look(to, artifact)
+        return lambda to, _, stop: look(to, artifact, stop=stop)
     if service is not None:
         check_source(service)
     needed = window is not None or stride is not None or service is not None
     stream = stream_of(artifact, Options(window=window, stride=stride), needed=needed)
     step = None if tensorrt is None else read_step(tensorrt, artifact)
     wish = Wish(artifact, stream, service, step, again)
-    return lambda to, progress: deploy(to, wish, progress)
+    return lambda to, progress, stop: deploy(to, wish, progress, stop=stop)
 
 
 def _on_each(
-    out: Output, to: Sequence[Destination], at_once: int, work: Callable[[Destination, Stages], Found]
+    out: Output, to: Sequence[Destination], at_once: int, work: Callable[[Destination, Stages, Stop], Found]
 ) -> list[Result[Found]]:
     from edgekit.deploy import on_each
 
@@ -203,51 +214,3 @@ def _to_dict(found: Outcome | Change) -> dict[str, Any]:
 
 def _list_document(found: tuple[Installed, ...]) -> list[dict[str, Any]]:
     return [one.to_dict() for one in found]
-
-
-def _print_outcomes(console: Console, results: list[Result[Outcome]]) -> None:
-    rows = table("board", "arch", "state", "version", "self-test", "copied", right=(5,))
-    for one in results:
-        if (o := one.found) is None:
-            rows.add_row(str(one.to), "", "failed", "", "", "")
-            continue
-        test = f"{o.selftest.steps} steps, error {o.selftest.worst_error:.1g}" if o.selftest else ""
-        copied = kilobytes(o.copied_bytes) if o.copied_bytes else ""
-        rows.add_row(str(one.to), o.board.arch, o.state, o.version, test, copied)
-    console.print(rows)
-    for one in results:
-        if (o := one.found) is None:
-            continue
-        if not o.path:
-            said = {key: value for key, value in o.board.to_dict().items() if value is not None}
-            console.print(f"{one.to}: {', '.join(f'{key} {value}' for key, value in said.items())}")
-        else:
-            console.print(f"{one.to}: {o.path}/{'run reads samples, and prints decisions' if o.can_stream else ''}")
-            if o.engine_error is not None:
-                console.print(f"{one.to}: TensorRT engine, first step's error {o.engine_error:.1g}; untested on device")
-            if o.service is not None:
-                console.print(f"{one.to}: service {o.service}")
-
-
-def _print_changes(console: Console, results: list[Result[Change]]) -> None:
-    for one in results:
-        if (change := one.found) is not None:
-            now = f"back at {change.now}" if change.now else "removed"
-            console.print(f"{one.to}: {change.name} {change.was or 'without a current version'}: {now}")
-
-
-def _print_list(console: Console, results: list[Result[tuple[Installed, ...]]]) -> None:
-    from edgekit.deploy.probe import printable
-
-    rows = table("board", "artifact", "version", "target", "precision", "deployed", "before")
-    for one in results:
-        for item in one.found or ():
-            said = item.current.document if item.current else {}
-            current, before = item.current, item.before
-            texts = [printable(str(said.get(key, ""))) for key in ("target", "precision", "deployed")]
-            rows.add_row(
-                str(one.to), item.name, current.name if current else "none", *texts, before.name if before else ""
-            )
-        if one.found == ():
-            rows.add_row(str(one.to), "nothing is deployed", "", "", "", "", "")
-    console.print(rows)

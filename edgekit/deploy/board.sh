@@ -3,8 +3,13 @@
 # `name` and `base` are set before; names in requests are words without blanks.
 umask 077
 d=
-trap 'test -z "$d" || rm -rf "$d"' EXIT
+trap 'test -z "$d" || leave' EXIT
 trap 'exit 1' HUP INT TERM PIPE
+# A program that takes long has written its number into the folder.
+leave() {
+  test ! -f "$d/pid" || kill "$(cat "$d/pid")" 2>/dev/null
+  rm -rf "$d"
+}
 case $base in '~') base=$HOME ;; '~/'*) base=$HOME/${base#??} ;; esac
 mkdir -p "$base/.staging" 2>/dev/null && cd "$base" && base=$(pwd -P)
 mkdir "$base/.staging/$name" 2>/dev/null && d=$base/.staging/$name

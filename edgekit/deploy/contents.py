@@ -45,7 +45,7 @@ def stream_of(artifact: Artifact, options: Options, *, needed: bool) -> Stream:
     except UsageError as error:
         if needed:
             raise
-        return Stream(None, error.cause)
+        return Stream(None, f"{error.thing} {error.cause}" + (f"; {error.remedy}" if error.remedy else ""))
 
 
 def stream_files(stream: Stream, arch: str) -> dict[str, bytes]:
@@ -69,9 +69,9 @@ def document_of(artifact: Artifact, **more: Any) -> dict[str, Any]:
     }
 
 
-def sums_of(files: Mapping[str, bytes]) -> bytes:
-    """The form that `sha256sum -c` reads."""
-    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+def sums_of(digests: Mapping[str, str]) -> bytes:
+    """The SHA-256 of files in the form that `sha256sum -c` reads."""
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()
 
 
 def document_bytes(document: Mapping[str, Any]) -> bytes:

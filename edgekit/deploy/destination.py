@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from edgekit.errors import UsageError
-from edgekit.profile.ssh import host_of, shown
+from edgekit.profile.ssh_address import host_of, shown
 
-DEFAULT_FOLDER = "~/edgekit"
+DEFAULT_FOLDER, SSH_PORT = "~/edgekit", 22
 _FORM = "it is written ssh://[user@]host[:port][/folder], or /~/folder for one below the home folder"
 
 
@@ -23,6 +23,12 @@ class Destination:
 
     def __str__(self) -> str:
         return self.address
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """What two addresses of one folder on one board have in common, as far as addresses tell."""
+        user_host, port = host_of(self.board)
+        return user_host, port or SSH_PORT, self.folder
 
 
 def destination(address: str) -> Destination:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from edgekit.deploy.destination import Destination, destination
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.profile.counts import Progress
+from edgekit.profile.ssh_stop import Stop, StoppedError
 
 Found = TypeVar("Found")
 MOST_AT_ONCE = 64
-Work = Callable[[Destination, Progress], Found]
+TIDY_S = 3.0  # what boards in the middle of their work get to tidy up, after Ctrl-C
+Work = Callable[[Destination, Progress, Stop], Found]
 Show = Callable[[int, str], None]
 
 
@@ -27,16 +28,14 @@ class Result(Generic[Found]):
     error: EdgekitError | None
 
 
-class _StoppedError(Exception):
-    """Somebody has asked to stop; a board in the middle of its work tidies up."""
-
-
 def destinations(addresses: Sequence[str]) -> tuple[Destination, ...]:
-    """The destinations of a fleet; UsageError for one that is no address or comes twice."""
+    """The destinations of a fleet; UsageError for one that is no address, or names what another one names."""
     found = tuple(map(destination, addresses))
+    first = dict[tuple[str, int, str], Destination]()
     for to in found:
-        if found.count(to) > 1:
-            raise UsageError(f"address {to}", "is named twice", "name every board once")
+        if (other := first.setdefault(to.place, to)) is not to:
+            cause = "is named twice" if other == to else f"is the same folder as {other}"
+            raise UsageError(f"address {to}", cause, "name every board once")
     return found
 
 
@@ -44,21 +43,21 @@ def on_each(to: Sequence[Destination], work: Work[Found], show: Show, at_once: i
     """Do the same on every destination, `at_once` at a time; results are in their order.
 
     `show` gets the number of a destination and what is going on there, from several threads. UsageError for a number at
-    once that is none. Ctrl-C lets those that run tidy up, and starts no other.
+    once that is none. Ctrl-C starts no other, ends what runs, and gives each board three seconds to tidy up.
     """
     if not 1 <= at_once <= MOST_AT_ONCE:
         raise UsageError(f"--at-once {at_once}", "means nothing", f"from 1 to {MOST_AT_ONCE}")
-    stop = threading.Event()
+    stop = Stop()
 
     def one(number: int) -> Result[Found]:
         def progress(stage: str, done: int = 0, total: int | None = None) -> None:
-            if stop.is_set():
-                raise _StoppedError
+            if stop.asked:
+                raise StoppedError
             show(number, stage if total is None else f"{stage} {done}/{total}")
 
         try:
             progress("connect")
-            found = work(to[number], progress)
+            found = work(to[number], progress, stop)
         except EdgekitError as error:
             show(number, "failed")
             return Result(to[number], None, error)
@@ -66,9 +65,14 @@ def on_each(to: Sequence[Destination], work: Work[Found], show: Show, at_once: i
         return Result(to[number], found, None)
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="edgekit-deploy") as pool:
+        futures = [pool.submit(one, number) for number in range(len(to))]
         try:
-            return list(pool.map(one, range(len(to))))
+            return [future.result() for future in futures]
         except BaseException:
-            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            stop.ask()
+            try:
+                wait(futures, TIDY_S)
+            finally:
+                stop.force()
             raise

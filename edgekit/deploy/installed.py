@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.deploy.destination import Destination
-from edgekit.errors import TargetError, UsageError
+from edgekit.errors import UsageError
 from edgekit.profile.ssh import Ssh
+from edgekit.profile.ssh_stop import Stop
 
 DOCUMENT, SUMS, SCHEMA_VERSION = "deployed.json", "SHA256SUMS", 1
+SYNC_S = 300.0  # a card that is slow to flush what was written
 NAME, VERSION = r"[A-Za-z0-9_]{1,100}", r"[0-9]{4,9}-[0-9a-f]{12}"
 _LIST = r"""
 case $base in '~/'*) base=$HOME/${base#??} ;; esac
@@ -61,9 +63,15 @@ class Installed:
 
     @property
     def before(self) -> Version | None:
-        """The version that a rollback goes back to."""
+        """The version that a rollback goes back to: the one that the current one replaced."""
         replaced = self.current.replaced if self.current else None
         return next((version for version in self.versions if version.name == replaced), None)
+
+    @property
+    def newest_first(self) -> tuple[Version, ...]:
+        """All versions: the current one, the one before, and the others."""
+        first = [version for version in (self.current, self.before) if version is not None]
+        return (*first, *(version for version in reversed(self.versions) if version not in first))
 
     @property
     def next_number(self) -> int:
@@ -80,10 +88,10 @@ class Installed:
         }
 
 
-def hold(to: Destination, config: str | None = None) -> Ssh:
+def hold(to: Destination, config: str | None = None, stop: Stop | None = None) -> Ssh:
     """A connection to a board that holds the install folder; nothing is locked yet. UsageError for a bad address."""
     script = (Path(__file__).parent / "board.sh").read_text(encoding="utf-8")
-    return Ssh(to.board, config=config, hold=f"base={shlex.quote(to.folder)}\n{script}")
+    return Ssh(to.board, config=config, hold=f"base={shlex.quote(to.folder)}\n{script}", stop=stop)
 
 
 def installed(board: Ssh, folder: str) -> dict[str, Installed]:
@@ -135,11 +143,14 @@ def only(board: Ssh, found: Mapping[str, Installed], name: str) -> Installed:
 
 def whole(board: Ssh, base: str, name: str, version: Version) -> bool:
     """Whether every file of a version still has the SHA-256 that it was deployed with."""
-    path = shlex.quote(f"{base}/{name}/versions/{version.name}")
-    code, _, _ = board.do(f"cd {path} && sha256sum -c {SUMS} >/dev/null")
-    if code == 127:
-        raise TargetError(board.name, "has no sha256sum to check its files with", "deploy again, with --again")
-    return code == 0
+    folder = f"{base}/{name}/versions/{version.name}"
+    code, _, _ = board.do(f"cd {shlex.quote(folder)} && sha256sum -c {SUMS} >/dev/null")
+    if code != 127:
+        return code == 0
+    _, sums, _ = board.do(f"cat {shlex.quote(f'{folder}/{SUMS}')}")  # a board without sha256sum
+    rows = re.findall(r"^([0-9a-f]{64})  ([A-Za-z0-9_.]+)$", sums.decode("utf-8", "replace"), re.MULTILINE)
+    wanted, names = [digest for digest, _ in rows], [file for _, file in rows]
+    return bool(rows) and board.sha256([f"{folder}/{file}" for file in names]) == wanted
 
 
 def base_of(board: Ssh) -> str:

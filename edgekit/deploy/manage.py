@@ -1,4 +1,4 @@
-"""What is on a board already: list it, go back to the version before, remove an artifact."""
+"""What is on a board already: list it, go back to the version before, take a service or an artifact away."""
 
 from __future__ import annotations
 
@@ -6,42 +6,47 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit.deploy.contents import document_bytes
 from edgekit.deploy.destination import Destination
-from edgekit.deploy.installed import Installed, base_of, hold, installed, only, whole
-from edgekit.deploy.service import service_of, start_service, stop_service
+from edgekit.deploy.installed import DOCUMENT, SYNC_S, Installed, base_of, hold, installed, only, whole
+from edgekit.deploy.service import follow_service, service_of, stop_service
+from edgekit.deploy.trusting import untrust_there
+from edgekit.deploy.undo import undo
 from edgekit.errors import TargetError
 from edgekit.profile.ssh import Ssh
-
-SYNC_S = 300.0
-_UNTRUST = "import sys; from edgekit.artifact import untrust; untrust(sys.argv[1])"
+from edgekit.profile.ssh_stop import Stop
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of an artifact on a board: its current version before and after, None where there is none."""
+    """What became of an artifact on a board: its current version before and after, None where there is none, and what
+    became of its service, None where it has none.
+    """
 
     address: str
     name: str
     was: str | None
     now: str | None
+    service: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return dict(vars(self))
 
 
-def list_installed(to: Destination, *, config: str | None = None) -> tuple[Installed, ...]:
+def list_installed(to: Destination, *, config: str | None = None, stop: Stop | None = None) -> tuple[Installed, ...]:
     """What is in an install folder of a board; TargetError when the board cannot be reached."""
-    with Ssh(to.board, config=config) as board:
+    with Ssh(to.board, config=config, stop=stop) as board:
         return tuple(sorted(installed(board, to.folder).values(), key=lambda one: one.name))
 
 
-def roll_back(to: Destination, name: str, *, config: str | None = None) -> Change:
+def roll_back(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
     """Make the version before the current one of an artifact current again, in one rename, and its service.
 
-    UsageError for an artifact that is not there, TargetError where there is no version before, or it is damaged.
+    UsageError for an artifact that is not there, TargetError where there is no version before, or it is damaged, or its
+    service does not start: what was current is current again then.
     """
-    with hold(to, config) as board:
+    with hold(to, config, stop) as board:
         board.ask("lock")
         base = base_of(board)
         here = only(board, installed(board, base), name)
@@ -50,36 +55,54 @@ def roll_back(to: Destination, name: str, *, config: str | None = None) -> Chang
             raise TargetError(f"{name} on {board.name}", "has no version before the current one", "deploy another one")
         if not whole(board, base, name, before):
             raise TargetError(f"{name} {before.name} on {board.name}", "is damaged", "deploy it again")
+        there, gone = service_of(before.document), service_of(was.document)
+
+        def go_back() -> None:
+            board.ask(f"rollback {name} {was.name}", SYNC_S)
+            follow_service(board, base, name, to=gone, of=there)
+
         board.ask(f"rollback {name} {before.name}", SYNC_S)
-        path = f"{base}/{name}/current"
-        service, gone = service_of(before.document), service_of(was.document)
-        if service is not None:
-            start_service(board, name, path, service)
-        elif gone is not None:
-            stop_service(board, name, path, gone)
-        return Change(to.address, name, was.name, before.name)
+        try:
+            said = follow_service(board, base, name, to=there, of=gone)
+        except BaseException as error:
+            undo(error, go_back, f"{was.name} is current again", f"{before.name} is current")
+            raise
+        return Change(to.address, name, was.name, before.name, said)
 
 
-def remove(to: Destination, name: str, *, config: str | None = None) -> Change:
+def end_service(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
+    """Stop the service of an artifact and remove its unit; the artifact stays. A later deploy does not bring it back.
+
+    UsageError for an artifact that is not there, TargetError for one without a service.
+    """
+    with hold(to, config, stop) as board:
+        board.ask("lock")
+        base = base_of(board)
+        current = only(board, installed(board, base), name).current
+        service = service_of(current.document) if current else None
+        if current is None or service is None:
+            raise TargetError(f"{name} on {board.name}", "has no service", "nothing is to be done")
+        said = stop_service(board, base, name, service)
+        # What the version says of itself last: until then the same command can be given again.
+        board.put({DOCUMENT: document_bytes({**current.document, "service": None})})
+        words = [f"{board.folder}/{DOCUMENT}", f"{base}/{name}/versions/{current.name}/{DOCUMENT}"]
+        code, _, messages = board.do(f"mv -f {' '.join(map(shlex.quote, words))}")
+        if code:
+            raise board.failed(code, messages)
+        return Change(to.address, name, current.name, current.name, said)
+
+
+def remove(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
     """Remove an artifact with all its versions: gone in one rename, and off the trust list of the board's own edgekit.
 
     UsageError for an artifact that is not there.
     """
-    with hold(to, config) as board:
+    with hold(to, config, stop) as board:
         board.ask("lock")
         base = base_of(board)
         here = only(board, installed(board, base), name)
-        if here.current is not None and (service := service_of(here.current.document)) is not None:
-            stop_service(board, name, f"{base}/{name}/current", service)
-        for version in here.versions:
-            if version.document.get("trusted") is True:
-                _untrust(board, version.sha256)
+        service = service_of(here.current.document) if here.current else None
+        said = stop_service(board, base, name, service) if service else None
+        untrust_there(board, (v.sha256 for v in here.versions if v.document.get("trusted") is True))
         board.ask(f"take_away {name}", SYNC_S)
-        return Change(to.address, name, here.current.name if here.current else None, None)
-
-
-def _untrust(board: Ssh, sha256: str) -> None:
-    code, _, messages = board.do(f"python3 -c {shlex.quote(_UNTRUST)} {shlex.quote(sha256)}")
-    if code:
-        lines = messages.splitlines()[-2:]
-        raise TargetError(board.name, "could not take an artifact off its trust list", "see its messages:", lines)
+        return Change(to.address, name, here.current.name if here.current else None, None, said)

@@ -10,11 +10,13 @@ from typing import Any
 from edgekit.artifact import Artifact
 from edgekit.errors import CapacityError, TargetError, UsageError
 from edgekit.profile.ssh import Ssh
+from edgekit.profile.ssh_said import printable
 from edgekit.target import ARMV7, CORTEX_A76, VNNI, X86_64_V3, X86_64_V4, load_target
 
 # What the compiler assumes under a name of a processor that stands for many.
 _LEVELS = {"x86_64_v3": X86_64_V3, "x86_64_v4": X86_64_V4, "cortex_a76": CORTEX_A76, "cortex_a7": ARMV7}
 _ROOM = 8 << 20  # for the processes of a deploy beside the program, bytes
+_PROGRAMS = 1 << 20  # what the measurer and the streamer take on a disk at most, bytes
 _ASK = r"""
 say() { printf '%s=%s\n' "$1" "$2"; }
 say kernel "$(uname -r)"
@@ -77,11 +79,6 @@ def probe(board: Ssh, folder: str) -> BoardFacts:
     )
 
 
-def printable(text: str) -> str:
-    """What a board said, without what would steer a terminal."""
-    return "".join(letter for letter in text if letter.isprintable())
-
-
 def _kib(text: str) -> int | None:
     return int(text) * 1024 if re.fullmatch("[0-9]{1,15}", text) else None
 
@@ -90,7 +87,7 @@ def check(name: str, facts: BoardFacts, artifact: Artifact) -> None:
     """Refuse a board that an artifact's program is not for.
 
     UsageError for another architecture, TargetError for a processor that lacks instructions, CapacityError for too
-    little memory. What a board does not say is left to the self-test there.
+    little memory or disk. What a board does not say is left to the self-test there.
     """
     program = artifact.manifest.get("program") or {}
     rows = [row for row in (program, *program.get("also", [])) if row.get("library")]
@@ -110,6 +107,9 @@ def check(name: str, facts: BoardFacts, artifact: Artifact) -> None:
     needed = _memory(artifact, fitting)
     if facts.memory_bytes is not None and needed > facts.memory_bytes:
         raise CapacityError(f"memory of {name}", needed, facts.memory_bytes, "end other programs there")
+    needed = _disk(artifact, fitting)
+    if facts.free_bytes is not None and needed > facts.free_bytes:
+        raise CapacityError(f"disk of {name}", needed, facts.free_bytes, "make room on the board")
 
 
 def _features(artifact: Artifact, row: Any) -> frozenset[str]:
@@ -129,3 +129,9 @@ def _memory(artifact: Artifact, row: Any) -> int:
     arrays = (*artifact.selftest.inputs.values(), *artifact.selftest.outputs.values())
     held = int(artifact.manifest.get("sizes", {}).get("ram_bytes", 0))
     return _ROOM + 2 * len(artifact.file.members[row["library"]]) + held + 2 * sum(a.nbytes for a in arrays)
+
+
+def _disk(artifact: Artifact, row: Any) -> int:
+    """What is copied: the artifact, its program, what the self-test takes, and what runs them."""
+    inputs = sum(array.nbytes for array in artifact.selftest.inputs.values())
+    return len(artifact.packed) + len(artifact.file.members[row["library"]]) + inputs + _PROGRAMS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -11,20 +12,42 @@ from typing import Any
 
 from edgekit.errors import TargetError, UsageError
 from edgekit.profile.ssh import Ssh
+from edgekit.profile.ssh_said import printable
+from edgekit.streaming.serial import parse_port
 
 SYSTEM, USER = "system", "user"
 LIMIT_S = 120.0  # systemd waits up to 90 s for a program that does not end
-_PATH = r"/[^\x00-\x1f\x7f]+"
+SERIAL = "serial:"
+_SOURCE = rf"(?:{SERIAL})?/[^\x00-\x1f\x7f]+"
+# What a board may say of a source, by the exit code of the question.
+_NOT_A_SOURCE = {
+    3: ("has no systemctl", "a service needs systemd; start `run` in another way"),
+    4: ("has no {device}", "make the FIFO first, or connect the sensor"),
+    5: ("has at {device} neither a FIFO nor a device", "files and folders are no sensor; mkfifo makes a FIFO"),
+    6: ("does not let you read {device}", "devices belong to a group: sudo usermod -aG GROUP USER"),
+    7: ("has at {device} a serial port", "name its speed: --service serial:{device}@115200"),
+    8: ("has at {device} no serial port that stty can set", "leave serial: out for a FIFO"),
+}
 
 
 @dataclass(frozen=True)
 class Service:
-    """The unit of an artifact: samples come from `source`, a file, FIFO or device of the board; `scope` is whose unit
-    it is: the system's, or the user's.
+    """The unit of an artifact: samples come from `source`, a FIFO or device of the board, or `serial:/dev/ttyX@BAUD`;
+    `scope` is whose unit it is: the system's, or the user's.
     """
 
     source: str
     scope: str
+
+    @property
+    def device(self) -> str:
+        """The path of the FIFO or device."""
+        return self.port[0] if self.port else self.source
+
+    @property
+    def port(self) -> tuple[str, int] | None:
+        """The device and the speed of a serial port."""
+        return parse_port(self.source.removeprefix(SERIAL)) if self.source.startswith(SERIAL) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -32,10 +55,12 @@ class Service:
 
 
 def check_source(source: str) -> None:
-    """UsageError for what is no absolute path on a board."""
-    if not re.fullmatch(_PATH, source) or ".." in source.split("/"):
-        cause = "is no absolute path of a file, FIFO or device on the board"
-        raise UsageError(f"--service {source!r}", cause, "give one such as /run/imu or /dev/ttyACM0")
+    """UsageError for what is no absolute path on a board, nor a serial port there."""
+    if not re.fullmatch(_SOURCE, source) or ".." in source.split("/"):
+        cause = "is no absolute path of a FIFO or device on the board"
+        raise UsageError(f"--service {source!r}", cause, "give one such as /run/imu or serial:/dev/ttyACM0@115200")
+    if source.startswith(SERIAL):
+        parse_port(source.removeprefix(SERIAL))
 
 
 def service_of(document: Mapping[str, Any]) -> Service | None:
@@ -43,28 +68,33 @@ def service_of(document: Mapping[str, Any]) -> Service | None:
     said = document.get("service")
     if not isinstance(said, dict) or set(said) != {"source", "scope"} or said["scope"] not in (SYSTEM, USER):
         return None
-    fits = isinstance(said["source"], str) and re.fullmatch(_PATH, said["source"])
-    return Service(said["source"], said["scope"]) if fits else None
+    try:
+        check_source(str(said["source"]))
+    except UsageError:
+        return None
+    return Service(str(said["source"]), said["scope"])
 
 
-def unit_name(name: str) -> str:
-    """What systemd calls it."""
-    return f"edgekit-{name}.service"
+def unit_name(base: str, name: str) -> str:
+    """What systemd calls the unit of an artifact in an install folder: other folders of the board have their own."""
+    return f"edgekit-{name}-{hashlib.sha256(base.encode()).hexdigest()[:8]}.service"
 
 
 def unit_text(name: str, current: str, service: Service) -> str:
     """The unit. It starts again when the samples end, as those of a FIFO do when nobody writes any more; what it
     decides goes to the journal.
     """
-    system = service.scope == SYSTEM
+    system, port = service.scope == SYSTEM, service.port
     lines = [
         "[Unit]",
         f"Description=edgekit: decisions of {name}",
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
+        # A serial port echoes what it gets, and waits for lines to be edited, until it is told otherwise.
+        *([f"ExecStartPre=/usr/bin/env stty -F {_word(port[0])} {port[1]} raw -echo clocal"] if port else []),
         # Through sh: systemd takes no name of a program that holds quotes and the like, but any argument.
-        f"ExecStart=/bin/sh {_word(f'{current}/run')} {_word(service.source)}",
+        f"ExecStart=/bin/sh {_word(f'{current}/run')} {_word(service.device)}",
         "Restart=always",
         "RestartSec=2",
         "NoNewPrivileges=yes",
@@ -81,35 +111,52 @@ def _word(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"'
 
 
-def check_board(board: Ssh, source: str) -> None:
-    """TargetError for a board that has no systemd, or not the source of samples."""
-    for script, cause, remedy in (
-        ("command -v systemctl >/dev/null", "has no systemctl", "a service needs systemd; start `run` in another way"),
-        (f"test -e {shlex.quote(source)}", f"has no {source}", "make the FIFO first, or connect the sensor"),
-    ):
-        if board.do(script)[0]:
-            raise TargetError(board.name, cause, remedy)
+def check_board(board: Ssh, service: Service) -> None:
+    """TargetError for a board that has no systemd, or at the source of samples nothing that a unit can read."""
+    script = [
+        f"source={shlex.quote(service.device)}",
+        "command -v systemctl >/dev/null || exit 3",
+        'test -e "$source" || exit 4',
+        'test -c "$source" || test -p "$source" || exit 5',
+        'test -r "$source" || exit 6',
+        'serial() { test -c "$source" && stty -F "$source" >/dev/null 2>&1; }',
+        "serial || exit 8" if service.port else "! serial || exit 7",
+    ]
+    code, _, _ = board.do("\n".join(script))
+    if code in _NOT_A_SOURCE:
+        cause, remedy = (text.replace("{device}", service.device) for text in _NOT_A_SOURCE[code])
+        raise TargetError(board.name, cause, remedy)
 
 
-def start_service(board: Ssh, name: str, current: str, service: Service) -> str:
-    """Install the unit and start it, so that it runs the current version: `active`, or why it was not started.
-
-    TargetError when it does not stay up.
+def start_service(board: Ssh, base: str, name: str, service: Service) -> str:
+    """Install the unit and start it, so that it runs the current version: `active` and how long, or why it was not
+    started. TargetError when it does not stay up.
     """
-    given = {"verb": "start", "scope": service.scope, "unit": unit_name(name), "current": current}
-    return _ask(board, given, unit_text(name, current, service))
+    given = {"verb": "start", "scope": service.scope}
+    return _ask(board, base, name, given, unit_text(name, f"{base}/{name}/current", service))
 
 
-def stop_service(board: Ssh, name: str, current: str, service: Service) -> None:
+def stop_service(board: Ssh, base: str, name: str, service: Service) -> str:
     """Stop the unit and remove it."""
-    _ask(board, {"verb": "stop", "scope": service.scope, "unit": unit_name(name), "current": current}, "")
+    return _ask(board, base, name, {"verb": "stop", "scope": service.scope}, "")
 
 
-def _ask(board: Ssh, given: Mapping[str, str], text: str) -> str:
+def follow_service(board: Ssh, base: str, name: str, *, to: Service | None, of: Service | None) -> str | None:
+    """Give an artifact one service in place of another one; None where it has neither."""
+    if to is not None:
+        return start_service(board, base, name, to)
+    return stop_service(board, base, name, of) if of is not None else None
+
+
+def _ask(board: Ssh, base: str, name: str, asked: Mapping[str, str], text: str) -> str:
+    unit = unit_name(base, name)
+    given = {**asked, "unit": unit, "current": f"{base}/{name}/current"}
     script = (Path(__file__).parent / "service.sh").read_text(encoding="utf-8")
     head = "\n".join(f"{key}={shlex.quote(value)}" for key, value in given.items())
-    code, answer, messages = board.do(f"{head}\n{script}", text.encode(), LIMIT_S)
+    # To its end, so that no other one comes between its steps.
+    code, answer, messages = board.do(f"{head}\n{script}", text.encode(), LIMIT_S, to_its_end=True)
     if code:
-        cause = f"did not {given['verb']} {given['unit']}"
-        raise TargetError(board.name, cause, "see its messages:", messages.strip().splitlines()[-6:])
-    return answer.decode("utf-8", "replace").strip()[:200]
+        raise TargetError(
+            board.name, f"did not {given['verb']} {unit}", "see its messages:", messages.strip().splitlines()[-6:]
+        )
+    return printable(answer.decode("utf-8", "replace").strip())[:200]

@@ -11,6 +11,13 @@ case $scope in
     ctl() { systemctl --user "$@"; }
     ;;
 esac
+# Units of a user end with the last login, unless the user lingers.
+remark() {
+  test "$scope" = user || return
+  user=$(id -un)
+  test "$(loginctl show-user "$user" -p Linger --value 2>/dev/null)" = yes || test -e "/var/lib/systemd/linger/$user" ||
+    printf ' until %s logs out; for longer: sudo loginctl enable-linger %s' "$user" "$user"
+}
 runs() {
   case $(ctl is-system-running 2>/dev/null) in
     initializing | starting | running | degraded) true ;;
@@ -37,7 +44,7 @@ case $verb in
       ctl restart "$unit" && sleep 1 || exit 1
       is_current || { ctl status --no-pager -n 5 "$unit" >&2; exit 1; }
     fi
-    echo active
+    printf 'active%s\n' "$(remark)"
     ;;
   stop)
     # Without its file, of a start or a stop that failed halfway, systemd has nothing to disable.

@@ -305,7 +305,7 @@ static void listen(intptr_t from) {
 }
 
 __attribute__((noreturn, used)) static void begin(word *stack) {
-    enum { AT_PAGESZ = 6, AT_FDCWD = -100 };
+    enum { AT_PAGESZ = 6, AT_FDCWD = -100, O_NOCTTY = 0x100 };
     int count = (int)stack[0];
     char **arguments = (char **)(stack + 1);
     word *also = stack + 1 + count + 1, page = 4096, size;
@@ -322,7 +322,7 @@ __attribute__((noreturn, used)) static void begin(word *stack) {
     load(&s.library, bytes, size, page);
     prepare();
     if (count == 4) {
-        from = sys(SYS_OPENAT, (word)(intptr_t)AT_FDCWD, (word)arguments[3], 0, 0, 0);
+        from = sys(SYS_OPENAT, (word)(intptr_t)AT_FDCWD, (word)arguments[3], O_NOCTTY, 0, 0);
         if (from < 0) fail("the source of samples cannot be opened, error", -from);
     }
     listen(from);

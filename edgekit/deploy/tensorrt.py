@@ -18,9 +18,11 @@ from edgekit.artifact.exported import StepDocument
 from edgekit.deploy.probe import BoardFacts
 from edgekit.errors import ReplayError, TargetError, UsageError
 from edgekit.profile.ssh import Ssh
+from edgekit.profile.ssh_said import printable_lines
 from edgekit.runtime.exported import read_exported
 
-MODEL, ENGINE, GRADE = "model.onnx", "model.engine", "untested on device"
+MODEL, ENGINE = "model.onnx", "model.engine"
+PID = "pid"  # which board.sh knows
 BUILD_S, RUN_S = 3600.0, 120.0
 TOLERANCE = 1e-3  # relative to the larger of 1 and the value: TensorRT chooses the order of its sums
 _INPUT, _OUTPUT = "tensorrt-input", "tensorrt-output.json"
@@ -76,15 +78,17 @@ def build_engine(board: Ssh, facts: BoardFacts, step: Step, artifact: Artifact) 
     _trtexec(board, facts.trtexec, build, BUILD_S, "does not build an engine of it")
     _trtexec(board, facts.trtexec, [*run, "--iterations=1", "--duration=0", "--warmUp=0"], RUN_S, "does not run it")
     folder = shlex.quote(board.folder)
-    _, answer, _ = board.do(f"cd {folder} && test -s {ENGINE} && cat {_OUTPUT} && rm {' '.join(files)} {_OUTPUT}")
+    _, answer, _ = board.do(f"cd {folder} && test -s {ENGINE} && cat {_OUTPUT} && rm {' '.join(files)} {_OUTPUT} {PID}")
     return _compare(board, _outputs(board, answer), artifact)
 
 
 def _trtexec(board: Ssh, trtexec: str, options: list[str], limit_s: float, cause: str) -> None:
     words = " ".join(map(shlex.quote, (trtexec, *options)))
-    code, said, messages = board.do(f"cd {shlex.quote(board.folder)} && {words}", b"", limit_s)
+    # Its number, by which the shell that holds the folder ends it when the connection ends.
+    script = f"cd {shlex.quote(board.folder)} && {{ {words} & echo $! >{PID}; wait $!; }}"
+    code, said, messages = board.do(script, b"", limit_s)
     if code:
-        lines = (said.decode("utf-8", "replace") + messages).splitlines()
+        lines = printable_lines(said.decode("utf-8", "replace") + messages).splitlines()
         faults = [line for line in lines if "[E]" in line] or lines
         raise TargetError(f"trtexec on {board.name}", cause, "it says:", faults[-4:])
 

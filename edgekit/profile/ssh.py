@@ -14,96 +14,67 @@ import select
 import shlex
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
 
-from edgekit.errors import CapacityError, EdgekitError, TargetError, ToolchainError, UsageError
-from edgekit.profile.places import end, ended
+from edgekit.errors import CapacityError, EdgekitError, TargetError, ToolchainError
+from edgekit.profile.places import ended
+from edgekit.profile.ssh_address import host_of
+from edgekit.profile.ssh_said import printable, printable_lines, why_cut
+from edgekit.profile.ssh_sessions import CONNECT_S, Sessions
+from edgekit.profile.ssh_stop import Stop, StoppedError
 
-SCHEME = "ssh://"
 CONFIG = "EDGEKIT_SSH_CONFIG"  # a configuration file of ssh to use in place of the user's
-CONNECT_S, REMOVE_S = 15, 10
+REMOVE_S = 10
 COPY_S, SLOWEST = 30.0, 10_000.0  # a copy may take so long, and a second more for each so many bytes
 _UNAME = {"x86_64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7", "armv8l": "armv7"}
-_OPTIONS = (
-    "BatchMode=yes",  # never a question that nobody sees
-    "StrictHostKeyChecking=yes",
-    f"ConnectTimeout={CONNECT_S}",
-    "ServerAliveInterval=5",  # a connection that was cut is noticed after three times this
-    "ServerAliveCountMax=3",
-    "ClearAllForwardings=yes",
-    "ForwardAgent=no",
-    "ForwardX11=no",
-    "PermitLocalCommand=no",
-    "RemoteCommand=none",
-    "EscapeChar=none",
-    "LogLevel=ERROR",
-)
-# The first folder whose files can be run; some boards mount /tmp so that none can.
-_HOLD = """
-umask 077
-d=
-trap 'test -z "$d" || rm -rf "$d"' EXIT
-trap 'exit 1' HUP INT TERM PIPE
-for base in "${TMPDIR:-/tmp}" /var/tmp "$HOME" /dev/shm; do
-  mkdir "$base/$name" 2>/dev/null || continue
-  d=$base/$name
-  if printf '#!/bin/sh\\nexit 0\\n' >"$d/try" 2>/dev/null && chmod 700 "$d/try" && "$d/try" 2>/dev/null; then
-    rm "$d/try"; break
-  fi
-  rm -rf "$d"; d=
-done
-test -n "$d" || { echo 'no folder whose files can be run' >&2; exit 3; }
-printf '%s\\n' "$d"
-uname -m
-free=$(df -Pk "$d" 2>/dev/null | tail -n 1)
-printf '%s\\n' "${free:-unknown}"
-while read -r _; do :; done
-"""
 
 
 class Ssh:
     """The board that an address `ssh://[user@]host[:port]` names, through the user's own keys and configuration.
 
     `config` is a configuration file of ssh in place of the user's, by default what the variable EDGEKIT_SSH_CONFIG
-    names. `hold` is a shell script that makes the folder and holds it, which finds its name in $name; it prints the
-    folder, `uname -m` and the last line of `df -Pk`, and may then answer what `ask` gives it. UsageError for what is no
-    such address. Entering it raises TargetError where the board cannot be reached, refuses, or is not one that programs
-    are built for; an unknown host key is one, and says what to do.
+    names. `hold` is a shell script that makes the folder and holds it in place of hold.sh, which finds its name in
+    $name; it prints the folder, `uname -m` and the last line of `df -Pk`, and may then answer what `ask` gives it. When
+    somebody asks `stop`, what waits for the board raises StoppedError. UsageError for what is no such address. Entering
+    it raises TargetError where the board cannot be reached, refuses, or is not one that programs are built for; an
+    unknown host key is one, and says what to do.
     """
 
     is_here = False
 
-    def __init__(self, address: str, *, config: str | None = None, hold: str = _HOLD) -> None:
+    def __init__(
+        self, address: str, *, config: str | None = None, hold: str | None = None, stop: Stop | None = None
+    ) -> None:
         self.name = address
         self.arch = ""
         self._user_host, self._port = host_of(address)
         self._config = config or os.environ.get(CONFIG)
-        self._hold = hold
+        self._hold = hold or (Path(__file__).parent / "hold.sh").read_text(encoding="utf-8")
         self._folder = ""
         self._free_bytes: int | None = None
         self._rest = ""
-        self._control: tempfile.TemporaryDirectory[str] | None = None
+        self._stop = stop or Stop()
+        self._sessions: Sessions | None = None
         self._holder: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Ssh:
         if shutil.which("ssh") is None:
             raise ToolchainError("ssh", "is not installed", "apt install openssh-client")
-        # Short, whatever TMPDIR is: the path of a socket has a limit of about 100 bytes.
-        self._control = tempfile.TemporaryDirectory(prefix="ek-", dir="/tmp")
+        self._sessions = Sessions((self._user_host, self._port), self._config, self._stop)
         try:
-            self._holder = self._ssh(f"name=edgekit-{secrets.token_hex(8)}\n{self._hold}", "-M")
+            held = f"name=edgekit-{secrets.token_hex(8)}\n{self._hold}"
+            self._holder = self._ssh(held, "-M", interruptible=False)
             folder, machine, free = self._first_lines(self._holder, 3)
             self._folder = _checked(folder, self.name)
+            self._sessions.entered = True
             self._free_bytes = _free(free)
             if machine not in _UNAME:
-                known = ", ".join(_UNAME)
-                raise TargetError(self.name, f"is a {machine or 'machine without a name'}", f"known are {known}")
+                called = printable(machine)[:80] or "machine without a name"
+                raise TargetError(self.name, f"is a {called}", f"known are {', '.join(_UNAME)}")
             self.arch = _UNAME[machine]
         except BaseException:
             self._leave()
@@ -130,21 +101,25 @@ class Ssh:
             code, _, messages = self.do(f"cat >{path}", contents)
             if code:
                 raise self._full(needed) if "No space left" in messages else self.failed(code, messages)
-        paths = [shlex.quote(f"{self._folder}/{name}") for name in files]
         made = [shlex.quote(f"{self._folder}/{name}") for name in programs]
         mode = f"chmod 700 {' '.join(made)} && " if made else ""
-        code, answer, messages = self.do(f"{mode}sha256sum {' '.join(paths)}")
-        if code == 127:  # a board without sha256sum: read the files back
-            found = [hashlib.sha256(self.do(f"cat {path}")[1]).hexdigest() for path in paths]
-        elif code:
-            raise self.failed(code, messages)
-        else:
-            found = re.findall(r"^\\?([0-9a-f]{64}) ", answer.decode("utf-8", "replace"), re.MULTILINE)
+        found = self.sha256([f"{self._folder}/{name}" for name in files], mode)
         wanted = [hashlib.sha256(contents).hexdigest() for contents in files.values()]
-        for name, here, there in zip(files, wanted, [*found, *[""] * len(wanted)], strict=False):
+        for name, here, there in zip(files, wanted, found, strict=True):
             if here != there:
                 cause = f"arrived on {self.name} with the SHA-256 {there[:12] or 'nobody knows'}, not {here[:12]}"
                 raise TargetError(f"file {name!r}", cause, "is the board's memory or card worn out?")
+
+    def sha256(self, paths: Sequence[str], before: str = "") -> list[str]:
+        """The SHA-256 of files there, absolute paths, as the board says, after `before` has been run there."""
+        words = [shlex.quote(path) for path in paths]
+        code, answer, messages = self.do(f"{before}sha256sum {' '.join(words)}")
+        if code == 127:  # a board without sha256sum: read the files back
+            return [hashlib.sha256(self.do(f"cat {word}")[1]).hexdigest() for word in words]
+        if code:
+            raise self.failed(code, messages)
+        found = re.findall(r"^\\?([0-9a-f]{64}) ", answer.decode("utf-8", "replace"), re.MULTILINE)
+        return [*found, *[""] * len(paths)][: len(paths)]
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a program of the folder there."""
@@ -155,18 +130,25 @@ class Ssh:
         self._started.append(process)
         return process
 
-    def do(self, script: str, given: bytes = b"", limit_s: float = COPY_S) -> tuple[int, bytes, str]:
-        """Run a shell command there to its end: its exit code, what it printed, and its messages."""
-        process = self._ssh(script)
+    def do(
+        self, script: str, given: bytes = b"", limit_s: float = COPY_S, *, to_its_end: bool = False
+    ) -> tuple[int, bytes, str]:
+        """Run a shell command there: its exit code, what it printed, and its messages, which are printable.
+
+        A wish to stop ends the wait for it, unless it has to come to its end; on the board it may run on.
+        """
+        process = self._ssh(script, interruptible=not to_its_end)
         try:
             limit = limit_s + len(given) / SLOWEST
             out, errors = process.communicate(given, timeout=limit)
         except subprocess.TimeoutExpired as error:
             raise TargetError(self.name, f"did not answer within {limit:.0f} s", "is it still reachable?") from error
         finally:
-            end(process)
-        messages = errors.decode("utf-8", "replace")
-        if process.returncode == 255:
+            self._end(process)
+        if process.returncode < 0 and self._stop.asked:
+            raise StoppedError
+        messages = printable_lines(errors.decode("utf-8", "replace"))
+        if process.returncode < 0 or process.returncode == 255:
             raise self.failed(255, messages)
         return process.returncode, out, messages
 
@@ -188,61 +170,26 @@ class Ssh:
                 if line == "done":
                     return lines[:at]
                 if line.startswith("fail "):
-                    raise TargetError(self.name, *line[5:].split("; ", 1))
+                    raise TargetError(self.name, *printable(line[5:]).split("; ", 1))
 
     def failed(self, code: int, messages: str) -> EdgekitError:
         """Why ssh, or a program that it started, ended with this code and these messages."""
-        lines = [line.strip() for line in messages.splitlines() if line.strip()]
+        messages = printable_lines(messages)
         # Where the shell that holds the folder has gone, so has the folder: that is why a command failed.
         gone = self._folder and (self._holder is None or self._holder.poll() is not None)
         if code != 255 and not gone:
             return ended(self.name, code, messages)
-        ssh = "ssh" + (f" -p {self._port}" if self._port else "") + f" {self._user_host}"
-        for pattern, cause, remedy in (
-            (
-                "IDENTIFICATION HAS CHANGED",
-                "shows another host key than the one that is known",
-                "someone may be in between; if you know why it changed: ssh-keygen -R HOST, and connect by hand once",
-            ),
-            (
-                "Host key verification failed|host key is known",
-                "shows a host key that is not known here",
-                f"compare it, and accept it once by hand: {ssh}",
-            ),
-            (
-                "Permission denied",
-                "refuses the login",
-                f"a key without a question is needed, as in: ssh-copy-id {ssh[4:]}",
-            ),
-            ("Could not resolve", "has no such name", "mend the address"),
-            ("refused|timed out|No route|unreachable", "cannot be reached", f"try by hand: {ssh}"),
-            (
-                "closed|reset|Broken pipe|not responding|lost connection|mux_client",
-                "cut the connection",
-                f"try by hand: {ssh}",
-            ),
-        ):
-            if re.search(pattern, messages):
-                return TargetError(self.name, cause, remedy, lines[-2:])
-        return TargetError(
-            self.name, "cut the connection" if self._folder else "cannot be reached", f"try by hand: {ssh}", lines[-2:]
-        )
+        words = (f"-p {self._port} " if self._port else "") + self._user_host
+        return why_cut(self.name, words, messages, entered=bool(self._folder))
 
-    def _ssh(self, script: str, *options: str) -> subprocess.Popen[bytes]:
-        if self._control is None:
+    def _ssh(self, script: str, *options: str, interruptible: bool = True) -> subprocess.Popen[bytes]:
+        if self._sessions is None:
             raise TargetError(self.name, "has not been entered", "use it in a with statement")
-        command = ["ssh", *(("-F", self._config) if self._config else ()), "-T", *options]
-        command += [word for option in _OPTIONS for word in ("-o", option)]
-        command += ["-S", str(Path(self._control.name) / "s"), *(("-p", str(self._port)) if self._port else ())]
-        command += ["--", self._user_host, f"exec sh -c {shlex.quote(script)}"]
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches it through this process alone, which then tidies up
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        return self._sessions.start(script, *options, interruptible=interruptible)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        if self._sessions is not None:
+            self._sessions.end(process)
 
     def _first_lines(self, process: subprocess.Popen[bytes], count: int) -> list[str]:
         """The first lines that a process prints; a login shell may print others before, which are passed over."""
@@ -273,7 +220,7 @@ class Ssh:
     def _leave(self) -> None:
         """End what runs there, and wait until the folder is gone."""
         for process in self._started:
-            end(process)
+            self._end(process)
         self._started.clear()
         if self._holder is not None:
             try:
@@ -283,39 +230,16 @@ class Ssh:
             except (subprocess.TimeoutExpired, BrokenPipeError):  # it is ended below, and the board's shell with it
                 pass
             finally:
-                end(self._holder)
+                self._end(self._holder)
         self._holder = None
         self._folder = ""
-        if self._control is not None:
-            self._control.cleanup()
-        self._control = None
-
-
-def host_of(address: str, form: str = "it is written ssh://[user@]host[:port]") -> tuple[str, int | None]:
-    """`user@host` and the port; UsageError, with the form as its remedy, for what could be anything else than that."""
-    what = f"address {shown(address)!r}"
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(what, "names a port that is none", form) from error
-    user, host = parts.username, parts.hostname
-    word = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-    fits = parts.scheme == "ssh" and host and not (parts.path.strip("/") or parts.query or parts.fragment)
-    if not fits or parts.password or not re.fullmatch(rf"{word}|[0-9A-Fa-f:.]+(%{word})?", host or ""):
-        raise UsageError(what, "does not name a board", form)
-    if user is not None and not re.fullmatch(word, user):
-        raise UsageError(what, "names a user that is none", form)
-    return f"{user}@{host}" if user else str(host), port
-
-
-def shown(address: str) -> str:
-    """An address as messages tell it: without the password that somebody may have put in."""
-    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:…@", address)
+        if self._sessions is not None:
+            self._sessions.close()
+        self._sessions = None
 
 
 def _checked(folder: str, name: str) -> str:
-    if not re.fullmatch(r"/[^\x00-\x1f]*/edgekit-[0-9a-f]{16}", folder):
+    if not re.fullmatch(r"/.*/edgekit-[0-9a-f]{16}", folder) or not folder.isprintable():
         raise TargetError(name, f"made a folder with the name {folder[:80]!r}", "set TMPDIR there")
     return folder
 
