@@ -44,11 +44,12 @@ UNITS = {
     "core_watts": ("what a busy core adds", "W"),
     "idle_watts": ("the idle board", "W"),
 }
+NARROW = "\u202f"  # between a number and its unit, where no line ends
 INDEX = """# Targets
 
 What programs are built for. No board or watch was at hand: **instructions are emulated**, counted exactly on a core of
 the same instruction set; **flash and RAM are derived** from the program; **time and energy are estimated** from sourced
-figures, as a range; **nothing is measured** on a device until `edgekit profile` runs there. This computer is the target
+figures, as a range ([grades](../CONCEPTS.md#grades)); **nothing is measured** on a device until `edgekit profile` runs there. This computer is the target
 `host`, the one that is measured.
 """
 
@@ -119,6 +120,9 @@ def _built(target: Target) -> Iterator[str]:
         )
     if target.is_bare:
         yield "- an object library, a header, and firmware that replays the self-test; no libc, no heap"
+        yield "- from there: [Cortex-M](../GUIDE.md#cortex-m), [a Makefile or a Zephyr module](../../examples/README.md)"
+    elif "android" not in target.triple:
+        yield "- onto a board, over ssh: [`edgekit deploy`](../DEPLOY.md)"
     for kind in target.exports:
         yield f"- a {code('.' + kind)} beside them"
 
@@ -137,10 +141,11 @@ def _emulated(target: Target) -> Iterator[str]:
     )
     yield ""
     cells = []
-    for row in rows:
+    for before, row in zip((None, *rows), rows, strict=False):
         size = [f"{count:,}" for count in (row.code, row.constants, row.ram)]
         between = [_between(estimate) for estimate in estimates(row.instructions, target)[:2]]
-        cells.append((FAMILIES[row.model], row.precision, f"{row.instructions:,.0f}", *size, *between))
+        model = "" if before and before.model == row.model else FAMILIES[row.model]
+        cells.append((model, row.precision, f"{row.instructions:,.0f}", *size, *between))
     columns = ("model", "precision", "instructions", "code, B", "constants, B", "RAM, B", "time", "energy")
     yield from table(columns, cells, right=range(2, 8))
 
@@ -181,7 +186,8 @@ def _between(estimate: Estimate) -> str:
     if estimate.value is None:
         return estimate.grade
     unit = estimate.unit
-    return f"{quantity(estimate.low, unit, 2)} to {quantity(estimate.high, unit, 2)}"
+    low, high = (quantity(value, unit, 2).replace(" ", NARROW) for value in (estimate.low, estimate.high))
+    return f"{low} to {high}"
 
 
 @cache
