@@ -49,8 +49,8 @@ INDEX = """# Targets
 
 What programs are built for. No board or watch was at hand: **instructions are emulated**, counted exactly on a core of
 the same instruction set; **flash and RAM are derived** from the program; **time and energy are estimated** from sourced
-figures, as a range ([grades](../CONCEPTS.md#grades)); **nothing is measured** on a device until `edgekit profile` runs there. This computer is the target
-`host`, the one that is measured.
+figures, as a range; **nothing is measured** on a device until `edgekit profile` runs there
+([grades](../CONCEPTS.md#grades)). This computer is the target `host`, the one that is measured.
 """
 
 
@@ -120,7 +120,7 @@ def _built(target: Target) -> Iterator[str]:
         )
     if target.is_bare:
         yield "- an object library, a header, and firmware that replays the self-test; no libc, no heap"
-        yield "- from there: [Cortex-M](../GUIDE.md#cortex-m), [a Makefile or a Zephyr module](../../examples/README.md)"
+        yield "- from there: [Cortex-M](../GUIDE.md#cortex-m), [Makefile and Zephyr module](../../examples/README.md)"
     elif "android" not in target.triple:
         yield "- onto a board, over ssh: [`edgekit deploy`](../DEPLOY.md)"
     for kind in target.exports:
