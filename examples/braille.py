@@ -22,18 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
-from road import profiled
-from torch import Tensor, nn
+from road import packages, profiled
 
 import edgekit
-from edgekit import models
 from edgekit.convert import original_of
 from edgekit.errors import DataError, EdgekitError, UsageError
 from edgekit.frontends import import_file
 from edgekit.verify import verify_artifact
+
+with packages():
+    import torch
+    from torch import Tensor, nn
+
+    from edgekit import models
 
 FILE = "braille7_events.npz"
 RATE_HZ = 200.0
@@ -198,7 +201,8 @@ def run(options: argparse.Namespace) -> bool:
 def main() -> int:
     torch.set_num_threads(1)
     try:
-        return 0 if run(parse()) else 1
+        with packages():
+            return 0 if run(parse()) else 1
     except EdgekitError as error:
         print(error, file=sys.stderr)
         return 2

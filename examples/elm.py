@@ -7,11 +7,13 @@ python examples/elm.py --target smartwatch --precision int8 -o elm.edge
 from __future__ import annotations
 
 import numpy as np
-import torch
-from road import parser, run, travel
+from road import packages, parser, run, travel
 
-from edgekit.frontends import import_module
-from edgekit.models import ELM
+with packages():
+    import torch
+
+    from edgekit.frontends import import_module
+    from edgekit.models import ELM
 
 INPUTS, STEPS, SAMPLES = 40, 30, 256
 

@@ -7,11 +7,13 @@ python examples/l2mu.py --target smartwatch --precision int8 -o l2mu.edge
 from __future__ import annotations
 
 import numpy as np
-import torch
-from road import parser, run, travel
+from road import packages, parser, run, travel
 
-from edgekit.frontends import import_module
-from edgekit.models import L2MU
+with packages():
+    import torch
+
+    from edgekit.frontends import import_module
+    from edgekit.models import L2MU
 
 CHANNELS, STEPS, SAMPLES = 4, 24, 256
 

@@ -7,11 +7,13 @@ python examples/lmu.py --target smartwatch --precision int8 -o lmu.edge
 from __future__ import annotations
 
 import numpy as np
-import torch
-from road import parser, run, travel
+from road import packages, parser, run, travel
 
-from edgekit.frontends import import_module
-from edgekit.models import LMU
+with packages():
+    import torch
+
+    from edgekit.frontends import import_module
+    from edgekit.models import LMU
 
 DELAY, STEPS, SAMPLES = 12, 64, 64
 

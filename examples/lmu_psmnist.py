@@ -13,13 +13,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
-from road import parser, run, travel
-from torch import Tensor
+from road import packages, parser, run, travel
 
 from edgekit.errors import DataError, UsageError
-from edgekit.frontends import import_module
-from edgekit.models import LMU
+
+with packages():
+    import torch
+    from torch import Tensor
+
+    from edgekit.frontends import import_module
+    from edgekit.models import LMU
 
 PIXELS, CLASSES, ORDER_SEED = 784, 10, 92
 
@@ -52,6 +55,8 @@ def main() -> None:
         raise UsageError("--batches, --batch or --verify", "is less than 1")
     torch.manual_seed(0)
     x, y = read(options.data)
+    if options.verify >= len(x):
+        raise UsageError(f"--verify {options.verify}", f"leaves none of {len(x)} digits to train on", "verify fewer")
     held_out, chosen = x[-options.verify :], torch.randint(len(x) - options.verify, (options.batches, options.batch))
     model = LMU(inputs=1, hidden=212, memory=1, order=256, theta=784.0, outputs=CLASSES)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)

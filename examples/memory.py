@@ -12,11 +12,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import torch
-from road import parser, profiled, run
+from road import packages, parser, profiled, run
 
 import edgekit
-from edgekit.models import Memory
+
+with packages():
+    import torch
+
+    from edgekit.models import Memory
 
 SIZE, KNOWN, NEW, FLIPPED, STEPS = 64, 8, 24, 8, 4
 

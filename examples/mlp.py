@@ -7,11 +7,13 @@ python examples/mlp.py --target smartwatch --precision int8 -o mlp.edge
 from __future__ import annotations
 
 import numpy as np
-import torch
-from road import parser, run, travel
+from road import packages, parser, run, travel
 
-from edgekit.frontends import import_module
-from edgekit.models import MLP
+with packages():
+    import torch
+
+    from edgekit.frontends import import_module
+    from edgekit.models import MLP
 
 FEATURES, CLASSES, SAMPLES = 16, 3, 512
 

@@ -15,14 +15,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import nir
 import numpy as np
-from road import parser, run, travel
+from road import packages, parser, run, travel
 
 from edgekit.errors import UsageError
 from edgekit.frontends.files import import_with
 from edgekit.frontends.options import ImportOptions
 from edgekit.reference import Interpreter
+
+with packages():
+    import nir
 
 CHANNELS, NEURONS, STEPS, SAMPLES, DT = 4, 48, 40, 128, 1e-3
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import torch
-from road import parser, run, travel
-from torch import Tensor, nn
+from road import packages, parser, run, travel
 
-from edgekit.frontends import import_module
-
-with warnings.catch_warnings():  # of torch.jit, which Norse still uses
-    warnings.simplefilter("ignore", DeprecationWarning)
+with packages(), warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which Norse still uses
     import norse.torch as norse
+    import torch
+    from torch import Tensor, nn
+
+    from edgekit.frontends import import_module
 
 CHANNELS, STEPS, SAMPLES, GAIN = 4, 32, 256, 8.0
 

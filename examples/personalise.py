@@ -14,16 +14,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from road import parser, profiled, run
+from road import packages, parser, profiled, run
 
 import edgekit
 from edgekit.demo.har.checkpoints import checkpoint
 from edgekit.demo.har.data import load_windows
 from edgekit.demo.har.synthetic import GESTURE, gesture
-from edgekit.demo.har.watch import Watch
 from edgekit.errors import UsageError
 from edgekit.runtime import Session
 from edgekit.runtime.learned import journal_of, take_over
+
+with packages():
+    from edgekit.demo.har.watch import Watch
 
 WEARER, LATER, OLD = 1, 20, 140  # the seed of the wearer, later windows of the gesture, windows of old activities
 

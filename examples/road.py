@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 import edgekit
 from edgekit.artifact import Artifact
+from edgekit.cli.packages import explain_import
 from edgekit.convert import PRECISIONS, Options, convert_imported, original_of
 from edgekit.convert.exports import Wanted, check_wanted, export_imported
 from edgekit.convert.pipeline import prepare
@@ -126,10 +128,24 @@ def _print_sizes(found: Profile) -> None:
             print(f"           energy of a step: {cost}({estimate.grade})")
 
 
+@contextmanager
+def packages() -> Iterator[None]:
+    """Import what an example needs; a package that is missing or broken ends it in one line and exit code 2."""
+    try:
+        yield
+    except (ImportError, OSError) as error:
+        text = explain_import(error)
+        if text is None:
+            raise
+        print(f"error: {text}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`; what a user can mend ends in one line and exit code 2."""
     try:
-        main()
+        with packages():
+            main()
     except EdgekitError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

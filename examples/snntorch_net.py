@@ -11,13 +11,15 @@ of the network. snnTorch: Eshraghian et al., Proceedings of the IEEE 2023.
 from __future__ import annotations
 
 import numpy as np
-import snntorch as snn
-import torch
-from road import parser, run, travel
-from snntorch import utils
-from torch import Tensor, nn
+from road import packages, parser, run, travel
 
-from edgekit.frontends import import_module
+with packages():
+    import snntorch as snn
+    import torch
+    from snntorch import utils
+    from torch import Tensor, nn
+
+    from edgekit.frontends import import_module
 
 CHANNELS, STEPS, SAMPLES = 4, 24, 256
 

@@ -11,6 +11,7 @@ Zephyr itself: untested on device. The model is the shipped spiking classifier o
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,14 @@ def main() -> None:
     imported = import_file(checkpoint("l2mu_synthetic"))
     print(f"trained    l2mu_synthetic on {windows.source}")
 
-    for part in ("app", "module"):
-        shutil.copytree(HERE / part, folder / part)
-    options.precision, options.output = "int8", folder / "app" / "model.edge"
-    travel(options, imported, windows.x[test], windows.y[test], windows.x[sides.train[::8]])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as unfinished:
+        made = Path(unfinished) / folder.name
+        for part in ("app", "module"):
+            shutil.copytree(HERE / part, made / part)
+        options.precision, options.output = "int8", made / "app" / "model.edge"
+        travel(options, imported, windows.x[test], windows.y[test], windows.x[sides.train[::8]])
+        made.rename(folder)  # whole, or not at all
     print(f"cd {folder} && west build -b nrf5340dk/nrf5340/cpuapp app    # never built with Zephyr itself")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import EdgekitError
 from examples.har.continual_report import HONESTY, plots, show
+from examples.road import packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 2 where data or options do not serve."""
     options = parse(arguments)
     try:
-        figures = _run(options)
+        with packages():
+            figures = _run(options)
     except EdgekitError as error:
         print(error, file=sys.stderr)
         return 2

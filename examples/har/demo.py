@@ -26,8 +26,9 @@ from edgekit.frontends import import_file
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
-from examples.har.demo_stream import stream
+from examples.har.demo_stream import Streamed, stream
 from examples.har.recipes import RECIPES
+from examples.road import packages
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEVICES = (("raspberrypi4", "fp32"), ("raspberrypi4", "w8"), ("smartwatch-m33", "int8"))  # target, precision
@@ -155,6 +156,23 @@ def show(console: Console, rows: list[Row], split: str) -> None:
         console.print("[bold]synthetic[/bold]: made-up motion; these accuracies say nothing about people.")
 
 
+def compared(split: str, options: argparse.Namespace, console: Console) -> tuple[list[Row], Streamed]:
+    """Every model on every device over windows, and on a stream."""
+    rows = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("start", total=None)
+        for family in RECIPES:
+            for device in DEVICES:
+                progress.update(task, description=f"{family}_{split} {device[1]}: convert, prove, emulate")
+                rows.append(measure(family, split, device, options.windows, options.out))
+    show(console, rows, split)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("start", total=None)
+        came = stream(split, options.stream, console, lambda text: progress.update(task, description=text))
+    return rows, came
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m examples.har.demo", description=(__doc__ or "").splitlines()[0])
@@ -171,19 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.stream < 1:
             raise DataError("--stream", f"{options.stream} is below 1")
         options.out.mkdir(parents=True, exist_ok=True)
-        split = options.split or choose_split(console)
-        rows = []
-        columns = (SpinnerColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("start", total=None)
-            for family in RECIPES:
-                for device in DEVICES:
-                    progress.update(task, description=f"{family}_{split} {device[1]}: convert, prove, emulate")
-                    rows.append(measure(family, split, device, options.windows, options.out))
-        show(console, rows, split)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("start", total=None)
-            came = stream(split, options.stream, console, lambda text: progress.update(task, description=text))
+        with packages():
+            split = options.split or choose_split(console)
+            rows, came = compared(split, options, console)
     except EdgekitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -16,15 +16,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from edgekit import models
 from edgekit.demo.har import data
 from edgekit.errors import EdgekitError, UsageError
 from examples.har.card import write_card
-from examples.har.classifier import Classifier, accuracy
 from examples.har.recipes import RECIPES
-from examples.har.training import Training
+from examples.road import packages
+
+with packages():
+    import torch
+
+    from edgekit import models
+    from examples.har.classifier import Classifier, accuracy
+    from examples.har.training import Training
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended."""

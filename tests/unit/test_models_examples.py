@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from edgekit.cli.packages import EXTRAS
 
 pytest.importorskip("torch")
 
@@ -82,6 +85,7 @@ def test_an_example_does_what_it_says(case: str, request: pytest.FixtureRequest,
         ("zephyr_app -o watch --target jetson", "error: --target jetson: does not run Zephyr"),
         ("elm_neuronio {examples}/braille7.pt", "braille7.pt: holds no ELM neuron but l2mu"),
         ("nir_graph --dt 1e-3", "error: --dt and --reset: are for a graph that is given"),
+        ("lmu_psmnist --verify 1024", "error: --verify 1024: leaves none of 1024 digits to train on"),
     ],
 )
 def test_what_a_reader_can_mend_is_one_line(command: str, said: str, tmp_path: Path) -> None:
@@ -92,6 +96,57 @@ def test_what_a_reader_can_mend_is_one_line(command: str, said: str, tmp_path: P
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[0]
     assert "Traceback" not in done.stderr
+
+
+WITHOUT = """
+import runpy, sys
+from importlib.machinery import PathFinder
+
+packages, folder, *cases = sys.argv[1:]
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *where):
+        return None if name.split(".")[0] in packages.split(",") else super().find_spec(name, *where)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+sys.path.insert(0, folder)
+for case in cases:
+    sys.argv = case.split()
+    try:
+        if sys.argv[0].startswith("examples."):
+            runpy.run_module(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_path(f"{folder}/{sys.argv[0]}.py", run_name="__main__")
+    except SystemExit as ended:
+        print(f"{ended.code}: {case}", file=sys.stderr)
+"""
+
+
+def without(packages: Iterable[str], folder: Path, cases: Sequence[str]) -> list[str]:
+    """Run examples in turn where packages are not installed: what each says, then its exit code and itself."""
+    command = [sys.executable, "-c", WITHOUT, ",".join(packages), str(EXAMPLES), *cases]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()
+
+
+def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    cases = [case for case in CASES if "{golden}" not in case]
+    cases += [f"elm_neuronio {EXAMPLES}/braille7.pt", "braille", "examples.har.train --family elm --split synthetic"]
+    said = without(EXTRAS, tmp_path, cases)
+    assert said[1::2] == [f"2: {case}" for case in cases]
+    assert [line for line in said[::2] if "is not installed; pip install \"edgekit[" not in line] == []
+
+
+@pytest.mark.slow
+def test_a_folder_for_zephyr_is_whole_or_not_there(tmp_path: Path) -> None:
+    said, ended = without(["unicorn"], tmp_path, ["zephyr_app -o some/watch"])
+    assert (said.split(";")[0], ended) == ("error: unicorn: is not installed", "2: zephyr_app -o some/watch")
+    assert list((tmp_path / "some").iterdir()) == []
 
 
 @pytest.mark.slow
