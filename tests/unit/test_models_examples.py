@@ -139,7 +139,7 @@ def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:
     cases += [f"elm_neuronio {EXAMPLES}/braille7.pt", "braille", "examples.har.train --family elm --split synthetic"]
     said = without(EXTRAS, tmp_path, cases)
     assert said[1::2] == [f"2: {case}" for case in cases]
-    assert [line for line in said[::2] if "is not installed; pip install \"edgekit[" not in line] == []
+    assert [line for line in said[::2] if 'is not installed; pip install "edgekit[' not in line] == []
 
 
 @pytest.mark.slow
