@@ -1,9 +1,9 @@
 # Holds an install folder of a board for one deploy: what comes goes into $base/.staging/$name, which this shell removes
-# when its input ends. Requests are lines on stdin, each answered by what it prints and `done`, or by `fail CAUSE; REMEDY`.
-# `name` and `base` are set before; names in requests are words without blanks.
+# when its input ends, and then says `gone`. Requests are lines on stdin, each answered by what it prints and `done`, or by
+# `fail CAUSE; REMEDY`. `name` and `base` are set before; names in requests are words without blanks.
 umask 077
 d=
-trap 'test -z "$d" || leave' EXIT
+trap 'test -z "$d" || leave; echo gone' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 # A program that takes long has written its number into the folder.
 leave() {

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from edgekit.deploy.destination import Destination, destination
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.profile.counts import Progress
+from edgekit.profile.ssh_said import printable_lines
 from edgekit.profile.ssh_stop import Stop, StoppedError
 
 Found = TypeVar("Found")
@@ -59,6 +60,7 @@ def on_each(to: Sequence[Destination], work: Work[Found], show: Show, at_once: i
             progress("connect")
             found = work(to[number], progress, stop)
         except EdgekitError as error:
+            error.args = (printable_lines(str(error)),)  # which may hold what a board said
             show(number, "failed")
             return Result(to[number], None, error)
         show(number, "done")

@@ -114,7 +114,14 @@ def deploy(
             said = _start(there)
         except BaseException as error:
             before = f"{here.current.name} is current again" if here.current else f"{here.name} is not there, as before"
-            undo(error, lambda: _go_back(there, artifact.sha256 if is_new else ""), before, f"{version} is current")
+            untrusted = [artifact.sha256] if is_new else []
+            undo(
+                error,
+                lambda: _switch_back(there),
+                lambda: _rest_back(there, untrusted),
+                before,
+                f"{version} is current",
+            )
             raise
         try:
             _clear(there, version, artifact.sha256)
@@ -150,9 +157,13 @@ def _clear(there: There, version: str, sha256: str) -> None:
     board.ask(f"keep {here.name} {version} {good.name if good else version}")
 
 
-def _go_back(there: There, untrusted: str) -> None:
-    """Make the version before current again, with its service; remove an artifact that had none."""
-    board, name, current = there.board, there.here.name, there.here.current
-    board.ask(f"rollback {name} {current.name}" if current else f"take_away {name}", SYNC_S)
-    follow_service(board, there.base, name, to=there.was, of=there.service)
-    untrust_there(board, [untrusted])
+def _switch_back(there: There) -> None:
+    """Make the version before current again; remove an artifact that had none."""
+    name, current = there.here.name, there.here.current
+    there.board.ask(f"rollback {name} {current.name}" if current else f"take_away {name}", SYNC_S)
+
+
+def _rest_back(there: There, untrusted: list[str]) -> None:
+    """The service as it was, and the trust list."""
+    follow_service(there.board, there.base, there.here.name, to=there.was, of=there.service)
+    untrust_there(there.board, untrusted)

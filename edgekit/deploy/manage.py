@@ -8,8 +8,8 @@ from typing import Any
 
 from edgekit.deploy.contents import document_bytes
 from edgekit.deploy.destination import Destination
-from edgekit.deploy.installed import DOCUMENT, SYNC_S, Installed, base_of, hold, installed, only, whole
-from edgekit.deploy.service import follow_service, service_of, stop_service
+from edgekit.deploy.installed import DOCUMENT, SYNC_S, Installed, Version, base_of, hold, installed, only, whole
+from edgekit.deploy.service import Service, follow_service, service_of, stop_service
 from edgekit.deploy.trusting import untrust_there
 from edgekit.deploy.undo import undo
 from edgekit.errors import TargetError
@@ -57,15 +57,18 @@ def roll_back(to: Destination, name: str, *, config: str | None = None, stop: St
             raise TargetError(f"{name} {before.name} on {board.name}", "is damaged", "deploy it again")
         there, gone = service_of(before.document), service_of(was.document)
 
-        def go_back() -> None:
-            board.ask(f"rollback {name} {was.name}", SYNC_S)
-            follow_service(board, base, name, to=gone, of=there)
+        def switch(version: Version) -> None:
+            board.ask(f"rollback {name} {version.name}", SYNC_S)
 
-        board.ask(f"rollback {name} {before.name}", SYNC_S)
+        def follow(service: Service | None, instead_of: Service | None) -> str | None:
+            return follow_service(board, base, name, to=service, of=instead_of)
+
+        switch(before)
         try:
-            said = follow_service(board, base, name, to=there, of=gone)
+            said = follow(there, gone)
         except BaseException as error:
-            undo(error, go_back, f"{was.name} is current again", f"{before.name} is current")
+            words = f"{was.name} is current again", f"{before.name} is current"
+            undo(error, lambda: switch(was), lambda: follow(gone, there), *words)
             raise
         return Change(to.address, name, was.name, before.name, said)
 

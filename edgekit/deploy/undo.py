@@ -6,16 +6,22 @@ from collections.abc import Callable
 
 from edgekit.errors import EdgekitError, TargetError
 
+Step = Callable[[], object]
 
-def undo(error: BaseException, go_back: Callable[[], None], done: str, failed: str) -> None:
-    """Go back because of an error. A TargetError is raised again with a word of what is current: `done` where going
-    back went well, `failed` where it did not; other errors are left to the caller.
+
+def undo(error: BaseException, switch: Step, rest: Step, done: str, failed: str) -> None:
+    """Go back because of an error: `switch` the versions, then the rest, which follows them.
+
+    A TargetError is raised again with a word of what is current: `done` where they were switched, `failed` where not,
+    and why something was not done. Other errors are left to the caller.
     """
-    reason: EdgekitError | None = None
+    word, further = failed, None
     try:
-        go_back()
-    except EdgekitError as further:
-        reason = further
-    words = [done] if reason is None else [f"{failed}; going back failed too: {reason.thing}: {reason.cause}"]
+        switch()
+        word = done
+        rest()
+    except EdgekitError as reason:
+        further = reason
     if type(error) is TargetError:
-        raise TargetError(error.thing, error.cause, error.remedy, [*error.items, *words]) from reason
+        why = [] if further is None else [f"going back was not all done: {further.thing}: {further.cause}"]
+        raise TargetError(error.thing, error.cause, error.remedy, [*error.items, word, *why]) from further

@@ -1,8 +1,8 @@
-# Makes a folder of a board for temporary files, and holds it: removes it when its input ends. `name` is set before. It is the
-# first folder whose files can be run; some boards mount /tmp so that none can.
+# Makes a folder of a board for temporary files, and holds it: removes it when its input ends, and says `gone`. `name` is set
+# before. It is the first folder whose files can be run; some boards mount /tmp so that none can.
 umask 077
 d=
-trap 'test -z "$d" || rm -rf "$d"' EXIT
+trap 'test -z "$d" || rm -rf "$d"; echo gone' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 for base in "${TMPDIR:-/tmp}" /var/tmp "$HOME" /dev/shm; do
   mkdir "$base/$name" 2>/dev/null || continue

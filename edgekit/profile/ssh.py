@@ -22,14 +22,13 @@ from types import TracebackType
 from edgekit.errors import CapacityError, EdgekitError, TargetError, ToolchainError
 from edgekit.profile.places import ended
 from edgekit.profile.ssh_address import host_of
-from edgekit.profile.ssh_said import printable, printable_lines, why_cut
+from edgekit.profile.ssh_said import arch_in, folder_in, free_bytes_in, printable, printable_lines, why_cut
 from edgekit.profile.ssh_sessions import CONNECT_S, Sessions
 from edgekit.profile.ssh_stop import Stop, StoppedError
 
 CONFIG = "EDGEKIT_SSH_CONFIG"  # a configuration file of ssh to use in place of the user's
-REMOVE_S = 10
+REMOVE_S, LOOK_S = 10, 0.1  # how often a wait looks whether it was interrupted
 COPY_S, SLOWEST = 30.0, 10_000.0  # a copy may take so long, and a second more for each so many bytes
-_UNAME = {"x86_64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7", "armv8l": "armv7"}
 
 
 class Ssh:
@@ -69,13 +68,10 @@ class Ssh:
             held = f"name=edgekit-{secrets.token_hex(8)}\n{self._hold}"
             self._holder = self._ssh(held, "-M", interruptible=False)
             folder, machine, free = self._first_lines(self._holder, 3)
-            self._folder = _checked(folder, self.name)
+            self._folder = folder_in(folder, self.name)
             self._sessions.entered = True
-            self._free_bytes = _free(free)
-            if machine not in _UNAME:
-                called = printable(machine)[:80] or "machine without a name"
-                raise TargetError(self.name, f"is a {called}", f"known are {', '.join(_UNAME)}")
-            self.arch = _UNAME[machine]
+            self._free_bytes = free_bytes_in(free)
+            self.arch = arch_in(machine, self.name)
         except BaseException:
             self._leave()
             raise
@@ -139,18 +135,30 @@ class Ssh:
         """
         process = self._ssh(script, interruptible=not to_its_end)
         try:
-            limit = limit_s + len(given) / SLOWEST
-            out, errors = process.communicate(given, timeout=limit)
-        except subprocess.TimeoutExpired as error:
-            raise TargetError(self.name, f"did not answer within {limit:.0f} s", "is it still reachable?") from error
+            out, errors = self._all_of(process, given, limit_s + len(given) / SLOWEST)
         finally:
             self._end(process)
-        if process.returncode < 0 and self._stop.asked:
-            raise StoppedError
         messages = printable_lines(errors.decode("utf-8", "replace"))
         if process.returncode < 0 or process.returncode == 255:
             raise self.failed(255, messages)
         return process.returncode, out, messages
+
+    def _all_of(self, process: subprocess.Popen[bytes], given: bytes, limit_s: float) -> tuple[bytes, bytes]:
+        """What a process prints and its messages. One that was interrupted leaves its pipes to the connection."""
+        last, rest = time.monotonic() + limit_s, given or None
+        while True:
+            try:
+                said = process.communicate(rest, timeout=LOOK_S)
+            except subprocess.TimeoutExpired as error:
+                rest = None  # it goes on with what it was given
+                if time.monotonic() > last:
+                    cause = f"did not answer within {limit_s:.0f} s"
+                    raise TargetError(self.name, cause, "is it still reachable?") from error
+                said = None
+            if self._stop.asked and (process.poll() or 0) < 0:
+                raise StoppedError
+            if said is not None:
+                return said
 
     def ask(self, request: str, limit_s: float = COPY_S) -> list[str]:
         """What the script that holds the folder prints for a line, up to `done`; TargetError where it says `fail …`."""
@@ -226,8 +234,11 @@ class Ssh:
             try:
                 if self._holder.stdin is not None:
                     self._holder.stdin.close()
-                self._holder.wait(REMOVE_S)
-            except (subprocess.TimeoutExpired, BrokenPipeError):  # it is ended below, and the board's shell with it
+                # Not for ssh to end, which waits for commands on the board that were given up.
+                text, last = "", time.monotonic() + REMOVE_S
+                while not text.endswith("gone\n"):
+                    text += self._more(self._holder, last)
+            except (EdgekitError, BrokenPipeError):  # it is ended below, and the board's shell with it
                 pass
             finally:
                 self._end(self._holder)
@@ -236,15 +247,3 @@ class Ssh:
         if self._sessions is not None:
             self._sessions.close()
         self._sessions = None
-
-
-def _checked(folder: str, name: str) -> str:
-    if not re.fullmatch(r"/.*/edgekit-[0-9a-f]{16}", folder) or not folder.isprintable():
-        raise TargetError(name, f"made a folder with the name {folder[:80]!r}", "set TMPDIR there")
-    return folder
-
-
-def _free(line: str) -> int | None:
-    """Bytes that are free, from the last line of `df -Pk`; None where it says something else."""
-    words = line.split()
-    return int(words[3]) * 1024 if len(words) >= 6 and words[3].isdecimal() else None

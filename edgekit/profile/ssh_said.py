@@ -6,6 +6,7 @@ import re
 
 from edgekit.errors import TargetError
 
+_UNAME = {"x86_64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7", "armv8l": "armv7"}
 _REASONS = (  # what ssh says, the cause, and the remedy, which may name the command that tries it by hand
     (
         "IDENTIFICATION HAS CHANGED",
@@ -44,3 +45,24 @@ def why_cut(name: str, words: str, messages: str, *, entered: bool) -> TargetErr
     otherwise = ("", "cut the connection" if entered else "cannot be reached", "try by hand: ssh {words}")
     _, cause, remedy = next((row for row in _REASONS if re.search(row[0], messages)), otherwise)
     return TargetError(name, cause, remedy.replace("{words}", words), lines[-2:])
+
+
+def folder_in(line: str, name: str) -> str:
+    """The folder that a board says it has made; TargetError for what could steer something else."""
+    if not re.fullmatch(r"/.*/edgekit-[0-9a-f]{16}", line) or not line.isprintable():
+        raise TargetError(name, f"made a folder with the name {line[:80]!r}", "set TMPDIR there")
+    return line
+
+
+def arch_in(line: str, name: str) -> str:
+    """The architecture of what `uname -m` says; TargetError for one that programs are not built for."""
+    if line not in _UNAME:
+        called = printable(line)[:80] or "machine without a name"
+        raise TargetError(name, f"is a {called}", f"known are {', '.join(_UNAME)}")
+    return _UNAME[line]
+
+
+def free_bytes_in(line: str) -> int | None:
+    """Bytes that are free, from the last line of `df -Pk`; None where it says something else."""
+    words = line.split()
+    return int(words[3]) * 1024 if len(words) >= 6 and words[3].isdecimal() else None
