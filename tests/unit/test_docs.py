@@ -23,6 +23,8 @@ from tools.docs.worker import Worker
 DOCS = ROOT / "docs"
 # What makes an environment or needs one of its own: `python -m tools.docs.stranger` runs them all in a fresh clone.
 SETUP = ("python3 -m venv", "pip install", "git clone", "edgekit doctor", "make ")
+ALWAYS = ("README.md", "docs/QUICKSTART.md", "docs/CONCEPTS.md", "docs/ARTIFACT.md")
+DRAWN = ("docs/GUIDE.md", "docs/LEARNING.md")  # each takes some seconds
 # What the page on streams takes for granted, and what stands for a sensor there.
 STREAM = """```sh
 python -m examples.har.export --split synthetic -o windows.npz
@@ -65,9 +67,21 @@ def test_an_anchor_is_spelled_as_the_site_spells_it():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README", "docs/QUICKSTART", "docs/CONCEPTS", "docs/ARTIFACT", "docs/GUIDE"])
+@pytest.mark.parametrize("page", ALWAYS)
 def test_a_page_runs_as_written_and_prints_what_it_says(page, tmp_path, worker):
-    assert execute(ROOT / f"{page}.md", prepare(tmp_path), but_setup, worker=worker) == []
+    assert execute(ROOT / page, prepare(tmp_path), but_setup, worker=worker) == []
+
+
+@pytest.mark.drawn(2)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", DRAWN)
+def test_a_page_for_use_runs_as_written_and_prints_what_it_says(page, tmp_path, worker):
+    assert execute(ROOT / page, prepare(tmp_path), worker=worker) == []
+
+
+def test_there_is_no_page_whose_blocks_nobody_runs():
+    run = {page for page in pages() if any(block.language in (SHELL, PYTHON) for block in blocks(page))}
+    assert {page.relative_to(ROOT).as_posix() for page in run} == {*ALWAYS, *DRAWN, "docs/STREAM.md"}
 
 
 @pytest.mark.slow
@@ -113,6 +127,25 @@ def test_a_page_that_says_another_thing_than_happens_is_told(tmp_path):
     assert "false: exit code 1, not 0" in execute(page, tmp_path)[0]
     page.write_text("```sh\nfalse  # exit code 1\n```\n\n```python\nprint(6 * 7)\n```\n\n```text\n4…\n```\n")
     assert execute(page, tmp_path) == []
+
+
+def test_a_fork_of_the_worker_ends_and_prints_as_a_process_does(tmp_path, worker):
+    page = tmp_path / "page.md"
+    python, fails = "```python\n{}\n```\n", "```sh\nedgekit inspect none.edge{}\n```\n"
+    page.write_text(
+        python.format("import sys; print(sys.argv, __name__, *sys.stdin)") + "```text\n['-c'] __main__\n```\n"
+    )
+    assert execute(page, tmp_path, worker=worker) == []
+    page.write_text(python.format("x = 1\n0 / 0"))
+    assert "ZeroDivisionError" in execute(page, tmp_path, worker=worker)[0]
+    page.write_text(python.format("import sys; sys.exit('no')"))
+    assert execute(page, tmp_path, worker=worker)[0].endswith("exit code 1, not 0\nno\n")
+    page.write_text(python.format("x = 2") + python.format("print(x)"))  # nothing is left of an earlier block
+    assert "NameError" in execute(page, tmp_path, worker=worker)[0]
+    page.write_text(fails.format("  # exit code 2") + "```text\nerror: none.edge: …\n```\n")
+    assert execute(page, tmp_path, worker=worker) == []
+    page.write_text(fails.format(" || false  # for a shell"))
+    assert "exit code 1, not 0" in execute(page, tmp_path, worker=worker)[0]
 
 
 def test_a_stranger_knows_nothing_of_this_checkout():

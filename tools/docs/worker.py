@@ -47,9 +47,9 @@ class Worker:
         if (plain := _plain(call)) is None:
             return None
         words, read = plain
-        with tempfile.TemporaryFile() as printed:
+        with tempfile.NamedTemporaryFile() as printed:
             asked = {"words": words, "read": read, "folder": str(folder), "environment": dict(environment)}
-            asked["output"] = f"/proc/{os.getpid()}/fd/{printed.fileno()}"
+            asked["output"] = printed.name
             if self._process.stdin is None or self._process.stdout is None:
                 raise RuntimeError("a worker without pipes")
             self._process.stdin.write(json.dumps(asked).encode() + b"\n")
