@@ -33,7 +33,9 @@ Begin = Callable[[str, int], Callable[[], None]]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Windows of all activities and the sides of a split by wearer; the model knows the classes below `known`."""
+    """Windows of all activities and the sides of a split by wearer; the model knows the classes below `known`. Those of
+    `gestures` (None: all of them) are each taken away and taught as a gesture.
+    """
 
     windows: Windows
     split: Split
@@ -41,6 +43,7 @@ class Setting:
     precision: str
     checkpoint: Path = dataclasses.field(default_factory=lambda: checkpoint("elm_B"))
     groups: tuple[tuple[int, ...], ...] = ((*range(7),), (*range(7, 11),), (*range(11, 15),), (*range(15, 18),))
+    gestures: tuple[int, ...] | None = None
 
     def side(self, name: str) -> Indices:
         """Windows of known classes on a side of the split."""
@@ -119,7 +122,8 @@ def _gestures(setting: Setting, begin: Begin) -> dict[str, Any]:
     watch, course = setting.watch(), Course(setting.windows, setting.known)
     every = sorted(set(setting.windows.y.tolist()))
     rest = [c for c in every if c >= setting.known]
-    cases: list[tuple[int | None, list[int]]] = [*((c, [c]) for c in range(setting.known))]
+    taken = range(setting.known) if setting.gestures is None else setting.gestures
+    cases: list[tuple[int | None, list[int]]] = [(c, [c]) for c in taken]
     cases += [(None, rest)] if rest else []
     progress = begin("(c) gestures", len(cases) * len(setting.wearers))
     course = dataclasses.replace(course, progress=progress)

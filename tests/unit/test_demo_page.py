@@ -46,7 +46,7 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def script() -> Iterator[str]:
     """The address of a page whose frames are written down."""
-    with served(Scripted()) as url:
+    with served(Scripted(), speed=4.0) as url:
         yield url
 
 
@@ -62,10 +62,10 @@ def texts(browser: Browser, selector: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[str]:
-    """The address of the page of the real engine, on made-up motion, four times as fast as life."""
+    """The address of the page of the real engine, on made-up motion, eight times as fast as life."""
     from edgekit.demo.har.opened import Asked, open_engine
 
-    with open_engine(Asked()) as engine, served(engine, speed=4.0) as url:
+    with open_engine(Asked()) as engine, served(engine, speed=8.0) as url:
         yield url
 
 
@@ -144,7 +144,7 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(browser, script):
 
 def test_a_lesson_in_what_it_knew_can_be_taken_back_too(browser):
     undo = 'document.querySelector("#undo")'
-    with served(Scripted()) as url:
+    with served(Scripted(), speed=4.0) as url:
         browser.visit(url)
         browser.wait_for(LIVE)
         for _ in range(2):
@@ -180,14 +180,14 @@ def test_values_and_times_that_are_none_are_drawn_as_far_as_they_can_be(browser)
 
 
 def test_a_server_that_is_started_again_is_found_and_the_page_says_so(browser):
-    with served(Scripted()) as url:
+    with served(Scripted(), speed=4.0) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
         browser.visit(url)
         browser.wait_for(LIVE)
     browser.wait_for('document.body.dataset.link === "lost"')
     assert "trying again" in browser.ask('document.querySelector("#link").textContent')
     assert browser.ask('document.querySelector("#record").disabled')
-    with served(Scripted(), port=port):
+    with served(Scripted(), port=port, speed=4.0):
         browser.wait_for(LIVE)
         assert "started again" in browser.ask('document.querySelector("#banner:not([hidden])")?.textContent')
         assert not browser.ask('document.querySelector("#record").disabled')
@@ -240,7 +240,7 @@ def test_everything_can_be_reached_and_done_by_keys(browser, script):
 
 def test_a_name_that_would_run_is_shown_as_it_is(browser):
     name = "<img src=x onerror=alert()>"
-    with served(Scripted()) as url:
+    with served(Scripted(), speed=4.0) as url:
         browser.visit(url)
         browser.wait_for(LIVE)
         browser.press(f"{name}\n", "#name")

@@ -36,7 +36,7 @@ def setting() -> Setting:
         y[(windows.y == label) & (windows.position % 2 == 1)] = new
     windows = type(windows)(windows.x, y, windows.subject, windows.recording, windows.position, names, windows.source)
     split = split_by_subject(windows, test=(0, 1), validation=(2,))
-    return Setting(windows, split, 7, "int8", CHECKPOINT, ((*range(7),), (7,), (8,)))
+    return Setting(windows, split, 7, "int8", CHECKPOINT, ((*range(7),), (7,), (8,)), gestures=(3,))
 
 
 def begin(what: str, total: int):
