@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN  := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV  := $(VENV)/.installed-dev
-# torch first and pinned: anything else that asks for torch would bring its CUDA build
+# torch has a line of its own: a build that is already there, such as the one for the CPU, is kept
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test lint check test-all bench pmnist docs clean
