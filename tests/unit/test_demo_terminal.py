@@ -74,23 +74,23 @@ def screen(*words: str, **environment: str) -> Iterator[Screen]:
 
 @pytest.mark.slow
 def test_a_gesture_is_taught_with_keys_and_the_terminal_is_left_as_it_was():
-    with screen("--models", "l2mu", "--speed", "4") as shown:
+    with screen("--models", "l2mu", "--speed", "8") as shown:
         shown.wait_for("spikes of l2mu")
         shown.type("nnnnnnnn")  # the eighth activity is the one that no model knows
         shown.wait_for("now wave")
         shown.type("t")
         shown.wait_for("name of the gesture")
         shown.type("wavd\x7fe\r")
-        shown.wait_for("recording 'wave': 8")
+        shown.wait_for("recording 'wave': 4")
         shown.type("t")
-        shown.wait_for("learned 'wave': 1")
+        shown.wait_for("learned 'wave': ")
         shown.wait_for("✓ wave")
         shown.type("u")
         shown.wait_for("the last lesson was taken back")
         shown.type("u")
         shown.wait_for("nothing was taught")
         shown.process.terminate()
-        shown.wait_for("nothing was metered")
+        shown.wait_for("Where to go next")
 
 
 @pytest.mark.slow
