@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from converted import artifact, module, stream
-from sshd import SECONDS, Board, below, kill
+from sshd import SECONDS, Board, Start, below, boards, kill
 
 import edgekit
 from edgekit.artifact import Artifact
@@ -23,6 +24,19 @@ from edgekit.streaming import Decision, FrontDoor, Options, Sample
 
 NO_STREAM = Stream(None, "not asked for")
 QUICK = {"sleep": "exec /bin/sleep 0.2"}  # what a board waits for is there at once
+
+
+@contextmanager
+def quick_boards(tmp_path: Path) -> Iterator[Start]:
+    """Boards whose connections are made by the cheaper of the usual ways to agree on a key."""
+    with boards(tmp_path) as start:
+
+        def quick(*arguments: Any, **options: Any) -> Board:
+            board = start(*arguments, **options)
+            board.config.write_text(f"{board.config.read_text()}  KexAlgorithms curve25519-sha256\n")
+            return board
+
+        yield quick
 
 
 @contextmanager

@@ -16,8 +16,22 @@ from pathlib import Path
 
 import pytest
 from converted import ROOT, artifact, edgekit_main
-from deploys import NO_STREAM, QUICK, board_fault, current, cut, ended, folder_of, other, put, soon, staged, to
-from sshd import SECONDS, Start, boards
+from deploys import (
+    NO_STREAM,
+    QUICK,
+    board_fault,
+    current,
+    cut,
+    ended,
+    folder_of,
+    other,
+    put,
+    quick_boards,
+    soon,
+    staged,
+    to,
+)
+from sshd import SECONDS, Start
 
 from edgekit.artifact import Artifact, SelfTest
 from edgekit.deploy import (
@@ -38,7 +52,7 @@ from edgekit.target import load_target
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    with boards(tmp_path) as start:
+    with quick_boards(tmp_path) as start:
         yield start
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from converted import artifact, edgekit_main, module, stream
-from deploys import NO_STREAM, board_fault, csv, current, decisions, put, quantised, soon, staged, to
-from sshd import Start, boards, found
+from deploys import NO_STREAM, board_fault, csv, current, decisions, put, quantised, quick_boards, soon, staged, to
+from sshd import Start, found
 
 import edgekit
 from edgekit.artifact import Artifact
@@ -31,7 +31,7 @@ ARCHES = ("x86_64", "aarch64", "armv7")
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    with boards(tmp_path) as start:
+    with quick_boards(tmp_path) as start:
         yield start
 
 

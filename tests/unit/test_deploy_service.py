@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from converted import artifact, edgekit_main, stream
-from deploys import QUICK, board_fault, csv, folder_of, put, soon, to
-from sshd import Start, boards
+from deploys import QUICK, board_fault, csv, folder_of, put, quick_boards, soon, to
+from sshd import Start
 
 from edgekit.deploy import Wish, deploy, destination, end_service, list_installed, remove, roll_back
 from edgekit.deploy.contents import stream_of
@@ -22,7 +22,7 @@ from edgekit.streaming import Options
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    with boards(tmp_path) as start:
+    with quick_boards(tmp_path) as start:
         yield start
 
 
