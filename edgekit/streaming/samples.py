@@ -16,7 +16,7 @@ from edgekit.streaming.sources import Source, open_source
 @dataclass(frozen=True)
 class Samples:
     """An open source and what its lines hold; `awaited` ends with it, with DataError if there was no sample, and is
-    None each time nothing came for as long as the source was opened to wait.
+    None each time nothing came for as long as the source was opened to wait, and for what is no sample of a live one.
     """
 
     source: Source
@@ -61,6 +61,6 @@ def open_samples(
 def _samples(source: Source, parser: Parser) -> Iterator[Sample | None]:
     for line in source.lines:
         sample = None if line is None else parser.parse(line)
-        if sample is not None or line is None:
+        if sample is not None or source.live:
             yield sample
     parser.check_any(source.name)

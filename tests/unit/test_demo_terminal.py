@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import socket
 import struct
 import subprocess
 import sys
@@ -96,6 +97,10 @@ def test_a_gesture_is_taught_with_keys_and_the_terminal_is_left_as_it_was():
 @pytest.mark.slow
 def test_keys_are_heard_while_a_sensor_is_silent(tmp_path: Path):
     with screen("--models", "mlp", "--source", "udp://127.0.0.1:0", EDGEKIT_SHARED=str(tmp_path)) as shown:
-        shown.wait_for("waiting for samples from UDP port")
+        shown.wait_for(" of 127.0.0.1")
+        port = int(shown.drawn.rpartition("UDP port ")[2].split()[0])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"noise\n", ("127.0.0.1", port))
+        shown.wait_for("the line 'noise' is neither")
         shown.type("q")
         shown.wait_for("Where to go next")

@@ -166,7 +166,8 @@ def test_whoever_does_not_wait_is_told_that_nothing_came(terminal: tuple[int, st
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         assert next(opened.awaited) is None
-        sender.sendto(b"1,2,3\n", ("127.0.0.1", int(opened.source.name.split()[2])))
+        sender.sendto(b"noise\n1,2,3\n", ("127.0.0.1", int(opened.source.name.split()[2])))
+        assert next(opened.awaited) is None
         assert next(opened.samples).values == (1, 2, 3)
 
 

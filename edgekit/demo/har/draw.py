@@ -54,8 +54,10 @@ def picture(scene: Scene, frame: Frame, history: History, size: tuple[int, int],
 
 
 def waiting(scene: Scene, teach: TeachState, history: History, typing: str | None) -> Group:
-    """What is to be seen before the first sample has come."""
-    return Group(Text(f"waiting for samples from {scene.source}", style="bold"), _foot(scene, teach, history, typing))
+    """What is to be seen before the first sample has come; the notes tell of lines that are none."""
+    head = Text(f"waiting for samples from {scene.source}", style="bold")
+    notes = (Text(note, style="dim") for note in scene.notes)
+    return Group(head, *notes, _foot(scene, teach, history, typing))
 
 
 def _head(scene: Scene, frame: Frame) -> Text:

@@ -86,7 +86,7 @@ def show(engine: Engine, frames: Iterable[Frame | None], console: Console) -> No
             if now - drawn >= PERIOD:
                 drawn = now
                 if last is None:
-                    shown: RenderableType = waiting(scene, engine.teacher.state, history, hands.typing)
+                    shown: RenderableType = waiting(engine.scene(), engine.teacher.state, history, hands.typing)
                 else:
                     shown = picture(scene, engine.shown(last), history, console.size, hands.typing)
                 live.update(shown, refresh=True)
