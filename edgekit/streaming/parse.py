@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgekit.errors import DataError, UsageError
+from edgekit.streaming.clock import ENOUGH
 from edgekit.streaming.counters import Counters
 from edgekit.streaming.lines import MAX_LINE
 from edgekit.streaming.rows import MalformedError, Rows
@@ -51,6 +52,7 @@ class Parser:
         self.rows = Rows(self._channels, self._time_names)
         self._tell = tell or (lambda _: None)
         self._timed: bool | None = None
+        self._in_row = 0  # samples with times
         self._samples, self._faults = 0, 0  # faults since the last sample
         self.endless = False
         self.first_fault: str | None = None
@@ -94,7 +96,8 @@ class Parser:
         except MalformedError as fault:
             self._malformed(line, str(fault))
             return None
-        if self._timed is None:
+        self._in_row = self._in_row + 1 if timed else 0
+        if self._timed is None or self._in_row == ENOUGH:  # as the clock takes them
             self._timed = timed
         self._samples, self._faults = self._samples + 1, 0
         if self._form == "auto":

@@ -279,6 +279,8 @@ def test_a_live_stream_whose_first_sample_was_a_stray_one_starts_anew_with_times
     after = [d for d in decisions(found) if d.start >= 2]
     assert [(d.label, d.scores, d.start - 2) for d in after] == [(d.label, d.scores, d.start) for d in fresh]
     assert door.source_rate == 20
+    assert parser.parse(stray.encode()) is None
+    assert door.counters.malformed == 6
 
 
 def test_smoothing_hysteresis_and_a_least_confidence_decide_what_is_shown() -> None:
