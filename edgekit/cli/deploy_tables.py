@@ -34,7 +34,7 @@ def print_outcomes(console: Console, results: list[Result[Outcome]]) -> None:
             if not o.can_stream:
                 console.print(f"{one.to}: decides about no stream there: {o.no_stream}")
             if o.engine_dropped:
-                console.print(f"{one.to}: the TensorRT engine of {o.replaced} was not built anew; give --tensorrt")
+                console.print(f"{one.to}: its TensorRT engine stays behind with the version before; give --tensorrt")
             if o.engine_error is not None:
                 console.print(f"{one.to}: TensorRT engine, first step's error {o.engine_error:.1g}; untested on device")
             if o.service is not None:

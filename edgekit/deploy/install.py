@@ -108,9 +108,11 @@ def deploy(
         staged = stage(there, wish, progress)
         progress("switch", 0, None)
         board.ask(f"commit {here.name} {version}", SYNC_S)
-        is_new = False
+        has_edgekit = facts.edgekit is not None
+        is_new = has_edgekit and all(one.sha256 != artifact.sha256 for one in here.versions)  # if that is cut off
         try:
-            is_new = facts.edgekit is not None and trust_there(board, edge, artifact.sha256)
+            if has_edgekit:
+                is_new = trust_there(board, edge, artifact.sha256)
             said = _start(there)
         except BaseException as error:
             before = f"{here.current.name} is current again" if here.current else f"{here.name} is not there, as before"
@@ -136,7 +138,7 @@ def deploy(
             engine=staged.engine,
             selftest=staged.selftest,
             copied_bytes=staged.copied_bytes,
-            trusted=facts.edgekit is not None,
+            trusted=has_edgekit,
             service=said,
             engine_error=staged.engine_error,
             engine_dropped=here.current is not None and bool(here.current.document.get("onnx")) and wish.step is None,

@@ -83,16 +83,16 @@ def end_service(to: Destination, name: str, *, config: str | None = None, stop: 
         base = base_of(board)
         current = only(board, installed(board, base), name).current
         service = service_of(current.document) if current else None
-        if current is None or service is None:
-            raise TargetError(f"{name} on {board.name}", "has no service", "nothing is to be done")
         said = stop_service(board, base, name, service)
+        if current is None or (said is None and service is None):
+            raise TargetError(f"{name} on {board.name}", "has no service", "nothing is to be done")
         # What the version says of itself last: until then the same command can be given again.
         board.put({DOCUMENT: document_bytes({**current.document, "service": None})})
         words = [f"{board.folder}/{DOCUMENT}", f"{base}/{name}/versions/{current.name}/{DOCUMENT}"]
         code, _, messages = board.do(f"mv -f {' '.join(map(shlex.quote, words))}")
         if code:
             raise board.failed(code, messages)
-        return Change(to.address, name, current.name, current.name, said)
+        return Change(to.address, name, current.name, current.name, said or "removed")
 
 
 def remove(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
@@ -104,8 +104,7 @@ def remove(to: Destination, name: str, *, config: str | None = None, stop: Stop 
         board.ask("lock")
         base = base_of(board)
         here = only(board, installed(board, base), name)
-        service = service_of(here.current.document) if here.current else None
-        said = stop_service(board, base, name, service) if service else None
+        said = stop_service(board, base, name, service_of(here.current.document) if here.current else None)
         untrust_there(board, (v.sha256 for v in here.versions if v.document.get("trusted") is True))
         board.ask(f"take_away {name}", SYNC_S)
         return Change(to.address, name, here.current.name if here.current else None, None, said)

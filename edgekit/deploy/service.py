@@ -136,9 +136,12 @@ def start_service(board: Ssh, base: str, name: str, service: Service) -> str:
     return _ask(board, base, name, given, unit_text(name, f"{base}/{name}/current", service))
 
 
-def stop_service(board: Ssh, base: str, name: str, service: Service) -> str:
-    """Stop the unit and remove it."""
-    return _ask(board, base, name, {"verb": "stop", "scope": service.scope}, "")
+def stop_service(board: Ssh, base: str, name: str, service: Service | None) -> str | None:
+    """Stop the unit and remove it: `removed`, None where there is none. A version may know of no service whose unit a
+    start that failed has left.
+    """
+    said = _ask(board, base, name, {"verb": "stop", "scope": service.scope if service else ""}, "")
+    return None if said == "none" else said
 
 
 def follow_service(board: Ssh, base: str, name: str, *, to: Service | None, of: Service | None) -> str | None:

@@ -1,5 +1,6 @@
-# A systemd unit on a board. `verb`, `scope` (system or user), `unit` and `current` (the folder of the current version)
-# are set before; for `start` the unit's text comes on stdin. Prints what became of it.
+# A systemd unit on a board. `verb`, `scope` (system or user; empty: by who asks), `unit` and `current` (the folder of the
+# current version) are set before; for `start` the unit's text comes on stdin. Prints what became of it.
+test -n "$scope" || { test "$(id -u)" = 0 && scope=system || scope=user; }
 case $scope in
   system)
     folder=/etc/systemd/system
@@ -47,10 +48,13 @@ case $verb in
     printf 'active%s\n' "$(remark)"
     ;;
   stop)
-    # Without its file, of a start or a stop that failed halfway, systemd has nothing to disable.
-    if runs && test -e "$folder/$unit"; then ctl disable --now "$unit" || exit 1; fi
-    rm -f "$folder/$unit" || exit 1
+    said=none # without its file, of a start or a stop that failed halfway, systemd has nothing to disable
+    if test -e "$folder/$unit"; then
+      if runs; then ctl disable --now "$unit" || exit 1; fi
+      rm -f "$folder/$unit" || exit 1
+      said=removed
+    fi
     if runs; then ctl daemon-reload || exit 1; fi
-    echo removed
+    echo "$said"
     ;;
 esac

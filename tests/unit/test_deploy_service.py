@@ -117,10 +117,18 @@ def test_a_service_that_cannot_be_installed_leaves_nothing_and_is_the_error(star
     (home / "systemd").write_text("no folder")
     os.mkfifo(source := tmp_path / "imu")
     wish = Wish(what, stream_of(what, Options(window=20), needed=True), str(source))
-    with pytest.raises(TargetError, match="did not start edgekit-l2mu_fp32"):
+    with pytest.raises(TargetError, match=r"did not start edgekit-(.*\n)*.*l2mu_fp32 is not there, as before"):
         deploy(to(board), wish, config=str(board.config))
     assert list_installed(to(board), config=str(board.config)) == ()
     assert not (folder_of(board) / what.name).exists()
+    (home / "systemd").unlink()
+    put(board, what)
+    dead = 'case "$*" in *is-system-running) echo running;; *) exit 1;; esac'
+    with board_fault(board, "systemctl", dead), pytest.raises(TargetError, match="going back was not all done"):
+        deploy(to(board), wish, config=str(board.config))
+    assert len(list((home / "systemd" / "user").iterdir())) == 1
+    assert end_service(to(board), what.name, config=str(board.config)).service == "removed"
+    assert list((home / "systemd" / "user").iterdir()) == []
 
 
 def test_a_removal_that_stopped_halfway_can_be_finished(start, tmp_path):
