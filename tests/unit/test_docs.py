@@ -94,10 +94,7 @@ def test_the_page_on_streams_runs_but_for_its_sensors(tmp_path, worker):
         f"{call}{'' if '--input' in call else ' < recording.csv'}" for call in calls if not SENSORS.search(call)
     ]
     assert len(commands) > 2
-    fenced = [
-        f"```{block.language}\n{'import edgekit' if block.language == PYTHON else ''}\n{block.text}```\n"
-        for block in blocks(page)  # which leaves out the import that every program in Python begins with
-    ]
+    fenced = [f"```{block.language}\n{block.text}```\n" for block in blocks(page)]
     assert fenced
     given.write_text(STREAM + "\n".join(["```sh", *commands, "```", *fenced]))
     assert execute(given, prepare(tmp_path), worker=worker) == []
