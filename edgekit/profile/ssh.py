@@ -23,11 +23,11 @@ from edgekit.errors import CapacityError, EdgekitError, TargetError, ToolchainEr
 from edgekit.profile.places import ended
 from edgekit.profile.ssh_address import host_of
 from edgekit.profile.ssh_said import arch_in, folder_in, free_bytes_in, printable, printable_lines, why_cut
-from edgekit.profile.ssh_sessions import CONNECT_S, Sessions
+from edgekit.profile.ssh_sessions import CONNECT_S, LOOK_S, Sessions, last_words
 from edgekit.profile.ssh_stop import Stop, StoppedError
 
 CONFIG = "EDGEKIT_SSH_CONFIG"  # a configuration file of ssh to use in place of the user's
-REMOVE_S, LOOK_S = 10, 0.1  # how often a wait looks whether it was interrupted
+REMOVE_S = 10
 COPY_S, SLOWEST = 30.0, 10_000.0  # a copy may take so long, and a second more for each so many bytes
 
 
@@ -66,7 +66,7 @@ class Ssh:
         self._sessions = Sessions((self._user_host, self._port), self._config, self._stop)
         try:
             held = f"name=edgekit-{secrets.token_hex(8)}\n{self._hold}"
-            self._holder = self._ssh(held, "-M", interruptible=False)
+            self._holder = self._ssh(held, first=True, interruptible=False)
             folder, machine, free = self._first_lines(self._holder, 3)
             self._folder = folder_in(folder, self.name)
             self._sessions.entered = True
@@ -190,10 +190,10 @@ class Ssh:
         words = (f"-p {self._port} " if self._port else "") + self._user_host
         return why_cut(self.name, words, messages, entered=bool(self._folder))
 
-    def _ssh(self, script: str, *options: str, interruptible: bool = True) -> subprocess.Popen[bytes]:
+    def _ssh(self, script: str, *, first: bool = False, interruptible: bool = True) -> subprocess.Popen[bytes]:
         if self._sessions is None:
             raise TargetError(self.name, "has not been entered", "use it in a with statement")
-        return self._sessions.start(script, *options, interruptible=interruptible)
+        return self._sessions.start(script, first=first, interruptible=interruptible)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if self._sessions is not None:
@@ -218,8 +218,7 @@ class Ssh:
             raise TargetError(self.name, "did not answer in time", "is it reachable?")
         part = os.read(process.stdout.fileno(), 4096)
         if not part:
-            messages = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
-            raise self.failed(process.wait(), messages)
+            raise self.failed(*last_words(process))
         return part.decode("utf-8", "replace")
 
     def _full(self, needed: int) -> CapacityError:

@@ -92,6 +92,7 @@ def test_files_of_the_board_are_sampled_while_it_measures(start):
 def test_an_unknown_host_key_is_refused_whatever_the_configuration_says(start):
     board = start()
     known = board.known.read_text()
+    board.config.write_text(f"{board.config.read_text()}  NoHostAuthenticationForLocalhost yes\n")
     board.known.write_text("")
     with pytest.raises(TargetError) as caught, board.ssh():
         pytest.fail("it was let in")
