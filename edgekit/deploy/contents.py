@@ -17,10 +17,10 @@ from edgekit.errors import UsageError
 from edgekit.streaming import Options
 
 PROGRAM, RUN = "program.so", "run"
-# Links are resolved once, so that a switch of versions meanwhile does not mix two of them.
+# Links are resolved once, its own too, so that a switch of versions meanwhile does not mix two of them.
 _RUN = b"""#!/bin/sh
 # Samples on stdin, or from the file, FIFO or device that is named; a decision for each window on stdout.
-here=$(cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
+here=$(readlink -f -- "$0") && here=$(dirname -- "$here") || exit 2
 exec "$here/streamer" "$here/stream.job" "$here/program.so" "$@"
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -41,11 +40,14 @@ def destination(address: str) -> Destination:
     if parts.query or parts.fragment:
         raise UsageError(what, "does not name a board", _FORM)
     host_of(f"{parts.scheme}://{parts.netloc}", _FORM)
-    folder = unquote(parts.path).rstrip("/")
+    try:
+        folder = unquote(parts.path, errors="strict").rstrip("/")
+    except UnicodeDecodeError as error:
+        raise UsageError(what, "names a folder that is no UTF-8", _FORM) from error
     words = folder.split("/")
     if ".." in words:
         raise UsageError(what, "names a folder with '..'", "give the folder itself")
-    if re.search(r"[\x00-\x1f\x7f]", folder) or "." in words or "" in words[1:] or folder == "/~":
+    if not folder.isprintable() or "." in words or "" in words[1:] or folder == "/~":
         raise UsageError(what, "names a folder that could be another", _FORM)
     if folder.startswith("/~") and not folder.startswith("/~/"):
         raise UsageError(what, "names another user's home folder", _FORM)

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit.artifact import Artifact
+from edgekit.deploy.asking import request
 from edgekit.deploy.destination import Destination
-from edgekit.deploy.installed import SYNC_S, hold
+from edgekit.deploy.installed import hold
 from edgekit.deploy.probe import BoardFacts, check, probe
 from edgekit.deploy.service import follow_service, start_service, unit_name
 from edgekit.deploy.staging import stage
 from edgekit.deploy.there import There, Wish, is_same, look_around
-from edgekit.deploy.trusting import trust_there, untrust_there
-from edgekit.deploy.undo import undo
+from edgekit.deploy.trusting import release_there, trust_there
+from edgekit.deploy.undo import open_question, undo
 from edgekit.errors import TargetError
 from edgekit.profile.counts import Progress, silent
 from edgekit.profile.ssh import Ssh
@@ -30,7 +31,8 @@ class Outcome:
     `path` is where the current version is found, whichever that is, `replaced` what a rollback goes back to. `selftest`
     is the replay there, `trusted` whether the board's own edgekit may run its code. `service` says what became of
     `unit`, None where none was asked for, `no_stream` why there is no streamer, `engine_error` the worst error of a
-    TensorRT engine's first step, `engine_dropped` whether the version before had an engine that this one has not.
+    TensorRT engine's first step, `engine_dropped` whether the version before had an engine that this one has not,
+    `left` what could not be cleared up behind it.
     """
 
     address: str
@@ -49,6 +51,7 @@ class Outcome:
     unit: str | None = None
     engine_error: float | None = None
     engine_dropped: bool = False
+    left: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -99,36 +102,35 @@ def deploy(
             no_stream=wish.stream.why_not,
             unit=unit_name(there.base, here.name) if there.service else None,
         )
+        has_edgekit = facts.edgekit is not None
         if here.current is not None and is_same(there, wish):
-            trusted = here.current.document.get("trusted") is True
-            if trusted and facts.edgekit is not None:  # unless that was cut off the last time
-                trust_there(board, edge, artifact.sha256)
-            return replace(found, version=here.current.name, trusted=trusted, service=_start(there))
+            if has_edgekit:  # unless that was cut off the last time, or is there only since
+                trust_there(board, there.base, here.name, edge, artifact.sha256)
+            said = _start(there)
+            left = None if here.current.is_accepted else _accept(there, here.current.name)
+            return replace(found, version=here.current.name, trusted=has_edgekit, service=said, left=left)
         version = f"{here.next_number:04d}-{artifact.sha256[:12]}"
         staged = stage(there, wish, progress)
         progress("switch", 0, None)
-        board.ask(f"commit {here.name} {version}", SYNC_S)
-        has_edgekit = facts.edgekit is not None
-        is_new = has_edgekit and all(one.sha256 != artifact.sha256 for one in here.versions)  # if that is cut off
+        request(board, f"commit {here.name} {version}", open_question(version, to.address))
         try:
             if has_edgekit:
-                is_new = trust_there(board, edge, artifact.sha256)
+                trust_there(board, there.base, here.name, edge, artifact.sha256)
             said = _start(there)
         except BaseException as error:
             before = f"{here.current.name} is current again" if here.current else f"{here.name} is not there, as before"
-            untrusted = [artifact.sha256] if is_new else []
             undo(
                 error,
-                lambda: _switch_back(there),
-                lambda: _rest_back(there, untrusted),
+                lambda: _switch_back(there, version),
+                lambda: _rest_back(there, has_edgekit=has_edgekit),
                 before,
                 f"{version} is current",
             )
             raise
         try:
-            _clear(there, version, artifact.sha256)
+            left = _accept(there, version)
         except TargetError as error:
-            items = [*error.items, f"{version} is current, and was not cleared up behind"]
+            items = [*error.items, f"{version} is current, and the same command goes on"]
             raise TargetError(error.thing, error.cause, error.remedy, items) from error
         return replace(
             found,
@@ -142,6 +144,7 @@ def deploy(
             service=said,
             engine_error=staged.engine_error,
             engine_dropped=here.current is not None and bool(here.current.document.get("onnx")) and wish.step is None,
+            left=left,
         )
 
 
@@ -150,22 +153,33 @@ def _start(there: There) -> str | None:
     return start_service(there.board, there.base, there.here.name, there.service) if there.service else None
 
 
-def _clear(there: There, version: str, sha256: str) -> None:
-    """Remove all versions but the new one and the one that a rollback goes back to, and trust them no more."""
+def _accept(there: There, version: str) -> str | None:
+    """Accept the current version, and remove all others but the one that a rollback goes back to, and trust them no
+    more: what was left of that.
+    """
     board, here, good = there.board, there.here, there.good
-    gone = [one for one in here.versions if good is None or one.name != good.name]
-    kept = {sha256, good.sha256 if good else ""}
-    untrust_there(board, (one.sha256 for one in gone if one.document.get("trusted") is True and one.sha256 not in kept))
-    board.ask(f"keep {here.name} {version} {good.name if good else version}")
+    kept = [version, *([good.name] if good else [])]
+    request(board, f"accept {here.name} {version} {kept[-1]}", "whether older versions have gone is not known")
+    if there.facts.edgekit is None:
+        gone = [one for one in here.versions if one.name not in kept and one.document.get("trusted")]
+        return "older versions stay on the trust list there: it has no edgekit any more" if gone else None
+    try:
+        release_there(board, there.base, here.name, kept)
+    except TargetError as error:
+        return f"older versions stay on the trust list there: {error.cause}"
+    return None
 
 
-def _switch_back(there: There) -> None:
-    """Make the version before current again; remove an artifact that had none."""
+def _switch_back(there: There, version: str) -> None:
+    """Make the version before current again, or none where there was none; the new one goes."""
     name, current = there.here.name, there.here.current
-    there.board.ask(f"rollback {name} {current.name}" if current else f"take_away {name}", SYNC_S)
+    line = f"back {name} {current.name if current else '-'} {version}"
+    request(there.board, line, open_question(version, there.address))
 
 
-def _rest_back(there: There, untrusted: list[str]) -> None:
+def _rest_back(there: There, *, has_edgekit: bool) -> None:
     """The service as it was, and the trust list."""
-    follow_service(there.board, there.base, there.here.name, to=there.was, of=there.service)
-    untrust_there(there.board, untrusted)
+    here = there.here
+    follow_service(there.board, there.base, here.name, to=there.was, of=there.service)
+    if has_edgekit:
+        release_there(there.board, there.base, here.name, [one.name for one in here.versions])

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit.deploy.asking import request
 from edgekit.deploy.contents import document_bytes
 from edgekit.deploy.destination import Destination
-from edgekit.deploy.installed import DOCUMENT, SYNC_S, Installed, Version, base_of, hold, installed, only, whole
-from edgekit.deploy.service import Service, follow_service, service_of, stop_service
-from edgekit.deploy.trusting import untrust_there
+from edgekit.deploy.installed import DOCUMENT, Installed, Version, base_of, hold, installed, only, whole
+from edgekit.deploy.service import Service, follow_service, service_of, stop_service, unit_name
+from edgekit.deploy.trusting import release_there
 from edgekit.deploy.undo import undo
 from edgekit.errors import TargetError
+from edgekit.profile.counts import Progress, silent
 from edgekit.profile.ssh import Ssh
 from edgekit.profile.ssh_stop import Stop
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of an artifact on a board: its current version before and after, None where there is none, and what
-    became of its service, None where it has none.
+    """What became of an artifact on a board: its current version before and after, None where there is none; what
+    became of its service and that one's `unit`, None where it has none; what is `left` behind.
     """
 
     address: str
@@ -28,6 +29,8 @@ class Change:
     was: str | None
     now: str | None
     service: str | None = None
+    unit: str | None = None
+    left: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -40,7 +43,9 @@ def list_installed(to: Destination, *, config: str | None = None, stop: Stop | N
         return tuple(sorted(installed(board, to.folder).values(), key=lambda one: one.name))
 
 
-def roll_back(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
+def roll_back(
+    to: Destination, name: str, progress: Progress = silent, *, config: str | None = None, stop: Stop | None = None
+) -> Change:
     """Make the version before the current one of an artifact current again, in one rename, and its service.
 
     UsageError for an artifact that is not there, TargetError where there is no version before, or it is damaged, or its
@@ -58,11 +63,12 @@ def roll_back(to: Destination, name: str, *, config: str | None = None, stop: St
         there, gone = service_of(before.document), service_of(was.document)
 
         def switch(version: Version) -> None:
-            board.ask(f"rollback {name} {version.name}", SYNC_S)
+            request(board, f"rollback {name} {version.name}", f"{version.name} may be current: --list tells")
 
         def follow(service: Service | None, instead_of: Service | None) -> str | None:
             return follow_service(board, base, name, to=service, of=instead_of)
 
+        progress("switch", 0, None)
         switch(before)
         try:
             said = follow(there, gone)
@@ -70,10 +76,13 @@ def roll_back(to: Destination, name: str, *, config: str | None = None, stop: St
             words = f"{was.name} is current again", f"{before.name} is current"
             undo(error, lambda: switch(was), lambda: follow(gone, there), *words)
             raise
-        return Change(to.address, name, was.name, before.name, said)
+        unit = unit_name(base, name) if said is not None else None
+        return Change(to.address, name, was.name, before.name, said, unit)
 
 
-def end_service(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
+def end_service(
+    to: Destination, name: str, progress: Progress = silent, *, config: str | None = None, stop: Stop | None = None
+) -> Change:
     """Stop the service of an artifact and remove its unit; the artifact stays. A later deploy does not bring it back.
 
     UsageError for an artifact that is not there, TargetError for one without a service.
@@ -83,28 +92,37 @@ def end_service(to: Destination, name: str, *, config: str | None = None, stop: 
         base = base_of(board)
         current = only(board, installed(board, base), name).current
         service = service_of(current.document) if current else None
+        progress("switch", 0, None)
         said = stop_service(board, base, name, service)
-        if current is None or (said is None and service is None):
+        if said is None and service is None:
             raise TargetError(f"{name} on {board.name}", "has no service", "nothing is to be done")
-        # What the version says of itself last: until then the same command can be given again.
-        board.put({DOCUMENT: document_bytes({**current.document, "service": None})})
-        words = [f"{board.folder}/{DOCUMENT}", f"{base}/{name}/versions/{current.name}/{DOCUMENT}"]
-        code, _, messages = board.do(f"mv -f {' '.join(map(shlex.quote, words))}")
-        if code:
-            raise board.failed(code, messages)
-        return Change(to.address, name, current.name, current.name, said or "removed")
+        now = current.name if current else None
+        if current is not None and current.document:
+            # What the version says of itself last: until then the same command can be given again.
+            board.put({DOCUMENT: document_bytes({**current.document, "service": None})})
+            request(board, f"describe {name} {now}", "the same command goes on")
+        return Change(to.address, name, now, now, said or "removed", unit_name(base, name))
 
 
-def remove(to: Destination, name: str, *, config: str | None = None, stop: Stop | None = None) -> Change:
-    """Remove an artifact with all its versions: gone in one rename, and off the trust list of the board's own edgekit.
+def remove(
+    to: Destination, name: str, progress: Progress = silent, *, config: str | None = None, stop: Stop | None = None
+) -> Change:
+    """Remove an artifact with all its versions, its unit, and its entries of the trust list of the board's own edgekit.
 
-    UsageError for an artifact that is not there.
+    UsageError for an artifact that is not there, TargetError where its unit cannot be stopped.
     """
     with hold(to, config, stop) as board:
         board.ask("lock")
         base = base_of(board)
         here = only(board, installed(board, base), name)
+        progress("switch", 0, None)
         said = stop_service(board, base, name, service_of(here.current.document) if here.current else None)
-        untrust_there(board, (v.sha256 for v in here.versions if v.document.get("trusted") is True))
-        board.ask(f"take_away {name}", SYNC_S)
-        return Change(to.address, name, here.current.name if here.current else None, None, said)
+        left = None
+        try:
+            release_there(board, base, name, ())
+        except TargetError as error:  # of a board that has no edgekit any more, or never had one
+            if any(one.document.get("trusted") or not one.document for one in here.versions):
+                left = f"it stays on the trust list there: {error.cause}"
+        request(board, f"take_away {name}", "the same command goes on")
+        was, unit = here.current.name if here.current else None, unit_name(base, name) if said else None
+        return Change(to.address, name, was, None, said, unit, left)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.artifact import Artifact
+from edgekit.deploy.asking import answer_to
 from edgekit.errors import CapacityError, TargetError, UsageError
 from edgekit.profile.ssh import Ssh
 from edgekit.profile.ssh_said import printable
@@ -59,10 +60,10 @@ class BoardFacts:
 
 def probe(board: Ssh, folder: str) -> BoardFacts:
     """Ask a board that has been entered, about the disk of a folder too; TargetError when it does not answer."""
-    code, answer, messages = board.do(f"base={shlex.quote(folder)}\n{_ASK}")
+    code, answer, messages = answer_to(board, f"base={shlex.quote(folder)}\n{_ASK}")
     if code and not answer:
         raise board.failed(code, messages)
-    rows = (line.partition("=") for line in answer.decode("utf-8", "replace").splitlines())
+    rows = (line.partition("=") for line in answer.splitlines())
     said = {key: printable(value).strip()[:4096] for key, _, value in rows if value.strip()}
     return BoardFacts(
         arch=board.arch,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.deploy.asking import answer_to
 from edgekit.errors import TargetError, UsageError
 from edgekit.profile.ssh import Ssh
 from edgekit.profile.ssh_said import printable
@@ -18,7 +18,11 @@ from edgekit.streaming.serial import parse_port
 SYSTEM, USER = "system", "user"
 LIMIT_S = 120.0  # systemd waits up to 90 s for a program that does not end
 SERIAL = "serial:"
-_SOURCE = rf"(?:{SERIAL})?/[^\x00-\x1f\x7f]+"
+# Speeds that Linux has names for, which is what every stty can set.
+_SPEEDS = (
+    *(50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800),
+    *(500000, 576000, 921600, 1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000),
+)
 # What a board may say of a source, by the exit code of the question.
 _NOT_A_SOURCE = {
     3: ("has no systemctl", "a service needs systemd; start `run` in another way"),
@@ -55,12 +59,15 @@ class Service:
 
 
 def check_source(source: str) -> None:
-    """UsageError for what is no absolute path on a board, nor a serial port there."""
-    if not re.fullmatch(_SOURCE, source) or ".." in source.split("/"):
+    """UsageError for what is no absolute path on a board, nor a serial port there with a speed that it can have."""
+    path = source.removeprefix(SERIAL)
+    if not path.startswith("/") or path == "/" or not path.isprintable() or ".." in path.split("/"):
         cause = "is no absolute path of a FIFO or device on the board"
         raise UsageError(f"--service {source!r}", cause, "give one such as /run/imu or serial:/dev/ttyACM0@115200")
-    if source.startswith(SERIAL):
-        parse_port(source.removeprefix(SERIAL))
+    if source.startswith(SERIAL) and (speed := parse_port(path)[1]) not in _SPEEDS:
+        near = sorted(sorted(_SPEEDS, key=lambda known: abs(known - speed))[:2])
+        cause = f"{speed} is no speed of serial ports"
+        raise UsageError(f"--service {source!r}", cause, f"near it are {near[0]} and {near[1]}")
 
 
 def service_of(document: Mapping[str, Any]) -> Service | None:
@@ -144,6 +151,11 @@ def stop_service(board: Ssh, base: str, name: str, service: Service | None) -> s
     return None if said == "none" else said
 
 
+def has_unit(board: Ssh, base: str, name: str) -> bool:
+    """Whether the board has a unit of the artifact for who asks."""
+    return _ask(board, base, name, {"verb": "look", "scope": ""}, "") != "none"
+
+
 def follow_service(board: Ssh, base: str, name: str, *, to: Service | None, of: Service | None) -> str | None:
     """Give an artifact one service in place of another one; None where it has neither."""
     if to is not None:
@@ -157,9 +169,9 @@ def _ask(board: Ssh, base: str, name: str, asked: Mapping[str, str], text: str) 
     script = (Path(__file__).parent / "service.sh").read_text(encoding="utf-8")
     head = "\n".join(f"{key}={shlex.quote(value)}" for key, value in given.items())
     # To its end, so that no other one comes between its steps.
-    code, answer, messages = board.do(f"{head}\n{script}", text.encode(), LIMIT_S, to_its_end=True)
+    code, answer, messages = answer_to(board, f"{head}\n{script}", text.encode(), LIMIT_S, to_its_end=True)
     if code:
         raise TargetError(
             board.name, f"did not {given['verb']} {unit}", "see its messages:", messages.strip().splitlines()[-6:]
         )
-    return printable(answer.decode("utf-8", "replace").strip())[:200]
+    return printable(answer.strip())[:200]

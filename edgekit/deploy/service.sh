@@ -1,13 +1,18 @@
 # A systemd unit on a board. `verb`, `scope` (system or user; empty: by who asks), `unit` and `current` (the folder of the
 # current version) are set before; for `start` the unit's text comes on stdin. Prints what became of it.
-test -n "$scope" || { test "$(id -u)" = 0 && scope=system || scope=user; }
+test "$(id -u)" = 0 && mine=system || mine=user
+test -n "$scope" || scope=$mine
+if test "$scope" != "$mine"; then
+  echo "its unit is one of the $scope, and you log in for one of the $mine" >&2
+  exit 1
+fi
 case $scope in
   system)
-    folder=/etc/systemd/system
+    folder=/etc/systemd/system target=multi-user.target
     ctl() { systemctl "$@"; }
     ;;
   user)
-    folder=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
+    folder=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user target=default.target
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
     ctl() { systemctl --user "$@"; }
     ;;
@@ -19,31 +24,50 @@ remark() {
   test "$(loginctl show-user "$user" -p Linger --value 2>/dev/null)" = yes || test -e "/var/lib/systemd/linger/$user" ||
     printf ' until %s logs out; for longer: sudo loginctl enable-linger %s' "$user" "$user"
 }
-runs() {
-  case $(ctl is-system-running 2>/dev/null) in
-    initializing | starting | running | degraded) true ;;
-    *) false ;;
-  esac
+is_up() {
+  case $1 in initializing | starting | running | degraded) true ;; *) false ;; esac
 }
+runs() { is_up "$(ctl is-system-running 2>/dev/null)"; }
+show() { ctl show -p "$1" --value "$unit"; }
 # Whether what runs is of the current version: a version that has gone may run on until it ends.
 is_current() {
   ctl is-active --quiet "$unit" &&
-    test "$(readlink "/proc/$(ctl show -p MainPID --value "$unit")/exe")" = "$(cd "$current" && pwd -P)/streamer"
+    test "$(readlink "/proc/$(show MainPID)/exe")" = "$(cd "$current" && pwd -P)/streamer"
+}
+# Whether it has run to the end of its samples, and waits to be started again.
+is_between() {
+  case $(show SubState) in auto-restart*) test "$(show Result) $(show ExecMainStatus)" = 'success 0' ;; *) false ;; esac
 }
 
 case $verb in
+  look)
+    test -e "$folder/$unit" && echo there || echo none
+    ;;
   start)
     mkdir -p "$folder" && cat >"$folder/.$unit.new" || exit 1
     was=$(cat "$folder/$unit" 2>/dev/null)
     mv -f "$folder/.$unit.new" "$folder/$unit" || exit 1
     if ! runs; then
-      echo 'installed, not started: systemd does not run there'
+      # What `enable` does where somebody can be asked.
+      mkdir -p "$folder/$target.wants" && ln -sf "$folder/$unit" "$folder/$target.wants/$unit" || exit 1
+      if test "$scope" = user && is_up "$(systemctl is-system-running 2>/dev/null)"; then
+        printf 'installed, not started: no systemd of %s runs there; ' "$(id -un)"
+        echo "sudo loginctl enable-linger $(id -un), then the same command"
+      else
+        echo 'installed, not started: systemd does not run there'
+      fi
       exit 0
     fi
     ctl daemon-reload && ctl enable "$unit" >/dev/null || exit 1
     if test "$was" != "$(cat "$folder/$unit")" || ! is_current; then
       ctl restart "$unit" && sleep 1 || exit 1
-      is_current || { ctl status --no-pager -n 5 "$unit" >&2; exit 1; }
+      if is_current; then :; elif is_between; then
+        echo 'active; its samples end at once, and it waits for more'
+        exit 0
+      else
+        ctl status --no-pager -n 5 "$unit" >&2
+        exit 1
+      fi
     fi
     printf 'active%s\n' "$(remark)"
     ;;
@@ -54,6 +78,7 @@ case $verb in
       rm -f "$folder/$unit" || exit 1
       said=removed
     fi
+    rm -f "$folder/$target.wants/$unit" || exit 1
     if runs; then ctl daemon-reload || exit 1; fi
     echo "$said"
     ;;

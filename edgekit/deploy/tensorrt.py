@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.artifact.exported import StepDocument
+from edgekit.deploy.asking import answer_to
 from edgekit.deploy.probe import BoardFacts
 from edgekit.errors import ReplayError, TargetError, UsageError
 from edgekit.profile.ssh import Ssh
@@ -78,7 +79,9 @@ def build_engine(board: Ssh, facts: BoardFacts, step: Step, artifact: Artifact) 
     _trtexec(board, facts.trtexec, build, BUILD_S, "does not build an engine of it")
     _trtexec(board, facts.trtexec, [*run, "--iterations=1", "--duration=0", "--warmUp=0"], RUN_S, "does not run it")
     folder = shlex.quote(board.folder)
-    _, answer, _ = board.do(f"cd {folder} && test -s {ENGINE} && cat {_OUTPUT} && rm {' '.join(files)} {_OUTPUT} {PID}")
+    _, answer, _ = answer_to(
+        board, f"cd {folder} && test -s {ENGINE} && cat {_OUTPUT} && rm {' '.join(files)} {_OUTPUT} {PID}"
+    )
     return _compare(board, _outputs(board, answer), artifact)
 
 
@@ -93,7 +96,7 @@ def _trtexec(board: Ssh, trtexec: str, options: list[str], limit_s: float, cause
         raise TargetError(f"trtexec on {board.name}", cause, "it says:", faults[-4:])
 
 
-def _outputs(board: Ssh, answer: bytes) -> dict[str, npt.NDArray[np.float32]]:
+def _outputs(board: Ssh, answer: str) -> dict[str, npt.NDArray[np.float32]]:
     """The outputs that trtexec has written down."""
     try:
         rows: list[Mapping[str, Any]] = json.loads(answer)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from edgekit.artifact import Artifact
 from edgekit.deploy.contents import Stream
-from edgekit.deploy.installed import Installed, Version, base_of, installed, whole
+from edgekit.deploy.installed import Installed, Version, base_of, installed, refuse_newer, whole
 from edgekit.deploy.probe import BoardFacts
-from edgekit.deploy.service import SYSTEM, USER, Service, check_board, service_of
+from edgekit.deploy.service import SYSTEM, USER, Service, check_board, has_unit, service_of
 from edgekit.deploy.tensorrt import Step
 from edgekit.errors import TargetError, UsageError
 from edgekit.profile.ssh import Ssh
@@ -30,14 +30,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class There:
-    """A board in the middle of a deploy: what is there, which version there is whole and can be gone back to (the
-    current one, unless it is damaged), and the service as it was and as it shall be.
+    """A board in the middle of a deploy: what is there, whether the current version is whole, which version was
+    accepted, is whole and can be gone back to (the current one, if it is), and the service as it was and shall be.
     """
 
     board: Ssh
     facts: BoardFacts
     here: Installed
     base: str
+    address: str
+    is_whole: bool
     good: Version | None
     was: Service | None
     service: Service | None
@@ -49,28 +51,51 @@ class There:
 
 
 def look_around(board: Ssh, facts: BoardFacts, wish: Wish, address: str) -> There:
-    """Ask what is there. UsageError for a service without a stream, TargetError for a service that could not go on."""
+    """Ask what is there.
+
+    UsageError for a service without a stream, TargetError for a service that could not go on, and for an artifact that
+    a newer edgekit has deployed.
+    """
     base, name = base_of(board), wish.artifact.name
-    here = installed(board, base).get(name, Installed(name, None, ()))
+    here = installed(board, base).get(name, Installed(base, name, None, ()))
+    refuse_newer(board, here)
     was = service_of(here.current.document) if here.current else None
-    service = was
+    service = _service(board, facts, wish, address, here)
+    is_whole = here.current is not None and whole(board, base, name, here.current)
+    good = here.current if is_whole and here.current and here.current.is_accepted else None
+    if good is None:
+        others = [one for one in here.newest_first if one.is_accepted and one != here.current]
+        good = next((one for one in others if whole(board, base, name, one)), None)
+    return There(board, facts, here, base, address, is_whole, good, was, service)
+
+
+def _service(board: Ssh, facts: BoardFacts, wish: Wish, address: str, here: Installed) -> Service | None:
+    """The service as it shall be."""
+    was = service_of(here.current.document) if here.current else None
+    scope, name = SYSTEM if facts.is_root else USER, wish.artifact.name
+    what, take_away = f"service of {name} on {board.name}", f"edgekit deploy --no-service {name} {shlex.quote(address)}"
+    if was is not None and was.scope != scope:
+        owner, you = ("the system", "are not root") if was.scope == SYSTEM else ("a user", "are root")
+        raise TargetError(what, f"is one of {owner}, and you {you} there", f"as that one, first: {take_away}")
     if wish.source is not None:
-        service = Service(wish.source, SYSTEM if facts.is_root else USER)
+        service = Service(wish.source, scope)
         if wish.stream.job is None:
             raise UsageError(f"--service {wish.source}", f"has nothing to run: {wish.stream.why_not}")
         check_board(board, service)
-    elif was is not None and wish.stream.job is None:
-        quoted = shlex.quote(address)
-        remedy = f"or take the service away first: edgekit deploy --no-service {name} {quoted}"
-        raise TargetError(f"service of {name} on {board.name}", f"could not go on: {wish.stream.why_not}", remedy)
-    good = next((version for version in here.newest_first if whole(board, base, name, version)), None)
-    return There(board, facts, here, base, good, was, service)
+        return service
+    if was is not None and wish.stream.job is None:
+        remedy = f"or take the service away first: {take_away}"
+        raise TargetError(what, f"could not go on: {wish.stream.why_not}", remedy)
+    if here.current is not None and not here.current.document and has_unit(board, here.base, name):
+        cause = "could not go on: what the current version says of it cannot be read"
+        raise TargetError(what, cause, f"give --service again, or take it away first: {take_away}")
+    return was
 
 
 def is_same(there: There, wish: Wish) -> bool:
     """Whether the current version is what is to be deployed, and whole. It may have an engine that nobody asks for."""
     current = there.here.current
-    if wish.again or current is None or current is not there.good or there.service != there.was:
+    if wish.again or current is None or not there.is_whole or there.service != there.was:
         return False
     said, step = current.document, wish.step
     return (

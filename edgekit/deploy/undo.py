@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 from edgekit.errors import EdgekitError, TargetError
+from edgekit.profile.ssh_stop import StoppedError
 
 Step = Callable[[], object]
 
@@ -13,7 +15,7 @@ def undo(error: BaseException, switch: Step, rest: Step, done: str, failed: str)
     """Go back because of an error: `switch` the versions, then the rest, which follows them.
 
     A TargetError is raised again with a word of what is current: `done` where they were switched, `failed` where not,
-    and why something was not done. Other errors are left to the caller.
+    and why something was not done; StoppedError gets these words as its argument. Other errors are left to the caller.
     """
     word, further = failed, None
     try:
@@ -22,6 +24,13 @@ def undo(error: BaseException, switch: Step, rest: Step, done: str, failed: str)
         rest()
     except EdgekitError as reason:
         further = reason
+    why = [] if further is None else [f"going back was not all done: {further.thing}: {further.cause}"]
+    if isinstance(error, StoppedError):
+        error.args = ("; ".join([word, *why]),)
     if type(error) is TargetError:
-        why = [] if further is None else [f"going back was not all done: {further.thing}: {further.cause}"]
         raise TargetError(error.thing, error.cause, error.remedy, [*error.items, word, *why]) from further
+
+
+def open_question(version: str, address: str) -> str:
+    """What nobody knows while a board has not answered."""
+    return f"{version} may be current: edgekit deploy --list {shlex.quote(address)} tells, and the same command goes on"

@@ -39,6 +39,7 @@ from edgekit.deploy import (
     Wish,
     deploy,
     destination,
+    end_service,
     list_installed,
     look,
     remove,
@@ -250,11 +251,65 @@ def test_what_a_power_cut_left_is_cleared_away(start):
     put(board, artifact("mlp"))
     (left := folder_of(board) / ".staging" / "edgekit-0123456789abcdef").mkdir()
     (left / "program.so").write_bytes(b"half")
-    orphan = folder_of(board) / "mlp_fp32" / "versions" / "0009-000000000000"
-    orphan.mkdir()
+    (folder_of(board) / ".staging" / "edgekit-mine").mkdir()
+    (orphan := folder_of(board) / "mlp_fp32" / "versions" / "0009-000000000000").mkdir()
+    (orphan / "unproven").touch()
+    (folder_of(board) / "mlp_fp32" / ".new").mkdir()
     put(board, other())
-    assert staged(board) == []
+    assert staged(board) == ["edgekit-mine"]
+    assert sorted(path.name for path in orphan.parent.parent.iterdir()) == ["current", "versions"]
     assert not orphan.exists()
+
+
+def damage(version: Path, document: str) -> None:
+    (version / "deployed.json").write_text(document)
+
+
+def test_a_version_that_cannot_say_what_it_is_is_a_version_still(start):
+    """Its document may be empty, half, of nobody, or of an edgekit to come."""
+    board, first, second = start(QUICK), artifact("mlp"), other()
+    one, two = put(board, first), put(board, second)
+    versions = folder_of(board) / "mlp_fp32" / "versions"
+    whole = (versions / two.version / "deployed.json").read_text()
+    damage(versions / two.version, "")
+    (found,) = list_installed(to(board), config=str(board.config))
+    assert found.to_dict()["current"] == {"version": two.version, "state": "unreadable", "unit": None}
+    assert found.before is not None
+    assert found.before.name == one.version
+    with board_fault(board, "sync", "exit 1"), pytest.raises(TargetError, match="the one before still stands"):
+        put(board, second)
+    assert sorted(path.name for path in versions.iterdir()) == [one.version, two.version]
+    three = put(board, second)
+    assert (three.state, three.replaced, three.version[:4]) == ("deployed", one.version, "0003")
+    newer = whole.replace('"schema_version": 1', '"schema_version": 2')
+    for name in (one.version, three.version):
+        damage(versions / name, newer)
+    for act in (lambda: put(board, first), lambda: remove(to(board), "mlp_fp32", config=str(board.config))):
+        with pytest.raises(TargetError, match=r"was deployed by a newer edgekit \(schema 2\); pip install"):
+            act()
+    assert sorted(path.name for path in versions.iterdir()) == [one.version, three.version]
+    for name in (one.version, three.version):
+        damage(versions / name, '{"version": "x"}')
+    assert remove(to(board), "mlp_fp32", config=str(board.config)).was == three.version
+    assert not versions.exists()
+
+
+def test_a_list_of_files_that_was_damaged_is_noticed(start):
+    board, what = start(), artifact("mlp")
+    put(board, what)
+    sums = folder_of(board) / "mlp_fp32" / "current" / "SHA256SUMS"
+    sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "program.so" not in line))
+    (sums.parent / "program.so").write_bytes(b"worn out")
+    assert put(board, what).state == "deployed"
+
+
+def test_a_board_that_greets_at_every_command_is_understood(start):
+    noisy = start(command="echo 'trusted new none'; eval \"$SSH_ORIGINAL_COMMAND\"")
+    assert put(noisy, artifact("mlp")).state == "deployed"
+    assert put(noisy, artifact("mlp")).state == "already there"
+    with pytest.raises(TargetError, match="has no service"):
+        end_service(to(noisy), "mlp_fp32", config=str(noisy.config))
+    assert remove(to(noisy), "mlp_fp32", config=str(noisy.config)).service is None
 
 
 def test_what_is_not_of_a_deploy_is_not_touched(start):
@@ -322,7 +377,7 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing_behind(start, tmp_path):
 
 def test_a_wish_to_stop_lets_a_switch_that_was_begun_go_back(start):
     """A trust list that takes long is asked after the rename."""
-    python = 'case "$2" in *list_trusted*) touch $TMPDIR/now; exec sleep 20;; *) echo 3;; esac'
+    python = 'case "$3" in add) touch $TMPDIR/now; exec sleep 20;; *) echo 3;; esac'
     board, first, stop = start({"python3": python}), artifact("mlp"), Stop()
     path = folder_of(board) / "mlp_fp32"
 
@@ -352,6 +407,9 @@ def test_a_wish_to_stop_lets_a_switch_that_was_begun_go_back(start):
         "ssh://host/a//b",
         "ssh://host/~root/x",
         "ssh://host/a%0Ab",
+        "ssh://host/a%C2%A0b",
+        "ssh://host/%E2%80%AEb",
+        "ssh://host/%E9",
         "ssh://host/a?b",
         "ssh://host:folder",
         "ssh://ho st",
@@ -384,13 +442,23 @@ def test_the_boards_own_edgekit_trusts_what_was_deployed_and_nothing_else(start)
     assert trusted() == {first.sha256}
     put(board, second)
     assert trusted() == {first.sha256, second.sha256}
-    listed.write_text(json.dumps({"schema_version": 1, "trusted": {first.sha256: "cut off before"}}))
-    assert put(board, second).state == "already there"
+    listed.write_text(json.dumps({"schema_version": 1, "trusted": {first.sha256: "of the board's user"}}))
+    assert put(board, second).state == "already there"  # where it was cut off before
     assert trusted() == {first.sha256, second.sha256}
     put(board, second, again=True)
-    assert trusted() == {second.sha256}
+    also = destination(f"{to(board).address}/also")
+    deploy(also, Wish(second, NO_STREAM), config=str(board.config))
+    deploy(also, Wish(first, NO_STREAM), config=str(board.config))
     remove(to(board), "mlp_fp32", config=str(board.config))
-    assert trusted() == set()
+    assert trusted() == {first.sha256, second.sha256}, "the other folder holds it still"
+    with board_fault(board, "python3", "exit 1"):
+        assert "stays on the trust list there" in str(remove(also, "mlp_fp32", config=str(board.config)).left)
+        assert not put(board, first).trusted
+    assert trusted() == {first.sha256, second.sha256}
+    assert put(board, first).trusted, "edgekit came there later"
+    remove(to(board), "mlp_fp32", config=str(board.config))
+    assert trusted() == {first.sha256, second.sha256}
+    assert json.loads(listed.read_text())["trusted"][first.sha256] == "of the board's user"
 
 
 @pytest.mark.slow

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from converted import artifact, edgekit_main, stream
 from deploys import QUICK, board_fault, csv, folder_of, put, quick_boards, soon, to
 from sshd import Start
 
-from edgekit.deploy import Wish, deploy, destination, end_service, list_installed, remove, roll_back
+from edgekit.deploy import Wish, check_source, deploy, destination, end_service, list_installed, remove, roll_back
 from edgekit.deploy.contents import stream_of
 from edgekit.errors import TargetError, UsageError
 from edgekit.streaming import Options
@@ -23,27 +25,41 @@ from edgekit.streaming import Options
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     with quick_boards(tmp_path) as start:
-        yield start
+        try:
+            yield start
+        finally:
+            for group in tmp_path.glob("*/home/units/*/group"):
+                with suppress(ProcessLookupError):
+                    os.killpg(int(group.read_text()), signal.SIGKILL)
 
 
-# Plays systemd, which does not run here: one unit, started and stopped.
+# Plays systemd, which does not run here: units by their names, enabled by a link, and started again when they end.
 SYSTEMCTL = r"""
-state=$XDG_CONFIG_HOME/state; unit=$XDG_CONFIG_HOME/systemd/user
-pid=$(cat "$state" 2>/dev/null)
-echo "$*" >>"$XDG_CONFIG_HOME/calls"
+home=$XDG_CONFIG_HOME units=$XDG_CONFIG_HOME/systemd/user
+for unit in "$@"; do :; done
+state=$home/units/$unit
+echo "$*" >>"$home/calls"
+case "$*" in *is-system-running) echo running; exit ;; *daemon-reload) exit ;; esac
+test -e "$units/$unit" || { echo "Unit $unit does not exist" >&2; exit 1; }
+end() { test ! -e "$state/group" || kill -9 -- "-$(cat "$state/group")"; rm -rf "$state"; }
 case "$*" in
-  *is-system-running) echo running ;;
-  *is-active*) kill -0 "$pid" 2>/dev/null ;;
-  *show*) echo "$pid" ;;
-  *disable*)
-    for last in "$@"; do :; done
-    test -e "$unit/$last" || { echo "Unit $last does not exist" >&2; exit 1; }
-    kill "$pid" 2>/dev/null; true ;;
+  *is-active*) test -e "$state/main" ;;
+  *MainPID*) cat "$state/main" ;;
+  *SubState*) test -e "$state/main" && echo running || echo auto-restart ;;
+  *Result*) test "$(cat "$state/code")" = 0 && echo success || echo exit-code ;;
+  *ExecMainStatus*) cat "$state/code" ;;
+  *disable*) rm "$units/default.target.wants/$unit"; end ;;
+  *enable*) mkdir -p "$units/default.target.wants"; ln -sf "$units/$unit" "$units/default.target.wants/" ;;
   *restart*)
-    kill "$pid" 2>/dev/null
-    command=$(sed -n 's/%%/%/g; s/[$][$]/\\$/g; s/^ExecStart=//p' "$unit"/edgekit-*.service)
-    eval "exec $command" >>"$XDG_CONFIG_HOME/journal" 2>&1 <&- &
-    echo $! >"$state" ;;
+    end
+    mkdir -p "$state"
+    command=$(sed -n 's/%%/%/g; s/[$][$]/\\$/g; s/^ExecStart=//p' "$units/$unit")
+    setsid sh -c '
+      while cd "$1"; do
+        (eval "exec $2") & echo $! >main
+        wait $!; echo $? >code; rm main; sleep 2
+      done' - "$state" "$command" >>"$home/journal" 2>&1 <&- &
+    echo $! >"$state/group" ;;
 esac
 """
 
@@ -55,6 +71,7 @@ def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
     board = start(SYSTEMD)
     home, what = board.temporary.parent / "home", artifact("l2mu")
     home.mkdir()
+    left = home / "systemd" / "user"
     os.mkfifo(source := tmp_path / "imu 50% $now")
     os.mkfifo(another := tmp_path / "another")
     wish = Wish(what, stream_of(what, Options(window=20), needed=True), str(source))
@@ -62,10 +79,16 @@ def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
         deploy(to(board), replace(wish, source="/none"), config=str(board.config))
     one = deploy(to(board), wish, config=str(board.config))
     assert one.service == "active until 1000 logs out; for longer: sudo loginctl enable-linger 1000"
-    unit = home / "systemd" / "user" / str(one.unit)
+    unit = left / str(one.unit)
+    assert (left / "default.target.wants" / unit.name).resolve() == unit
 
     def running() -> str:
-        return str(Path(f"/proc/{(home / 'state').read_text().strip()}/exe").readlink())
+        main = home / "units" / unit.name / "main"
+        soon(main.exists, "it is not started again")
+        return str(Path(f"/proc/{main.read_text().strip()}/exe").readlink())
+
+    def versions() -> list[str]:
+        return sorted(path.name for path in Path(one.path).parent.glob("versions/*"))
 
     def decided() -> int:
         return (home / "journal").read_text().count('"label"')
@@ -98,12 +121,21 @@ def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
     with board_fault(board, "systemctl", broken), pytest.raises(TargetError, match="did not start edgekit-l2mu_fp32"):
         deploy(to(board), replace(wish, again=True, source=str(another)), config=str(board.config))
     assert Path(one.path).resolve().name == one.version
+    assert versions() == [one.version, two.version], "what was never accepted is no version to go back to"
+    with board_fault(board, "id", "echo 0"), pytest.raises(TargetError, match="one of a user, and you are root there"):
+        deploy(to(board), wish, config=str(board.config))
+    document = Path(one.path) / "deployed.json"
+    whole = document.read_text()
+    document.write_text("{")
+    with pytest.raises(TargetError, match="says of it cannot be read; give --service again"):
+        deploy(to(board), replace(wish, source=None), config=str(board.config))
+    document.write_text(whole)
     with pytest.raises(TargetError, match=r"could not go on: not asked for; .* --no-service l2mu_fp32 '?ssh:"):
         put(board, what)
     with pytest.raises(UsageError, match="has nothing to run: not asked for"):
         put(board, what, source=str(source))
     assert end_service(to(board), what.name, config=str(board.config)).service == "removed"
-    assert not unit.exists()
+    assert not [path for path in left.rglob("*") if path.name == unit.name]
     with pytest.raises(TargetError, match="has no service"):
         end_service(to(board), what.name, config=str(board.config))
     after = deploy(to(board), replace(wish, source=None), config=str(board.config))
@@ -126,9 +158,13 @@ def test_a_service_that_cannot_be_installed_leaves_nothing_and_is_the_error(star
     dead = 'case "$*" in *is-system-running) echo running;; *) exit 1;; esac'
     with board_fault(board, "systemctl", dead), pytest.raises(TargetError, match="going back was not all done"):
         deploy(to(board), wish, config=str(board.config))
-    assert len(list((home / "systemd" / "user").iterdir())) == 1
+    assert len(list((home / "systemd" / "user").glob("*.service"))) == 1
     assert end_service(to(board), what.name, config=str(board.config)).service == "removed"
     assert list((home / "systemd" / "user").iterdir()) == []
+    one = deploy(to(board), replace(wish, source="/dev/null"), config=str(board.config))
+    assert one.service == "active; its samples end at once, and it waits for more"
+    (found,) = list_installed(to(board), config=str(board.config))
+    assert found.to_dict()["current"]["unit"] == found.unit == one.unit
 
 
 def test_a_removal_that_stopped_halfway_can_be_finished(start, tmp_path):
@@ -137,7 +173,7 @@ def test_a_removal_that_stopped_halfway_can_be_finished(start, tmp_path):
     os.mkfifo(source := tmp_path / "imu")
     wish = Wish(what, stream_of(what, Options(window=20), needed=True), str(source))
     assert deploy(to(board), wish, config=str(board.config)).service == "active"
-    with board_fault(board, "mv", "exit 1"), pytest.raises(TargetError, match="could not remove l2mu_fp32"):
+    with board_fault(board, "mv", "exit 1"), pytest.raises(TargetError, match="could not remove all of l2mu_fp32"):
         remove(to(board), what.name, config=str(board.config))
     remove(to(board), what.name, config=str(board.config))
     assert not (folder_of(board) / what.name).exists()
@@ -152,8 +188,17 @@ def test_where_systemd_does_not_run_each_folder_has_its_unit_and_that_is_said(st
         outcome = deploy(folder, wish, config=str(board.config))
         assert outcome.service == "installed, not started: systemd does not run there"
         units.append(str(outcome.unit))
-    assert sorted(path.name for path in (board.temporary.parent / "home/systemd/user").iterdir()) == sorted(set(units))
-    text = (board.temporary.parent / "home/systemd/user" / units[0]).read_text()
+    home = board.temporary.parent / "home/systemd/user"
+    assert sorted(path.name for path in home.glob("*.service")) == sorted(set(units))
+    assert sorted(path.name for path in home.glob("default.target.wants/*")) == sorted(set(units))
+    assert remove(folder, what.name, config=str(board.config)).unit == units[1]
+    assert [path.name for path in home.rglob("*.service")] == [units[0]] * 2
+    of_the_system = 'case "$*" in --user*) exit 1;; *) echo running;; esac'
+    with board_fault(board, "systemctl", of_the_system):
+        said = deploy(to(board), replace(wish, again=True), config=str(board.config)).service
+    assert said is not None
+    assert "no systemd of 1000 runs there; sudo loginctl enable-linger 1000, then" in said
+    text = (home / units[0]).read_text()
     assert f'stty -F "{os.ttyname(port)}" 57600 raw' in text
     assert f'run" "{os.ttyname(port)}"' in text
     (regular := tmp_path / "samples").write_bytes(b"")
@@ -169,7 +214,13 @@ def test_where_systemd_does_not_run_each_folder_has_its_unit_and_that_is_said(st
     os.close(port)
 
 
-@pytest.mark.parametrize("source", ["imu", "/a/../b", "/a\nb", "", "serial:x"])
-def test_a_service_reads_from_a_path_of_the_board(source, tmp_path):
-    answer = edgekit_main("deploy", artifact("mlp").save(tmp_path / "m.edge"), "ssh://h", "--service", source)
-    assert (answer.returncode, "is no absolute path" in answer.stderr) == (2, True)
+@pytest.mark.parametrize("source", ["imu", "/a/../b", "/a\nb", "/a\u202eb", "", "/", "serial:x"])
+def test_a_service_reads_from_a_path_of_the_board(source):
+    with pytest.raises(UsageError, match="is no absolute path"):
+        check_source(source)
+
+
+def test_a_serial_port_has_a_speed_that_it_can_be_set_to(tmp_path):
+    edge = artifact("mlp").save(tmp_path / "m.edge")
+    answer = edgekit_main("deploy", edge, "ssh://h", "--service", "serial:/dev/ttyS0@123")
+    assert (answer.returncode, "no speed of serial ports; near it are 110 and 134" in answer.stderr) == (2, True)
