@@ -37,9 +37,9 @@ _OPTIONS = (  # what the user's configuration may say otherwise
     "LogLevel=ERROR",
 )
 _NEWER = (  # an ssh that does not know one of them refuses it, here as in the user's configuration
-    "AddKeysToAgent=no",  # OpenSSH 7.2; `ask` would open a dialog, the others leave a key in the agent
-    "RemoteCommand=none",  # 7.6
-    "SessionType=default",  # this and the next two: 8.7
+    "AddKeysToAgent=no",  # `ask` would open a dialog, the others leave a key in the agent
+    "RemoteCommand=none",
+    "SessionType=default",  # this and the next two came with OpenSSH 8.7
     "StdinNull=no",
     "ForkAfterAuthentication=no",
 )
