@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edgekit.cli.deploy_tables import print_changes, print_list, print_outcomes
-from edgekit.cli.exits import ANSWER_IS_NO, OK
+from edgekit.cli.exits import ANSWER_IS_NO, BAD_INPUT, OK
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import UsageError
 
@@ -93,18 +94,23 @@ def deploy(
     file, addresses = _split(words, needs_file=not verbs)
     to = destinations(addresses)
     on = partial(_on_each, out, to, at_once)
+    answer = partial(_answer, out, verb=None)
     if list_them:
-        return _answer(out, on(lambda where, _, stop: list_installed(where, stop=stop)), _list_document, print_list)
-    if rollback is not None:
-        return _answer(out, on(lambda where, _, stop: roll_back(where, rollback, stop=stop)), _to_dict, print_changes)
-    if remove is not None:
-        return _answer(out, on(lambda where, _, stop: take_off(where, remove, stop=stop)), _to_dict, print_changes)
-    if no_service is not None:
-        return _answer(
-            out, on(lambda where, _, stop: end_service(where, no_service, stop=stop)), _to_dict, print_changes
-        )
+        return answer(on(lambda where, _, stop: list_installed(where, stop=stop)), _list_document, print_list)
+    for verb, name, act in (
+        ("--rollback", rollback, roll_back),
+        ("--remove", remove, take_off),
+        ("--no-service", no_service, end_service),
+    ):
+        if name is not None:
+            results = on(partial(_managed, act, name))
+            return _answer(out, results, _to_dict, print_changes, verb=f"{verb} {name}")
     work = _work(file, check=check, again=again, window=window, stride=stride, service=service, tensorrt=tensorrt)
-    return _answer(out, on(work), _to_dict, print_outcomes)
+    return answer(on(work), _to_dict, print_outcomes)
+
+
+def _managed(act: Callable[..., Change], name: str, to: Destination, progress: Stages, stop: Stop) -> Change:
+    return act(to, name, progress, stop=stop)
 
 
 def _split(words: Sequence[str], *, needs_file: bool) -> tuple[Path, list[str]]:
@@ -153,9 +159,19 @@ def _on_each(
 ) -> list[Result[Found]]:
     from edgekit.deploy import on_each
 
-    with _shown(out, to) as show:
-        results = on_each(to, work, show, at_once)
-    if len(results) == 1 and (error := results[0].error) is not None:
+    left = list[str]()
+
+    def tell(where: Destination, known: str | None) -> None:
+        unknown = f"may have been changed: edgekit deploy --list {shlex.quote(where.address)} tells; a deploy goes on"
+        left.append(f"interrupted: {where}: {known or unknown}")
+
+    try:
+        with _shown(out, to) as show:
+            results = on_each(to, work, show, at_once, tell)
+    finally:
+        for line in left:
+            print(line, file=sys.stderr)
+    if len(results) == 1 and (error := results[0].error) is not None and not out.as_json:
         raise error
     return results
 
@@ -182,8 +198,13 @@ def _answer(
     results: list[Result[Found]],
     document: Callable[[Found], Any],
     human: Callable[[Console, list[Result[Found]]], None],
+    *,
+    verb: str | None,
 ) -> int:
-    """Print what became of each board; the exit code says whether all is well."""
+    """Print what became of each board; the exit code says whether all is well.
+
+    `verb` is what was asked where it cannot be asked again of those that have done it.
+    """
     rows = [
         {
             "address": str(one.to),
@@ -193,7 +214,13 @@ def _answer(
         }
         for one in results
     ]
-    failed = sum(one.error is not None for one in results)
+    errors = [one.error for one in results if one.error is not None]
+    if out.as_json and len(errors) == len(results) == 1:
+        out.answer(
+            {"error": str(errors[0]).split("\n  - ")[0], "items": errors[0].items, "boards": rows}, lambda _: None
+        )
+        print(f"error: {errors[0]}", file=sys.stderr)
+        return BAD_INPUT
 
     def show(console: Console) -> None:
         human(console, results)
@@ -203,9 +230,11 @@ def _answer(
         for one in results:
             if one.error is not None:
                 print(f"failed: {one.to}: {one.error}", file=sys.stderr)
-        if failed:
-            print(f"{failed} of {len(results)} boards failed; the same command goes on with those", file=sys.stderr)
-    return ANSWER_IS_NO if failed else OK
+        if errors:
+            those = " ".join(shlex.quote(one.to.address) for one in results if one.error is not None)
+            again = f"for those alone: edgekit deploy {verb} {those}" if verb else "the same command goes on with those"
+            print(f"{len(errors)} of {len(results)} boards failed; {again}", file=sys.stderr)
+    return ANSWER_IS_NO if errors else OK
 
 
 def _to_dict(found: Outcome | Change) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from edgekit.errors import TargetError
 from edgekit.profile.ssh import COPY_S, Ssh
 from edgekit.profile.ssh_said import printable
 
+SWITCH = "switch"  # the stage from which on something changes
 SYNC_S = 300.0  # a card that is slow to flush what was written
 
 

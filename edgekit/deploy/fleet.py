@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from edgekit.deploy.asking import SWITCH
 from edgekit.deploy.destination import Destination, destination
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.profile.counts import Progress
@@ -40,20 +41,29 @@ def destinations(addresses: Sequence[str]) -> tuple[Destination, ...]:
     return found
 
 
-def on_each(to: Sequence[Destination], work: Work[Found], show: Show, at_once: int) -> list[Result[Found]]:
+def on_each(
+    to: Sequence[Destination],
+    work: Work[Found],
+    show: Show,
+    at_once: int,
+    tell: Callable[[Destination, str | None], None] = lambda *_: None,
+) -> list[Result[Found]]:
     """Do the same on every destination, `at_once` at a time; results are in their order.
 
     `show` gets the number of a destination and what is going on there, from several threads. UsageError for a number at
-    once that is none. Ctrl-C starts no other, ends what runs, and gives each board three seconds to tidy up.
+    once that is none. Ctrl-C starts no other, ends what runs, and gives each board three seconds to tidy up; `tell`
+    then gets each destination where something may have changed, and what is current there, None where nobody knows.
     """
     if not 1 <= at_once <= MOST_AT_ONCE:
         raise UsageError(f"--at-once {at_once}", "means nothing", f"from 1 to {MOST_AT_ONCE}")
-    stop = Stop()
+    stop, switched = Stop(), set[int]()
 
     def one(number: int) -> Result[Found]:
         def progress(stage: str, done: int = 0, total: int | None = None) -> None:
             if stop.asked:
                 raise StoppedError
+            if stage == SWITCH:
+                switched.add(number)
             show(number, stage if total is None else f"{stage} {done}/{total}")
 
         try:
@@ -77,4 +87,17 @@ def on_each(to: Sequence[Destination], work: Work[Found], show: Show, at_once: i
                 wait(futures, TIDY_S)
             finally:
                 stop.force()
+                for number in sorted(switched):
+                    tell(to[number], _known(futures[number]))
             raise
+
+
+def _known(future: Future[Result[Found]]) -> str | None:
+    """What became of a board whose work was stopped after it had begun to change something."""
+    if not future.done():
+        return None
+    reason = future.exception()
+    if reason is not None:
+        return str(reason.args[0]) if isinstance(reason, StoppedError) and reason.args else None
+    error = future.result().error
+    return "done" if error is None else f"failed: {error}"

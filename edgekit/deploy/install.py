@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit.artifact import Artifact
-from edgekit.deploy.asking import request
+from edgekit.deploy.asking import SWITCH, request
 from edgekit.deploy.destination import Destination
 from edgekit.deploy.installed import hold
 from edgekit.deploy.probe import BoardFacts, check, probe
@@ -111,7 +111,7 @@ def deploy(
             return replace(found, version=here.current.name, trusted=has_edgekit, service=said, left=left)
         version = f"{here.next_number:04d}-{artifact.sha256[:12]}"
         staged = stage(there, wish, progress)
-        progress("switch", 0, None)
+        progress(SWITCH, 0, None)
         request(board, f"commit {here.name} {version}", open_question(version, to.address))
         try:
             if has_edgekit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.deploy.asking import request
+from edgekit.deploy.asking import SWITCH, request
 from edgekit.deploy.contents import document_bytes
 from edgekit.deploy.destination import Destination
 from edgekit.deploy.installed import DOCUMENT, Installed, Version, base_of, hold, installed, only, whole
@@ -68,7 +68,7 @@ def roll_back(
         def follow(service: Service | None, instead_of: Service | None) -> str | None:
             return follow_service(board, base, name, to=service, of=instead_of)
 
-        progress("switch", 0, None)
+        progress(SWITCH, 0, None)
         switch(before)
         try:
             said = follow(there, gone)
@@ -92,7 +92,7 @@ def end_service(
         base = base_of(board)
         current = only(board, installed(board, base), name).current
         service = service_of(current.document) if current else None
-        progress("switch", 0, None)
+        progress(SWITCH, 0, None)
         said = stop_service(board, base, name, service)
         if said is None and service is None:
             raise TargetError(f"{name} on {board.name}", "has no service", "nothing is to be done")
@@ -115,7 +115,7 @@ def remove(
         board.ask("lock")
         base = base_of(board)
         here = only(board, installed(board, base), name)
-        progress("switch", 0, None)
+        progress(SWITCH, 0, None)
         said = stop_service(board, base, name, service_of(here.current.document) if here.current else None)
         left = None
         try:

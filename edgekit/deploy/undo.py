@@ -17,13 +17,15 @@ def undo(error: BaseException, switch: Step, rest: Step, done: str, failed: str)
     A TargetError is raised again with a word of what is current: `done` where they were switched, `failed` where not,
     and why something was not done; StoppedError gets these words as its argument. Other errors are left to the caller.
     """
-    word, further = failed, None
+    word, further = "", None
     try:
         switch()
         word = done
         rest()
     except EdgekitError as reason:
         further = reason
+        if not word:  # an answer that did not come leaves a question open, its last item
+            word = reason.items[-1] if reason.items else failed
     why = [] if further is None else [f"going back was not all done: {further.thing}: {further.cause}"]
     if isinstance(error, StoppedError):
         error.args = ("; ".join([word, *why]),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from edgekit.artifact import Artifact, SelfTest
 from edgekit.deploy import (
     Destination,
     Wish,
+    asking,
     deploy,
     destination,
     end_service,
@@ -372,7 +374,36 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing_behind(start, tmp_path):
     assert current(board) is None
     soon(lambda: staged(board) == [], "what was staged is still there")
     (board.config.parent / "bin" / "sha256sum").unlink()
-    assert put(board, artifact("mlp")).state == "deployed"
+    was = put(board, artifact("mlp"))
+    other().save(edge)
+    slow = 'case "$3" in add) touch $TMPDIR/now; exec /bin/sleep 20;; *) echo 3;; esac'
+    with (
+        board_fault(board, "python3", slow),
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        soon((board.temporary / "now").exists, "it has not switched")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=SECONDS)
+    assert said.splitlines()[0] == f"interrupted: {to(board)}: {was.version} is current again"
+    assert current(board) == artifact("mlp").sha256
+
+
+def test_a_switch_that_nobody_answered_for_is_said_and_goes_on(start, monkeypatch):
+    board, what = start(), artifact("mlp")
+    put(board, other())
+    monkeypatch.setattr(asking, "SYNC_S", 0.2)
+    said = (
+        rf"did not answer in time(.*\n)+  - 0002-.* may be current: edgekit deploy --list .*{board.address}.* goes on"
+    )
+    with board_fault(board, "sync", "/bin/sleep 0.6"), pytest.raises(TargetError, match=said):
+        put(board, what)
+    monkeypatch.undo()
+    (found,) = list_installed(to(board), config=str(board.config))
+    assert found.current is not None
+    assert (found.current.state, current(board)) == ("unproven", what.sha256)
+    assert put(board, what).state == "already there"
+    (found,) = list_installed(to(board), config=str(board.config))
+    assert (found.to_dict()["current"]["state"], len(found.versions)) == ("accepted", 2)
 
 
 def test_a_wish_to_stop_lets_a_switch_that_was_begun_go_back(start):
@@ -489,9 +520,13 @@ def test_a_fleet_tells_of_each_board_and_goes_on_where_it_failed(start, tmp_path
     assert (second.stdout.count("already there"), second.stdout.count(" deployed ")) == (2, 1)
     listed = edgekit_main("deploy", "--list", *addresses)
     assert listed.stdout.count("mlp_fp32") == 3
+    assert all(address in listed.stdout for address in addresses)
     assert "ho[2Jst" in listed.stdout
     quiet = edgekit_main("deploy", "--remove", "none", *addresses, "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr.count("failed: ssh://")) == (1, "", 3)
+    assert f"for those alone: edgekit deploy --remove none {shlex.join(addresses)}\n" in quiet.stderr
+    single = edgekit_main("deploy", "--remove", "none", addresses[0], "--json")
+    assert (single.returncode, json.loads(single.stdout)["boards"][0]["address"]) == (2, addresses[0])
     alone = edgekit_main("deploy", "--rollback", "mlp_fp32", addresses[0])
     assert (alone.returncode, alone.stderr.count("\n")) == (2, 1)
     assert "has no version before the current one" in alone.stderr
