@@ -8,7 +8,8 @@ MAX_LINE = 64 << 10  # bytes
 
 
 def split_lines(read: Callable[[], bytes | None]) -> Iterator[bytes | None]:
-    """The lines of what `read` gives, until it gives nothing, without their ends; a None of its is passed on.
+    """The lines of what `read` gives, until it gives nothing, without their ends; None where it gives None or a piece
+    in which no line ends.
 
     Of a longer line the first MAX_LINE + 1 bytes are given, so that whoever parses it can tell; the rest is skipped.
     """
@@ -23,6 +24,8 @@ def split_lines(read: Callable[[], bytes | None]) -> Iterator[bytes | None]:
                 yield bytes(open_line + piece)[: MAX_LINE + 1].rstrip(b"\r")
             open_line.clear()
             skipping = False
+        if not whole:  # nobody waits for the end of a line, perhaps for ever
+            yield None
         if skipping:
             continue
         open_line += rest

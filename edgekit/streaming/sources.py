@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ STDIN = "-"
 @dataclass(frozen=True)
 class Source:
     """An open source: what it is called, whether its lines come as they happen, and the lines, without their ends;
-    None each time nothing came for as long as it was opened to wait.
+    None each time nothing came for as long as it was opened to wait, or no line ended in what came.
     """
 
     name: str
@@ -37,7 +38,8 @@ class Source:
 def open_source(text: str, *, patience: float | None = None) -> Iterator[Source]:
     """Open `-`, a FILE, `udp://HOST:PORT` (no host: this computer alone) or `serial:/dev/ttyX@BAUD`.
 
-    With `patience`, in s, whoever reads gets None after so much silence; without, they wait as long as it takes.
+    With `patience`, in s, whoever reads gets None after so much silence, also of a named pipe that nobody has written
+    to yet; without, they wait as long as it takes.
     A serial port's first line, which may lack its beginning, is skipped. UsageError for an address that means nothing,
     DataError for what is not there or stops answering.
     """
@@ -74,15 +76,21 @@ def comes_live(text: str) -> bool:
 @contextmanager
 def _file(text: str, patience: float | None) -> Iterator[Source]:
     try:
-        descriptor = os.open(text, os.O_RDONLY)  # of a named pipe: waits until somebody writes
+        # of a named pipe without patience: waits until somebody writes
+        descriptor = os.open(text, os.O_RDONLY | (0 if patience is None else os.O_NONBLOCK))
     except OSError as error:
         raise DataError(text, f"cannot be read: {error.strerror}", "give a file of samples, or -") from error
     except ValueError as error:  # a NUL in the name
         raise DataError(repr(text), f"is no name of a file: {error}") from error
     try:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
             raise DataError(text, "is a folder", "name a file in it")
-        yield Source(text, _is_live(descriptor), split_lines(_reader(descriptor, text, patience)))
+        os.set_blocking(descriptor, True)
+        read = _reader(descriptor, text, patience)
+        if stat.S_ISFIFO(mode) and patience is not None:
+            read = _from_first(read, patience)
+        yield Source(text, _is_live(descriptor), split_lines(read))
     finally:
         os.close(descriptor)
 
@@ -107,6 +115,22 @@ def _reader(
             raise DataError(name, f"cannot be read: {error.strerror}") from error
 
     return read
+
+
+def _from_first(read: Callable[[], bytes | None], patience: float) -> Callable[[], bytes | None]:
+    """Reads a named pipe, whose end before anything came is silence: nobody has written to it yet."""
+    has_begun = False
+
+    def read_on() -> bytes | None:
+        nonlocal has_begun
+        chunk = read()
+        has_begun = has_begun or bool(chunk)
+        if chunk == b"" and not has_begun:
+            time.sleep(patience)
+            return None
+        return chunk
+
+    return read_on
 
 
 def _has_come(source: int | socket.socket, patience: float | None) -> bool:
@@ -156,9 +180,9 @@ def _udp(text: str, patience: float | None) -> Iterator[Source]:
 
 
 def _datagram_lines(bound: socket.socket, patience: float | None) -> Iterator[bytes | None]:
-    """The lines of all datagrams; each ends with its datagram."""
+    """The lines of all datagrams; each ends with its datagram. None for silence and for a datagram of nothing."""
     while True:
         if _has_come(bound, patience):
-            yield from bound.recv(DATAGRAM).splitlines()
+            yield from bound.recv(DATAGRAM).splitlines() or (None,)
         else:
             yield None

@@ -166,9 +166,25 @@ def test_whoever_does_not_wait_is_told_that_nothing_came(terminal: tuple[int, st
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         assert next(opened.awaited) is None
-        sender.sendto(b"noise\n1,2,3\n", ("127.0.0.1", int(opened.source.name.split()[2])))
-        assert next(opened.awaited) is None
+        for datagram in (b"", b"noise\n1,2,3\n"):
+            sender.sendto(datagram, ("127.0.0.1", int(opened.source.name.split()[2])))
+            assert next(opened.awaited) is None
         assert next(opened.samples).values == (1, 2, 3)
+
+
+def test_nobody_waits_for_a_writer_of_a_named_pipe_or_for_the_end_of_its_line(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with open_samples(str(pipe), CHANNELS, Counters(), patience=0.01) as opened:
+        assert [next(opened.awaited) for _ in range(3)] == [None] * 3
+        os.close(os.open(pipe, os.O_WRONLY))  # came and went without a word
+        assert [next(opened.awaited) for _ in range(3)] == [None] * 3
+        with pipe.open("wb", buffering=0) as writer:
+            for _ in range(3):
+                writer.write(b"1")
+                assert next(opened.awaited) is None
+            writer.write(b",2,3\n")
+            assert next(sample for sample in opened.awaited if sample).values == (111, 2, 3)
+        assert not any(opened.awaited)
 
 
 def test_a_live_sample_without_a_time_whose_unit_was_given_is_a_stray() -> None:
@@ -189,13 +205,15 @@ def test_lines_are_the_same_in_whatever_pieces_they_come(lines: list[bytes], siz
     text = b"\n".join(line.replace(b"\n", b"").replace(b"\r", b"") for line in lines)
     pieces = iter([text[at : at + size] for at in range(0, len(text), size)])
     expected = text.split(b"\n")
-    assert list(split_lines(lambda: next(pieces, b""))) == (expected if expected[-1] else expected[:-1])
+    found = [line for line in split_lines(lambda: next(pieces, b"")) if line is not None]
+    assert found == (expected if expected[-1] else expected[:-1])
 
 
-def test_a_line_without_an_end_takes_no_memory() -> None:
+def test_a_line_without_an_end_takes_no_memory_and_keeps_nobody_waiting() -> None:
     pieces = iter([b"x" * 50_000] * 100 + [b"\nnext\r\nlast"])
     found = list(split_lines(lambda: next(pieces, b"")))
-    assert [len(line) for line in found] == [MAX_LINE + 1, 4, 4]
+    assert [len(line) for line in found if line is not None] == [MAX_LINE + 1, 4, 4]
+    assert found.count(None) == 100
 
 
 def test_a_file_and_a_named_pipe(tmp_path: Path) -> None:
