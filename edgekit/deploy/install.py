@@ -162,11 +162,11 @@ def _accept(there: There, version: str) -> str | None:
     request(board, f"accept {here.name} {version} {kept[-1]}", "whether older versions have gone is not known")
     if there.facts.edgekit is None:
         gone = [one for one in here.versions if one.name not in kept and one.document.get("trusted")]
-        return "older versions stay on the trust list there: it has no edgekit any more" if gone else None
+        return "older versions may be on a trust list there still: it has no edgekit any more" if gone else None
     try:
         release_there(board, there.base, here.name, kept)
     except TargetError as error:
-        return f"older versions stay on the trust list there: {error.cause}"
+        return f"older versions may be on the trust list there still: {error.cause}"
     return None
 
 

@@ -9,7 +9,7 @@ from edgekit.deploy.asking import SWITCH, request
 from edgekit.deploy.contents import document_bytes
 from edgekit.deploy.destination import Destination
 from edgekit.deploy.installed import DOCUMENT, Installed, Version, base_of, hold, installed, only, whole
-from edgekit.deploy.service import Service, follow_service, service_of, stop_service, unit_name
+from edgekit.deploy.service import Service, follow_service, service_now, service_of, stop_service, unit_name
 from edgekit.deploy.trusting import release_there
 from edgekit.deploy.undo import undo
 from edgekit.errors import TargetError
@@ -60,7 +60,7 @@ def roll_back(
             raise TargetError(f"{name} on {board.name}", "has no version before the current one", "deploy another one")
         if not whole(board, base, name, before):
             raise TargetError(f"{name} {before.name} on {board.name}", "is damaged", "deploy it again")
-        there, gone = service_of(before.document), service_of(was.document)
+        there, gone = service_of(before.document), service_now(board, base, name, was.document)
 
         def switch(version: Version) -> None:
             request(board, f"rollback {name} {version.name}", f"{version.name} may be current: --list tells")
@@ -122,7 +122,7 @@ def remove(
             release_there(board, base, name, ())
         except TargetError as error:  # of a board that has no edgekit any more, or never had one
             if any(one.document.get("trusted") or not one.document for one in here.versions):
-                left = f"it stays on the trust list there: {error.cause}"
+                left = f"it may be on the trust list there still: {error.cause}"
         request(board, f"take_away {name}", "the same command goes on")
         was, unit = here.current.name if here.current else None, unit_name(base, name) if said else None
         return Change(to.address, name, was, None, said, unit, left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,12 +13,13 @@ from typing import Any
 from edgekit.deploy.asking import answer_to
 from edgekit.errors import TargetError, UsageError
 from edgekit.profile.ssh import Ssh
-from edgekit.profile.ssh_said import printable
+from edgekit.profile.ssh_said import printable_lines
 from edgekit.streaming.serial import parse_port
 
 SYSTEM, USER = "system", "user"
 LIMIT_S = 120.0  # systemd waits up to 90 s for a program that does not end
 SERIAL = "serial:"
+_SAYS = "# edgekit "
 # Speeds that Linux has names for, which is what every stty can set.
 _SPEEDS = (
     *(50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800),
@@ -89,10 +91,11 @@ def unit_name(base: str, name: str) -> str:
 
 def unit_text(name: str, current: str, service: Service) -> str:
     """The unit. It starts again when the samples end, as those of a FIFO do when nobody writes any more; what it
-    decides goes to the journal.
+    decides goes to the journal. Its first line says what it is, for a version that cannot any more.
     """
     system, port = service.scope == SYSTEM, service.port
     lines = [
+        f"{_SAYS}{json.dumps(service.to_dict())}",
         "[Unit]",
         f"Description=edgekit: decisions of {name}",
         "StartLimitIntervalSec=0",
@@ -140,7 +143,7 @@ def start_service(board: Ssh, base: str, name: str, service: Service) -> str:
     started. TargetError when it does not stay up.
     """
     given = {"verb": "start", "scope": service.scope}
-    return _ask(board, base, name, given, unit_text(name, f"{base}/{name}/current", service))
+    return _ask(board, base, name, given, unit_text(name, f"{base}/{name}/current", service)).strip()[:200]
 
 
 def stop_service(board: Ssh, base: str, name: str, service: Service | None) -> str | None:
@@ -148,12 +151,28 @@ def stop_service(board: Ssh, base: str, name: str, service: Service | None) -> s
     start that failed has left.
     """
     said = _ask(board, base, name, {"verb": "stop", "scope": service.scope if service else ""}, "")
-    return None if said == "none" else said
+    return None if said.strip() == "none" else said.strip()
 
 
-def has_unit(board: Ssh, base: str, name: str) -> bool:
-    """Whether the board has a unit of the artifact for who asks."""
-    return _ask(board, base, name, {"verb": "look", "scope": ""}, "") != "none"
+def service_now(board: Ssh, base: str, name: str, document: Mapping[str, Any]) -> Service | None:
+    """The service of the current version, from its document, or from the board's unit where that cannot be read.
+
+    TargetError for a unit that does not say what it is.
+    """
+    if document:
+        return service_of(document)
+    text = _ask(board, base, name, {"verb": "look", "scope": ""}, "")
+    first = text.partition("\n")[0]
+    if not text.strip():
+        return None
+    try:
+        found = service_of({"service": json.loads(first.removeprefix(_SAYS))})
+    except ValueError:
+        found = None
+    if found is None:
+        remedy = f"take it away first: edgekit deploy --no-service {name} ADDRESS"
+        raise TargetError(f"service of {name} on {board.name}", "does not say what it is", remedy)
+    return found
 
 
 def follow_service(board: Ssh, base: str, name: str, *, to: Service | None, of: Service | None) -> str | None:
@@ -174,4 +193,4 @@ def _ask(board: Ssh, base: str, name: str, asked: Mapping[str, str], text: str) 
         raise TargetError(
             board.name, f"did not {given['verb']} {unit}", "see its messages:", messages.strip().splitlines()[-6:]
         )
-    return printable(answer.strip())[:200]
+    return printable_lines(answer)

@@ -1,5 +1,5 @@
 # A systemd unit on a board. `verb`, `scope` (system or user; empty: by who asks), `unit` and `current` (the folder of the
-# current version) are set before; for `start` the unit's text comes on stdin. Prints what became of it.
+# current version) are set before; for `start` the unit's text comes on stdin. Prints what became of it, for `look` its text.
 test "$(id -u)" = 0 && mine=system || mine=user
 test -n "$scope" || scope=$mine
 if test "$scope" != "$mine"; then
@@ -41,7 +41,7 @@ is_between() {
 
 case $verb in
   look)
-    test -e "$folder/$unit" && echo there || echo none
+    test ! -e "$folder/$unit" || head -c 65536 "$folder/$unit"
     ;;
   start)
     mkdir -p "$folder" && cat >"$folder/.$unit.new" || exit 1

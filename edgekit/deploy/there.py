@@ -9,7 +9,7 @@ from edgekit.artifact import Artifact
 from edgekit.deploy.contents import Stream
 from edgekit.deploy.installed import Installed, Version, base_of, installed, refuse_newer, whole
 from edgekit.deploy.probe import BoardFacts
-from edgekit.deploy.service import SYSTEM, USER, Service, check_board, has_unit, service_of
+from edgekit.deploy.service import SYSTEM, USER, Service, check_board, check_source, service_now
 from edgekit.deploy.tensorrt import Step
 from edgekit.errors import TargetError, UsageError
 from edgekit.profile.ssh import Ssh
@@ -59,8 +59,8 @@ def look_around(board: Ssh, facts: BoardFacts, wish: Wish, address: str) -> Ther
     base, name = base_of(board), wish.artifact.name
     here = installed(board, base).get(name, Installed(base, name, None, ()))
     refuse_newer(board, here)
-    was = service_of(here.current.document) if here.current else None
-    service = _service(board, facts, wish, address, here)
+    was = service_now(board, base, name, here.current.document) if here.current else None
+    service = _service(board, facts, wish, address, was)
     is_whole = here.current is not None and whole(board, base, name, here.current)
     good = here.current if is_whole and here.current and here.current.is_accepted else None
     if good is None:
@@ -69,15 +69,15 @@ def look_around(board: Ssh, facts: BoardFacts, wish: Wish, address: str) -> Ther
     return There(board, facts, here, base, address, is_whole, good, was, service)
 
 
-def _service(board: Ssh, facts: BoardFacts, wish: Wish, address: str, here: Installed) -> Service | None:
+def _service(board: Ssh, facts: BoardFacts, wish: Wish, address: str, was: Service | None) -> Service | None:
     """The service as it shall be."""
-    was = service_of(here.current.document) if here.current else None
     scope, name = SYSTEM if facts.is_root else USER, wish.artifact.name
     what, take_away = f"service of {name} on {board.name}", f"edgekit deploy --no-service {name} {shlex.quote(address)}"
     if was is not None and was.scope != scope:
         owner, you = ("the system", "are not root") if was.scope == SYSTEM else ("a user", "are root")
         raise TargetError(what, f"is one of {owner}, and you {you} there", f"as that one, first: {take_away}")
     if wish.source is not None:
+        check_source(wish.source)
         service = Service(wish.source, scope)
         if wish.stream.job is None:
             raise UsageError(f"--service {wish.source}", f"has nothing to run: {wish.stream.why_not}")
@@ -86,9 +86,6 @@ def _service(board: Ssh, facts: BoardFacts, wish: Wish, address: str, here: Inst
     if was is not None and wish.stream.job is None:
         remedy = f"or take the service away first: {take_away}"
         raise TargetError(what, f"could not go on: {wish.stream.why_not}", remedy)
-    if here.current is not None and not here.current.document and has_unit(board, here.base, name):
-        cause = "could not go on: what the current version says of it cannot be read"
-        raise TargetError(what, cause, f"give --service again, or take it away first: {take_away}")
     return was
 
 

@@ -127,8 +127,9 @@ def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
     document = Path(one.path) / "deployed.json"
     whole = document.read_text()
     document.write_text("{")
-    with pytest.raises(TargetError, match="says of it cannot be read; give --service again"):
+    with board_fault(board, "systemctl", broken), pytest.raises(TargetError, match=f"{one.version} is current again"):
         deploy(to(board), replace(wish, source=None), config=str(board.config))
+    assert f'"source": "{source}"' in unit.read_text()
     document.write_text(whole)
     with pytest.raises(TargetError, match=r"could not go on: not asked for; .* --no-service l2mu_fp32 '?ssh:"):
         put(board, what)
