@@ -25,8 +25,11 @@ say model "$(tr -d '\000' 2>/dev/null </proc/device-tree/model)"
 say features "$(grep -E '^(flags|Features)' /proc/cpuinfo | head -n 1 | cut -d: -f2)"
 say memory "$(grep '^MemAvailable' /proc/meminfo | tr -dc 0-9)"
 say glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)"
-say python "$(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)"
-say edgekit "$(python3 -c 'import edgekit; print(edgekit.__version__)' 2>/dev/null)"
+python3 -c '
+import platform
+print("python=" + platform.python_version(), flush=True)
+import edgekit
+print("edgekit=" + edgekit.__version__)' 2>/dev/null
 say user "$(id -u)"
 case $base in '~'*) base=$HOME${base#?} ;; esac
 until test -d "$base"; do base=$(dirname "$base"); done

@@ -60,16 +60,17 @@ case $verb in
     fi
     ctl daemon-reload && ctl enable "$unit" >/dev/null || exit 1
     if test "$was" != "$(cat "$folder/$unit")" || ! is_current; then
-      ctl restart "$unit" && sleep 1 || exit 1
-      if is_current; then :; elif is_between; then
-        echo 'active; its samples end at once, and it waits for more'
-        exit 0
-      else
-        ctl status --no-pager -n 5 "$unit" >&2
-        exit 1
-      fi
+      ctl restart "$unit" || exit 1
+      for try in 1 2 3 4 5; do # a slow board takes long to start anything
+        sleep 1
+        if is_between; then said='; its samples end at once, and it waits for more'; break; fi
+        if is_current; then said=$(remark); break; fi
+        test "$try" != 5 || { ctl status --no-pager -n 5 "$unit" >&2; exit 1; }
+      done
+      printf 'active%s\n' "$said"
+    else
+      printf 'active%s\n' "$(remark)"
     fi
-    printf 'active%s\n' "$(remark)"
     ;;
   stop)
     said=none # without its file, of a start or a stop that failed halfway, systemd has nothing to disable

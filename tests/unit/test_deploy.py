@@ -379,7 +379,7 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing_behind(start, tmp_path):
     (board.config.parent / "bin" / "sha256sum").unlink()
     was = put(board, artifact("mlp"))
     other().save(edge)
-    slow = 'case "$3" in add) touch $TMPDIR/now; exec /bin/sleep 20;; *) echo 3;; esac'
+    slow = 'case "$3" in add) touch $TMPDIR/now; exec /bin/sleep 20;; *) echo edgekit=3;; esac'
     with (
         board_fault(board, "python3", slow),
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process,
@@ -411,7 +411,7 @@ def test_a_switch_that_nobody_answered_for_is_said_and_goes_on(start, monkeypatc
 
 def test_a_wish_to_stop_lets_a_switch_that_was_begun_go_back(start):
     """A trust list that takes long is asked after the rename."""
-    python = 'case "$3" in add) touch $TMPDIR/now; exec sleep 20;; *) echo 3;; esac'
+    python = 'case "$3" in add) touch $TMPDIR/now; exec sleep 20;; *) echo edgekit=3;; esac'
     board, first, stop = start({"python3": python}), artifact("mlp"), Stop()
     path = folder_of(board) / "mlp_fp32"
 

@@ -163,7 +163,7 @@ def test_a_service_that_cannot_be_installed_leaves_nothing_and_is_the_error(star
     assert end_service(to(board), what.name, config=str(board.config)).service == "removed"
     assert list((home / "systemd" / "user").iterdir()) == []
     one = deploy(to(board), replace(wish, source="/dev/null"), config=str(board.config))
-    assert one.service == "active; its samples end at once, and it waits for more"
+    assert str(one.service).startswith("active")  # a sensor whose samples end at once
     (found,) = list_installed(to(board), config=str(board.config))
     assert found.to_dict()["current"]["unit"] == found.unit == one.unit
 
