@@ -14,6 +14,8 @@ RATE, WINDOW = 20.0, 40
 class Scripted:
     """Plays `count` frames of one model, `fault` raised after them; `calls` is what was asked of it."""
 
+    live = False
+
     def __init__(self, count: int = 10**9, *, fault: Exception | None = None) -> None:
         self.count, self.fault, self.calls = count, fault, list[tuple[object, ...]]()
         self._name, self._seconds, self._lessons = "", None, 0
@@ -22,13 +24,19 @@ class Scripted:
     def scene(self) -> Scene:
         model = ModelScene("l2mu", "int8", "C program", WINDOW, {"hidden": 8}, 1000, 200, "derived", "emulated")
         return Scene(
-            *(CLASSES, ("acc_x", "acc_y"), "m/s^2 (acc)", RATE, WINDOW, "a script", False, True, "host", False),
+            *(CLASSES, ("acc_x", "acc_y"), "m/s^2 (acc)", RATE, WINDOW, "a script", self.live, True, "host", False),
             models={"l2mu": model},
             activities=CLASSES,
             tally={"l2mu": [list(row) for row in self._tally]},
         )
 
-    def frames(self) -> Iterator[Frame]:
+    @property
+    def teaching(self) -> TeachState:
+        seconds = self._seconds
+        phase, name = (IDLE, None) if seconds is None else (RECORDING, self._name)
+        return TeachState(phase, name, seconds or 0.0, left=2, undoable=self._lessons)
+
+    def frames(self) -> Iterator[Frame | None]:
         for at in range(self.count):
             if self._seconds is not None:
                 self._seconds += 1 / RATE
@@ -37,7 +45,7 @@ class Scripted:
             raise self.fault
 
     def _frame(self, at: int) -> Frame:
-        called, seconds = None, self._seconds
+        called = None
         if at % WINDOW == WINDOW - 1:
             called = Called(at // WINDOW, at / RATE, CLASSES[0], 0.75, CLASSES[0])
             self._tally[0][0] += 1
@@ -46,10 +54,9 @@ class Scripted:
         cost = (Figure(5.0, "µs", "measured"), 4000.0, Figure(1.5, "µJ", "estimated", "a formula", 1.0, 2.0))
         fired = {} if at % 2 else {"hidden": (at // 2 % 8,)}  # the sensor is twice as fast as the model
         model = ModelFrame(called, CLASSES[0] if count else None, confidence, fired, *cost, count, count, "emulated")
-        phase = IDLE if seconds is None else RECORDING
-        name = None if seconds is None else self._name
-        teach = TeachState(phase, name, seconds or 0.0, left=2, undoable=self._lessons)
-        return Frame(at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, teach, (), at // 2 + 1)
+        return Frame(
+            at / RATE, (float(at % 5), float("nan")), CLASSES[0], {"l2mu": model}, self.teaching, (), at // 2 + 1
+        )
 
     def begin(self, name: str) -> None:
         if name in CLASSES:

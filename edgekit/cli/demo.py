@@ -6,6 +6,7 @@ import json as json_module
 import math
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import takewhile
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from edgekit.cli.exits import SCHEMA_VERSION
 from edgekit.cli.output import Output, QuietOption
-from edgekit.errors import UsageError
+from edgekit.errors import EdgekitError, UsageError
 
 if TYPE_CHECKING:
     import socket
@@ -63,7 +64,9 @@ def demo(
         str, typer.Option(help="host, or smartwatch: its machine code in the emulator, every instruction counted.")
     ] = HOST,
     models: Annotated[str, typer.Option(help="Which of mlp, lmu, l2mu and elm, with commas.")] = "mlp,lmu,l2mu,elm",
-    seconds: Annotated[float | None, typer.Option(help="End after so many seconds of the stream.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="End after so many seconds of the stream; the silence of a sensor counts.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when every recording was played.")] = False,
     web: Annotated[bool, typer.Option("--web", help="Show it on a page in the browser instead.")] = False,
     host: Annotated[
@@ -150,10 +153,12 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
 
     frames = engine.frames()
     if seconds is not None:
-        frames = takewhile(lambda frame: frame is None or frame.t < seconds, frames)
+        silent = math.inf if not engine.scene().live else time.monotonic() + seconds  # a sensor may never send any
+        frames = takewhile(lambda f: time.monotonic() < silent if f is None else f.t < seconds, frames)
     if times is not None:
         frames = paced(frames, engine.rate_hz, times)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+    fault: EdgekitError | None = None
     try:
         if live:
             from edgekit.demo.har.terminal import show
@@ -168,6 +173,10 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
                     print(line, flush=True)
     except KeyboardInterrupt:
         pass  # what it came to until now is still told
+    except EdgekitError as error:
+        if not engine.samples:
+            raise
+        fault = error
     finally:
         signal.signal(signal.SIGTERM, before)
     scene, found = engine.scene(), results(engine)
@@ -176,6 +185,9 @@ def _show(engine: Engine, out: Output, seconds: float | None, times: float | Non
     elif not out.quiet:
         print_summary(out.console, scene, found)
         out.console.print(NEXT)
+    if fault is not None:
+        sys.stdout.flush()
+        raise fault
 
 
 def _serve(engine: Engine, page: Page, times: float | None, *, browser: bool) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -305,6 +306,31 @@ def test_frames_are_plain_json_and_pictures_fit_the_terminal():
             assert word in whole
 
 
+def test_a_message_fades_and_two_do_not_say_what_is_current():
+    now = [0.0]
+    running, history = engine("lmu", teach=True), History(clock=lambda: now[0])
+    frame, *_ = take(running.frames(), 1)
+    history.add(replace(frame, events=("nothing came for 3 s",)))
+
+    def foot(about: str) -> str:
+        console = Console(width=120, height=30, file=io.StringIO())
+        shown = replace(frame, teach=replace(frame.teach, about=about))
+        console.print(picture(running.scene(), shown, history, (120, 30), None))
+        return console.file.getvalue()
+
+    assert "0.0 s: nothing came for 3 s" in foot("")
+    assert foot("it began anew: nothing came for 3 s").count("nothing came") == 1
+    now[0] = 4.0
+    history.refuse("undo: nothing was taught")
+    said = foot("the last lesson was taken back")
+    assert "undo: nothing was taught" in said
+    assert "taken back" not in said
+    now[0] = 20.0
+    said = foot("the last lesson was taken back")
+    assert not [old for old in ("came for 3 s", "nothing was taught", "taken back") if old in said]
+    assert "3 gestures can be taught" in said
+
+
 def test_samples_beyond_all_bounds_are_missing_ones_on_the_page_and_in_pictures(tmp_path: Path):
     far = ("inf", "-inf", "nan", "1e308", "-1e308", "3e38", "-3e38")
     rows = [f"{far[at % 7] if at % 5 == 0 else 1.5},{9.8},0,0,0,{at % 3}" for at in range(60)]
@@ -372,6 +398,7 @@ def test_lines_and_objects_end_in_what_it_came_to():
     assert [frame["models"]["lmu"]["decision"]["index"] for frame in frames] == [0, 1]
     (row,) = summary["summary"]["models"]
     assert (row["right"], row["known"], row["energy_per_decision"]["grade"]) == (2, 2, "estimated")
+    assert row["accuracy_grade"] == "measured"
     assert [row[f"{what}_grade"] for what in ("flash", "ram", "instructions")] == ["derived", "emulated", "emulated"]
     assert frames[0]["models"]["lmu"]["instructions_grade"] == "emulated"
 
@@ -424,6 +451,14 @@ def test_what_is_no_sample_is_told_at_the_end(tmp_path: Path):
     notes = "; ".join(summary["summary"]["notes"])
     for said in ("columns not used: clock_ms", "40 malformed", "'nonsense 0'"):
         assert said in notes
+
+
+def test_a_source_that_breaks_off_ends_in_what_it_came_to_and_the_fault(tmp_path: Path):
+    (tmp_path / "imu.csv").write_text(HEADER + "0,0,9.8,0,0,0\n" * 45 + "boot\n" * 100)
+    answer = demo("--source", tmp_path / "imu.csv", "--speed", "max", "--models", "lmu")
+    assert answer.returncode == 2
+    assert "of 45 samples and what is none: 100 malformed" in answer.stdout
+    assert "error: stream: 100 lines in a row and no sample" in answer.stderr
 
 
 def test_a_sensor_that_counts_milliseconds_is_understood(tmp_path: Path):

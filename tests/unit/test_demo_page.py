@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from browser import Browser, chromium
-from demo_samples import RATE, Scripted
+from demo_samples import CLASSES, RATE, Scripted
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -136,6 +137,8 @@ def test_a_page_that_is_loaded_again_goes_on_where_it_was(browser, script):
     browser.reload()
     browser.wait_for(LIVE)
     assert int(browser.ask(right).split()[0]) >= before
+    assert browser.ask(right).endswith(" %) measured")
+    assert browser.ask('document.querySelector("#confusion caption").textContent').endswith(" measured")
     assert browser.ask('document.querySelector("#confusion td:nth-of-type(2)") !== null')
     assert browser.ask(INK) > 10  # what was before is on the chart at once
     assert texts(browser, "#rates li") == ["hidden12.5 % of 8 fire"]  # one of eight in each step
@@ -156,6 +159,31 @@ def test_a_lesson_in_what_it_knew_can_be_taken_back_too(browser):
         browser.press("u")
         browser.press("u")
         browser.wait_for(f"!{undo}.offsetParent")
+
+
+class Silent(Scripted):
+    """A sensor that has not sent anything yet."""
+
+    live = True
+
+    def frames(self):
+        return iter(lambda: time.sleep(0.01), 0)
+
+
+def test_a_silent_sensor_is_waited_for_in_words_and_what_is_asked_meanwhile_is_answered(browser):
+    with served(Silent(), speed=None) as url:
+        browser.visit(url)
+        browser.wait_for('document.querySelector("#link").textContent === "waiting for samples"')
+        browser.wait_for('document.querySelector("#stream-note").textContent === "waiting for samples from a script"')
+        browser.press(f"{CLASSES[0]}\n", "#name")
+        browser.wait_for(f"{LAST} === \"gesture 'sitting': is there; give another\"")
+        browser.ask('document.querySelector("#name").value = ""')
+        browser.press("x\n", "#name")
+        browser.wait_for(f'{LAST} === "Recording x: waiting for samples."')
+        browser.reload()
+        browser.wait_for('document.querySelector("#progress").ariaValueMax === "10"')
+        browser.press("\n", "#record")
+        browser.wait_for('document.querySelector("#undo").offsetParent')
 
 
 class Wild(Scripted):

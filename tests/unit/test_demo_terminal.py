@@ -81,7 +81,7 @@ def test_a_gesture_is_taught_with_keys_and_the_terminal_is_left_as_it_was():
         shown.wait_for("now wave")
         shown.type("t")
         shown.wait_for("name of the gesture")
-        shown.type("wavd\x7fe\r")
+        shown.type("wav\x1b[Ad\x7fe\r")  # an arrow is none of its letters
         shown.wait_for("recording 'wave': 4")
         shown.type("t")
         shown.wait_for("learned 'wave': ")
@@ -102,5 +102,5 @@ def test_keys_are_heard_while_a_sensor_is_silent(tmp_path: Path):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"noise\n", ("127.0.0.1", port))
         shown.wait_for("the line 'noise' is neither")
-        shown.type("q")
+        shown.type("\x1bq")  # both at once
         shown.wait_for("Where to go next")

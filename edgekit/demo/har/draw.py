@@ -20,9 +20,12 @@ from edgekit.demo.har.frames import (
     ModelFrame,
     Scene,
     TeachState,
+    counted,
     plain_name,
 )
 from edgekit.demo.har.history import History
+from edgekit.profile.grades import MEASURED
+from edgekit.profile.grades import UNAVAILABLE as NO_GRADE
 
 # Okabe and Ito's colours, which people who see few colours tell apart.
 ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
@@ -38,17 +41,19 @@ LEAST_WIDTH, WIDE, WIDEST = 72, 100, 140
 
 def picture(scene: Scene, frame: Frame, history: History, size: tuple[int, int], typing: str | None) -> Group:
     """All of it, for a terminal of this size in characters, columns and rows; `typing` is the name that is being typed,
-    None if none.
+    None if none. The notes of the scene are those that have come up since it began.
     """
     width, height = max(size[0], LEAST_WIDTH), size[1]
     spiking = [name for name, model in scene.models.items() if model.populations and name in frame.models]
-    free = height - len(scene.models) - 8  # without the table, heads and the foot
+    free = height - len(scene.models) - 8 - bool(scene.notes)  # without the table, heads, the notes and the foot
     trace_rows = 2 if free >= 6 * 2 + 8 * len(spiking) else 1
     raster_rows = max(2, (free - 6 * trace_rows - 1)) if spiking else 0
     parts: list[RenderableType] = [_head(scene, frame), *_traces(scene, history, width, trace_rows)]
     parts.append(_models(scene, frame, history, width))
     for name in spiking[:1]:
         parts += _raster(scene, name, history, width, raster_rows)
+    if scene.notes:
+        parts.append(Text("; ".join(scene.notes), style="dim", no_wrap=True, overflow="ellipsis"))
     parts.append(_foot(scene, frame.teach, history, typing))
     return Group(*parts)
 
@@ -106,7 +111,8 @@ def _models(scene: Scene, frame: Frame, history: History, width: int) -> Table:
     table.add_column("model", no_wrap=True)
     table.add_column("says", no_wrap=True, ratio=1, overflow="ellipsis", min_width=12)
     table.add_column("how sure", no_wrap=True)
-    table.add_column("right", justify="right", no_wrap=True)
+    known = MEASURED if any(model.known for _, model in shown) else NO_GRADE
+    table.add_column(_headed("right", [known]), justify="right", no_wrap=True)
     if wide:
         grades = [model.instructions_grade for _, model in shown]
         table.add_column(_headed("instructions", grades), justify="right", no_wrap=True)
@@ -184,9 +190,10 @@ def _raster(scene: Scene, name: str, history: History, width: int, rows: int) ->
 
 def _foot(scene: Scene, teach: TeachState, history: History, typing: str | None) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    if history.events:
-        text.append(f"{history.events[-1]}\n", style=YELLOW)
-    text.append_text(_teaching(scene, teach, typing))
+    about = history.about(teach.about)
+    if (event := history.event) and event.partition(": ")[2] not in about:
+        text.append(f"{event}\n", style=YELLOW)
+    text.append_text(_teaching(scene, teach, about, typing))
     text.append("\n")
     keys = [("q", "quit")]
     if typing is not None:
@@ -203,18 +210,18 @@ def _foot(scene: Scene, teach: TeachState, history: History, typing: str | None)
     return text
 
 
-def _teaching(scene: Scene, teach: TeachState, typing: str | None) -> Text:
+def _teaching(scene: Scene, teach: TeachState, about: str, typing: str | None) -> Text:
     if typing is not None:
         return Text(f"name of the gesture: {typing}▏", style=YELLOW)
     if teach.phase == UNAVAILABLE:
         return Text(f"nothing can be taught: {teach.about}", style="dim")
     if teach.phase == RECORDING:
-        return Text(f"● recording {teach.name!r}: {teach.seconds:.1f} s  {teach.about}", style=RED)
+        return Text(f"● recording {teach.name!r}: {teach.seconds:.1f} s  {about}", style=RED)
     lesson = teach.lesson
-    if lesson is None or teach.about:
-        return Text(teach.about or f"{teach.left} gestures can be taught", style="dim")
+    if lesson is None or about:
+        return Text(about or f"{counted(teach.left, 'gesture')} can be taught", style="dim")
     where = " of the emulator" if scene.emulated else ""
-    text = Text(f"learned {lesson.name!r}: {lesson.windows} windows, {lesson.milliseconds:,.0f} ms{where}, ")
+    text = Text(f"learned {lesson.name!r}: {counted(lesson.windows, 'window')}, {lesson.milliseconds:,.0f} ms{where}, ")
     text.append(f"{lesson.recalled} recognised; ")
     text.append(f"of {lesson.held_out} old windows right {100 * lesson.before:.1f} %, now {100 * lesson.after:.1f} %")
     text.append(f" ({lesson.grade})")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from edgekit.demo.har.frames import LEARNER, Called, Frame, Lesson, ModelFrame, ModelScene, Scene
+from edgekit.demo.har.frames import LEARNER, Called, Frame, Lesson, ModelFrame, ModelScene, Scene, TeachState
 from edgekit.demo.har.material import SYNTHETIC, Material
 from edgekit.demo.har.models import Prepared
 from edgekit.demo.har.play import Heard
@@ -103,6 +103,16 @@ class Engine:
         """
         for heard in self._source:
             yield None if heard is None else self._frame(heard)
+
+    @property
+    def samples(self) -> int:
+        """How many have come."""
+        return self._samples
+
+    @property
+    def teaching(self) -> TeachState:
+        """Where teaching stands, without the learning model's own frame."""
+        return self.teacher.state
 
     def shown(self, frame: Frame) -> Frame:
         """A frame with teaching as it stands now, after what was asked for since."""

@@ -25,6 +25,11 @@ def plain_name(name: str) -> str:
     return name.removeprefix("synthetic_").replace("_", " ")
 
 
+def counted(count: int, name: str) -> str:
+    """So many of what has this name, which is in the singular."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A number with its unit and how it came about: `grade` is one of `edgekit.profile.grades`.

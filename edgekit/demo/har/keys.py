@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import termios
 import tty
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ESCAPE, ENTER, BACKSPACE = "\x1b", "\r", "\x7f"
+
+SPECIAL = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.)")  # what an arrow, a function key or the like sends
 
 Keys = Callable[[], str]
 
@@ -37,7 +40,5 @@ def terminal_keys() -> Iterator[Keys]:
 def _typed(handle: int) -> str:
     if not select.select([handle], [], [], 0)[0]:
         return ""
-    text = os.read(handle, 256).decode(errors="ignore")
-    if text.startswith(ESCAPE) and len(text) > 1:  # an arrow or the like
-        return ""
+    text = SPECIAL.sub("", os.read(handle, 256).decode(errors="ignore"))
     return text.replace("\n", ENTER)

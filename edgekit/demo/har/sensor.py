@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgekit.demo.har.frames import counted
 from edgekit.demo.har.play import Heard
 from edgekit.demo.har.windows import CHANNELS
 from edgekit.errors import UsageError
@@ -13,6 +14,8 @@ from edgekit.streaming.samples import Samples, open_samples
 
 PATIENCE = 0.05  # seconds of silence after which whoever shows the stream looks at keys and requests
 USUAL = ("samples", "steps", "decisions", "dropped")
+ONE = {"duplicates": "duplicate", "gaps": "gap", "restarts": "restart", "dropouts": "dropout", "overflows": "overflow"}
+ONE |= {"rate_changes": "rate change"}
 
 
 class Sensor:
@@ -37,9 +40,13 @@ class Sensor:
         told = [f"columns not used: {', '.join(self._opened.unused)}"] if self._opened.unused else []
         counts = counters.to_dict()
         counts["malformed"] += self._counters.malformed
-        odd = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if name not in USUAL and count]
+        odd = [
+            f"{count:,} {ONE.get(name, name) if count == 1 else name.replace('_', ' ')}"
+            for name, count in counts.items()
+            if name not in USUAL and count
+        ]
         if odd:
-            told.append(f"of {counters.samples:,} samples and what is none: {', '.join(odd)}")
+            told.append(f"of {counted(counters.samples, 'sample')} and what is none: {', '.join(odd)}")
         if fault := self._opened.parser.first_fault:
             told.append(f"first malformed line: {fault}")
         return tuple(told)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edgekit.demo.har.engine import Engine
 from edgekit.demo.har.frames import Figure, Scene
-from edgekit.profile.grades import EMULATED, UNAVAILABLE
+from edgekit.profile.grades import EMULATED, MEASURED, UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Result:
         """Share of windows called right; None without any whose truth was told."""
         return self.right / self.known if self.known else None
 
+    @property
+    def accuracy_grade(self) -> str:
+        """How the accuracy came about."""
+        return MEASURED if self.known else UNAVAILABLE
+
 
 def results(engine: Engine) -> tuple[Result, ...]:
     """The results of all models so far, the learning one left out."""
@@ -55,7 +60,9 @@ def results(engine: Engine) -> tuple[Result, ...]:
 
 def to_document(scene: Scene, found: Sequence[Result]) -> dict[str, Any]:
     """Plain JSON values."""
-    rows = [{**asdict(result), "accuracy": result.accuracy} for result in found]
+    rows = [
+        {**asdict(result), "accuracy": result.accuracy, "accuracy_grade": result.accuracy_grade} for result in found
+    ]
     return {
         "source": scene.source,
         "synthetic": scene.synthetic,
@@ -74,7 +81,11 @@ def print_summary(console: Console, scene: Scene, found: Sequence[Result]) -> No
     for head in ("model", "precision"):
         table.add_column(head, no_wrap=True)
     grades = (
-        *("", _grades(r.flash_grade for r in found), _grades(r.ram_grade for r in found)),
+        *(
+            _grades(r.accuracy_grade for r in found),
+            _grades(r.flash_grade for r in found),
+            _grades(r.ram_grade for r in found),
+        ),
         *[_grades(r.instructions_grade for r in found)] * 2,
         _grades(r.energy_per_decision.grade for r in found),
     )

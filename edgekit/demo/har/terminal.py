@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -19,12 +20,12 @@ PERIOD = 0.1  # seconds between two pictures
 
 
 class Hands:
-    """What keys do; `typing` is the name that is being typed, None if none is, and `said` the last refusal."""
+    """What keys do; `typing` is the name that is being typed, None if none is."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._activity = engine, -1
+    def __init__(self, engine: Engine, history: History) -> None:
+        self._engine, self._history, self._activity = engine, history, -1
         self.typing: str | None = None
-        self.done, self.said = False, ""
+        self.done = False
 
     def press(self, text: str) -> None:
         """Take what was typed, key by key."""
@@ -32,7 +33,8 @@ class Hands:
             try:
                 self._type(key) if self.typing is not None else self._do(key)
             except EdgekitError as error:
-                self.said, self.typing = str(error), None
+                self.typing = None
+                self._history.refuse(str(error).splitlines()[0])
 
     def _type(self, key: str) -> None:
         name = self.typing or ""
@@ -47,8 +49,8 @@ class Hands:
             self.typing = name + key
 
     def _do(self, key: str) -> None:
-        self.said = ""
-        phase, activities = self._engine.teacher.state.phase, self._engine.scene().activities
+        self._history.refuse("")
+        phase, activities = self._engine.teaching.phase, self._engine.scene().activities
         if key == "q":
             self.done = True
         elif key == "t" and phase == IDLE:
@@ -68,7 +70,8 @@ class Hands:
 
 def show(engine: Engine, frames: Iterable[Frame | None], console: Console) -> None:
     """Draw frames until they end, q is pressed, or Ctrl-C; None is no news, and a moment to look at the keys."""
-    scene, history, hands = engine.scene(), History(), Hands(engine)
+    scene, history = engine.scene(), History()
+    hands = Hands(engine, history)
     last: Frame | None = None
     drawn = 0.0
     with terminal_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
@@ -79,14 +82,13 @@ def show(engine: Engine, frames: Iterable[Frame | None], console: Console) -> No
             hands.press(keys())
             if hands.done:
                 return
-            if hands.said:
-                history.events.append(hands.said)
-                hands.said = ""
             now = time.monotonic()
             if now - drawn >= PERIOD:
                 drawn = now
+                here = engine.scene()
                 if last is None:
-                    shown: RenderableType = waiting(engine.scene(), engine.teacher.state, history, hands.typing)
+                    shown: RenderableType = waiting(here, engine.teaching, history, hands.typing)
                 else:
-                    shown = picture(scene, engine.shown(last), history, console.size, hands.typing)
+                    here = replace(here, notes=tuple(note for note in here.notes if note not in scene.notes))
+                    shown = picture(here, engine.shown(last), history, console.size, hands.typing)
                 live.update(shown, refresh=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from edgekit.demo.har.frames import RECORDING, Frame, Lesson, Scene
+from edgekit.demo.har.frames import RECORDING, Frame, Lesson, Scene, TeachState
 from edgekit.demo.har.pace import paced
 from edgekit.errors import EdgekitError
 
 KEPT = 200  # frames that a client which comes later is told first: what its charts show
 QUEUE = 400  # frames that wait for a slow client; it misses the oldest of any more
+SILENCE = 1.0  # seconds without a sample after which a page is told that the sensor is waited for
+LOOK = 0.25  # seconds between two looks at what a silent sensor changes
 
 Task = Callable[[], Any]
 
@@ -23,6 +27,8 @@ Task = Callable[[], Any]
 class Engine(Protocol):
     """What plays: `frames` until the source ends, None while it is silent, and in between what people ask for."""
 
+    @property
+    def teaching(self) -> TeachState: ...
     def scene(self) -> Scene: ...
     def frames(self) -> Iterator[Frame | None]: ...
     def begin(self, name: str) -> None: ...
@@ -34,13 +40,14 @@ class Engine(Protocol):
 
 @dataclass(eq=False)
 class Client:
-    """Frames on their way to one page; `missed` is how many it was too slow for, `counted` what the scene counts, if
-    it is other than before.
+    """Frames on their way to one page; `missed` is how many it was too slow for, `counted` what the scene counts, and
+    `standing` how things stand, if they are other than before.
     """
 
     waiting: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=QUEUE))
     missed: int = 0
     counted: dict[str, Any] | None = None
+    standing: dict[str, Any] | None = None
 
 
 class Hub:
@@ -60,7 +67,9 @@ class Hub:
         self._stopping = threading.Event()
         self._record_until: float | None = None
         self._faults: list[str] = []  # of what nobody asked for at the moment it was done
+        self._heard_at, self._looked_at = -math.inf, -math.inf
         self.ended: str | None = None
+        self._standing = self._stands()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="edgekit demo", daemon=True)
 
@@ -89,6 +98,7 @@ class Hub:
         with self._lock:
             client.waiting.extend(self._recent)
             client.counted = counted(self._scene)
+            client.standing = self._standing
             self._clients.append(client)
         return client
 
@@ -100,11 +110,16 @@ class Hub:
     def take(self, client: Client) -> dict[str, Any] | None:
         """All that waits for a client, None when nothing does."""
         with self._lock:
-            if not client.waiting:
+            if not (client.waiting or client.counted or client.standing):
                 return None
-            news = {"frames": list(client.waiting), "missed": client.missed, "counted": client.counted}
+            news = {
+                "frames": list(client.waiting),
+                "missed": client.missed,
+                "counted": client.counted,
+                "standing": client.standing,
+            }
             client.waiting.clear()
-            client.missed, client.counted = 0, None
+            client.missed, client.counted, client.standing = 0, None, None
         return news
 
     def ask(self, task: Task) -> Future[Any]:
@@ -155,9 +170,10 @@ class Hub:
             for frame in frames:
                 if frame is not None:
                     self._tell(frame)
-                    if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or float("inf")):
+                    if frame.teach.phase == RECORDING and frame.teach.seconds >= (self._record_until or math.inf):
                         self.learn().add_done_callback(self._note_fault)
                 self._do_tasks()
+                self._look(silent=frame is None)
                 if self._stopping.is_set():
                     return
             self.ended = "The stream has ended."
@@ -169,6 +185,32 @@ class Hub:
             self._failed()
         while not self._stopping.wait(0.05):
             self._do_tasks()
+            self._look(silent=True)
+
+    def _look(self, *, silent: bool) -> None:
+        """Tell how things stand, where they are other than before, whether a sample came or not."""
+        now = time.monotonic()
+        if not silent:
+            self._heard_at = now
+        standing, scene = self._stands(), None
+        if standing["waiting"] and now - self._looked_at >= LOOK:  # lines that are no samples are counted
+            self._looked_at, scene = now, self._engine.scene().to_dict()
+        with self._lock:
+            if scene is not None and counted(scene) != counted(self._scene):
+                self._scene = scene
+                for client in self._clients:
+                    client.counted = counted(scene)
+            if standing != self._standing:
+                self._standing = standing
+                for client in self._clients:
+                    client.standing = standing
+
+    def _stands(self) -> dict[str, Any]:
+        """What a page shows of teaching and of waiting, whether samples come or not."""
+        teach = self._engine.teaching
+        recorded = self._record_until if teach.phase == RECORDING else None
+        waiting = self._scene["live"] and self.ended is None and time.monotonic() - self._heard_at >= SILENCE
+        return {"teach": asdict(teach), "recorded": recorded, "waiting": waiting}
 
     def _tell(self, frame: Frame) -> None:
         plain = frame.to_dict()

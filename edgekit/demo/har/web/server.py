@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ class PageServer:
         """Serve until Ctrl-C, SIGTERM or `stop`; raises what the engine raised."""
         self._hub.start()
         try:
-            self._server.run(sockets=[self._socket])
+            with _ended_by_sigterm():
+                self._server.run(sockets=[self._socket])
         except KeyboardInterrupt:  # the server has already ended in good order, and tells that it was asked to
             pass
         finally:
@@ -81,6 +83,19 @@ class PageServer:
     def stop(self) -> None:
         """End `run`, from another thread."""
         self._server.should_exit = True
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is; only the main thread can say so, and is told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

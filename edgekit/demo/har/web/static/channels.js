@@ -23,6 +23,6 @@ export function described(state) {
   const parts = groups(state.scene).map(
     (plot) => `${plot.name} ${plot.channels.map((at, i) => `${plot.axes[i]} ${last.sample[at]?.toFixed(1) ?? "missing"}`).join(", ")} ${plot.unit}`,
   );
-  for (const { model, population, share } of state.rates) parts.push(`${family(model)} ${population}: ${percent(share, 1)} fire`);
+  for (const { model, population, share } of state.rates) if (share !== null) parts.push(`${family(model)} ${population}: ${percent(share, 1)} fire`);
   return `The last seconds of the stream. Now: ${parts.join("; ")}.`;
 }

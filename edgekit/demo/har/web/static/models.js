@@ -75,7 +75,8 @@ export function showModels(state) {
       say(row.share, percent(share));
       row.row.toggleAttribute("data-best", share === best);
     }
-    say(card.values.right, model.known ? `${model.right} of ${model.known} (${percent(model.right / model.known)})` : "no truth known");
+    const right = { grade: model.known ? "measured" : "unavailable", about: "of the windows whose truth is known" };
+    graded(card.values.right, model.known ? `${model.right} of ${model.known} (${percent(model.right / model.known)})` : "no truth known", right);
     const { latency, energy, instructions, instructions_grade } = state.typical(name);
     graded(card.values.latency, figure(latency.value, latency.low, latency.high, latency.unit), latency);
     const { value, low, high, unit } = energy;
@@ -141,9 +142,9 @@ export function showRates(state) {
   state.rates.forEach(({ population, share, size }, at) => {
     const [title, bar, value] = list.children[at].children;
     say(title, population);
-    bar.firstChild.style.width = `${100 * share}%`;
+    bar.firstChild.style.width = `${100 * (share ?? 0)}%`;
     bar.firstChild.style.setProperty("--hue", `var(--series-${(at % 3) + 1})`);
-    say(value, `${percent(share, 1)} of ${size} fire`);
+    say(value, `${share === null ? "–" : percent(share, 1)} of ${size} fire`);
   });
 }
 
@@ -175,5 +176,5 @@ export function showConfusion(state) {
         return cell;
       }));
   });
-  table.replaceChildren(el("caption", { textContent: caption }), el("thead", {}, head), el("tbody", {}, ...rows));
+  table.replaceChildren(el("caption", {}, caption, " ", badge(total ? "measured" : "unavailable")), el("thead", {}, head), el("tbody", {}, ...rows));
 }

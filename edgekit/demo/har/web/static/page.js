@@ -15,7 +15,8 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 const state = {
   scene: null, classes: [], frames: [], segments: new Map(), answering: new Set(), rates: [], tally: {},
-  chosen: "l2mu", counted: "l2mu", hold: false, link: "connecting", missed: 0, complaint: "", lessons: null, typical,
+  chosen: "l2mu", counted: "l2mu", hold: false, link: "connecting", missed: 0, complaint: "", typical,
+  teach: null, recorded: null, waiting: false, touch: () => (changed = true),
 };
 const chart = new Chart($("#chart"));
 const stream = new Stream({ link, scene, frames });
@@ -23,16 +24,25 @@ let shownAt = 0; // second of the stream at the right edge
 let drawnAt = 0;
 let changed = false;
 let bannerOff = 0;
+let linkText = "connecting";
 
 function link(kind, text) {
   state.link = kind;
   document.body.dataset.link = kind;
-  say($("#link-text"), text);
+  linkText = text;
+  showLink();
+}
+
+// A sensor that is silent is told from a connection that is lost.
+function showLink() {
+  const waiting = state.link === "live" && state.waiting;
+  document.body.toggleAttribute("data-waiting", waiting);
+  say($("#link-text"), waiting ? "waiting for samples" : linkText);
   changed = true;
 }
 
 function scene(told, restarted) {
-  Object.assign(state, { scene: told, classes: [...told.classes], frames: [], segments: new Map(), tally: told.tally, missed: 0, lessons: null });
+  Object.assign(state, { scene: told, classes: [...told.classes], frames: [], segments: new Map(), tally: told.tally, missed: 0, teach: null, recorded: null, waiting: false });
   state.answering = new Set(Object.keys(told.models));
   if (!state.answering.has(state.chosen)) state.chosen = state.counted = spiking(told) ?? Object.keys(told.models)[0];
   shownAt = 0;
@@ -57,17 +67,25 @@ function banner(text) {
   bannerOff = setTimeout(() => ($("#banner").hidden = true), 12000);
 }
 
-function frames({ frames: came, missed, counted }) {
+function frames({ frames: came, missed, counted, standing }) {
   state.missed += missed;
+  if (standing) stands(standing);
   if (counted) {
     state.tally = counted.tally;
     notes(counted.notes);
   }
   for (const frame of came) take(frame);
-  const oldest = state.frames.at(-1).t - KEPT;
+  const oldest = (state.frames.at(-1)?.t ?? 0) - KEPT;
   state.frames = state.frames.filter((frame) => frame.t >= oldest).slice(-MOST);
   for (const [name, list] of state.segments) state.segments.set(name, list.filter((segment) => segment.end >= oldest).slice(-MOST));
   changed = true;
+}
+
+function stands({ teach, recorded, waiting }) {
+  // whoever taught it something wants to see whether it knows it
+  if (state.teach && teach.undoable > state.teach.undoable) choose("learner");
+  Object.assign(state, { teach, recorded, waiting, classes: [...state.scene.classes, ...teach.taught] });
+  showLink();
 }
 
 function take(frame) {
@@ -80,14 +98,10 @@ function take(frame) {
   state.frames.push(frame);
   for (const text of frame.events) banner(text);
   if (frame.truth) extend("truth", frame.t, frame.truth);
-  const { taught, undoable: lessons, model } = frame.teach;
-  state.classes = [...state.scene.classes, ...taught];
+  const { model } = frame.teach;
   const answers = Object.entries(frame.models);
   if (model) answers.push(["learner", model]);
   for (const [name, { decision }] of answers) if (decision) answered(name, frame.t, decision);
-  // whoever taught it something wants to see whether it knows it
-  if (state.lessons !== null && lessons > state.lessons) choose("learner");
-  state.lessons = lessons;
 }
 
 function answered(name, end, { name: label, confidence, truth }) {
@@ -143,7 +157,7 @@ function rates() {
   return Object.entries(state.scene.models).flatMap(([model, { populations }]) =>
     Object.entries(populations).map(([population, size]) => {
       const fired = over.reduce((sum, frame) => sum + (frame.models[model]?.spikes[population]?.length ?? 0), 0);
-      return { model, population, size, share: over.length ? fired / over.length / size : 0 };
+      return { model, population, size, share: over.length ? fired / over.length / size : null };
     }));
 }
 
@@ -173,8 +187,13 @@ function draw(now) {
     showRates(state);
     showConfusion(state);
     $("#chart").setAttribute("aria-label", described(state));
-    say($("#stream-note"), state.missed ? `${state.missed} samples were left out: this page was too slow for them` : "");
+    say($("#stream-note"), streamNote());
   }
+}
+
+function streamNote() {
+  if (document.body.hasAttribute("data-waiting")) return `waiting for samples from ${state.scene.source}`;
+  return state.missed ? `${state.missed} ${state.missed === 1 ? "sample was" : "samples were"} left out: this page was too slow` : "";
 }
 
 function hold() {

@@ -2,7 +2,7 @@
 
 import { $, badge, el, number, percent, say, words } from "./words.js";
 
-let asked = 10;
+const FADES = 10000; // ms for which a refusal is to be seen
 
 export function buildTeach(state, stream) {
   const { activities } = state.scene;
@@ -12,8 +12,12 @@ export function buildTeach(state, stream) {
     ...activities.map((name) => el("option", { value: name, textContent: words(name) })),
   );
   state.complaint = "";
+  let fades = 0;
   const tell = (why) => {
+    clearTimeout(fades);
     state.complaint = why ?? "";
+    if (why) fades = setTimeout(tell, FADES);
+    state.touch();
   };
   $("#activity").onchange = async () => {
     const activity = $("#activity").value;
@@ -22,12 +26,11 @@ export function buildTeach(state, stream) {
   };
   $("#lesson").onsubmit = async (event) => {
     event.preventDefault();
-    if (state.frames.at(-1)?.teach.phase === "recording") {
+    if (state.teach?.phase === "recording") {
       tell(await stream.ask("/teach/learn"));
       return;
     }
-    asked = Number($("#seconds").value);
-    tell(await stream.ask("/teach/record", { name: $("#name").value, seconds: asked }));
+    tell(await stream.ask("/teach/record", { name: $("#name").value, seconds: Number($("#seconds").value) }));
   };
   $("#cancel").onclick = async () => {
     tell(await stream.ask("/teach/cancel"));
@@ -38,7 +41,7 @@ export function buildTeach(state, stream) {
 }
 
 export function showTeach(state) {
-  const teach = state.frames.at(-1)?.teach;
+  const { teach } = state;
   if (!teach) return;
   const recording = teach.phase === "recording";
   const possible = teach.phase !== "unavailable" && state.link === "live";
@@ -54,7 +57,7 @@ export function showTeach(state) {
   const bar = $("#progress");
   bar.hidden = !recording;
   if (recording) {
-    const most = Math.max(asked, teach.seconds);
+    const most = Math.max(state.recorded, teach.seconds);
     bar.setAttribute("aria-valuemax", most);
     bar.setAttribute("aria-valuenow", teach.seconds.toFixed(0));
     bar.firstElementChild.style.width = `${(100 * teach.seconds) / most}%`;
@@ -70,8 +73,11 @@ export function showTeach(state) {
 }
 
 function about(teach, recording, state) {
+  if (recording) {
+    const why = state.complaint || teach.about;
+    return `Recording ${words(teach.name)}: ${state.waiting ? "waiting for samples" : "keep on doing it"}.${why ? ` (${why})` : ""}`;
+  }
   if (state.complaint) return state.complaint;
-  if (recording) return `Recording ${words(teach.name)}: keep on doing it.${teach.about ? ` (${teach.about})` : ""}`;
   if (teach.about) return teach.about;
   if (teach.lesson) return "";
   if (teach.left === 0) return "It has no room for another gesture: undo one.";
