@@ -46,8 +46,10 @@ def board_fault(board: Board, program: str, script: str) -> Iterator[None]:
     before = fault.read_text() if fault.exists() else None
     fault.write_text(f"#!/bin/sh\n{script}\n")
     fault.chmod(0o755)
-    yield
-    fault.unlink() if before is None else fault.write_text(before)
+    try:
+        yield
+    finally:
+        fault.unlink() if before is None else fault.write_text(before)
 
 
 @functools.cache

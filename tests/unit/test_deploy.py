@@ -163,28 +163,36 @@ def test_a_program_that_fails_its_self_test_there_is_not_installed(start):
 
 
 @pytest.mark.slow
-def test_wherever_the_connection_is_cut_one_whole_version_is_current(start):
+def test_whatever_happens_one_whole_version_is_current(start, drawn_seed):
+    """Cut connections, documents that were damaged, renames, links and flushes that fail."""
     board, versions = start(), (artifact("mlp"), other())
+    link = folder_of(board) / "mlp_fp32" / "current"
     put(board, versions[0])
     begin = time.monotonic()
     put(board, versions[1])
     whole = time.monotonic() - begin
-    draw, cuts = random.Random(8), 0
-    for turn in range(5):
-        was = current(board)
-        timer = threading.Timer(whole * (turn + draw.random()) / 4, cut, [board])
-        timer.start()
+    draw, failed = random.Random(drawn_seed), 0
+    for turn in range(6):
+        was, wish = link.readlink(), versions[turn % 2]
+        if draw.random() < 0.5:
+            (link / "deployed.json").write_text(draw.choice(["", "{}", '{"schema_version": 1}', "[[[["]))
+        timer = threading.Timer(whole * (turn + draw.random()) / 5, cut, [board])
         try:
-            put(board, versions[turn % 2], again=True)
+            if turn % 2:
+                with board_fault(board, draw.choice(["mv", "ln", "sync"]), "exit 1"):
+                    put(board, wish, again=True)
+            else:
+                timer.start()
+                put(board, wish, again=True)
         except TargetError:
-            cuts += 1
+            failed += 1
         timer.cancel()
-        timer.join()
         soon(lambda: ended(board), "the board is still at it")
-        assert current(board) in (was, versions[turn % 2].sha256)
-    assert cuts >= 2
+        subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=link, check=True)
+        assert link.readlink() == was or Artifact.open(link / "mlp_fp32.edge").sha256 == wish.sha256
+    assert failed >= 3
     assert put(board, versions[0], again=True).state == "deployed"
-    assert len(list((folder_of(board) / "mlp_fp32" / "versions").iterdir())) == 2, "what was cut off is cleared away"
+    assert len(list(link.parent.glob("versions/*"))) <= 2, "what was cut off is cleared away"
 
 
 @pytest.mark.drawn(2)
