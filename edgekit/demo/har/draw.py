@@ -25,7 +25,6 @@ from edgekit.demo.har.frames import (
 )
 from edgekit.demo.har.history import History
 from edgekit.profile.grades import MEASURED
-from edgekit.profile.grades import UNAVAILABLE as NO_GRADE
 
 # Okabe and Ito's colours, which people who see few colours tell apart.
 ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
@@ -111,8 +110,8 @@ def _models(scene: Scene, frame: Frame, history: History, width: int) -> Table:
     table.add_column("model", no_wrap=True)
     table.add_column("says", no_wrap=True, ratio=1, overflow="ellipsis", min_width=12)
     table.add_column("how sure", no_wrap=True)
-    known = MEASURED if any(model.known for _, model in shown) else NO_GRADE
-    table.add_column(_headed("right", [known]), justify="right", no_wrap=True)
+    known = any(model.known for _, model in shown)
+    table.add_column(_headed("right", [MEASURED]) if known else "right", justify="right", no_wrap=True)
     if wide:
         grades = [model.instructions_grade for _, model in shown]
         table.add_column(_headed("instructions", grades), justify="right", no_wrap=True)
