@@ -162,7 +162,8 @@ def _on_each(
     left = list[str]()
 
     def tell(where: Destination, known: str | None) -> None:
-        unknown = f"may have been changed: edgekit deploy --list {shlex.quote(where.address)} tells; a deploy goes on"
+        look = f"edgekit deploy --list {shlex.quote(where.address)} tells"
+        unknown = f"may have been changed: {look}; a deploy goes on with the same command"
         left.append(f"interrupted: {where}: {known or unknown}")
 
     try:

@@ -41,7 +41,7 @@ state=$home/units/$unit
 echo "$*" >>"$home/calls"
 case "$*" in *is-system-running) echo running; exit ;; *daemon-reload) exit ;; esac
 test -e "$units/$unit" || { echo "Unit $unit does not exist" >&2; exit 1; }
-end() { test ! -e "$state/group" || kill -9 -- "-$(cat "$state/group")"; rm -rf "$state"; }
+end() { test ! -e "$state/group" || kill -9 "-$(cat "$state/group")"; rm -rf "$state"; }
 case "$*" in
   *is-active*) test -e "$state/main" ;;
   *MainPID*) cat "$state/main" ;;
