@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from edgekit.streaming import Decision, Event, FrontDoor, Samples
 
 WORDS = {
-    "duplicates": "samples of a time that another had",
-    "late": "samples older than one before them",
-    "extra": "second samples of a step",
-    "malformed": "lines that are no sample",
-    "missing": "values missing",
+    "duplicates": "sample{s} of a time that another had",
+    "late": "sample{s} older than one before",
+    "extra": "second sample{s} of a step",
+    "malformed": "line{s} left out as malformed",
+    "missing": "value{s} missing",
     "held": "of them held",
-    "unusable": "samples of no use",
-    "filled": "samples lost and bridged",
-    "gaps": "gaps",
-    "restarts": "clocks set back",
-    "rate_changes": "changes of the rate",
-    "dropouts": "dropouts",
-    "overflows": "windows overflowed",
-    "dropped": "steps in windows that never ended",
+    "unusable": "sample{s} of no use",
+    "filled": "sample{s} lost and bridged",
+    "gaps": "gap{s}",
+    "restarts": "restart{s}",
+    "rate_changes": "change{s} of the rate",
+    "dropouts": "dropout{s}",
+    "overflows": "window{s} overflowed",
+    "dropped": "step{s} in windows that never ended",
 }
 
 
@@ -128,7 +128,7 @@ def run_stream(
     """Stream a source through a session, and print what it decides; the summary goes to standard error."""
     from edgekit.streaming import FrontDoor, open_samples
 
-    door = FrontDoor(session, choices.options())
+    door = FrontDoor(session, choices.options(), tell=_warn)
     stop, printer = _Stop(), _Printer(as_json=as_json)
     started = time.perf_counter()
     reading = open_samples(
@@ -138,13 +138,14 @@ def run_stream(
         form=choices.form or "auto",
         time_unit=choices.time_unit,
         stamp=choices.stamp,
-        tell=lambda text: _note(f"warning: {text}"),
+        tell=_warn,
     )
     with stop.listening(), reading as opened:
         every = f", one every {door.plan.stride}" if door.plan.stride != door.plan.length else ""
-        _note(f"{session.engine}; windows of {door.plan.length} steps{every}; reading {opened.source.name}")
+        windows = f"windows of {_count(door.plan.length, 'step{s}')}{every}"
+        _note(f"{session.engine}; {windows}; reading {opened.source.name}")
         if not (door.session.stateful or door.session.facts.io.get("classes")):
-            _note("warning: the program names no classes: the number of its largest output is taken for a decision")
+            _warn("the program names no classes: the number of its largest output is taken for a decision")
         fault: EdgekitError | None = None
         try:
             for sample in stop.until(opened.samples):
@@ -189,9 +190,9 @@ def _summary(
 def _summary_lines(door: FrontDoor, opened: Samples, seconds: float, counted: MachineStream | None) -> Iterator[str]:
     """The same for people; what did not happen is not told."""
     counts = door.counters.to_dict()
-    samples, steps, decisions = (counts[name] for name in ("samples", "steps", "decisions"))
-    yield f"{samples:,} samples, {steps:,} steps, {decisions:,} decisions in {seconds:.1f} s"
-    if told := ", ".join(f"{counts[name]:,} {text}" for name, text in WORDS.items() if counts[name]):
+    main = (_count(counts[name], name.removesuffix("s") + "{s}") for name in ("samples", "steps", "decisions"))
+    yield f"{', '.join(main)} in {seconds:.1f} s"
+    if told := ", ".join(_count(counts[name], text) for name, text in WORDS.items() if counts[name]):
         yield told
     if door.resampled and door.source_rate and door.rate:
         yield f"resampled from {door.source_rate:.4g} Hz to {door.rate:.4g} Hz"
@@ -201,9 +202,18 @@ def _summary_lines(door: FrontDoor, opened: Samples, seconds: float, counted: Ma
         yield f"first malformed line: {opened.parser.first_fault}"
     if counted is not None and door.executed:
         total, often = counted.total_instructions(), door.executed
-        executed = f"; {often:,} calls of the program" if often != door.counters.steps else ""
+        executed = f"; {_count(often, 'call{s}')} of the program" if often != door.counters.steps else ""
         unit = "step" if not door.plan.whole or door.plan.length == 1 else "window"
         yield f"instructions: {total:,}, {total / often:,.0f} per {unit} (emulated, exact){executed}"
+
+
+def _count(count: int, text: str) -> str:
+    """So many of what `text` says, its {s} there for more than one."""
+    return f"{count:,} {text.format(s='' if count == 1 else 's')}"
+
+
+def _warn(text: str) -> None:
+    _note(f"warning: {text}")
 
 
 def _note(*lines: str) -> None:

@@ -9,19 +9,19 @@ from edgekit.streaming.counters import Counters
 from edgekit.streaming.events import RESTART, Event
 from edgekit.streaming.sample import Sample
 
-ENOUGH = 5  # timed samples in a row, after which one without a time was a stray
+ENOUGH = 5  # samples in a row of the other kind, with times or without, after which those before were strays
 
 
 class Clock:
     """Times that only grow. The first sample says whether samples carry times; without, they are counted at `rate`.
 
-    Without a rate either, the time of a sample is its number. ENOUGH timed samples in a row say it anew.
+    Without a rate either, the time of a sample is its number. ENOUGH samples in a row of the other kind say it anew.
     """
 
     def __init__(self, rate: float | None, longest: float, counters: Counters) -> None:
         self._rate, self._longest, self._counters = rate, longest, counters
         self.timed: bool | None = None  # whether samples carry times; None before the first one
-        self._number, self._in_row = -1, 0
+        self._number, self._others = -1, 0
         self._last = -math.inf
 
     def shown(self, time: float) -> float | None:
@@ -33,14 +33,14 @@ class Clock:
         if self.timed is None:
             self._settle(timed=sample.time is not None)
         time = sample.time
-        if time is None and not self.timed:
-            self._number, self._in_row = self._number + 1, 0
-            return self._number / (self._rate or 1.0), None
-        if time is None or not math.isfinite(time):
+        if time is not None and not math.isfinite(time):
             self._counters.malformed += 1
             return None, None
-        if not self.timed:
-            return self._not_yet(time)
+        if self.timed != (time is not None):
+            return self._other(time)
+        self._others = 0
+        if time is None:
+            return self._counted(), None
         if time > self._last:
             self._last = time
             return time, None
@@ -61,13 +61,24 @@ class Clock:
             raise UsageError("stream", cause, "give --rate")
         self.timed = timed
 
-    def _not_yet(self, time: float) -> tuple[float | None, Event | None]:
-        """A sample with a time among those without: left out, until there were ENOUGH of them in a row."""
-        self._in_row += 1
-        if self._in_row < ENOUGH:
+    def _counted(self) -> float:
+        self._number += 1
+        return self._number / (self._rate or 1.0)
+
+    def _other(self, time: float | None) -> tuple[float | None, Event | None]:
+        """A sample with a time among those without, or without among those with one: left out, until there were ENOUGH
+        of them in a row.
+        """
+        self._others += 1
+        if self._others < ENOUGH:
             self._counters.malformed += 1
             return None, None
-        self._settle(timed=True)
+        self._settle(timed=time is not None)
         self._counters.restarts += 1
-        self._last = time
-        return time, Event(RESTART, time, "samples carry times now, which the first did not: the stream started anew")
+        self._others = 0
+        if time is None:
+            self._number = -1
+            time, text = self._counted(), "samples carry no times now, which the first did"
+        else:
+            self._last, text = time, "samples carry times now, which the first did not"
+        return time, Event(RESTART, time, f"{text}: the stream started anew")

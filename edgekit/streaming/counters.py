@@ -15,7 +15,7 @@ class Counters:
     duplicates: int = 0  # samples of a time that another had: left out
     late: int = 0  # samples older than one before them: left out
     extra: int = 0  # second samples of one step: left out
-    malformed: int = 0  # lines that were no sample, and samples without a time in a stream of timed ones
+    malformed: int = 0  # lines that were no sample, and samples with a time or without where the others were not so
     missing: int = 0  # values that were NaN, Inf, empty or beyond float32
     held: int = 0  # of those, values for which the channel's last one stood in
     unusable: int = 0  # samples of which a channel had been silent for too long

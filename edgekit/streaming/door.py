@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgekit.errors import DataError, UsageError
@@ -10,7 +12,7 @@ from edgekit.runtime.session import DECISIONS
 from edgekit.streaming.clock import Clock
 from edgekit.streaming.counters import Counters
 from edgekit.streaming.decisions import Decision, Smoother, class_names, softmax
-from edgekit.streaming.events import OVERFLOW, Event
+from edgekit.streaming.events import OVERFLOW, Event, Untold
 from edgekit.streaming.grid import Grid
 from edgekit.streaming.missing import Holder
 from edgekit.streaming.options import DEFAULT_GAP, Options
@@ -26,12 +28,19 @@ class FrontDoor:
 
     The windows run in streams of their own, so `session` keeps its state; `on_step` is called after every step of the
     window that is to be decided next, with the stream that runs it. `plan` says what a window is, `channels` what a
-    sample holds, `counters` what became of everything so far. Memory stays as it is however long a stream gets.
+    sample holds, `counters` what became of everything so far. `tell` is called, once or twice, with what makes the rate
+    of the samples doubtful. Memory stays as it is however long a stream gets.
 
     UsageError when the program's decisions cannot be streamed, or an option does not fit it.
     """
 
-    def __init__(self, session: Session, options: Options | None = None, on_step: OnStep | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        options: Options | None = None,
+        on_step: OnStep | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         options = options or Options()
         self.session, self.options, self.counters = session, options, Counters()
         self.plan = window_plan(session, options)
@@ -57,7 +66,7 @@ class FrontDoor:
         self._source_rate = options.source_rate or self.rate
         self._clock = Clock(self._source_rate, longest, self.counters)
         self._holder = Holder(self.channels, longest, self.counters)
-        self._grid = Grid(period, longest, self.counters)
+        self._grid = Grid(period, longest, self.counters, tell or (lambda _: None))
         if options.source_rate is not None:
             self._grid.know(1 / options.source_rate)
         self._windows = Windows(session, self.plan, on_step)
@@ -96,14 +105,14 @@ class FrontDoor:
         time, restarted = self._clock.place(sample)
         if time is None:
             return []
-        if self._grid.source_rate is None and not self._clock.timed:
-            self._grid.know(1 / (self._source_rate or 1.0))
-        found: list[Tick | Event] = []
+        found: list[Tick | Event | Untold] = []
         if restarted is not None:
             self._holder.forget()
             found += [*self._grid.restart(), restarted]
-            if self.options.source_rate is None:
+            if self._clock.timed and self.options.source_rate is None:
                 self._grid.measure()
+        if not self._clock.timed and not self._grid.known:
+            self._grid.know(1 / (self._source_rate or 1.0))
         values, dropout = self._holder.complete(time, sample.values)
         if dropout is not None:
             found += [*self._grid.restart(), dropout]
@@ -128,7 +137,10 @@ class FrontDoor:
         self._smoother.forget()
         return dropped
 
-    def _take(self, item: Tick | Event) -> Decision | Event | None:
+    def _take(self, item: Tick | Event | Untold) -> Decision | Event | None:
+        if isinstance(item, Untold):
+            self._break()
+            return None
         if isinstance(item, Event):
             return Event(item.kind, self._clock.shown(item.time or 0.0), item.text, self._break())
         self.counters.steps += 1

@@ -25,3 +25,8 @@ class Event:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """One more gap where hardly anything else comes: it ends windows as an event does, and no event tells of it."""

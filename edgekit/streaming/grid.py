@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgekit.streaming.counters import Counters
-from edgekit.streaming.events import GAP, RATE, Event
+from edgekit.streaming.events import GAP, RATE, Event, Untold
 from edgekit.streaming.follow import Follower, follower
 from edgekit.streaming.rates import FIRST, Pace, RateWatch, pace_of
 from edgekit.streaming.sample import Floats, Tick
 
 MANY = 20  # gaps, each after fewer samples than would tell their rate
+RUSH = 100  # times the program's rate, beyond what any sensor of it is read at
 
 
 class Grid:
     """Steps of `period` seconds. At what rate samples come is measured over the first 21 of them, which are held until
-    then, and again when it has changed, unless it is known. Silence longer than `longest` seconds is a gap.
+    then, and again when it has changed, unless it is known. Silence longer than `longest` seconds is a gap. `tell` is
+    called once each with what makes a rate doubtful.
     """
 
-    def __init__(self, period: float, longest: float, counters: Counters) -> None:
-        self._period, self._longest, self._counters = period, longest, counters
+    def __init__(self, period: float, longest: float, counters: Counters, tell: Callable[[str], None]) -> None:
+        self._period, self._longest, self._counters, self._tell = period, longest, counters, tell
         self._source: float | None = None
         self._measured = True
+        self._told: set[str] = set()
         self._watch = RateWatch()
         self._held: list[Tick] = []
         self._last: float | None = None
@@ -34,6 +39,11 @@ class Grid:
         """Nothing says any longer how far samples are apart: the next ones tell."""
         if not self._measured:
             self._source, self._measured = None, True
+
+    @property
+    def known(self) -> bool:
+        """Whether something said how far samples are apart, so that it is not measured."""
+        return not self._measured
 
     @property
     def held(self) -> int:
@@ -60,33 +70,49 @@ class Grid:
         self._watch.forget()
         return ticks
 
-    def add(self, time: float, values: Floats) -> list[Tick | Event]:
+    def add(self, time: float, values: Floats) -> list[Tick | Event | Untold]:
         """Take a sample, all of it there and later than the last: steps, and events that ended what was before."""
-        found: list[Tick | Event] = []
+        found: list[Tick | Event | Untold] = []
         if self._last is not None and time - self._last > self._longest:
             silence = time - self._last
             found += self.restart()
-            found.append(Event(GAP, time, self._gap(silence)))
+            found.append(self._gap(time, silence))
         self._last = time
         self._since += 1
         if self._source is None:
             self._held.append(Tick(time, values))
             return [*found, *(self._begin() if len(self._held) == FIRST else [])]
-        if self._measured and (times := self._watch.changed(time, self._source)) is not None:
+        if (times := self._watch.changed(time, self._source)) is not None:
             before, now = self._source, pace_of(times, self._period).period
+            if not self._measured:
+                came = f"samples come at {1 / now:.4g} Hz by their own times"
+                self._doubt("known", f"{came}; --rate says {1 / before:.4g} Hz, which is taken")
+                return [*found, *self._follow(time, values)]
             found += self.restart()
             self._last, self._source = time, now
             found.append(Event(RATE, time, f"samples come at {1 / now:.4g} Hz now, not at {1 / before:.4g} Hz"))
             self._counters.rate_changes += 1
         return [*found, *self._follow(time, values)]
 
-    def _gap(self, silence: float) -> str:
-        """Count a gap, and say it; once in a while also what may be wrong where hardly anything but gaps comes."""
+    def _gap(self, time: float, silence: float) -> Event | Untold:
+        """Count a gap, and say it; where hardly anything else comes, after the 20th in a row the 40th, 80th, … alone,
+        and what may be wrong.
+        """
         self._counters.gaps += 1
         self._in_row, self._since = self._in_row + 1 if self._since < FIRST else 1, 0
-        many = self._in_row % MANY == 0
-        hint = f"; that is {self._in_row} gaps in a row: do --time-unit and --max-gap fit the samples?" if many else ""
-        return f"nothing usable came for {silence:.3g} s, and {self._longest:.3g} s is the most{hint}"
+        many, beyond = divmod(self._in_row, MANY)
+        hint = ""
+        if many:
+            if beyond or many & (many - 1):
+                return Untold()
+            hint = f"; that is {self._in_row} gaps in a row, and the {2 * self._in_row}th is told next"
+            hint += ": do --time-unit and --max-gap fit the samples?"
+        return Event(GAP, time, f"nothing usable came for {silence:.3g} s, and {self._longest:.3g} s is the most{hint}")
+
+    def _doubt(self, what: str, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._tell(text)
 
     def _follow(self, time: float, values: Floats, pace: Pace | None = None) -> list[Tick]:
         if self._follower is None:
@@ -98,4 +124,8 @@ class Grid:
         held, self._held = self._held, []
         pace = pace_of([tick.time for tick in held], self._period)
         self._source = pace.period
+        if len(held) == FIRST and pace.period * RUSH < self._period:
+            fast = f"samples come at {1 / pace.period:,.0f} Hz, and the program steps at {1 / self._period:.4g} Hz"
+            why = "the times of a pipe that runs ahead (--stamp), or in another unit (--time-unit), mean nothing"
+            self._doubt("fast", f"{fast}: {why}")
         return [step for tick in held for step in self._follow(tick.time, tick.values, pace)]

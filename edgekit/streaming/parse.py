@@ -27,7 +27,8 @@ class Parser:
     `form` is json, csv or auto: then a line that begins with a brace or a bracket is JSON, and the first sample settles
     it, and whether samples carry times. `time_unit` is that of the times, s where it is None: s, ms, us or ns. With
     `stamp` a sample's time is that of its arrival. `tell` is called, a few times at most, with what whoever watches has
-    to know at once. Set `endless` for lines that come as they happen, to wait for a sample however long there is none.
+    to know at once. Set `endless` for lines that come as they happen, to wait for a sample however long there is none,
+    and to leave to the front door what to make of one with a time among others without, or the other way round.
     UsageError for a form or a unit that is not known, and for a unit or a stamp of no use to the samples.
     """
 
@@ -52,53 +53,41 @@ class Parser:
         self.rows = Rows(self._channels, self._time_names)
         self._tell = tell or (lambda _: None)
         self._timed: bool | None = None
-        self._in_row = 0  # samples with times
+        self._others = 0  # samples in a row, with a time where the stream has none or without where it has
         self._samples, self._faults = 0, 0  # faults since the last sample
+        self._first = ""  # the line of the first sample
         self.endless = False
         self.first_fault: str | None = None
 
     def parse(self, line: bytes) -> Sample | None:
         """The sample in a line, None for an empty one, a comment (#), a header, or what is counted as malformed.
 
-        A time where the first sample had none is malformed, but, if `endless`, for the front door to judge.
-
         DataError when a header lacks channels or has times by a name that is not known, and, unless `endless`, after
-        100 lines in a row without a sample, if there were no more samples than that before them.
+        100 lines in a row without a sample, if there were no more samples than that before them. UsageError when the
+        samples have times and `stamp` was given, or have none and a unit was.
         """
         try:
             text = self._text(line)
             if text is None:
                 return None
             as_json = self._form == "json" or (self._form == "auto" and text[0] in "{[")
-            lenient = self.endless and not self._stamp
-            found = self._json(text) if as_json else self.rows.row(text, times_too=lenient)
+            found = self._json(text) if as_json else self.rows.row(text, lenient=self.endless)
             if found is None:
                 if self.rows.unused:
                     self._tell(f"columns not used: {', '.join(self.rows.unused)}")
                 return None
             at, values = found
-            timed = at is not None
-            if self._timed is None:
-                self._check_use(timed=timed)
-            elif timed and not self._timed:
-                fault = "has a time, the first sample had none"
-                if not lenient:
-                    raise MalformedError(fault)
-                self._tell_first(self._fault(line, fault))
-            elif not timed and self._timed:
-                raise MalformedError("has no time, as the first sample had")
+            if at is not None and not math.isfinite(at):
+                raise MalformedError("its time is no number of seconds")
+            self._judge(line, timed=at is not None)
             if at is not None:
-                if not math.isfinite(at):
-                    raise MalformedError("its time is no number of seconds")
                 at *= self._second
             elif self._stamp:  # a clock that is never set back
                 at = time.monotonic()
         except MalformedError as fault:
             self._malformed(line, str(fault))
             return None
-        self._in_row = self._in_row + 1 if timed else 0
-        if self._timed is None or self._in_row == ENOUGH:  # as the clock takes them
-            self._timed = timed
+        self._first = self._first or _shown(line)
         self._samples, self._faults = self._samples + 1, 0
         if self._form == "auto":
             self._form = "json" if as_json else "csv"
@@ -112,13 +101,33 @@ class Parser:
             raise DataError(source, "holds no samples", "give a line for each: JSON, or CSV")
         raise DataError(source, f"holds no samples: {self.first_fault}", self._expected())
 
-    def _check_use(self, *, timed: bool) -> None:
+    def _judge(self, line: bytes, *, timed: bool) -> None:
+        """What a time, or none, means after those before it, and for the options."""
+        if self._timed is None or self.endless:
+            self._check_use(line, timed=timed)
+        if timed == self._timed or self._timed is None:
+            self._timed, self._others = timed, 0
+            return
+        fault = "has a time, the first sample had none" if timed else "has no time, as the first sample had"
+        if not self.endless:
+            raise MalformedError(fault)
+        self._others += 1
+        self._tell_first(self._fault(line, fault), f"until {ENOUGH} come in a row")
+        if self._others == ENOUGH:  # as the clock takes them
+            self._timed, self._others = timed, 0
+
+    def _check_use(self, line: bytes, *, timed: bool) -> None:
+        """UsageError for an option that is of no use; of a live source one line, or a few, may be strays."""
         if timed and self._stamp:
-            raise UsageError("--stamp", "the samples carry times of their own", "leave it out")
-        if not timed and self._unit is not None:
-            if self.endless:
-                raise MalformedError("has no time, whose unit was given")
-            raise UsageError(f"--time-unit {self._unit}", "the samples carry no times", "leave it out")
+            option, cause, fault = "--stamp", "carry times of their own", "has a time, and --stamp was given"
+        elif not timed and self._unit is not None:
+            option, cause, fault = f"--time-unit {self._unit}", "carry no times", "has no time, whose unit was given"
+        else:
+            return
+        self._others += 1
+        if not self.endless or self._others >= max(ENOUGH, self._samples):
+            raise UsageError(option, f"the samples {cause}, as the line {_shown(line)}", "leave it out")
+        raise MalformedError(fault)
 
     def _text(self, line: bytes) -> str | None:
         if len(line) > MAX_LINE:
@@ -138,19 +147,21 @@ class Parser:
             anew = "; if they are what should come, start anew" if self._samples else ""
             self._tell(f"{PATIENCE} lines in a row and no sample: {fault}; {self._expected()}{anew}")
         elif not self.endless and self._faults >= max(PATIENCE, self._samples):
-            raise DataError("stream", f"{self._faults:,} lines in a row and no sample: {fault}", self._expected())
+            settled = f"; if the first sample, {self._first}, was a stray one, take it out" if self._samples else ""
+            cause = f"{self._faults:,} lines in a row and no sample: {fault}"
+            raise DataError("stream", cause, self._expected() + settled)
 
     def _fault(self, line: bytes, why: str) -> str:
-        shown = line[:60].decode("utf-8", "replace")
-        return f"the line {shown!r}{' …' * (len(line) > 60)} {why}"
+        return f"the line {_shown(line)} {why}"
 
-    def _tell_first(self, fault: str) -> None:
+    def _tell_first(self, fault: str, until: str = "") -> None:
         if self.first_fault is None:
             self.first_fault = fault
-            self._tell(f"{fault}; such lines are left out")
+            self._tell(f"{fault}; such lines are left out{', ' * bool(until)}{until}")
 
     def _expected(self) -> str:
-        return f"a line is JSON or CSV with {len(self._channels)} channels: {', '.join(self._channels[:32])}"
+        form = "JSON or CSV" if self._form == "auto" else self._form.upper()
+        return f"a line is {form} with {len(self._channels)} channels: {', '.join(self._channels[:32])}"
 
     def _json(self, text: str) -> tuple[float | None, tuple[float, ...]]:
         try:
@@ -177,6 +188,11 @@ class Parser:
         if not any(key in value for key in keys):
             raise MalformedError("names none of the program's channels, and has no array x")
         return tuple(_number(value.get(key)) for key in keys)
+
+
+def _shown(line: bytes) -> str:
+    """A line's beginning, for people."""
+    return f"{line[:60].decode('utf-8', 'replace')!r}{' …' * (len(line) > 60)}"
 
 
 def _number(value: Any) -> float:

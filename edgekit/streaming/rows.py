@@ -29,16 +29,18 @@ class Rows:
         self._width = 0
         self.unused: tuple[str, ...] = ()
 
-    def row(self, text: str, *, times_too: bool = False) -> tuple[float | None, tuple[float, ...]] | None:
+    def row(self, text: str, *, lenient: bool = False) -> tuple[float | None, tuple[float, ...]] | None:
         """The time and the values in a line, None when it is a header.
 
-        With `times_too` a time may be before the values where the first row, without a header, had none.
+        If `lenient`, a time may be before the values where the first row, without a header, had none, or be missing.
         """
         if self._delimiter is None:
             return self._first(text)
         fields = _fields(text, self._delimiter)
-        if times_too and self._header is None and self._time is None and len(fields) == self._width + 1 and fields[-1]:
-            return _decimal(fields[0]), tuple(map(_decimal, fields[1:]))
+        if lenient and self._header is None and len(fields) != self._width:
+            timed = len(fields) - len(self._channels)
+            if timed in (0, 1) and fields[-1]:
+                return _decimal(fields[0]) if timed else None, tuple(map(_decimal, fields[timed:]))
         if len(fields) != self._width:
             raise MalformedError(f"has {len(fields)} fields, not {self._width}")
         if fields == self._header:  # a logger that started again

@@ -88,8 +88,7 @@ def test_what_happened_is_told_to_machines_and_to_people(edge: Path, x: np.ndarr
     for said in (
         "warning: columns not used: temp\n",
         "warning: the line 'junk'",
-        "1 lines that are no sample",
-        "1 gaps",
+        "1 line left out as malformed, 1 gap, ",
         "columns not used: temp",
         "first malformed line: the line 'junk'",
     ):
@@ -110,7 +109,7 @@ def test_a_live_stream_answers_at_once_and_ctrl_c_ends_it_with_the_summary(edge:
         assert process.returncode == 0, err
         (summary,) = objects(out)
         assert (first[0]["type"], summary["type"], summary["stopped"]) == ("decision", "summary", True)
-        assert " steps, 1 decisions in " in err
+        assert " steps, 1 decision in " in err
         assert "Traceback" not in err
 
 

@@ -120,6 +120,8 @@ def test_times_have_a_unit() -> None:
             "names time_ms, which is not known as the time; call it t or time",
         ),
         (["1,2,3", *["0.1,1,2,3"] * 100], {}, "100 lines in a row and no sample: the line '0.1,1,2,3' has 4 fields"),
+        (["1,2,3", *["0.1,1,2,3"] * 100], {}, "if the first sample, '1,2,3', was a stray one, take it out"),
+        (["1,2,3"] * 100, {"form": "json"}, "a line is JSON with 3 channels"),
         (['{"x": [1, 2, 3]}', *['{"t": 1, "x": [1, 2, 3]}'] * 100], {}, "has a time, the first sample had none"),
         (["1,5;2,5;3,5"] * 100, {}, "has decimal commas: write numbers with a point"),
         (["boot"] * 100, {}, "100 lines in a row and no sample: the line 'boot' is neither a header nor 3 numbers"),
@@ -145,12 +147,12 @@ def test_a_live_source_waits_for_a_sample_and_says_what_is_wrong() -> None:
         sender.sendto(b"x\n" * 150, address)
         sender.sendto(b'{"t": 1, "x": [1, 2, 3]}', address)
         assert next(opened.samples).time == 1
-        sender.sendto(b'{"x": [1, 2, 3]}\n' * 150, address)
+        sender.sendto(b'{"x": [1, 2]}\n' * 150, address)
         sender.sendto(b'{"t": 2, "x": [1, 2, 3]}', address)
         assert next(opened.samples).time == 2
     assert counters.malformed == 300
     assert [text.split(" ")[0] for text in told] == ["the", "100", "100"]
-    assert "has no time, as the first sample had" in told[-1]
+    assert "has 2 values, the program 3 channels; a line is JSON with 3 channels" in told[-1]
 
 
 def test_whoever_does_not_wait_is_told_that_nothing_came(terminal: tuple[int, str]) -> None:
@@ -193,6 +195,28 @@ def test_a_live_sample_without_a_time_whose_unit_was_given_is_a_stray() -> None:
     found = [parser.parse(line) for line in (b"1,2,3", b"1500,1,2,3", b"1,2,3")]
     assert [sample and sample.time for sample in found] == [None, 1.5, None]
     assert counters.malformed == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "stray", "line", "said"),
+    [
+        ({"time_unit": "ms"}, "1500,1,2,3", "1,2,3", "--time-unit ms: the samples carry no times, as the line '1,2,3'"),
+        ({"stamp": True}, "1,2,3", "5,1,2,3", "--stamp: the samples carry times of their own, as the line '5,1,2,3'"),
+    ],
+)
+def test_an_option_that_is_of_no_use_to_a_live_source_is_refused_after_a_few_lines(
+    options: dict[str, object], stray: str, line: str, said: str
+) -> None:
+    for before in ([], [stray]):
+        parser = Parser(CHANNELS, counters := Counters(), **options)
+        parser.endless = True
+        assert [parser.parse(text.encode()) is None for text in [*before, *[line] * 4]] == [False] * len(before) + [
+            True
+        ] * 4
+        with pytest.raises(UsageError, match="leave it out") as refused:
+            parser.parse(line.encode())
+        assert said in str(refused.value)
+        assert counters.malformed == 4
 
 
 def test_a_file_with_much_that_is_no_sample_in_its_midst_is_read_on() -> None:
