@@ -132,8 +132,6 @@ FAULTS: tuple[tuple[str, str, type[EdgekitError], str], ...] = (
     ("cat", 'case "$1" in "") exec /bin/cat >/dev/full;; *) exec /bin/cat "$@";; esac', CapacityError, "make room"),
     ("cat", '/bin/cat "$@"; printf x', TargetError, "arrived on ssh.*with the SHA-256"),
     ("mv", "exit 1", TargetError, "the one before still stands"),
-    ("sync", "exit 1", TargetError, "the one before still stands"),
-    ("ln", "exit 1", TargetError, "the one before still stands"),
     ("mkdir", "exit 1", TargetError, "does not let you make the folder .*; make it by hand"),
     ("flock", "exit 1", TargetError, "is being deployed to by someone else; wait for that to end"),
 )
@@ -195,7 +193,7 @@ def test_whatever_happens_one_whole_version_is_current(start, drawn_seed):
     assert len(list(link.parent.glob("versions/*"))) <= 2, "what was cut off is cleared away"
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("which", ["*/versions/*", "*/.new/current*"])
 def test_a_cut_at_the_very_rename_leaves_one_whole_version(start, which, when):
@@ -479,20 +477,19 @@ def test_the_boards_own_edgekit_trusts_what_was_deployed_and_nothing_else(start)
 
     assert put(board, first).trusted
     assert trusted() == {first.sha256}
-    with board_fault(board, "mv", "exit 1"), pytest.raises(TargetError, match="the one before still stands"):
-        put(board, second)
-    assert trusted() == {first.sha256}
     put(board, second)
     assert trusted() == {first.sha256, second.sha256}
     listed.write_text(json.dumps({"schema_version": 1, "trusted": {first.sha256: "of the board's user"}}))
     assert put(board, second).state == "already there"  # where it was cut off before
     assert trusted() == {first.sha256, second.sha256}
-    put(board, second, again=True)
     also = destination(f"{to(board).address}/also")
     deploy(also, Wish(second, NO_STREAM), config=str(board.config))
-    deploy(also, Wish(first, NO_STREAM), config=str(board.config))
     remove(to(board), "mlp_fp32", config=str(board.config))
     assert trusted() == {first.sha256, second.sha256}, "the other folder holds it still"
+    deploy(also, Wish(first, NO_STREAM), config=str(board.config))
+    deploy(also, Wish(first, NO_STREAM, again=True), config=str(board.config))
+    assert trusted() == {first.sha256}
+    deploy(also, Wish(second, NO_STREAM), config=str(board.config))
     with board_fault(board, "python3", "exit 1"):
         assert "may be on the trust list there still" in str(remove(also, "mlp_fp32", config=str(board.config)).left)
         assert not put(board, first).trusted
@@ -505,7 +502,7 @@ def test_the_boards_own_edgekit_trusts_what_was_deployed_and_nothing_else(start)
 
 @pytest.mark.slow
 def test_a_fleet_tells_of_each_board_and_goes_on_where_it_failed(start, tmp_path, monkeypatch):
-    fleet = [start(), start({"df": "echo '/dev/x 1000 999 2 99% /'"}), start()]
+    fleet = [start(), start({"df": "echo '/dev/x 1000 999 2 99% /'"})]
     (config := tmp_path / "config").write_text(
         "".join(
             b.config.read_text().replace("Host *", f'Match exec "test %p = {b.address.rsplit(":", 1)[1]}"')
@@ -519,22 +516,22 @@ def test_a_fleet_tells_of_each_board_and_goes_on_where_it_failed(start, tmp_path
     assert first.returncode == 1
     rows = json.loads(first.stdout)["boards"]
     assert [row["address"] for row in rows] == addresses
-    assert [row["ok"] for row in rows] == [True, False, True]
+    assert [row["ok"] for row in rows] == [True, False]
     assert "available 2,048 bytes" in rows[1]["error"]
     asked = edgekit_main("deploy", edge, *addresses, "--check")
-    assert (asked.returncode, asked.stdout.count("fits"), asked.stderr.count("available 2,048")) == (1, 2, 1)
+    assert (asked.returncode, asked.stdout.count("fits"), asked.stderr.count("available 2,048")) == (1, 1, 1)
     document = folder_of(fleet[0]) / "mlp_fp32" / "current" / "deployed.json"
     document.write_text(document.read_text().replace('"target": "host"', '"target": "ho\\u001b[2Jst"'))
     (fleet[1].config.parent / "bin" / "df").unlink()
     second = edgekit_main("deploy", edge, *addresses)
     assert second.returncode == 0, second.stdout
-    assert (second.stdout.count("already there"), second.stdout.count(" deployed ")) == (2, 1)
+    assert (second.stdout.count("already there"), second.stdout.count(" deployed ")) == (1, 1)
     listed = edgekit_main("deploy", "--list", *addresses)
-    assert listed.stdout.count("mlp_fp32") == 3
+    assert listed.stdout.count("mlp_fp32") == 2
     assert all(address in listed.stdout for address in addresses)
     assert "ho[2Jst" in listed.stdout
     quiet = edgekit_main("deploy", "--remove", "none", *addresses, "--quiet")
-    assert (quiet.returncode, quiet.stdout, quiet.stderr.count("failed: ssh://")) == (1, "", 3)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr.count("failed: ssh://")) == (1, "", 2)
     assert f"for those alone: edgekit deploy --remove none {shlex.join(addresses)}\n" in quiet.stderr
     single = edgekit_main("deploy", "--remove", "none", addresses[0], "--json")
     assert (single.returncode, json.loads(single.stdout)["boards"][0]["address"]) == (2, addresses[0])
