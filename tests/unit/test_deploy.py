@@ -234,6 +234,7 @@ def test_two_deploys_at_once_do_not_mix_and_readers_never_find_nothing(start):
         path = folder_of(board) / "mlp_fp32" / "current" / "deployed.json"
         while not stop.is_set():
             reads.append(json.loads(path.read_text())["sha256"])
+            time.sleep(0.001)
 
     reader = threading.Thread(target=read)
     reader.start()
