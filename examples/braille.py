@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -24,11 +23,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from road import packages, profiled
+from road import packages, profiled, run
 
 import edgekit
 from edgekit.convert import original_of
-from edgekit.errors import DataError, EdgekitError, UsageError
+from edgekit.errors import DataError, UsageError
 from edgekit.frontends import import_file
 from edgekit.verify import verify_artifact
 
@@ -163,7 +162,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(options: argparse.Namespace) -> bool:
+def train_and_prove(options: argparse.Namespace) -> bool:
     """Train, save, convert, verify; whether the program passed."""
     if options.epochs < 0 or options.verify < 1:
         raise UsageError("--epochs or --verify", "is less than it can be", "give at least 0 epochs and 1 letter")
@@ -198,15 +197,11 @@ def run(options: argparse.Namespace) -> bool:
         return report.passed
 
 
-def main() -> int:
+def main() -> None:
     torch.set_num_threads(1)
-    try:
-        with packages():
-            return 0 if run(parse()) else 1
-    except EdgekitError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if not train_and_prove(parse()):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run(main)

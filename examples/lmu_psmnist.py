@@ -10,6 +10,7 @@ default teach it nothing: they are there for the size of the network, whose prog
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,10 @@ def read(path: Path | None) -> tuple[Tensor, Tensor]:
         try:
             with np.load(path, allow_pickle=False) as file:
                 x, y = file["x_train"].reshape(-1, PIXELS) / 255, file["y_train"].astype(np.int64)
-        except (OSError, KeyError, ValueError) as error:
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(str(path), f"does not hold digits ({error})", "see the first lines of this file") from error
+        except OSError as error:
+            raise DataError(str(path), f"cannot be read: {error.strerror}", "give a file of digits") from error
     return torch.from_numpy(x[:, order, None].astype(np.float32)), torch.from_numpy(y)
 
 

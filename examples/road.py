@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +13,10 @@ import numpy as np
 
 import edgekit
 from edgekit.artifact import Artifact
-from edgekit.cli.packages import explain_import
+from edgekit.cli.exits import answered, report
 from edgekit.convert import PRECISIONS, Options, convert_imported, original_of
 from edgekit.convert.exports import Wanted, check_wanted, export_imported
 from edgekit.convert.pipeline import prepare
-from edgekit.errors import EdgekitError
 from edgekit.frontends import Imported
 from edgekit.profile.report import Given, Profile, profile_emulated, profile_exported, profile_host
 from edgekit.profile.timing import MeasurePlan
@@ -130,22 +128,22 @@ def _print_sizes(found: Profile) -> None:
 
 @contextmanager
 def packages() -> Iterator[None]:
-    """Import what an example needs; a package that is missing or broken ends it in one line and exit code 2."""
+    """Import what an example needs; a package that is missing or broken, and Ctrl-C, end it in one line."""
     try:
         yield
-    except (ImportError, OSError) as error:
-        text = explain_import(error)
-        if text is None:
-            raise
-        print(f"error: {text}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (ImportError, OSError, KeyboardInterrupt) as error:
+        raise SystemExit(report(error)) from None
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what a user can mend ends in one line and exit code 2."""
-    try:
-        with packages():
+    """Call `main`; what a user can mend, Ctrl-C and a full disk end in one line, a reader that leaves in none."""
+
+    def work() -> int:
+        try:
             main()
-    except EdgekitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 0
+
+    if code := answered(work):
+        raise SystemExit(code)

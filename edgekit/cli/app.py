@@ -23,9 +23,7 @@ from edgekit.cli import (
     trust,
     verify,
 )
-from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, STOPPED, give_up_output, report_error
-from edgekit.cli.packages import explain_import
-from edgekit.errors import EdgekitError
+from edgekit.cli.exits import BAD_INPUT, INTERRUPTED, OK, answered, report_error
 
 app = typer.Typer(
     name="edgekit",
@@ -69,35 +67,6 @@ def _root(
 _WRONG_USAGE = cast("type[Exception]", typer.BadParameter.__base__)
 
 
-def _explain(error: BaseException) -> tuple[str, int]:
-    """One clear line, and the exit code, for everything a user can cause."""
-    if isinstance(error, EdgekitError):
-        return str(error), BAD_INPUT
-    if isinstance(error, _WRONG_USAGE):
-        return f"{_one_line(error)}; see edgekit --help", BAD_INPUT
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return STOPPED, INTERRUPTED
-    if (package := explain_import(error)) is not None:
-        return package, BAD_INPUT
-    if isinstance(error, MemoryError):
-        return "memory: the input is too large for this computer; use less data at once", BAD_INPUT
-    if isinstance(error, OSError):
-        if error.filename is None and _is_output_stuck():
-            return f"standard output: cannot be written: {error.strerror or error}", BAD_INPUT
-        return f"{error.filename or 'file'}: {error.strerror or error}", BAD_INPUT
-    raise error
-
-
-def _is_output_stuck() -> bool:
-    """Whether nothing more can be printed, by an empty line; what waits is given up then."""
-    try:
-        print(flush=True)
-    except OSError:
-        give_up_output()
-        return True
-    return False
-
-
 def _one_line(error: Any) -> str:
     return " ".join(str(error.format_message()).split()).rstrip(".")
 
@@ -105,29 +74,20 @@ def _one_line(error: Any) -> str:
 def _answer() -> int:
     """Run the verb that the command line names and return its exit code."""
     arguments = sys.argv[1:] or ["--help"]
-    code = app(arguments, standalone_mode=False)
+    try:
+        code = app(arguments, standalone_mode=False)
+    except _WRONG_USAGE as error:
+        report_error(f"{_one_line(error)}; see edgekit --help")
+        return BAD_INPUT
+    except SystemExit:  # rich and typer exit when the pipe is closed, and for nothing else
+        raise BrokenPipeError from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     if code == INTERRUPTED:  # typer has caught Ctrl-C
         raise KeyboardInterrupt
-    sys.stdout.flush()  # at the exit nobody could say what went wrong
     return code if isinstance(code, int) else OK
 
 
 def run_command_line() -> int:
     """Run a verb and turn every fault a user can cause into one line and an exit code."""
-    try:
-        return _answer()
-    except (BrokenPipeError, SystemExit):  # rich and typer exit when the pipe is closed, and for nothing else
-        give_up_output()  # the reader left; that is no fault
-        return OK
-    except (
-        EdgekitError,
-        ImportError,
-        KeyboardInterrupt,
-        MemoryError,
-        OSError,
-        _WRONG_USAGE,
-        typer.Abort,
-    ) as error:
-        text, code = _explain(error)
-        report_error(text)
-        return code
+    return answered(_answer)

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import EdgekitError
+from edgekit.cli.exits import answered
 from examples.har.continual_report import HONESTY, plots, show
-from examples.road import packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,14 +41,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 2 where data or options do not serve."""
+    """Exit code 2 where data or options do not serve, 130 after Ctrl-C."""
     options = parse(arguments)
-    try:
-        with packages():
-            figures = _run(options)
-    except EdgekitError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return answered(lambda: _show(options))
+
+
+def _show(options: argparse.Namespace) -> int:
+    figures = _run(options)
     figures["note"] = HONESTY
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)

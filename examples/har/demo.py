@@ -19,16 +19,16 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from edgekit.cli.exits import answered
 from edgekit.convert import Options, convert_imported, original_of
 from edgekit.demo.har.data import load_windows
-from edgekit.errors import DataError, EdgekitError
+from edgekit.errors import DataError
 from edgekit.frontends import import_file
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.target import load_target
 from examples.har.demo_stream import Streamed, stream
 from examples.har.recipes import RECIPES
-from examples.road import packages
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEVICES = (("raspberrypi4", "fp32"), ("raspberrypi4", "w8"), ("smartwatch-m33", "int8"))  # target, precision
@@ -181,20 +181,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stream", type=int, default=9, help="windows of each activity to stream, 2 s each")
     parser.add_argument("--out", type=Path, default=Path("out/har"), help="folder for the artifacts and demo.json")
     options = parser.parse_args(arguments)
+    return answered(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else 150)
     started = time.perf_counter()
-    try:
-        if options.windows < 1:
-            raise DataError("--windows", f"{options.windows} is below 1")
-        if options.stream < 1:
-            raise DataError("--stream", f"{options.stream} is below 1")
-        options.out.mkdir(parents=True, exist_ok=True)
-        with packages():
-            split = options.split or choose_split(console)
-            rows, came = compared(split, options, console)
-    except EdgekitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if options.windows < 1:
+        raise DataError("--windows", f"{options.windows} is below 1")
+    if options.stream < 1:
+        raise DataError("--stream", f"{options.stream} is below 1")
+    options.out.mkdir(parents=True, exist_ok=True)
+    split = options.split or choose_split(console)
+    rows, came = compared(split, options, console)
     report = {"schema_version": 1, "split": split, "grade": "emulated", "rows": [asdict(r) for r in rows]}
     report["stream"] = came.document
     (options.out / "demo.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -6,13 +6,12 @@ python -m examples.har.export --split B --side test -o test.npz
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from edgekit.cli.exits import answered
 from edgekit.demo.har.data import SPLITS, load_windows
-from edgekit.errors import EdgekitError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,11 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", help="publisher's unpacked folder or .npz (default: EDGEKIT_SHARED)")
     parser.add_argument("-o", "--output", type=Path, required=True, help=".npz to write: x, y, subject")
     options = parser.parse_args(arguments)
-    try:
-        windows, split = load_windows(options.split, options.data)
-    except EdgekitError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return answered(lambda: _write(options))
+
+
+def _write(options: argparse.Namespace) -> int:
+    windows, split = load_windows(options.split, options.data)
     chosen = getattr(split, options.side)
     np.savez_compressed(options.output, x=windows.x[chosen], y=windows.y[chosen], subject=windows.subject[chosen])
     print(f"{options.output}: {windows.source}, split {options.split}, {options.side}: {len(chosen)} windows")

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from edgekit.cli.exits import INTERRUPTED, answered
 from edgekit.demo.har import data
-from edgekit.errors import EdgekitError, UsageError
+from edgekit.errors import UsageError
 from examples.har.card import write_card
 from examples.har.recipes import RECIPES
 from examples.road import packages
@@ -28,9 +29,6 @@ with packages():
     from edgekit import models
     from examples.har.classifier import Classifier, accuracy
     from examples.har.training import Training
-
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended."""
 
 Report = Callable[[int, float, float], None]
 
@@ -144,11 +142,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     lasting = [argument for argument in arguments if argument != "--resume"]
     command = shlex.join(["python", "-m", "examples.har.train", *lasting])
+    return answered(lambda: _train(options, command))
+
+
+def _train(options: argparse.Namespace, command: str) -> int:
     try:
         print(run(options, command))
-    except EdgekitError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         left = unfinished_of(options.out)
         how = f"go on with: {command} --resume" if left.is_file() else "no epoch was finished, nothing is kept"

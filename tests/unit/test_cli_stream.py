@@ -245,6 +245,14 @@ def test_what_cannot_be_written_is_said_by_name(edge: Path, x: np.ndarray, tmp_p
     assert err.splitlines()[-1].startswith("error: standard output: cannot be written: No space left")
 
 
+def test_a_full_standard_error_leaves_standard_output_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("1,2,3\n")
+    with Path("/dev/full").open("w") as full:
+        process = started(plain().artifact.save(tmp_path / "net.edge"), "-i", tmp_path / "s.csv", stderr=full)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+
+
 @pytest.mark.parametrize("words", [["targets"], ["supported-ops", "--json"]])
 def test_what_no_verb_can_write_is_said_by_name(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:

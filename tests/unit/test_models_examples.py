@@ -126,7 +126,8 @@ def test_what_a_reader_can_mend_is_one_line(tmp_path: Path) -> None:
         "zephyr_app -o watch --target jetson": "error: --target jetson: does not run Zephyr",
         f"elm_neuronio {EXAMPLES}/braille7.pt": "braille7.pt: holds no ELM neuron but l2mu",
         "lmu_psmnist --verify 1024": "error: --verify 1024: leaves none of 1024 digits to train on",
-        "braille --data none.npz": "none.npz: no such file; give --data FILE, or set EDGEKIT_SHARED",
+        "lmu_psmnist --data none.npz": "error: none.npz: cannot be read: No such file or directory; give a file of",
+        "braille --data none.npz": "error: none.npz: no such file; give --data FILE, or set EDGEKIT_SHARED",
         **{f"braille --data {name}.npz": f"{name}.npz: does not hold Braille events" for name in contents},
     }
     if find_spec("nir") is not None:
@@ -143,6 +144,25 @@ def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:
     said = without(EXTRAS, tmp_path, cases)
     assert said[1::2] == [f"2: {case}" for case in cases]
     assert [line for line in said[::2] if 'is not installed; pip install "edgekit[' not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "stdout", "code", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", os.devnull, 130, "error: interrupted; no file is half written\n"),
+        ("print('x' * 5)", "/dev/full", 2, "error: standard output: cannot be written: No space left on device\n"),
+        ("os.dup2(closed, 1); print('x' * 5)", os.devnull, 0, ""),
+    ],
+)
+def test_an_example_ends_as_the_command_line_does(line: str, stdout: str, code: int, said: str) -> None:
+    script = "import os, signal; from road import run; reader, closed = os.pipe(); os.close(reader)"
+    command = [sys.executable, "-c", f"{script}; run(lambda: exec({line!r}))"]
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{EXAMPLES}"}
+    with Path(stdout).open("w") as out:
+        done = subprocess.run(
+            command, env=environment, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 @pytest.mark.slow
