@@ -80,7 +80,8 @@ def deploy(
 
     The board is asked first; files are copied to a folder beside the others and their SHA-256 compared there; the
     self-test is replayed there; then one rename puts the new version in its place, and the one before is kept. Whatever
-    fails, and wherever the connection is cut, what was current before is current still.
+    fails, what was current before is current still; where nobody is left to go back, because the connection was cut
+    after the rename, the new version is current, whole, and not accepted until the same deploy is done again.
 
     Raises UsageError, TargetError, CapacityError or ToolchainError that says what is in the way, ReplayError when the
     self-test fails there, StoppedError when somebody asks `stop`.

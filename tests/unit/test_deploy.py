@@ -365,6 +365,16 @@ def test_a_lock_that_is_no_plain_file_is_refused(start, tmp_path, kind):
     assert precious.read_text() == "precious"
 
 
+def test_a_staging_folder_that_leads_elsewhere_is_refused(start, tmp_path):
+    board = start()
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    folder_of(board).mkdir(parents=True)
+    (folder_of(board) / ".staging").symlink_to(elsewhere)
+    with pytest.raises(TargetError, match=r"has a link at .*staging; move it away"):
+        put(board, artifact("mlp"))
+    assert list(elsewhere.iterdir()) == []
+
+
 DEPLOYING = "import sys; from edgekit.cli import main; main()"
 
 
