@@ -85,8 +85,8 @@ class Grid:
         if (times := self._watch.changed(time, self._source)) is not None:
             before, now = self._source, pace_of(times, self._period).period
             if not self._measured:
-                came = f"samples come at {1 / now:.4g} Hz by their own times"
-                self._doubt("known", f"{came}; --rate says {1 / before:.4g} Hz, which is taken")
+                own, told = f"{1 / now:.4g} Hz", f"{1 / before:.4g} Hz"
+                self._doubt("known", f"samples come at {own} by their own times; --rate says {told}, which is taken")
                 return [*found, *self._follow(time, values)]
             found += self.restart()
             self._last, self._source = time, now
@@ -125,7 +125,7 @@ class Grid:
         pace = pace_of([tick.time for tick in held], self._period)
         self._source = pace.period
         if len(held) == FIRST and pace.period * RUSH < self._period:
-            fast = f"samples come at {1 / pace.period:,.0f} Hz, and the program steps at {1 / self._period:.4g} Hz"
             why = "the times of a pipe that runs ahead (--stamp), or in another unit (--time-unit), mean nothing"
-            self._doubt("fast", f"{fast}: {why}")
+            came, own = 1 / pace.period, 1 / self._period
+            self._doubt("fast", f"samples come at {came:,.0f} Hz, and the program steps at {own:.4g} Hz: {why}")
         return [step for tick in held for step in self._follow(tick.time, tick.values, pace)]

@@ -119,14 +119,16 @@ class Parser:
     def _check_use(self, line: bytes, *, timed: bool) -> None:
         """UsageError for an option that is of no use; of a live source one line, or a few, may be strays."""
         if timed and self._stamp:
-            option, cause, fault = "--stamp", "carry times of their own", "has a time, and --stamp was given"
+            option, cause = "--stamp", f"the samples carry times of their own, as the line {_shown(line)}"
+            fault = "has a time, and --stamp was given"
         elif not timed and self._unit is not None:
-            option, cause, fault = f"--time-unit {self._unit}", "carry no times", "has no time, whose unit was given"
+            option, cause = f"--time-unit {self._unit}", f"the samples carry no times, as the line {_shown(line)}"
+            fault = "has no time, whose unit was given"
         else:
             return
         self._others += 1
         if not self.endless or self._others >= max(ENOUGH, self._samples):
-            raise UsageError(option, f"the samples {cause}, as the line {_shown(line)}", "leave it out")
+            raise UsageError(option, cause, "leave it out")
         raise MalformedError(fault)
 
     def _text(self, line: bytes) -> str | None:

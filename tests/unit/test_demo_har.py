@@ -442,6 +442,17 @@ def test_a_faster_sensor_is_brought_to_the_rate_of_the_models(tmp_path: Path):
         running.play("typing")
 
 
+def test_a_rate_that_the_times_contradict_is_told_once(tmp_path: Path):
+    rows = "".join(f"{at / 10},0,0,9.8,0,0,{at % 7}\n" for at in range(100))
+    (tmp_path / "imu.csv").write_text("t,acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z\n" + rows)
+    asked = Asked(str(tmp_path / "imu.csv"), families=("lmu",), teach=False, options=Options(source_rate=50))
+    with open_engine(asked) as running:
+        told = [text for frame in running.frames() for text in frame.events]
+    assert [text for text in told if "--rate" in text] == [
+        "samples come at 10 Hz by their own times; --rate says 50 Hz, which is taken"
+    ]
+
+
 def test_what_is_no_sample_is_told_at_the_end(tmp_path: Path):
     rows = "".join(f"{at * 50},0,0,9.8,0,0,0\nnonsense {at}\n" for at in range(40))
     (tmp_path / "imu.csv").write_text("clock_ms," + HEADER + rows)

@@ -149,7 +149,8 @@ class Engine:
         for name, runner in self.runners.items():
             found = runner.feed(heard.sample)
             if not models:  # the same for all: they hear the same samples
-                events = [item.text for item in found if isinstance(item, Event)]
+                events = [item.text for item in found if isinstance(item, Event)] + runner.doubts
+            runner.doubts.clear()
             models[name] = runner.frame(self._called(runner, found, time))
         found = self.teacher.feed(heard.sample, heard.truth)
         learner = self.teacher.runner

@@ -43,7 +43,8 @@ class Runner:
         self.populations = {name.removesuffix(".spikes"): graph.tensors[name].size for name in self._spiking}
         if self._fires:
             self.populations[OUTPUT] = graph.tensors[output].size
-        self.door = FrontDoor(self.session, options, self._after_step)
+        self.doubts: list[str] = []  # about the rate of the samples, not told yet
+        self.door = FrontDoor(self.session, options, self._after_step, self.doubts.append)
         self.tally = np.zeros((len(names), len(names)), np.int64)
         self._spikes: dict[str, tuple[int, ...]] = {}
         self.given: list[Array] = []  # what the steps of the newest sample took
