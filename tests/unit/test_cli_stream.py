@@ -25,6 +25,7 @@ from edgekit.cli.run_stream import run_stream
 from edgekit.cli.stream_options import StreamChoices
 
 COMMAND = (sys.executable, "-c", "from edgekit.cli import main; main()", "run")
+LONGEST = 60.0  # s that a stream may take here
 
 
 def objects(answer: Answer | str) -> list[dict[str, Any]]:
@@ -50,11 +51,15 @@ def x() -> np.ndarray:
 
 
 def started(*arguments: object, **pipes: Any) -> subprocess.Popen[str]:
-    """A stream in a process group of its own, as a terminal starts it."""
+    """A stream in a process group of its own, as a terminal starts it; one that nothing comes of is ended."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | pipes
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*COMMAND, *map(str, arguments), "--stream"]
-    return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
+    process = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
+    watch = threading.Timer(LONGEST, process.kill)
+    watch.daemon = True
+    watch.start()
+    return process
 
 
 def test_a_file_gives_the_decisions_of_the_batch_and_a_summary(edge: Path, x: np.ndarray, tmp_path: Path) -> None:
