@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from converted import artifact, module, stream
-from sshd import SECONDS, Board, Start, below, boards, kill
+from sshd import Board, Start, below, boards, kill
 
 import edgekit
 from edgekit.artifact import Artifact
@@ -91,13 +90,6 @@ def current(board: Board, name: str = "mlp_fp32") -> str | None:
 
 def staged(board: Board) -> list[str]:
     return sorted(path.name for path in (folder_of(board) / ".staging").glob("*"))
-
-
-def soon(true: Callable[[], bool], what: str) -> None:
-    last = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < last, what
-        time.sleep(0.02)
 
 
 def ended(board: Board) -> bool:

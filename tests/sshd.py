@@ -141,6 +141,14 @@ def boards(tmp_path: Path) -> Iterator[Start]:
             server.communicate()
 
 
+def soon(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is true; fails with `what` where it does not become so."""
+    last = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < last, what
+        time.sleep(0.02)
+
+
 def below(parent: int) -> list[int]:
     """The processes that a process has started, and those that these have."""
     children = Path(f"/proc/{parent}/task/{parent}/children")

@@ -28,11 +28,10 @@ from deploys import (
     other,
     put,
     quick_boards,
-    soon,
     staged,
     to,
 )
-from sshd import SECONDS, Start
+from sshd import SECONDS, Start, soon
 
 from edgekit.artifact import Artifact, SelfTest
 from edgekit.deploy import (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from converted import artifact, edgekit_main, module, stream
-from deploys import NO_STREAM, board_fault, csv, current, decisions, put, quantised, quick_boards, soon, staged, to
-from sshd import Start, found
+from deploys import NO_STREAM, board_fault, csv, current, decisions, put, quantised, quick_boards, staged, to
+from sshd import Start, found, soon
 
 import edgekit
 from edgekit.artifact import Artifact

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from converted import artifact, edgekit_main, stream
-from deploys import QUICK, board_fault, csv, folder_of, put, quick_boards, soon, to
-from sshd import Start
+from deploys import QUICK, board_fault, csv, folder_of, put, quick_boards, to
+from sshd import Start, soon
 
 from edgekit.deploy import Wish, check_source, deploy, destination, end_service, list_installed, remove, roll_back
 from edgekit.deploy.contents import stream_of

@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from converted import ROOT, artifact
-from sshd import SECONDS, Start, below, boards, free_port, key, kill
+from sshd import Start, below, boards, free_port, key, kill, soon
 
 from edgekit.artifact import Artifact
 from edgekit.errors import CapacityError, EdgekitError, TargetError, UsageError
@@ -32,13 +31,6 @@ LONG = replace(QUICK, windows=1000)
 def start(tmp_path: Path) -> Iterator[Start]:
     with boards(tmp_path) as start:
         yield start
-
-
-def soon(true: Callable[[], bool], what: str) -> None:
-    last = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < last, what
-        time.sleep(0.05)
 
 
 def first_line(error: EdgekitError) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sshd import SECONDS, Board, below, boards, found, kill
+from sshd import SECONDS, Board, below, boards, found, kill, soon
 
 from edgekit.errors import EdgekitError, TargetError
 from edgekit.profile.ssh import Ssh
@@ -52,13 +52,6 @@ def configured(user: Board, tmp_path: Path) -> Iterator[Callable[[str], Board]]:
 def program(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
-
-
-def soon(true: Callable[[], bool], what: str) -> None:
-    last = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < last, what
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
