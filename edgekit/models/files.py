@@ -191,6 +191,8 @@ def _check_inflated(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, KeyError):  # of a byte that is no instruction of a pickle: its number says nothing
+        return "its bytes are not those of a model"
     first = (str(error).splitlines() or [type(error).__name__])[0]
     if "allow_pickle" in first:  # numpy advises to unpickle
         return "no array header, or pickled objects"

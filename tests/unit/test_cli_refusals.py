@@ -53,6 +53,7 @@ def files(tmp_path) -> Path:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (250000000000, 1), }"
     header += b" " * (117 - len(header)) + b"\n"
     (folder / "huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    (folder / "text.pt").write_text("hello\n")
     (folder / "list.json").write_text("[1, 2]")
     (folder / "broken.json").write_text('{"activation": ')
     (folder / "unknown.json").write_text('{"activation": "relu", "layers": 3}')
@@ -77,6 +78,7 @@ CONVERT = {
     "a folder with a suffix": ("{f}/folder.pt", "folder.pt"),
     "empty": ("{f}/empty.pt", "empty.pt", "is empty"),
     "noise": ("{f}/noise.pt", "noise.pt"),
+    "text": ("{f}/text.pt", "text.pt", "(its bytes are not those of a model)"),
     "noise, safetensors": ("{f}/noise.safetensors", "noise.safetensors"),
     "noise, npz": ("{f}/noise.npz", "noise.npz"),
     "another suffix": ("{f}/noise.txt", "noise.txt", "suffix"),
