@@ -21,6 +21,7 @@ import edgekit
 from edgekit.bench.clock import Turn
 from edgekit.bench.stimuli import Array
 from edgekit.errors import ToolchainError
+from edgekit.toolchain.interrupts import uninterrupted
 
 _MOST_BYTES = 1_000_000  # of an answer
 _SAID = 300  # characters of what a worker said last
@@ -105,7 +106,7 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.generation += 1
-        with self._log.open("wb") as log:
+        with self._log.open("wb") as log, uninterrupted():  # one that nobody knows would not be ended
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self.folder,

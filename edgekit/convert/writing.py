@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.artifact.atomic import PREFIX, cannot_write, check_room
 from edgekit.errors import ArtifactError, DataError
+from edgekit.toolchain.interrupts import uninterrupted
 
 Content = bytes | Mapping[str, bytes]
 """The bytes of a file, or those of the files of a folder by their path below it."""
@@ -69,10 +67,10 @@ def write_together(files: Sequence[tuple[Path, Content]]) -> None:
             where = path
             if path.exists() and isinstance(content, bytes) and not path.is_file():
                 raise ArtifactError(str(path), "is no regular file", "name another one")
-            with _uninterrupted():
+            with uninterrupted():
                 staged.append(_room(path))
             _write(staged[-1].fresh, content)
-        with _uninterrupted():
+        with uninterrupted():
             try:
                 for one in staged:
                     where = one.path
@@ -86,25 +84,9 @@ def write_together(files: Sequence[tuple[Path, Content]]) -> None:
     except OSError as error:
         raise cannot_write(where, error) from error
     finally:
-        with _uninterrupted():
+        with uninterrupted():
             for one in staged:
                 _remove(one.fresh.parent)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until this is left; it only ever reaches the main thread, and a handler of Python."""
-    stop, held = signal.getsignal(signal.SIGINT), list[int]()
-    if not callable(stop) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, stop)
-    if held:
-        signal.raise_signal(signal.SIGINT)
 
 
 def _room(path: Path) -> _Staged:

@@ -309,6 +309,31 @@ def test_a_worker_ends_with_its_parent(mlp: Case, tmp_path: Path) -> None:
     assert not running(pid)
 
 
+def test_a_worker_is_ended_though_ctrl_c_comes_while_it_starts(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    python.chmod(0o755)
+    parent = dedent(
+        f"""\
+        import os, signal, threading, time
+        from pathlib import Path
+        from edgekit.bench.remote import PATIENCE, Worker
+        for attempt in range(50):
+            stop = threading.Timer(attempt * 1e-4, os.kill, (os.getpid(), signal.SIGINT))
+            try:
+                with Worker("torch", Path({str(python)!r}), Path({str(tmp_path)!r}), 1, PATIENCE) as worker:
+                    stop.start()
+                    worker.subjects()
+            except KeyboardInterrupt:
+                stop.join()
+        children = Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children").read_text().split()
+        print([c for c in children if Path(f"/proc/{{c}}/stat").read_text().rpartition(")")[2].split()[0] != "Z"])
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_worker_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgekit.bench", "--models", "mlp", "--peers", "torch", "--threads", "1"]
