@@ -120,7 +120,7 @@ def _split(words: Sequence[str], *, needs_file: bool) -> tuple[Path, list[str]]:
     if not needs_file and files:
         raise UsageError(files[0], "is neither needed nor an address", f"an address is written {ADDRESS}")
     if needs_file and len(files) != 1:
-        cause = "names no file to deploy" if not files else f"names {len(files)} files"
+        cause = "names no file to deploy" if not files else f"names {len(files)} files: {', '.join(files)}"
         raise UsageError("edgekit deploy", cause, f"give one .edge file; an address is written {ADDRESS}")
     if not addresses:
         raise UsageError("edgekit deploy", "names no board", f"an address is written {ADDRESS}")
