@@ -63,6 +63,11 @@ def _rule(kind: str) -> Callable[[Op, Masks, Shapes], Marks]:
     return _elementwise if OPS[kind].group == "elementwise" else _fixed
 
 
+def _along(mask: Mask, axis: int) -> Mask:
+    """Which indices of an axis of a mask [n, k] are gone whole."""
+    return np.asarray(mask.all(1 - axis))
+
+
 def _spread(mask: Mask, shape: tuple[int, ...]) -> Mask:
     """A mask as it reaches a result that its value is broadcast to."""
     return np.broadcast_to(mask, shape)
@@ -72,7 +77,7 @@ def _gathered(mask: Mask, shape: tuple[int, ...]) -> Mask:
     """The elements of a value of which every copy in a broadcast result is gone."""
     full = (1,) * (mask.ndim - len(shape)) + shape
     axes = tuple(axis for axis, n in enumerate(full) if n != mask.shape[axis])
-    return mask.all(axes, keepdims=True).reshape(shape)
+    return np.asarray(mask.all(axes, keepdims=True)).reshape(shape)
 
 
 def _elementwise(op: Op, gone: Masks, shapes: Shapes) -> Marks:
@@ -84,14 +89,14 @@ def _elementwise(op: Op, gone: Masks, shapes: Shapes) -> Marks:
 
 def _linear(op: Op, gone: Masks, shapes: Shapes) -> Marks:
     (x, w, *addend), (out,) = op.inputs, op.outputs
-    rows, columns = (gone[name].reshape(-1, shapes[name][-1]).all(0) for name in (out, x))
+    rows, columns = (_along(gone[name].reshape(-1, shapes[name][-1]), 1) for name in (out, x))
     yield w, rows[:, None] | columns[None, :]
-    yield out, _spread(gone[w].all(1), shapes[out])
+    yield out, _spread(_along(gone[w], 0), shapes[out])
     for name in addend:
         yield out, _spread(gone[name], shapes[out])
         yield name, _gathered(gone[out], shapes[name])
     if len(shapes[x]) > 1:  # rows of x and of y are the same ones
-        before = gone[x].all(-1, keepdims=True), gone[out].all(-1, keepdims=True)
+        before = tuple(np.asarray(gone[name].all(-1, keepdims=True)) for name in (x, out))
         yield out, _spread(before[0], shapes[out])
         yield x, _spread(before[1], shapes[x])
 
@@ -100,11 +105,11 @@ def _memory_update(op: Op, gone: Masks, shapes: Shapes) -> Marks:
     (m, a, u, b), (out,) = op.inputs, op.outputs
     yield m, gone[out]
     yield out, gone[m]
-    channels, orders = gone[out].all(1), gone[out].all(0)
+    channels, orders = (_along(gone[out], axis) for axis in (0, 1))
     yield u, np.broadcast_to(channels[:, None], shapes[u])
-    yield out, np.broadcast_to(gone[u].all(1)[:, None], shapes[out])
+    yield out, np.broadcast_to(_along(gone[u], 0)[:, None], shapes[out])
     yield a, orders[:, None] | orders[None, :]
-    yield b, orders[:, None] | gone[u].all(0)[None, :]
+    yield b, orders[:, None] | _along(gone[u], 1)[None, :]
 
 
 def _reshape(op: Op, gone: Masks, shapes: Shapes) -> Marks:
@@ -144,7 +149,7 @@ def _gather(op: Op, gone: Masks, _shapes: Shapes) -> Marks:
 def _reduce(op: Op, gone: Masks, shapes: Shapes) -> Marks:
     """A sum or maximum over fewer elements: the others along its axis stay."""
     (x,), (out,), axis = op.inputs, op.outputs, op.attrs["axis"]
-    yield out, gone[x].all(axis, keepdims=True).reshape(shapes[out])
+    yield out, np.asarray(gone[x].all(axis)).reshape(shapes[out])
     kept = gone[out].reshape(*shapes[x][:axis], 1, *shapes[x][axis + 1 :])
     yield x, _spread(kept, shapes[x])
 

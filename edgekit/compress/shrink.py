@@ -87,7 +87,7 @@ def _slab(shape: tuple[int, ...], axis: int, indices: Sequence[int]) -> Mask:
 def _kept(name: str, mask: Mask) -> Kept:
     """Which indices of each axis stay; UsageError where what is gone is not whole indices."""
     axes = range(mask.ndim)
-    keep = [~mask.all(tuple(other for other in axes if other != axis)) for axis in axes]
+    keep = [~np.asarray(mask.all(tuple(other for other in axes if other != axis))) for axis in axes]
     if mask.ndim and mask.any() and not np.array_equal(~mask, reduce(np.logical_and.outer, keep)):
         raise UsageError(f"units of {name}", "cannot be taken out: only whole rows and columns can", "take others")
     return keep

@@ -1,0 +1,1 @@
+"""Fine-tuning of graphs in torch, with compression in the loop."""
