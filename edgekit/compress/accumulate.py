@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.compress.feedback import Correlation
-from edgekit.compress.stored import Array, Stored, largest_of
+from edgekit.compress.stored import Array, Rounded, Stored, largest_of
+from edgekit.compress.terms import Dot
 from edgekit.compress.writer import Writer
 from edgekit.ir import INT4, INT8, INT16, INT32, DType
 from edgekit.ir.quant import QuantParams
@@ -23,13 +24,15 @@ WIDTHS = {4: INT4, 8: INT8, 16: INT16}
 class Product:
     """One matrix and its operand. `effective` are the weights times the scale of each element of the operand.
 
-    With a `correlation` of the operand's elements, weights of 8 bits and less are rounded with error feedback.
+    The weights are `times`, per output, those of `tensor`. With a `correlation` of the operand's elements, weights of 8
+    bits and less are rounded with error feedback.
     """
 
     x: Stored
     effective: Array
     bits: int
     tensor: str
+    times: Array
     correlation: Correlation | None = None
 
     @property
@@ -41,6 +44,10 @@ class Product:
         """The finest scale per output that its bits allow."""
         return np.asarray(np.abs(self.effective).max(axis=1) / self.largest)
 
+    def unit(self, scale: Array) -> Array:
+        """What 1 in the integer weights at a scale per output stands for in the tensor [out, in]."""
+        return np.asarray((scale / self.times)[:, None] / _rows(self.x, self.effective.shape[1]))
+
     def stored_at(self, scale: Array) -> Array:
         """The integer weights at a scale per output."""
         weights = self.effective / scale[:, None]
@@ -50,9 +57,9 @@ class Product:
         return np.clip(whole, -self.largest, self.largest).astype(np.int64)
 
 
-def product(x: Stored, weights: Array, bits: int, tensor: str, correlation: Correlation | None = None) -> Product:
+def product(x: Stored, dot: Dot, bits: int, correlation: Correlation | None = None) -> Product:
     """A product whose operand has one scale, or one per element of its last axis."""
-    return Product(x, weights * _rows(x, weights.shape[1]), bits, tensor, correlation)
+    return Product(x, dot.weights * _rows(x, dot.weights.shape[1]), bits, dot.tensor, dot.times, correlation)
 
 
 def _rows(x: Stored, size: int) -> Array:
@@ -103,6 +110,7 @@ def write_weights(writer: Writer, p: Product, scale: Array) -> str:
         real = np.asarray(scale / p.x.scale, np.float32)
         quant = QuantParams(real, np.zeros(real.size, np.int32), 0, -p.largest, p.largest)
     dtype = WIDTHS[p.bits]
+    writer.rounded[p.tensor] = Rounded(p.unit(scale), p.largest)
     return writer.const(f"{p.tensor}.{dtype}", p.stored_at(scale), dtype, quant)
 
 

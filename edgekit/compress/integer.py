@@ -14,7 +14,7 @@ from edgekit.compress.learned import leave
 from edgekit.compress.lower_values import ValueLowering, unsupported
 from edgekit.compress.plan import Plan
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.stored import Array
+from edgekit.compress.stored import Array, Rounded, Stored
 from edgekit.compress.terms import Sums
 from edgekit.compress.writer import Writer
 from edgekit.errors import UnsupportedError
@@ -36,7 +36,8 @@ class Choice:
 class IntegerProgram:
     """An integer program before lowering, the recipe behind it, its choices by tensor, and remarks in plain words.
 
-    `tables` holds, of each function by table, the largest error over all arguments that an int16 can be.
+    `tables` holds, of each function by table, the largest error over all arguments that an int16 can be. By their names
+    in the float graph, `rounded` tells how matrices were rounded and `held` how values are held.
     """
 
     graph: Graph
@@ -44,6 +45,8 @@ class IntegerProgram:
     choices: Mapping[str, Choice]
     notes: tuple[str, ...] = ()
     tables: Mapping[str, float] = field(default_factory=dict)
+    rounded: Mapping[str, Rounded] = field(default_factory=dict)
+    held: Mapping[str, Stored] = field(default_factory=dict)
 
 
 def quantise_program(
@@ -92,4 +95,6 @@ def quantise_program(
     if values.tables:
         off = ", ".join(f"{name} {error:.2g}" for name, error in values.tables.items())
         notes.append(f"functions by table are off by at most: {off}")
-    return IntegerProgram(built, recipe, choices, tuple(notes), dict(values.tables))
+    return IntegerProgram(
+        built, recipe, choices, tuple(notes), dict(values.tables), dict(writer.rounded), dict(values.held)
+    )

@@ -210,13 +210,13 @@ class SumLowering:
     def _product(self, root: str, dot: Dot) -> Product:
         x = self.values.operand(dot.x)
         bits = self.plan.weight_bits(dot, self.plan.sums.feeds_itself(root, dot.x))
-        return product(x, dot.weights, bits, dot.tensor, self._correlation(dot))
+        return product(x, dot, bits, self._correlation(dot))
 
     def _memory(self, root: str, spec: Spec, memory: Memory) -> Part:
         def write(out: str) -> str:
             m, u = (self.values.operand(n, memory=True) for n in (memory.m, memory.u))
             bits = self.plan.recipe.memory_bits
-            products = [product(x, dot.weights, bits, dot.tensor) for x, dot in ((m, memory.a), (u, memory.b))]
+            products = [product(x, dot, bits) for x, dot in ((m, memory.a), (u, memory.b))]
             scale = common_scale(products, np.zeros(memory.a.weights.shape[0]))
             return self._update(root, spec, products, scale, dtype=INT32, out=out)
 
@@ -244,7 +244,7 @@ class SumLowering:
 
     def _spike_products(self, dots: Sequence[Dot]) -> list[Product]:
         bits = self.plan.weight_bits
-        return [product(self.values.operand(d.x), d.weights, bits(d), d.tensor, self._correlation(d)) for d in dots]
+        return [product(self.values.operand(d.x), d, bits(d), self._correlation(d)) for d in dots]
 
     def _correlation(self, dot: Dot) -> Correlation | None:
         return self.plan.bounds.calibration.correlation(dot.x)
@@ -289,7 +289,7 @@ class SumLowering:
         def write(out: str) -> str:
             pairs = ((memory.m, memory.a), (memory.u, memory.b))
             bits = self.plan.recipe.memory_bits
-            products = [product(self.values.operand(n), d.weights, bits, d.tensor) for n, d in pairs]
+            products = [product(self.values.operand(n), d, bits) for n, d in pairs]
             scale = self._spike_scale(spec, memory.a.weights.shape[0])
             up, down = reach_of(products, scale)
             dtype = INT16 if max(up.max(), down.max()) <= largest_of(INT16) else INT32

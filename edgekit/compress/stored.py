@@ -59,6 +59,14 @@ class Stored:
         return 1 if not self.dtype.is_integer else -self.dtype.limits[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """How a matrix [out, in] was rounded: to whole multiples of `unit`, of magnitude `largest` at most."""
+
+    unit: Array
+    largest: int
+
+
 def tidy(scale: Array) -> Array:
     """A scale as float64; a scalar where all are equal."""
     scale = np.asarray(scale, np.float64)

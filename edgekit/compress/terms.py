@@ -19,11 +19,12 @@ AFFINE = ("add", "sub", "neg", "mul", "div", "linear", "memory_update", "where")
 
 @dataclass(frozen=True, eq=False)
 class Dot:
-    """weights · x, where x is a spike or a real; `tensor` names the weights in the float graph."""
+    """weights · x, where x is a spike or a real; the weights are `times`, per output, those of `tensor`, a constant."""
 
     x: str
     weights: Array
     tensor: str
+    times: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,14 +168,15 @@ class Sums:
 
     def _linear(self, op: Op, factor: Array) -> Iterator[Term]:
         rows = np.broadcast_to(factor.reshape(-1), (self.tensor(op.inputs[1]).shape[0],))
-        yield Dot(self.uncast(op.inputs[0]), self._weights(op.inputs[1]) * rows[:, None], op.inputs[1])
+        yield Dot(self.uncast(op.inputs[0]), self._weights(op.inputs[1]) * rows[:, None], op.inputs[1], rows)
         for addend in op.inputs[2:]:
             yield from self._flatten(addend, factor)
 
     def _memory(self, op: Op, factor: Array) -> Memory:
         m, a, u, b = op.inputs
         m, u = self.uncast(m), self.uncast(u)
-        dots = (Dot(x, self._weights(w) * factor.reshape(-1)[0], w) for x, w in ((m, a), (u, b)))
+        times = factor.reshape(-1)[0]
+        dots = (Dot(x, self._weights(w) * times, w, np.asarray(times)) for x, w in ((m, a), (u, b)))
         return Memory(m, u, *dots)
 
     def _weights(self, name: str) -> Array:

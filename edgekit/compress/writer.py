@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.compress.stored import Array, Spec, Stored, quant_params, tidy
+from edgekit.compress.stored import Array, Rounded, Spec, Stored, quant_params, tidy
 from edgekit.ir import INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder, verify
 from edgekit.ir.quant import QuantParams, integer_multiplier
 
@@ -26,9 +26,13 @@ def multiplier(ratio: Array) -> tuple[Array, int]:
 
 
 class Writer:
-    """A graph under construction whose values are `Stored`; equal constants are kept once."""
+    """A graph under construction whose values are `Stored`; equal constants are kept once.
+
+    `rounded` tells how the matrices of the float graph came out, by their names there.
+    """
 
     def __init__(self, graph: Graph) -> None:
+        self.rounded: dict[str, Rounded] = {}
         self.builder = GraphBuilder(graph.name, graph.dt)
         self._taken: set[str] = set()
         self._stored: dict[str, Stored] = {}

@@ -71,16 +71,18 @@ class GraphNetwork(nn.Module):
         outputs: list[Values] = []
         seen: dict[str, list[Values]] = {name: [] for name in watch}
         for t in range(x.shape[1]):
-            found = {**constants, **states, step.inputs[0]: x[:, t]}
+            found = {**constants, **states, step.inputs[0]: self._changed(step.inputs[0], x[:, t])}
             for op, function, types in plan:
                 (name,) = op.outputs
-                y = function([found[n] for n in op.inputs], op, types)
-                found[name] = self.values[name](y) if name in self.values else y
+                found[name] = self._changed(name, function([found[n] for n in op.inputs], op, types))
             outputs.append(found[step.outputs[0]])
             for name, kept in seen.items():
                 kept.append(found[name])
-            states = {state: found[step.updates.get(state, state)] for state in states}
+            states = {state: self._changed(state, found[step.updates.get(state, state)]) for state in states}
         return torch.stack(outputs, 1), {name: torch.stack(kept, 1) for name, kept in seen.items()}
+
+    def _changed(self, name: str, value: Values) -> Values:
+        return self.values[name](value) if name in self.values else value
 
     def tuned(self) -> Graph:
         """The graph with its constants as they are used now."""

@@ -1,0 +1,70 @@
+"""Rounding in the loop: weights, inputs, states and operands on the scales of a real integer program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor as Values
+
+from edgekit.compress.integer import IntegerProgram
+from edgekit.compress.stored import Rounded, Stored
+from edgekit.ir import SPIKE, Graph
+from edgekit.tune.functions import straight
+from edgekit.tune.network import Change, GraphNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class FakeQuantisation:
+    """What becomes of single weights and values of a float graph, as its integer program holds them.
+
+    x → unit · clip(floor(x / unit + 1/2), low, high), whose gradient is that of x inside the range and 0 outside.
+    """
+
+    weights: Mapping[str, Change]
+    values: Mapping[str, Change]
+
+    @classmethod
+    def of(cls, graph: Graph, program: IntegerProgram) -> FakeQuantisation:
+        """That of the integer program that was made of the graph."""
+        step = graph.entries["step"]
+        made = {*step.inputs, *graph.state_names, *(name for op in step.ops for name in op.outputs)}
+        weights = {name: _weights(rounded) for name, rounded in program.rounded.items()}
+        values = {
+            name: _held(stored)
+            for name, stored in program.held.items()
+            if name in made and stored.dtype is not SPIKE and graph.tensors[name].dtype is not SPIKE
+        }
+        return cls(weights, values)
+
+    def apply(self, network: GraphNetwork) -> None:
+        """Have a network of the same graph compute so."""
+        network.weights = dict(self.weights)
+        network.values = dict(self.values)
+
+
+def rounding(unit: np.ndarray[tuple[int, ...], np.dtype[np.float64]], low: float, high: float) -> Change:
+    """Rounding half up to multiples of `unit`, from `low` to `high` of them."""
+    size = torch.from_numpy(np.asarray(unit, np.float32))
+
+    def change(x: Values) -> Values:
+        units = size.to(x.device)
+        inside = torch.clamp(x / units, low, high)
+        return straight(inside, _half_up) * units
+
+    return change
+
+
+def _half_up(x: Values) -> Values:
+    return torch.floor(x + 0.5)
+
+
+def _weights(rounded: Rounded) -> Change:
+    return rounding(rounded.unit, -rounded.largest, rounded.largest)
+
+
+def _held(stored: Stored) -> Change:
+    low, high = stored.dtype.limits
+    return rounding(np.asarray(stored.scale, np.float64), low - stored.zero, high - stored.zero)
