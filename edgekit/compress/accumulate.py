@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.compress.feedback import Correlation
-from edgekit.compress.stored import Array, Rounded, Stored, largest_of
+from edgekit.compress.stored import Array, Rounded, Stored, finest_scale, largest_of
 from edgekit.compress.terms import Dot
 from edgekit.compress.writer import Writer
 from edgekit.ir import INT4, INT8, INT16, INT32, DType
@@ -25,7 +25,7 @@ class Product:
     """One matrix and its operand. `effective` are the weights times the scale of each element of the operand.
 
     The weights are `times`, per output, those of `tensor`. With a `correlation` of the operand's elements, weights of 8
-    bits and less are rounded with error feedback.
+    bits and less are rounded with error feedback. With `levels`, all outputs share a scale: see `finest_scale`.
     """
 
     x: Stored
@@ -34,15 +34,17 @@ class Product:
     tensor: str
     times: Array
     correlation: Correlation | None = None
+    levels: int | None = None
 
     @property
     def largest(self) -> int:
-        return largest_of(INT8) // 16 if self.bits == 4 else largest_of(WIDTHS[self.bits])
+        largest = largest_of(INT8) // 16 if self.bits == 4 else largest_of(WIDTHS[self.bits])
+        return largest if self.levels is None else min(largest, self.levels)
 
     @property
     def own_scale(self) -> Array:
         """The finest scale per output that its bits allow."""
-        return np.asarray(np.abs(self.effective).max(axis=1) / self.largest)
+        return finest_scale(self.effective, self.largest, self.levels)
 
     def unit(self, scale: Array) -> Array:
         """What 1 in the integer weights at a scale per output stands for in the tensor [out, in]."""
@@ -57,9 +59,11 @@ class Product:
         return np.clip(whole, -self.largest, self.largest).astype(np.int64)
 
 
-def product(x: Stored, dot: Dot, bits: int, correlation: Correlation | None = None) -> Product:
+def product(
+    x: Stored, dot: Dot, bits: int, correlation: Correlation | None = None, levels: int | None = None
+) -> Product:
     """A product whose operand has one scale, or one per element of its last axis."""
-    return Product(x, dot.weights * _rows(x, dot.weights.shape[1]), bits, dot.tensor, dot.times, correlation)
+    return Product(x, dot.weights * _rows(x, dot.weights.shape[1]), bits, dot.tensor, dot.times, correlation, levels)
 
 
 def _rows(x: Stored, size: int) -> Array:

@@ -11,7 +11,7 @@ from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.calibrate import LARGEST as ENDLESS
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
+from edgekit.compress.stored import Array, Spec, finest_scale, largest_of, one_axis, tidy, whole
 from edgekit.compress.terms import Constant, Dot, Memory, Scaled, Sums, Switch, Term, spiking
 from edgekit.ir import INT8, INT16, INT32, DType, Op
 from edgekit.ir.ops import OPS
@@ -356,7 +356,9 @@ class Plan:
         Sums of int16 weights stay within int16, unless an int32 state asks for all of their bits.
         """
         rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
-        scales = [np.abs(t.weights).max(axis=1) / largest_weight(self.weight_bits(t)) for t in rows]
+        scales = [
+            finest_scale(t.weights, largest_weight(self.weight_bits(t)), self.recipe.levels.get(t.tensor)) for t in rows
+        ]
         if bits < 32 and any(self.weight_bits(t) == 16 for t in rows):
             up, down = (sum(np.maximum(s * t.weights, 0).sum(axis=1) for t in rows) for s in (1, -1))
             scales.append(np.maximum(up, down) / SUMS16)

@@ -16,8 +16,9 @@ class Recipe:
     `weight_bits` are those of weights that reals or spikes go through, `memory_bits` those of weights by which a state
     feeds itself (every later step would feel their error), `hidden_bits` those of operands of a matrix that no state
     feeds, `operand_bits` those of all other operands, `state_bits` those of states that integrate. `weights`, `states`
-    and `operands` override them for tensors of those names. `rounding` is the largest share of its range that the
-    rounding of a decaying state may add up to: a state gets int32 where it would be more.
+    and `operands` override them for tensors of those names. `levels` are the largest integers of matrices whose outputs
+    all share one scale: coarser than their bits allow, which entropy coding makes small. `rounding` is the largest
+    share of its range that the rounding of a decaying state may add up to: a state gets int32 where it would be more.
     """
 
     name: str
@@ -30,9 +31,10 @@ class Recipe:
     weights: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
     operands: Mapping[str, int] = field(default_factory=dict)
+    levels: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("weights", "states", "operands"):
+        for name in ("weights", "states", "operands", "levels"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def widened(
@@ -41,6 +43,7 @@ class Recipe:
         weights: Mapping[str, int] | None = None,
         states: Mapping[str, int] | None = None,
         operands: Mapping[str, int] | None = None,
+        levels: Mapping[str, int] | None = None,
     ) -> Recipe:
         """This recipe with other bits for single tensors."""
         return replace(
@@ -48,6 +51,7 @@ class Recipe:
             weights={**self.weights, **(weights or {})},
             states={**self.states, **(states or {})},
             operands={**self.operands, **(operands or {})},
+            levels={**self.levels, **(levels or {})},
         )
 
 

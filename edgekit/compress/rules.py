@@ -28,12 +28,14 @@ class WeightRule:
     In this order: `rank` factors W[out, in] as U V with so many columns of U; `group` gives every so many inputs scales
     of their own; `density` keeps that share of the weights, (0, 1], chosen `by` a measure in blocks of `block` outputs
     × inputs (1x1 is unstructured); `bits` are 16, 8, 4 or 2 (ternary); `palette` holds indices of 2, 3 or 4 bits into
-    so many levels of int8 instead.
+    so many levels of int8 instead; `levels` is the largest integer of a matrix all of whose outputs share a scale:
+    coarser than its bits allow, which entropy coding makes small.
     """
 
     match: str
     bits: int | None = None
     palette: int | None = None
+    levels: int | None = None
     group: int | None = None
     rank: int | None = None
     density: float | None = None

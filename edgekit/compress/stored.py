@@ -24,6 +24,15 @@ def largest_of(dtype: DType) -> int:
     return dtype.limits[1]
 
 
+def finest_scale(weights: Array, largest: int, levels: int | None = None) -> Array:
+    """The finest scale per output at which weights [out, in] are whole numbers of magnitude `largest` at most.
+
+    With `levels` all outputs share the scale at which they are of that magnitude at most.
+    """
+    reach = np.abs(weights).max(axis=1)
+    return np.asarray(reach / largest if levels is None else np.full(reach.shape, reach.max() / min(levels, largest)))
+
+
 @dataclass(frozen=True, eq=False)
 class Spec:
     """The integers chosen for a value, before it is computed: dtype, scale (scalar or of the value's shape), zero.
