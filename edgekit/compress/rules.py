@@ -65,7 +65,7 @@ class Tuning:
 
     The loss is `hard` · cross entropy of the labels + `soft` · KL divergence from the teacher's logits at `temperature`
     + `traces` · squared difference of spike counts and membranes that both have by the same name. With the schedule
-    `gradual` the densities fall along a cubic over the first half of the epochs (Zhu and Gupta, 2017). What is judged is
+    `gradual` the densities fall along a cubic over the first half of the epochs (Zhu and Gupta, 2017). Judged is
     the running average of the constants, which each step leaves a share `average` of; 0 takes them as they are.
     """
 
