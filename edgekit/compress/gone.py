@@ -101,6 +101,13 @@ def _linear(op: Op, gone: Masks, shapes: Shapes) -> Marks:
         yield x, _spread(before[1], shapes[x])
 
 
+def _lookup(op: Op, gone: Masks, _shapes: Shapes) -> Marks:
+    """Element by element, by a table that stays whole."""
+    (x, _table), (out,) = op.inputs, op.outputs
+    yield out, gone[x]
+    yield x, gone[out]
+
+
 def _memory_update(op: Op, gone: Masks, shapes: Shapes) -> Marks:
     (m, a, u, b), (out,) = op.inputs, op.outputs
     yield m, gone[out]
@@ -165,6 +172,7 @@ def _fixed(op: Op, gone: Masks, _shapes: Shapes) -> Marks:
 
 RULES: Mapping[str, Callable[[Op, Masks, Shapes], Marks]] = {
     "linear": _linear,
+    "lookup": _lookup,
     "memory_update": _memory_update,
     "reshape": _reshape,
     "transpose": _transpose,
