@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,33 @@ from torch import Tensor, nn
 
 from edgekit.artifact import check_meta
 from edgekit.errors import DataError, ModelError, UsageError
+from edgekit.frontends.graph_files import import_graph, is_graph
 from edgekit.frontends.imported import Imported
 from edgekit.frontends.modules import import_module
 from edgekit.frontends.options import ImportOptions
 from edgekit.models import open_model, read_state_dict
+from edgekit.models.files import read_content
 
 MAX_CONFIG_BYTES = 2**20
 
 
 def import_checkpoint(path: Path, options: ImportOptions, name: str) -> tuple[Imported, Mapping[str, object]]:
-    """The graph of a file of `edgekit.save`, or of a state dict of a known family; and what was assumed about it."""
-    module, assumed = open_model(path, _settings(options.config))
+    """The graph of a file of `edgekit.save` or `save_graph`, or a state dict of a known family; what was assumed."""
+    content, settings = read_content(path), _settings(options.config)
+    if is_graph(content):
+        return _of_graph(import_graph(path, content, name, settings), options.dt), {}
+    module, assumed = open_model(path, settings, content)
     return _imported(module, None, name, options.dt), assumed
+
+
+def _of_graph(imported: Imported, asked: float | None) -> Imported:
+    """With the seconds of a step that were asked for, where the graph has none or the same."""
+    told = imported.graph.dt
+    if asked is None:
+        return imported
+    if told is not None and abs(asked - told) > 1e-9 * told:
+        raise UsageError(f"--dt {asked:g}", f"the model says that a step takes {told:g} s", "leave --dt out")
+    return replace(imported, graph=imported.graph.replace(dt=asked))
 
 
 def import_factory(weights: Path | None, options: ImportOptions, name: str | None) -> Imported:

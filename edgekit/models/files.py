@@ -57,20 +57,22 @@ def save(model: Any, path: str | os.PathLike[str], io: Mapping[str, Any] | None 
 
 def load(path: str | os.PathLike[str]) -> Any:
     """The eval-mode module that `save` wrote to `path`, with its `io`; any other file is a ModelError."""
-    content = _read(Path(path))
+    content = read_content(Path(path))
     if not _is_own(content):
         raise ModelError(str(path), "is not a file that edgekit.save wrote", "use read_state_dict and from_checkpoint")
     return _restore(Path(path), content)
 
 
-def open_model(path: str | os.PathLike[str], config: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, object]]:
+def open_model(
+    path: str | os.PathLike[str], config: Mapping[str, Any] | None = None, content: dict[str, Any] | None = None
+) -> tuple[Any, dict[str, object]]:
     """The eval-mode module of any model file edgekit.models knows, and what was assumed about it.
 
     A file of `save` carries its own configuration, so that a `config` may only replace its `io`; any other file is a
-    state dict for `from_checkpoint`.
+    state dict for `from_checkpoint`. `content` is what `read_content` gave where the file was read before.
     """
     path = Path(path)
-    content = _read(path)
+    content = read_content(path) if content is None else content
     if not _is_own(content):
         weights = _unwrap(path, content)
         try:
@@ -92,7 +94,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     those are weights, and the prefix is dropped. Pickles that hold code are refused and never run.
     """
     path = Path(path)
-    return _unwrap(path, _read(path))
+    return _unwrap(path, read_content(path))
 
 
 def _is_own(content: Mapping[str, Any]) -> bool:
@@ -124,7 +126,7 @@ def _unwrap(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
     """The file's content by the reader of its suffix, every fault as one ModelError."""
     if path.suffix not in READERS:
         raise ModelError(str(path), f"unknown suffix {path.suffix!r}", "known: " + " ".join(READERS))
