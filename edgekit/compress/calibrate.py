@@ -25,6 +25,7 @@ LARGEST = 1e9  # of a normalised input: squares of what is beyond leave float32 
 PERCENTILE = 0.9999  # of all elements lie within the range of this method
 OCTAVE = 64  # bins to a factor of two: the histogram is of log2 |x|, so that no range has to be known beforehand
 MOST_CORRELATED = 2048  # elements of a value whose second moments are observed
+STILL = 1e-12  # of its power: the variance below which a value is taken for a constant
 _LOWEST = -20.0  # log2 of the smallest magnitude told apart
 
 
@@ -78,6 +79,8 @@ class Calibration:
     windows: int
     steps: int
     moments: Mapping[str, Array] = field(default_factory=dict)  # E[x xᵀ] of what goes through a matrix
+    means: Mapping[str, Array] = field(default_factory=dict)  # of each element of what goes through a matrix
+    variances: Mapping[str, Array] = field(default_factory=dict)  # of the same; 0 for what never changed
     _correlations: dict[str, Correlation] = field(default_factory=dict)
 
     def of(self, name: str) -> Observation:
@@ -85,6 +88,13 @@ class Calibration:
         if name not in self.values:
             raise DataError(f"calibration of {name!r}", "is missing: the graph is not the one that was calibrated")
         return self.values[name]
+
+    def variance(self, name: str) -> Array:
+        """The variances of an operand of matrices, summed over all of its axes but the last."""
+        if name not in self.variances:
+            raise DataError(f"calibration of {name!r}", "is missing: the graph is not the one that was calibrated")
+        found = self.variances[name]
+        return np.asarray(found.reshape(-1, found.shape[-1]).sum(axis=0))
 
     def correlation(self, name: str) -> Correlation | None:
         """How the elements of a value go together that a matrix takes; None where that was not observed."""
@@ -120,7 +130,9 @@ def calibrate(
     names = _observed(graph)
     observers = {n: Observer(graph.tensors[n].shape, method != "min-max") for n in names}
     bordered = _bordered(graph)
+    operands = _operands(graph)
     moments = {n: np.zeros((w, w)) for n, w in _multiplied(graph).items()}
+    totals = {n: np.zeros((2, *graph.tensors[n].shape)) for n in operands}
     for start in range(0, count, BATCH):
         stop = min(start + BATCH, count)
         state = engine.initial_state(stop - start)
@@ -132,6 +144,9 @@ def calibrate(
             for name, total in moments.items():
                 x = np.asarray(values[name], np.float32).reshape(-1, len(total))
                 np.add(total, x.T @ x, out=total)
+            for name, both in totals.items():
+                wide = np.asarray(_streams(values[name], stop - start), np.float64)
+                np.add(both, [wide.sum(axis=0), np.square(wide).sum(axis=0)], out=both)
             state = {
                 s.tensor: _streams(values[step.updates.get(s.tensor, s.tensor)], stop - start) for s in graph.states
             }
@@ -140,7 +155,16 @@ def calibrate(
         n: Observation(o.lo, o.hi, _clip(o, method, bits), o.whole, float(np.sqrt(o.power / max(o.count, 1))))
         for n, o in observers.items()
     }
-    return Calibration(seen, method, count, steps, {n: total / (count * steps) for n, total in moments.items()})
+    each = {n: both / (count * steps) for n, both in totals.items()}
+    return Calibration(
+        seen,
+        method,
+        count,
+        steps,
+        {n: total / (count * steps) for n, total in moments.items()},
+        {n: mean for n, (mean, _) in each.items()},
+        {n: np.where(square - mean**2 > STILL * square, square - mean**2, 0.0) for n, (mean, square) in each.items()},
+    )
 
 
 def _check_spread(given: Mapping[str, Array]) -> None:
@@ -173,6 +197,12 @@ def _bordered(graph: Graph) -> set[str]:
         if endless or (OPS[op.kind].group == "movement" and found.intersection(op.inputs)):
             found.update(op.outputs)
     return found
+
+
+def _operands(graph: Graph) -> tuple[str, ...]:
+    """What goes through the matrices of a step, those of a memory too; of casts of spikes the spikes."""
+    sums, at = Sums(graph), {"linear": (0,), "memory_update": (0, 2)}
+    return tuple(dict.fromkeys(sums.uncast(op.inputs[k]) for op in sums.step.ops for k in at.get(op.kind, ())))
 
 
 def _multiplied(graph: Graph) -> dict[str, int]:

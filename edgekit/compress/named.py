@@ -12,19 +12,25 @@ from edgekit.ir import SPIKE, Graph
 WEIGHTS, STATES, OPERANDS = (4, 8, 16), (8, 16, 32), (8, 16)
 
 
-def with_bits(to: Recipe, graph: Graph, asked: Mapping[str, int]) -> Recipe:
-    """The recipe with other bits for weights, states and operands of matrices; UsageError lists those there are."""
+def roles(graph: Graph) -> tuple[list[str], list[str], list[str]]:
+    """The names of what has bits of its own: weights, states, and operands of matrices that are neither."""
     sums = Sums(graph)
     read = [op for op in sums.step.ops if op.kind == "linear"]  # A and B of a memory_update always have 16 bits
     weights = {op.inputs[1] for op in read if graph.tensors[op.inputs[1]].is_const}
     own = {s.tensor for s in graph.states if s.reset != "scratch"} - sums.learned  # of the model, not of a rule
     states = {name for name in own if graph.tensors[name].dtype is not SPIKE}
     operands = {op.inputs[0] for op in read if not sums.is_spike(op.inputs[0])}
-    roles = (("weights", weights, WEIGHTS), ("states", states, STATES), ("operands", operands - states, OPERANDS))
+    return sorted(weights), sorted(states), sorted(operands - states)
+
+
+def with_bits(to: Recipe, graph: Graph, asked: Mapping[str, int]) -> Recipe:
+    """The recipe with other bits for weights, states and operands of matrices; UsageError lists those there are."""
+    named = zip(("weights", "states", "operands"), roles(graph), (WEIGHTS, STATES, OPERANDS), strict=True)
+    known_roles = tuple(named)
     for name, bits in asked.items():
-        found = next(((role, allowed) for role, names, allowed in roles if name in names), None)
+        found = next(((role, allowed) for role, names, allowed in known_roles if name in names), None)
         if found is None:
-            known = [f"{role}: {', '.join(sorted(names))}" for role, names, _ in roles if names]
+            known = [f"{role}: {', '.join(names)}" for role, names, _ in known_roles if names]
             raise UsageError(f"--widen {name}", "names nothing that has bits of its own", "give one of these", known)
         role, allowed = found
         if bits not in allowed:

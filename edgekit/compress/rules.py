@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from edgekit.compress.recipes import RECIPES
+from edgekit.errors import UsageError
+
+INTEGER = tuple(RECIPES)
+PRECISIONS = ("fp32", "w8", *INTEGER)
+BITS, STATE_BITS, PALETTE_BITS = (16, 8, 4, 2), (8, 16, 32), (2, 3, 4)
 SALIENCES = ("magnitude", "activity", "taylor")
+WEIGHT_SALIENCES = SALIENCES[:2]
+HOLDS = ("bits", "palette", "levels", "group", "rank", "density")  # what a rule for weights can say
+MOST_LEVELS = 127
 SCHEDULES = ("one-shot", "gradual")
 
 
@@ -91,3 +101,86 @@ class Compression:
     states: tuple[StateRule, ...] = ()
     nested: tuple[NestedRule, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
+
+
+def check_compression(compression: Compression) -> None:
+    """UsageError for the first rule that no model could follow: a number out of range, or keys that contradict."""
+    for fault, remedy in _faults(compression):
+        raise UsageError("recipe", fault, remedy)
+
+
+def _faults(compression: Compression) -> Iterator[tuple[str, str]]:
+    """What is wrong with rules, each with its remedy."""
+    if compression.precision not in PRECISIONS:
+        yield f"precision = {compression.precision!r} is not known", f"known are {', '.join(PRECISIONS)}"
+    integer = compression.precision in INTEGER
+    for unit in compression.units:
+        where = f"units {unit.match!r}"
+        yield from _units(where, unit)
+    for weights in compression.weights:
+        where = f"weights {weights.match!r}"
+        yield from _weights(where, weights)
+        low = [k for k in ("bits", "palette", "levels", "group") if getattr(weights, k) is not None]
+        if low and not integer:
+            remedy = f"it is for {', '.join(INTEGER)}"
+            yield f"{where}: {low[0]} is not used with precision {compression.precision!r}", remedy
+    for state in compression.states:
+        where = f"states {state.match!r}"
+        if state.bits not in STATE_BITS:
+            yield f"{where}: bits = {state.bits} is not possible", f"give one of {', '.join(map(str, STATE_BITS))}"
+        if not integer:
+            yield f"{where}: is not used with precision {compression.precision!r}", f"it is for {', '.join(INTEGER)}"
+    for nested in compression.nested:
+        shares = nested.widths
+        if not shares or list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
+            yield f"nested {nested.match!r}: widths = {list(shares)} do not rise to 1", "give such as [0.25, 0.5, 1]"
+    yield from _tuning(compression.tuning)
+
+
+def _units(where: str, rule: UnitRule) -> Iterator[tuple[str, str]]:
+    if (rule.keep is None) == (not rule.drop):
+        yield f"{where}: has {'both keep and' if rule.drop else 'neither keep nor'} drop", "give one of them"
+    if rule.keep is not None and not 0 < rule.keep <= 1:
+        yield f"{where}: keep = {rule.keep:g} is no share above 0", "give a number up to 1"
+    if any(at < 0 for at in rule.drop):
+        yield f"{where}: drop = {list(rule.drop)} has a negative index", "indices start at 0"
+    if rule.by not in SALIENCES:
+        yield f"{where}: by = {rule.by!r} is not known", f"known are {', '.join(SALIENCES)}"
+
+
+def _weights(where: str, rule: WeightRule) -> Iterator[tuple[str, str]]:
+    if all(getattr(rule, key) is None for key in HOLDS):
+        yield f"{where}: says nothing", f"give one of {', '.join(HOLDS)}"
+    for key in ("bits", "levels"):
+        if rule.palette is not None and getattr(rule, key) is not None:
+            yield f"{where}: has both {key} and palette", "a palette has levels of int8; give one of them"
+    if rule.levels is not None and not 1 <= rule.levels <= MOST_LEVELS:
+        yield f"{where}: levels = {rule.levels} is not possible", f"give 1 to {MOST_LEVELS}"
+    for key, allowed in (("bits", BITS), ("palette", PALETTE_BITS)):
+        if getattr(rule, key) not in (None, *allowed):
+            yield f"{where}: {key} = {getattr(rule, key)} is not possible", f"give {', '.join(map(str, allowed))}"
+    for key in ("group", "rank"):
+        if (getattr(rule, key) or 1) < 1:
+            yield f"{where}: {key} = {getattr(rule, key)} is not possible", "give a number of 1 or more"
+    if rule.density is not None and not 0 < rule.density <= 1:
+        yield f"{where}: density = {rule.density:g} is no share above 0", "give a number up to 1"
+    if len(rule.block) != 2 or min(rule.block) < 1:
+        yield f"{where}: block = {list(rule.block)} is no block", "give [outputs, inputs], such as [1, 4]"
+    if rule.density is None and rule.block != (1, 1):
+        yield f"{where}: block is not used without density", "give a density"
+    if rule.by not in WEIGHT_SALIENCES:
+        yield f"{where}: by = {rule.by!r} is not known", f"known are {', '.join(WEIGHT_SALIENCES)}"
+
+
+def _tuning(tuning: Tuning) -> Iterator[tuple[str, str]]:
+    where = "tuning"
+    if tuning.epochs < 0 or tuning.batch < 1 or tuning.seed < 0:
+        yield f"{where}: epochs, batch or seed is out of range", "epochs and seed from 0, batch from 1"
+    if not tuning.rate > 0 or not tuning.temperature > 0:
+        yield f"{where}: rate and temperature have to be above 0", "such as 1e-3 and 2"
+    if min(tuning.hard, tuning.soft, tuning.traces) < 0:
+        yield f"{where}: a part of the loss is negative", "give 0 or more"
+    if not 0 <= tuning.average < 1:
+        yield f"{where}: average = {tuning.average:g} is no share below 1", "give such as 0.999, or 0"
+    if tuning.schedule not in SCHEDULES:
+        yield f"{where}: schedule = {tuning.schedule!r} is not known", f"known are {', '.join(SCHEDULES)}"

@@ -1,0 +1,134 @@
+"""A recipe applied to a float graph: units out, matrices split, weights pruned, and the bits that the rest gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgekit.compress.calibrate import Calibration
+from edgekit.compress.masks import Mask, mask_of
+from edgekit.compress.matching import fitting
+from edgekit.compress.matrices import Moments, filters, matrices, moments_of, power_of
+from edgekit.compress.named import OPERANDS, STATES, roles
+from edgekit.compress.recipes import RECIPES, Recipe
+from edgekit.compress.rules import Compression, check_compression
+from edgekit.compress.settings import Setting, setting
+from edgekit.compress.split import Parts, factored, sliced
+from edgekit.compress.stored import Array
+from edgekit.compress.structure import without_units
+from edgekit.errors import UsageError
+from edgekit.ir import Graph
+
+REMEDY = 'give calibration windows with --calib, or by = "magnitude"'
+
+Came = dict[str, tuple[str, ...]]  # of each matrix that was made, the names of those that it was split off
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """What became of a float graph: smaller, its pruned weights zero.
+
+    `recipe` says how `quantise_program` is to hold it, None where the program computes with floats. `masks` tell of
+    pruned matrices which weights stay, for training that keeps the others at zero; `dropped` which indices of which
+    group of units went. `notes` are remarks in plain words.
+    """
+
+    graph: Graph
+    recipe: Recipe | None
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def compressed(
+    graph: Graph,
+    compression: Compression,
+    seen: Calibration | None = None,
+    *,
+    scores: Mapping[str, Array] | None = None,
+) -> Compressed:
+    """Apply the rules of a compression to the optimised float graph of a step.
+
+    `graph` is that of `run_passes(imported.graph, (*OPTIMISE, *FOR_INTEGERS))`, or for floats `OPTIMISE` alone. `seen`
+    is what calibration saw of it: the activity of units, and which inputs of a matrix count. `scores` holds, by the
+    name of a group of units, a number for each of them: the measure `taylor`. The result is quantised with a new
+    calibration of its own graph. UsageError for a rule that is not possible, or that fits nothing (it lists the names).
+    """
+    check_compression(compression)
+    for rule in compression.weights:
+        if rule.palette is not None or rule.bits == 2:
+            raise UsageError(f"weights {rule.match!r}", "palettes and ternary are not there yet", "use bits = 4")
+    smaller = without_units(graph, compression.units, seen, scores)
+    moments = smaller.left(moments_of(seen))
+    names = (*matrices(smaller.graph), *filters(smaller.graph))
+    split, came = _split(smaller.graph, compression, moments)
+    for rule in compression.weights:
+        fitting(rule.match, dict.fromkeys((*names, *came)), "matrices")
+    settings = {n: setting(compression.weights, n, *came.get(n, ())) for n in (*matrices(split), *filters(split))}
+    masks = _masks(split, settings, moments)
+    pruned = _zeroed(split, masks)
+    recipe = _recipe(pruned, compression, settings) if compression.precision in RECIPES else None
+    return Compressed(pruned, recipe, masks, smaller.dropped, smaller.notes)
+
+
+def _split(graph: Graph, compression: Compression, moments: Moments) -> tuple[Graph, Came]:
+    """The graph with its matrices factored, then sliced, and what each new one came of."""
+    came: Came = {}
+    steps: tuple[tuple[str, Callable[[Graph, Mapping[str, int], Moments], tuple[Graph, Parts]]], ...] = (
+        ("rank", factored),
+        ("group", sliced),
+    )
+    for what, split in steps:
+        asked = {n: getattr(setting(compression.weights, n, *came.get(n, ())), what) for n in matrices(graph)}
+        graph, parts = split(graph, {n: size for n, size in asked.items() if size is not None}, moments)
+        came |= {new: (old, *came.get(old, ())) for old, made in parts.items() for new in made}
+    return graph, came
+
+
+def _masks(graph: Graph, settings: Mapping[str, Setting], moments: Moments) -> dict[str, Mask]:
+    found: dict[str, Mask] = {}
+    operands = matrices(graph)
+    for name, asked in settings.items():
+        if asked.density is None:
+            continue
+        power = None
+        if asked.by == "activity":
+            second = power_of(operands.get(name, ()), moments)
+            if second is None:
+                raise UsageError(f"weights {name}", 'by = "activity" needs what calibration saw of its inputs', REMEDY)
+            power = np.diag(second)
+        data = np.asarray(graph.tensors[name].data)
+        flat = data.reshape(len(data), -1)
+        found[name] = mask_of(flat, asked.density, asked.block, power).reshape(data.shape)
+    return found
+
+
+def _zeroed(graph: Graph, masks: Mapping[str, Mask]) -> Graph:
+    """The graph with zeros where masks are False."""
+    tensors = dict(graph.tensors)
+    for name, mask in masks.items():
+        data = np.where(mask, np.asarray(tensors[name].data), 0).astype(np.float32)
+        tensors[name] = dataclasses.replace(tensors[name], data=data)
+    return graph.replace(tensors=tensors)
+
+
+def _recipe(graph: Graph, compression: Compression, settings: Mapping[str, Setting]) -> Recipe:
+    """The bits of the precision, and those that rules give to weights, states and operands."""
+    found = RECIPES[compression.precision]
+    found = found.widened(
+        weights={n: s.bits for n, s in settings.items() if s.bits is not None},
+        levels={n: s.levels for n, s in settings.items() if s.levels is not None},
+    )
+    _weights, states, operands = roles(graph)
+    for rule in compression.states:
+        names = fitting(rule.match, [*states, *operands], "states and operands")
+        for name in names:
+            role, allowed = ("states", STATES) if name in states else ("operands", OPERANDS)
+            if rule.bits not in allowed:
+                can = ", ".join(map(str, allowed))
+                raise UsageError(f"bits = {rule.bits} of {name}", f"is not possible: {role} are held in {can} bits")
+            found = found.widened(**{role: {name: rule.bits}})
+    return found
