@@ -19,7 +19,10 @@ from edgekit.artifact.read import ArtifactFile, load_bytes, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_object
 from edgekit.artifact.tensors import dump_tensors, load_tensors
 from edgekit.artifact.trust import is_trusted, trust_own
+from edgekit.artifact.validate import CODED_VERSION
+from edgekit.artifact.weights import dump_weights, load_weights
 from edgekit.artifact.write import pack_artifact
+from edgekit.artifact.zipform import packed_bytes
 from edgekit.errors import ArtifactError, GraphError
 from edgekit.ir import Graph, from_document, to_document
 
@@ -92,11 +95,18 @@ class Artifact:
     def build(
         cls, manifest: Mapping[str, Any], graph: Graph, selftest: SelfTest, programs: Mapping[str, bytes]
     ) -> Artifact:
-        """Pack a new artifact; `programs` holds the members under native/ and c/."""
-        document, weights = to_document(graph)
+        """Pack a new artifact; `programs` holds the members under native/ and c/.
+
+        What the weights take in the file is filled into the `sizes` of the manifest, and the schema version of coded
+        ones where there are such.
+        """
+        document, arrays = to_document(graph)
+        weights, is_coded = dump_weights(arrays)
+        sizes = {**manifest["sizes"], "weights_coded_bytes": packed_bytes(weights)}
+        manifest = {**manifest, "sizes": sizes} | ({"schema_version": CODED_VERSION} if is_coded else {})
         members = {
             GRAPH: dump_json(document),
-            WEIGHTS: dump_tensors(weights),
+            WEIGHTS: weights,
             SELFTEST: dump_tensors(selftest.to_tensors()),
             **programs,
         }
@@ -120,7 +130,7 @@ class Artifact:
     def graph(self) -> Graph:
         """The verified graph of the program; GraphError or ArtifactError when the members do not fit together."""
         document = parse_object(self.file.members[GRAPH], GRAPH, max_bytes(GRAPH))
-        graph = from_document(document, load_tensors(self.file.members[WEIGHTS], WEIGHTS))
+        graph = from_document(document, load_weights(self.file.members[WEIGHTS]))
         if graph.hash() != self.manifest["graph_sha256"]:
             raise ArtifactError(GRAPH, "is not the graph that the manifest names")
         entries = {e.name: {"inputs": list(e.inputs), "outputs": list(e.outputs)} for e in graph.entries.values()}

@@ -21,9 +21,10 @@ MAX_RANK = 8
 _WIDTHS = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "U32": 4, "I64": 8, "F16": 2, "F32": 4, "F64": 8}
 
 
-def dump_tensors(tensors: Mapping[str, Array]) -> bytes:
+def dump_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
     """Return arrays as safetensors; the same arrays give the same bytes."""
-    return bytes(safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in sorted(tensors.items())}))
+    arrays = {name: np.asarray(a, order="C") for name, a in sorted(tensors.items())}
+    return bytes(safetensors.numpy.save(arrays, dict(metadata) if metadata else None))
 
 
 def load_tensors(data: bytes, where: str = "tensors") -> dict[str, Array]:
@@ -32,6 +33,11 @@ def load_tensors(data: bytes, where: str = "tensors") -> dict[str, Array]:
     Raises ArtifactError when the header is over 4 MiB or not strict JSON, or when an entry has an unknown dtype, a
     shape that does not fit its bytes, or bytes that overlap, leave a gap, or lie outside.
     """
+    return load_with_metadata(data, where)[0]
+
+
+def load_with_metadata(data: bytes, where: str = "tensors") -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of safetensors bytes, as `load_tensors` gives them, and the texts beside them."""
     start = 8 + int.from_bytes(data[:8], "little")
     if len(data) < 8 or start > len(data):
         raise ArtifactError(where, "is cut short")
@@ -48,7 +54,7 @@ def load_tensors(data: bytes, where: str = "tensors") -> dict[str, Array]:
     if end != len(data) - start:
         raise ArtifactError(where, f"its tensors take {end} bytes, {len(data) - start} are there")
     try:
-        return dict(safetensors.numpy.load(data))
+        return dict(safetensors.numpy.load(data)), metadata
     except (safetensors.SafetensorError, ValueError) as error:
         raise ArtifactError(where, f"cannot be read: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The manifest, schema version 1: its form as a table, and what must agree between its fields."""
+"""The manifest, schema versions 1 and 2: its form as a table, and what must agree between its fields."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ from edgekit.errors import ArtifactError
 from edgekit.ir import DTYPES
 
 SCHEMA_VERSION = 1
+CODED_VERSION = 2  # of files whose weights are entropy-coded, which readers of version 1 cannot read
+VERSIONS = (SCHEMA_VERSION, CODED_VERSION)
 PRECISIONS = ("fp32", "w8", "int8", "int8s8", "int4", "auto")
 DECISIONS = ("sum", "mean", "last")
 LAYOUTS = ("sequence", "flattened")
 MAX_FAULTS = 12
+
+_PARTS = ("struct", "arena", "weights", "text", "stack")
 
 SHA256 = text(r"[0-9a-f]{64}")
 NAME = text(r"[ -~]{1,200}")
@@ -69,9 +73,11 @@ _PROGRAM = record(
 )
 _KERNEL = record({"entry": text(IDENTIFIER), "op": NAME, "kernel": NAME})
 _ENTRY = record({"inputs": list_of(NAME), "outputs": list_of(NAME)})
-_SIZES = record(  # weights as the program stores them: padded, of sparse ones with their indices
+# Weights are as the program stores them: padded, of sparse ones with their indices. `weights_coded` is what they take
+# in this file, `coded` what of the program's constants lies in flash in coded form, `decoded` what that fills of RAM.
+_SIZES = record(
     {"flash_bytes": count(), "ram_bytes": count(), "state_bytes": count()},
-    {f"{part}_bytes": count() for part in ("struct", "arena", "weights", "text", "stack")},
+    {f"{part}_bytes": count() for part in (*_PARTS, "weights_coded", "coded", "decoded")},
 )
 
 _QUANTISATION = record(  # how an integer program came about; the scales themselves are in the graph
@@ -145,7 +151,7 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
 
 MANIFEST_SCHEMA: Check = record(
     {
-        "schema_version": choice(SCHEMA_VERSION),
+        "schema_version": choice(*VERSIONS),
         "edgekit": NAME,  # version of the producer
         "name": text(IDENTIFIER),
         "target": text(r"[a-z0-9-]{1,64}"),
@@ -174,9 +180,11 @@ MANIFEST_SCHEMA: Check = record(
 def check_schema_version(manifest: dict[str, Any]) -> None:
     """Raise ArtifactError unless the manifest is of the version that this edgekit reads."""
     version = manifest.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or version not in VERSIONS:
         raise ArtifactError(
-            MANIFEST, f"schema version {version!r:.40} is unknown", f"this edgekit reads version {SCHEMA_VERSION}"
+            MANIFEST,
+            f"schema version {version!r:.40} is unknown",
+            f"this edgekit reads {' and '.join(map(str, VERSIONS))}",
         )
 
 

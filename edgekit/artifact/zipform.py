@@ -157,6 +157,11 @@ def _same(body: memoryview, at: int, expected: bytes, name: str, what: str) -> N
         raise ArtifactError(f"member {name!r}", f"its {what} is not in the only form edgekit writes")
 
 
+def packed_bytes(data: bytes) -> int:
+    """How many bytes a member with these contents takes in the file, without its headers."""
+    return len(_compress(data)[1])
+
+
 def _compress(data: bytes) -> tuple[int, bytes]:
     """Deflate at level 9, or the data as they are where that is no smaller."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)

@@ -27,6 +27,7 @@ from edgekit.cli.learned import learning_lines
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, kilobytes
 from edgekit.cli.ranges import print_ranges
+from edgekit.cli.sizes import coding_lines
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def inspect(
             f"flash {kilobytes(sizes['flash_bytes'])}, of which weights {kilobytes(sizes['weights_bytes'])}; "
             f"RAM {kilobytes(sizes['ram_bytes'])} (states {kilobytes(sizes['state_bytes'])})"
         )
+        for line in coding_lines(sizes):
+            console.print(line)
         for line in learning_lines(manifest):
             console.print(line)
         _print_states(console, opened.graph)

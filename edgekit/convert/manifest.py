@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgekit._version import __version__
-from edgekit.artifact import describe_io
+from edgekit.artifact import SCHEMA_VERSION, describe_io
 from edgekit.convert.options import Options
 from edgekit.ir import Graph
 from edgekit.runtime.build import Program
@@ -71,7 +71,7 @@ def manifest_of(
 ) -> dict[str, Any]:
     """The manifest; `sections` are those that only some programs have, as they are."""
     manifest: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "edgekit": __version__,
         "name": graph.name,
         "target": target.name,

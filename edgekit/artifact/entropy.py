@@ -1,0 +1,150 @@
+"""Entropy-coded integers: bytes with their form, their tables of frequencies and their stream, as short as they go.
+
+A coded block is, in bits, least significant first: 1 whether symbols are half bytes, 1 whether what follows a zero has
+tables of its own, 2 the logarithm of the planes; then the tables; then, from the next whole byte, the words of the
+stream (rans.py), little endian. A table is 8 bits the first and 8 the last symbol that occurs (a symbol is a byte xor
+128, or a half byte xor 8), and, where these differ, 4 bits an order k, 12 bits the first frequency less 1
+and each further one but the last as its difference from the one before, folded (0, -1, 1, -2 …) and in Exp-Golomb code
+of order k. A first symbol above the last stands for a flat table of all symbols alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.artifact.bits import BitReader, BitWriter
+from edgekit.artifact.rans import TOTAL, Bytes, Counts, Form, Words, decode, encode, normalised
+from edgekit.errors import ArtifactError
+
+MAX_SYMBOLS = 1 << 22  # of one block: reading takes about half a microsecond each
+ORDERS = range(8)
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Bytes in coded form: `count` symbols, the frequencies of each context, which add up to 2^12, and the words."""
+
+    form: Form
+    count: int
+    tables: tuple[Counts, ...]
+    words: Words
+
+    def decoded(self, where: str = "coded bytes") -> Bytes:
+        """The bytes; ArtifactError when the stream does not hold exactly them."""
+        return self.form.joined(decode(self.words, self.count, self.form, self.tables, where))
+
+    def to_bytes(self) -> bytes:
+        """The block, without the count, which is known from elsewhere."""
+        out = BitWriter()
+        out.put(self.form.bits == 4, 1)
+        out.put(self.form.zeros, 1)
+        out.put(self.form.planes.bit_length() - 1, 2)
+        for table in self.tables:
+            _put_table(out, table)
+        return out.to_bytes() + self.words.astype("<u2").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, nbytes: int, where: str = "coded bytes") -> Coded:
+        """The block of `nbytes` bytes in `data`; ArtifactError for anything malformed."""
+        bits = BitReader(data, where)
+        form = Form(4 if bits.take(1) else 8, zeros=bool(bits.take(1)), planes=1 << bits.take(2))
+        count = nbytes * (8 // form.bits)
+        if not 0 < count <= MAX_SYMBOLS:
+            raise ArtifactError(where, f"holds {count:,} symbols, which is none or more than {MAX_SYMBOLS:,}")
+        tables = tuple(_take_table(bits, 1 << form.bits, where) for _ in range(form.contexts))
+        rest = bits.rest()
+        if len(rest) % 2:
+            raise ArtifactError(where, "has half a word at its end")
+        return cls(form, count, tables, np.frombuffer(rest, "<u2").astype(np.uint16))
+
+
+def coded(data: Bytes, planes: Sequence[int] = (1,), *, nibbles: bool = False) -> Coded | None:
+    """The shortest block of some bytes over the forms with so many `planes`; None for too few or too many of them."""
+    forms = [Form(8, p, z) for p in planes for z in (False, True)]
+    forms += [Form(4, 1, z) for z in (False, True)] if nibbles else []
+    forms = [f for f in forms if 0 < data.size * (8 // f.bits) <= MAX_SYMBOLS]
+    if not forms:
+        return None
+    plans = [_plan(data, form) for form in forms]
+    form, tables, _ = min(plans, key=lambda plan: plan[2])
+    symbols = form.symbols(data)
+    return Coded(form, symbols.size, tables, encode(symbols, form, tables))
+
+
+def _plan(data: Bytes, form: Form) -> tuple[Form, tuple[Counts, ...], float]:
+    """The tables of a form, and how many bits they and the stream will take."""
+    symbols, size = form.symbols(data), 1 << form.bits
+    counts = np.bincount(form.context(symbols).astype(np.int64) * size + symbols, minlength=form.contexts * size)
+    tables, total = [], 0.0
+    for seen in counts.reshape(form.contexts, size):
+        table, flat = normalised(seen), np.full(size, TOTAL // size)
+        costs = [_table_bits(t) + _stream_bits(seen, t) for t in (table, flat)]
+        tables.append(table if costs[0] <= costs[1] else flat)
+        total += min(costs)
+    return form, tuple(tables), total
+
+
+def _stream_bits(counts: Counts, table: Counts) -> float:
+    there = counts > 0
+    return float((counts[there] * np.log2(TOTAL / table[there])).sum())
+
+
+def _table_bits(table: Counts) -> int:
+    out = BitWriter()
+    _put_table(out, table)
+    return out.count
+
+
+def _put_table(out: BitWriter, values: Counts) -> None:
+    there = np.nonzero(values)[0]
+    if (values == TOTAL // values.size).all():
+        out.put(1, 8)
+        out.put(0, 8)
+        return
+    low, high = int(there[0]), int(there[-1])
+    out.put(low, 8)
+    out.put(high, 8)
+    if low == high:
+        return
+    steps = np.diff(values[low:high])
+    folded = np.where(steps < 0, -2 * steps - 1, 2 * steps).tolist()
+    order = min(ORDERS, key=lambda k: sum(_golomb_bits(v, k) for v in folded))
+    out.put(order, 4)
+    out.put(int(values[low]) - 1, 12)
+    for v in folded:
+        out.put_golomb(v, order)
+
+
+def _golomb_bits(value: int, order: int) -> int:
+    return 2 * ((value >> order) + 1).bit_length() - 1 + order
+
+
+def _take_table(bits: BitReader, size: int, where: str) -> Counts:
+    low, high = bits.take(8), bits.take(8)
+    if low > high:
+        if (low, high) != (1, 0):
+            raise ArtifactError(where, "has a table from a symbol to one before it")
+        return np.full(size, TOTAL // size, np.int64)
+    if high >= size:
+        raise ArtifactError(where, f"has a table of more than {size} symbols")
+    values = np.zeros(size, np.int64)
+    if low == high:
+        values[low] = TOTAL
+        return values
+    order = bits.take(4)
+    if order not in ORDERS:
+        raise ArtifactError(where, f"has a table in a code of order {order}")
+    value = values[low] = bits.take(12) + 1
+    for at in range(low + 1, high):
+        folded = bits.take_golomb(order)
+        value += -(folded + 1) // 2 if folded & 1 else folded // 2
+        values[at] = value
+        if value < 0:
+            break
+    values[high] = TOTAL - values.sum()
+    if (values < 0).any() or values[high] == 0:
+        raise ArtifactError(where, f"has frequencies that do not add up to {TOTAL}")
+    return values

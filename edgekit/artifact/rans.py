@@ -1,0 +1,145 @@
+"""Range asymmetric numeral systems: bytes or half bytes as one whole number that grows by what each of them tells.
+
+A symbol s of frequency f_s of 2^12, whose range begins at c_s, takes the state x to 2^12 ⌊x / f_s⌋ + c_s + x mod f_s;
+16 bits at a time leave the state for the stream while it would pass 2^32. Reading undoes it, last symbol first, so that
+writing begins at the end. (J. Duda, Asymmetric numeral systems, arXiv:1311.2540, 2013.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import ArtifactError
+
+PRECISION = 12
+TOTAL = 1 << PRECISION
+FIRST = 1 << 16  # the least state, and the one that writing begins with
+
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint16]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How bytes are symbols, and which frequencies each of them has.
+
+    Symbols have `bits` 8, or 4, the lower half of a byte first; they count from the least signed number, so that a zero
+    is the symbol `zero` in the middle. `planes` is how many bytes an element has: each has
+    frequencies of its own. With `zeros` there are two of each, for what follows a zero of the same plane, and for what
+    follows another: runs of zeros cost next to nothing.
+    """
+
+    bits: int = 8
+    planes: int = 1
+    zeros: bool = False
+
+    @property
+    def zero(self) -> int:
+        """The symbol of a zero: 128, or 8."""
+        return 1 << self.bits - 1
+
+    @property
+    def contexts(self) -> int:
+        """How many tables of frequencies there are: plane · 2 + (the one before is zero), or just plane."""
+        return self.planes * (2 if self.zeros else 1)
+
+    def symbols(self, data: Bytes) -> Bytes:
+        """The bytes as symbols."""
+        parts = data if self.bits == 8 else np.stack([data & 15, data >> 4], axis=1).reshape(-1)
+        return np.asarray(parts ^ self.zero, np.uint8)
+
+    def joined(self, symbols: Bytes) -> Bytes:
+        """The symbols as bytes again."""
+        parts = symbols ^ np.uint8(self.zero)
+        return parts if self.bits == 8 else np.asarray(parts[::2] | parts[1::2] << 4, np.uint8)
+
+    def context(self, symbols: Bytes) -> Bytes:
+        """The table that each symbol is coded with; before the first of a plane there was a zero."""
+        plane = np.resize(np.arange(self.planes, dtype=np.uint8), symbols.size)
+        if not self.zeros:
+            return plane
+        before = np.concatenate([np.full(self.planes, self.zero, np.uint8), symbols])[: symbols.size]
+        return np.asarray(plane * 2 + (before == self.zero), np.uint8)
+
+
+def normalised(counts: Counts) -> Counts:
+    """Frequencies that add up to 2^12, none of a symbol that occurs 0; all alike where nothing was counted."""
+    total = counts.sum()
+    if total == 0:
+        return np.full(counts.size, TOTAL // counts.size)
+    whole = np.where(counts > 0, np.maximum(np.floor(counts * (TOTAL / total) + 0.5), 1), 0).astype(np.int64)
+    while (left := TOTAL - int(whole.sum())) != 0:  # from, or to, those whose codes it changes least
+        way = 1 if left > 0 else -1
+        after = np.maximum(whole + way, 1)
+        cost = np.where(whole + way > 0, -way * counts * np.log2(after / np.maximum(whole, 1)), np.inf)
+        cost[counts == 0] = np.inf
+        best = np.argsort(cost, kind="stable")[: max(1, min(abs(left), int((whole > 1).sum()) // 2))]
+        whole[best] += way
+    return whole
+
+
+def encode(symbols: Bytes, form: Form, tables: Sequence[Counts]) -> Words:
+    """The stream of symbols: the state after the last, upper half first, then the words in the order of reading."""
+    starts = [(np.cumsum(f) - f).tolist() for f in tables]
+    frequencies = [f.tolist() for f in tables]
+    state, words = FIRST, list[int]()
+    for s, c in zip(symbols[::-1].tolist(), form.context(symbols)[::-1].tolist(), strict=True):
+        f = frequencies[c][s]
+        if state >= f << 32 - PRECISION:
+            words.append(state & 0xFFFF)
+            state >>= 16
+        more, rest = divmod(state, f)
+        state = (more << PRECISION) + starts[c][s] + rest
+    words += [state & 0xFFFF, state >> 16]
+    return np.array(words[::-1], np.uint16)
+
+
+def decode(words: Words, count: int, form: Form, tables: Sequence[Counts], where: str) -> Bytes:
+    """So many symbols of a stream; ArtifactError unless it holds exactly them."""
+    if any(f.sum() != TOTAL or (f < 0).any() for f in tables):
+        raise ArtifactError(where, f"has frequencies that do not add up to {TOTAL}")
+    if words.size < 2:
+        raise ArtifactError(where, "has a stream that is cut short")
+    known = [_by_slot(f) for f in tables]
+    stream = words.tolist()
+    state, at, planes, zeros, zero = stream[0] << 16 | stream[1], 2, form.planes, form.zeros, form.zero
+    found = bytearray(count)
+    context, wide = list(range(planes)) if not zeros else [2 * p + 1 for p in range(planes)], planes > 1
+    c = context[0]
+    try:
+        for i in range(count):
+            if wide:
+                c = context[i % planes]
+            names, factors, offsets = known[c]
+            slot = state & TOTAL - 1
+            s = names[slot]
+            state = factors[slot] * (state >> PRECISION) + offsets[slot]
+            if state < FIRST:
+                state = state << 16 | stream[at]
+                at += 1
+            found[i] = s
+            if zeros:
+                c = c | 1 if s == zero else c & ~1
+                if wide:
+                    context[i % planes] = c
+    except IndexError:
+        raise ArtifactError(where, "has a stream that is cut short") from None
+    if at != len(stream) or state != FIRST:
+        raise ArtifactError(where, "has a stream that does not end where its symbols do")
+    return np.frombuffer(found, np.uint8)
+
+
+def _by_slot(frequencies: Counts) -> tuple[bytes, list[int], list[int]]:
+    """Of each number below 2^12: the symbol whose range it lies in, its frequency, and how far into the range it is."""
+    symbols = np.repeat(np.arange(frequencies.size), frequencies)
+    start = np.cumsum(frequencies) - frequencies
+    return (
+        symbols.astype(np.uint8).tobytes(),
+        frequencies[symbols].tolist(),
+        (np.arange(TOTAL) - start[symbols]).tolist(),
+    )

@@ -1,0 +1,198 @@
+"""Entropy-coded weights: any integers come back, near the entropy, in any artifact; what is malformed is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from edgekit.artifact.entropy import MAX_SYMBOLS, Coded, coded
+from edgekit.artifact.rans import TOTAL, normalised
+from edgekit.artifact.tensors import dump_tensors, load_tensors
+from edgekit.artifact.weights import CODING, SUFFIX, dump_weights, load_weights
+from edgekit.errors import ArtifactError
+
+RANDOM = np.random.default_rng(9)
+NORMAL = np.clip(np.round(RANDOM.normal(0, 11, (100, 1000))), -127, 127).astype(np.int8)
+SPARSE = (NORMAL * (RANDOM.random(NORMAL.shape) < 0.05)).astype(np.int8)
+
+symbols = st.one_of(
+    arrays.arrays(np.uint8, st.integers(1, 300)),
+    arrays.arrays(np.uint8, st.integers(1, 600), elements=st.sampled_from([0, 0, 0, 1, 128, 255])),
+)
+integers = st.one_of(
+    arrays.arrays(dtype, arrays.array_shapes(max_dims=3, max_side=20), elements=st.integers(-9, 9))
+    for dtype in (np.int8, np.int16, np.int32)
+)
+
+
+def entropy(values: np.ndarray) -> float:
+    """Bytes that no code of single values goes below."""
+    share = np.unique(values, return_counts=True)[1] / values.size
+    return float(-(share * np.log2(share)).sum() * values.size / 8)
+
+
+@given(symbols, st.sampled_from([(1,), (2,), (4, 8), (1, 2)]), st.booleans())
+def test_any_bytes_come_back(data: np.ndarray, planes: tuple[int, ...], nibbles: bool) -> None:
+    made = coded(data, planes, nibbles=nibbles)
+    assert made is not None
+    block = made.to_bytes()
+    assert np.array_equal(Coded.from_bytes(block, data.size).decoded(), data)
+    assert np.array_equal(made.decoded(), data)
+
+
+@given(arrays.arrays(np.int64, 256, elements=st.integers(0, 2**40)), st.integers(0, 256))
+def test_frequencies_add_up_and_keep_what_occurs(counts: np.ndarray, silent: int) -> None:
+    counts[:silent] = 0
+    made = normalised(counts)
+    assert made.sum() == TOTAL
+    assert not made[counts > 0].min(initial=1) < 1
+    assert not counts.any() or not made[counts == 0].any()
+
+
+def test_a_block_is_as_short_as_its_entropy_and_runs_of_zeros_cost_little() -> None:
+    plain = coded(NORMAL.view(np.uint8).reshape(-1))
+    sparse = coded(SPARSE.view(np.uint8).reshape(-1))
+    assert plain is not None
+    assert sparse is not None
+    assert entropy(NORMAL) < len(plain.to_bytes()) < 1.01 * entropy(NORMAL)
+    assert len(sparse.to_bytes()) < 1.03 * entropy(SPARSE)
+    runs = np.repeat(SPARSE[:, :100], 10, axis=1) * (np.arange(1000) < 100).astype(np.int8)
+    found = coded(runs.view(np.uint8).reshape(-1))
+    assert found is not None
+    assert found.form.zeros
+    assert len(found.to_bytes()) < 0.9 * entropy(runs)
+    wide = np.round(RANDOM.normal(0, 3000, 20_000)).astype(np.int16)
+    halves = coded(wide.view(np.uint8), (2,))
+    assert halves is not None
+    assert len(halves.to_bytes()) < 2.15 * wide.size * np.log2(3000 * 4.13) / 16  # of its distribution
+
+
+def test_a_hundred_thousand_weights_take_less_than_a_second() -> None:
+    began = time.process_time()
+    member, is_coded = dump_weights({"w": NORMAL})
+    assert is_coded
+    assert np.array_equal(load_weights(member)["w"], NORMAL)
+    assert time.process_time() - began < 1
+
+
+@given(
+    st.dictionaries(st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=5), integers, max_size=3)
+)
+def test_any_arrays_come_back_as_they_were_and_the_same_way_each_time(tensors: dict[str, np.ndarray]) -> None:
+    member, is_coded = dump_weights(tensors)
+    found = load_weights(member)
+    assert found.keys() == tensors.keys()
+    for name, array in tensors.items():
+        assert found[name].dtype == array.dtype
+        assert np.array_equal(found[name], array)
+    assert is_coded == any(name.endswith(SUFFIX) for name in load_tensors(member))
+    assert dump_weights(dict(reversed(tensors.items())))[0] == member
+
+
+def test_only_what_gets_smaller_is_coded() -> None:
+    noise = RANDOM.integers(-128, 128, 5000).astype(np.int8)
+    tensors = {"noise": noise, "floats": NORMAL.astype(np.float32), "few": NORMAL[0, :50], "w": NORMAL}
+    names = load_tensors(dump_weights(tensors)[0]).keys()
+    assert names == {"noise", "floats", "few", "w" + SUFFIX}
+    called_so = {"w" + SUFFIX: NORMAL}
+    member, is_coded = dump_weights(called_so)
+    assert not is_coded
+    assert np.array_equal(load_weights(member)["w" + SUFFIX], NORMAL)
+
+
+BLOCK = load_tensors(dump_weights({"w": SPARSE[:4]})[0])["w" + SUFFIX].tobytes()
+
+
+def refused(block: bytes, match: str = "") -> None:
+    member = dump_tensors({"w" + SUFFIX: np.frombuffer(block, np.uint8)}, CODING)
+    with pytest.raises(ArtifactError, match=match):
+        load_weights(member)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 8 * len(BLOCK) - 1))
+def test_a_flipped_bit_never_gives_the_same_weights_nor_anything_but_a_refusal(bit: int) -> None:
+    broken = bytearray(BLOCK)
+    broken[bit // 8] ^= 1 << bit % 8
+    member = dump_tensors({"w" + SUFFIX: np.frombuffer(bytes(broken), np.uint8)}, CODING)
+    try:
+        found = load_weights(member)["w"]
+    except ArtifactError:
+        return
+    assert found.dtype != np.int8 or not np.array_equal(found, SPARSE[:4])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_read(block: bytes) -> None:
+    with contextlib.suppress(ArtifactError):
+        Coded.from_bytes(block, 40).decoded()
+
+
+def test_malformed_blocks_are_refused() -> None:
+    refused(BLOCK[:-1], "half a word")
+    refused(BLOCK[:-2], "cut short")
+    refused(BLOCK + b"\0\0", "does not end")
+    refused(BLOCK[:5], "no array has")
+    refused(b"", "no coded array")
+    refused(b"f" + BLOCK[1:], "no array has")
+    refused(b"b\xff" + BLOCK[2:], "no array has")
+    refused(b"b\1" + b"\xff" * 4 + BLOCK[10:], "cap")
+    refused(b"b\1" + (MAX_SYMBOLS + 1).to_bytes(4, "little") + BLOCK[10:], "symbols")
+    refused(b"b\1" + bytes(4) + BLOCK[10:], "symbols")
+    refused(b"b\1" + (4000).to_bytes(4, "little"), "cut short")
+    head = BLOCK[:10]
+    refused(head + (7 << 4 | 3 << 12).to_bytes(4, "little"), "before it")
+    refused(head + (3 << 4 | 7 << 12 | 9 << 20).to_bytes(4, "little"), "order 9")
+    refused(head + (3 << 4 | 7 << 12 | 4095 << 24 | 2**40 - 2**36).to_bytes(8, "little"), "add up")
+    refused(head + b"\0" * 41, "cut short")
+    refused(head + b"\0\0\xf0" + b"\0" * 41, "after its tables")
+
+
+def test_a_member_with_a_tensor_twice_or_an_unknown_coding_is_refused() -> None:
+    both = {"w": NORMAL[:1], "w" + SUFFIX: np.frombuffer(BLOCK, np.uint8)}
+    with pytest.raises(ArtifactError, match="twice"):
+        load_weights(dump_tensors(both, CODING))
+    with pytest.raises(ArtifactError, match="not known"):
+        load_weights(dump_tensors({"w": NORMAL}, {"coding": "zip"}))
+    with pytest.raises(ArtifactError, match="no coded array"):
+        load_weights(dump_tensors({"w" + SUFFIX: NORMAL}, CODING))
+
+
+def test_the_form_is_what_the_page_says() -> None:
+    """A decoder of a few lines, from docs/ARTIFACT.md alone."""
+    (block,) = load_tensors(dump_weights({"w": NORMAL[:9]})[0]).values()
+    raw = block.tobytes()
+    rank = raw[1]
+    bits = int.from_bytes(raw[2 + 4 * rank :], "little")
+    assert bits & 15 == 0  # whole bytes, no tables of their own after zeros, one plane
+    low, high, order, value = bits >> 4 & 255, bits >> 12 & 255, bits >> 20 & 15, (bits >> 24 & 4095) + 1
+    at, table = 36, [value]
+    for _ in range(low + 1, high):
+        zeros = 0
+        while not bits >> at & 1:
+            at, zeros = at + 1, zeros + 1
+        number = ((1 << zeros | bits >> at + 1 & (1 << zeros) - 1) - 1 << order) + (
+            bits >> at + 1 + zeros & (1 << order) - 1
+        )
+        at += 1 + zeros + order
+        value += -(number + 1) // 2 if number % 2 else number // 2
+        table.append(value)
+    table.append(4096 - sum(table))
+    words = np.frombuffer(raw[2 + 4 * rank + -(-at // 8) :], "<u2").tolist()
+    state, left, found = words[0] << 16 | words[1], words[2:], []
+    for _ in range(9000):
+        slot, symbol, start = state % 4096, 0, 0
+        while start + table[symbol] <= slot:
+            start, symbol = start + table[symbol], symbol + 1
+        state = table[symbol] * (state // 4096) + slot - start
+        if state < 65536:
+            state = state << 16 | left.pop(0)
+        found.append(symbol + low - 128)
+    assert found == NORMAL[:9].reshape(-1).tolist()
+    assert (state, left) == (65536, [])
