@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgekit.backends.c.integer import portable
+from edgekit.backends.c.integer.blocks import block_code
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.ir import SPIKE, Entry, Op
@@ -33,6 +34,8 @@ def _named(kind: str, code: Code) -> Code:
 
 
 def _product(ctx: Context, product: Product) -> Code:
+    if (in_blocks := block_code(ctx, product)) is not None:
+        return in_blocks
     if ctx.tensor(product.x).dtype is SPIKE:
         return ctx.forms.events(ctx, product) or portable.events(ctx, product)
     return ctx.forms.dense(ctx, product) or portable.dense(ctx, product)

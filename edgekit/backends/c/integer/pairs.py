@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Forms
 from edgekit.backends.c.integer.pairs_dense import dense, few, memory_rows, scratch
-from edgekit.backends.c.integer.pairs_events import events, fire, groups, lists, memory_table
+from edgekit.backends.c.integer.pairs_events import events, fire, fired, groups, lists, memory_table
 from edgekit.backends.c.integer.pairs_fused import in_fours
 from edgekit.ir import Entry, Op
 
@@ -20,4 +20,4 @@ def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
     return memory_table(ctx, entry, op) or memory_rows(ctx, entry, op)
 
 
-PAIRS = Forms(groups, dense, events, memory, fused, scratch=scratch, lists=lists)
+PAIRS = Forms(fired, groups, dense, events, memory, fused, scratch=scratch, lists=lists)

@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Forms, Product
-from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, events, groups, lists, nibble_pairs
+from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, by_list, events, fired, groups, lists, nibble_pairs
 from edgekit.backends.c.integer.vectors_fused import fused
 from edgekit.backends.c.integer.weights import CTYPES, memory_table, stored
 from edgekit.backends.c.integer.wide import SPAN, spans
@@ -38,18 +38,31 @@ def dense(ctx: Context, product: Product) -> Code | None:
     if rows > 1 and (n_in % per or not even):
         return None
     form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
-    if rows == 1 and n_in <= MOST_OFFSET:
-        parts = _parts(ctx.data(p.w), per, DENSE_COST * vectors + DENSE_FIXED)
-        c, lines = p.c, list[str]()
-        for number, part in enumerate(parts):
-            lines.append(f"ek_spans_{form}({to}, {c}, {_span_rows(ctx, p.w, number, part, per)}, {from_}, {n_out}u);")
-            c = to
-        if parts:
-            return Code(f"spans_{form}", lines)
+    c, lines = p.c, list[str]()
+    for number, part in enumerate(_spans_of(ctx, p)):
+        lines.append(f"ek_spans_{form}({to}, {c}, {_span_rows(ctx, p.w, number, part, per)}, {from_}, {n_out}u);")
+        c = to
+    if lines:
+        return Code(f"spans_{form}", lines)
     more = int(rows == 1 and n_out % ROWS_AT_ONCE[0] == NEARLY)
     weights = _blocks(ctx, p.w, per, more)
     sizes = f"{rows}u, {n_in}u, {vectors}u, {n_out + more}u"
     return Code(f"eights_{form}", [f"ek_eights_{form}({to}, {p.c}, {p.step}u, {weights}, {from_}, {sizes});"])
+
+
+def in_spans(ctx: Context, product: Product) -> bool:
+    """Whether each output reads so few neighbouring inputs that it is summed by itself."""
+    return bool(_spans_of(ctx, product))
+
+
+def _spans_of(ctx: Context, product: Product) -> list[Array]:
+    """The matrix as one or two of which each output has a short span of inputs; none where there is another form."""
+    p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
+    bits, n_in = weight_bits(w), w.shape[1]
+    if bits == 4 or x.size > n_in or n_in > MOST_OFFSET:
+        return []
+    per = 16 if x.dtype is INT8 and bits == 8 else LANES
+    return _parts(ctx.data(p.w), per, DENSE_COST * -(-n_in // per) + DENSE_FIXED)
 
 
 def _nibbles(ctx: Context, product: Product) -> Code:
@@ -174,4 +187,4 @@ def _span_rows(ctx: Context, w: str, number: int, part: Array, per: int) -> str:
     return f"{weights}, {begins}, {vectors}u"
 
 
-VECTORS = Forms(groups, dense, events, memory, fused, lookup, lists=lists)
+VECTORS = Forms(fired, groups, dense, events, memory, fused, lookup, lists=lists, in_spans=in_spans, by_list=by_list)

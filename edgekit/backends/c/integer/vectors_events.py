@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit.backends.c.data import Array
+from edgekit.backends.c.integer.blocks import layout_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
+from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
 from edgekit.backends.c.integer.linear import addend_of
 from edgekit.backends.c.integer.weights import stored
@@ -22,20 +24,26 @@ MOST_OFFSET, UNITS = 2**16, (1, 8)  # offsets of rows have 16 bits, in units of 
 NO_ROWS = "0, 0, 0u, 1u"  # what a kernel gets in place of a second list
 
 
-def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears have weights of one width: theirs side by side in a row."""
-    return joint_groups(graph, entry, _group)
+def groups(graph: Graph, entry: Entry, flavour: Flavour) -> dict[str, Group]:
+    """For each spike vector whose linears have weights of one width: theirs side by side in a row.
+
+    Weights in blocks are elsewhere: their group has a list of numbers of rows.
+    """
+    return joint_groups(graph, entry, lambda graph, ops: _group(graph, ops, flavour))
 
 
-def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
-    names = list(dict.fromkeys(op.inputs[1] for op in ops))
+def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
+    everything = list(dict.fromkeys(op.inputs[1] for op in ops))
+    names = [w for w in everything if layout_of(flavour, graph.tensors[w], spikes=True) is None]
+    rows = -(-graph.tensors[everything[0]].shape[1] // LANES) * LANES
+    if not names:
+        return Group((), {}, 0, numbered=True) if rows <= MOST_OFFSET else None
     bits = weight_bits(graph.tensors[names[0]])
     starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // PAD[bits]) * PAD[bits] for w in names]).tolist()]
-    rows = -(-graph.tensors[names[0]].shape[1] // LANES) * LANES
     mixed = any(weight_bits(graph.tensors[w]) != bits for w in names)
-    if mixed or rows * starts[-1] * bits // 8 > MOST_OFFSET * UNITS[-1]:
+    if mixed or rows * (starts[-1] * bits // 8 if names == everything else 1) > MOST_OFFSET * UNITS[-1]:
         return None
-    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
+    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1], numbered=names != everything)
 
 
 def events(ctx: Context, product: Product) -> Code | None:
@@ -62,6 +70,11 @@ def events(ctx: Context, product: Product) -> Code | None:
     return Code(f"event_eights_w{bits}_a{p.bits}", lines)
 
 
+def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
+    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
+
+
 def lists(ctx: Context) -> list[str]:
     """Fills the lists that a step takes over from the one before it."""
     return carried_lists(ctx, _fill)
@@ -70,7 +83,8 @@ def lists(ctx: Context) -> list[str]:
 def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
     group = ctx.groups[entry.name][value]
     fired, count = list_of(ctx, entry, value)
-    return f"{count} = ek_fired_rows({fired}, {where}, {n}u, {_row_bytes(ctx, group) // _unit(ctx, group)}u);"
+    step = 1 if group.numbered else _row_bytes(ctx, group) // _unit(ctx, group)
+    return f"{count} = ek_fired_rows({fired}, {where}, {n}u, {step}u);"
 
 
 def _rows(ctx: Context, product: Product, done: int) -> str:
@@ -87,7 +101,9 @@ def _row_bytes(ctx: Context, group: Group) -> int:
 
 
 def _unit(ctx: Context, group: Group) -> int:
-    """Bytes of one unit of offset, of which 16 bits hold as many as the group has."""
+    """Bytes of one unit of what the list holds: a whole row, or so few that 16 bits hold the offset of any row."""
+    if group.numbered:
+        return _row_bytes(ctx, group)
     rows = -(-ctx.tensor(group.weights[0]).shape[1] // LANES) * LANES
     return next(unit for unit in UNITS if rows * _row_bytes(ctx, group) <= MOST_OFFSET * unit)
 
@@ -119,6 +135,8 @@ def _leaves(ctx: Context, entry: Entry, at: int) -> bool:
         return False
     pair = [_product_at(ctx, entry, n) for n in (at, at + 1)]
     widths = {weight_bits(ctx.tensor(p.w)) for p in pair}
+    if any(layout_of(ctx.flavour, ctx.tensor(p.w), spikes=True) is not None for p in pair):
+        return False
     return all(group_of(ctx, p) is not None for p in pair) and len(widths) == 1 and not _clobbers(ctx, entry, op, after)
 
 
@@ -155,6 +173,11 @@ def _grouped_rows(ctx: Context, group: Group, bits: int) -> str:
 def nibble_pairs(a: Array, b: Array) -> Array:
     """int4 weights two to an int8: 16 b + (a + 8)."""
     return np.asarray((16 * b.astype(np.int64) + a + 8).astype(np.int8))
+
+
+def by_list(ctx: Context, rows: Array) -> Array:
+    """Rows of neurons in the order of their bits."""
+    return _by_bit(rows, ctx.flavour.slots)
 
 
 def _by_bit(rows: Array, slots: Sequence[int]) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, joint_groups, list_of
+from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Forms, Group, Product
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
@@ -40,11 +41,8 @@ def dense(ctx: Context, product: Product) -> Code | None:
     mild = int(bits == 8 and int(data.min(initial=0)) > -LIFT)
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
     first, steps = spans(data, -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
-    kind = (x.dtype.bits, bits)
-    units = -(-n_out // UNIT)
-    in_blocks = n_in * (UNIT_INPUT[kind] * units + BLOCK_INPUT[kind] * -(-n_out // BLOCK)) + UNIT_FIXED * units
     rare = p.op.attrs.get("form") == "sparse"
-    if rows == 1 and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks * (RARE if rare else 1):
+    if in_spans(ctx, p):
         taken = first[:, None] + np.arange(SPAN * steps)
         rows_of = np.take_along_axis(np.pad(data, ((0, 0), (0, SPAN * steps))), taken, axis=1)
         weights = ctx.consts.add((p.w, "spans"), CTYPES[bits], lambda: stored(rows_of, bits))
@@ -58,6 +56,16 @@ def dense(ctx: Context, product: Product) -> Code | None:
     lift = ctx.consts.add((p.w, "lift"), "int32_t", lambda: lifts(data)) if bits == 8 else "0"
     sizes = f"{rows}u, {n_in}u, {n_out}u, {mild}, {int(rare)}"
     return Code(f"wide_{form}", [f"ek_wide_{form}({to}, {p.c}, {p.step}u, {weights}, {lift}, {from_}, {sizes});"])
+
+
+def in_spans(ctx: Context, product: Product) -> bool:
+    """Whether each output reads so few neighbouring inputs that it is summed by itself."""
+    p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
+    (n_out, n_in), kind, units = w.shape, (x.dtype.bits, stored_bits(w)), -(-w.shape[0] // UNIT)
+    _, steps = spans(ctx.data(p.w), -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
+    in_blocks = n_in * (UNIT_INPUT[kind] * units + BLOCK_INPUT[kind] * -(-n_out // BLOCK)) + UNIT_FIXED * units
+    rare = p.op.attrs.get("form") == "sparse"
+    return x.size == n_in and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks * (RARE if rare else 1)
 
 
 def stored_bits(w: Tensor) -> int:
@@ -88,7 +96,7 @@ def lifts(w: Array) -> Array:
     return np.pad(sums, (0, -sums.size % UNIT)).astype(np.int32)
 
 
-def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
+def groups(graph: Graph, entry: Entry, _: Flavour) -> dict[str, Group]:
     """One group for each listed spike vector, so that lists last from step to step; its matrices have rows apart."""
     return joint_groups(graph, entry, lambda _, ops: Group(tuple(op.inputs[1] for op in ops), {}, 0))
 
@@ -109,6 +117,11 @@ def events(ctx: Context, product: Product) -> Code | None:
     kernel = f"wide_event_w{bits}_a{p.bits}"
     call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {stride}u, {n_out}u);"
     return Code(kernel, [*filled(ctx, p, _fill), call])
+
+
+def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
+    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
 
 
 def lists(ctx: Context) -> list[str]:
@@ -157,4 +170,4 @@ def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
     return Code("wide_lookup", [f"ek_wide_lookup({to}, {from_}, {where}, {x.size}u, {fraction}u);"])
 
 
-WIDE = Forms(groups, dense, events, memory, fused, lookup, lists=lists)
+WIDE = Forms(fired, groups, dense, events, memory, fused, lookup, lists=lists, in_spans=in_spans)
