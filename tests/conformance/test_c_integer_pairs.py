@@ -26,7 +26,7 @@ from integer_forms import (
     swept,
     values,
 )
-from integer_streams import whole_numbers
+from integer_streams import distinct, whole_numbers
 
 from edgekit.ir import INT4, INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
@@ -81,7 +81,7 @@ def test_dense_sums_at_the_ends_of_the_range(engine: str, w: DType) -> None:
     for n_in, n_out in ((500, 5), (37, 9)):
         part = b.op("slice", x, axis=0, start=0, stop=n_in, step=1)
         for ends in ([low], [high], [-high], [low, high], [-high, high]):
-            weights = b.const(b.fresh("w"), rng.choice(ends, (n_out, n_in)), w)
+            weights = b.const(b.fresh("w"), distinct(rng.choice(ends, (n_out, n_in)), w), w)
             b.output(b.op("linear", part, weights, accumulate="int32"))
     graph = run_passes(b.build(), LOWER)
     if w is INT8:  # pairs of -128 do not fit int16
@@ -197,7 +197,7 @@ def both_ways(n_in: int, n_out: int, w: DType, total: DType) -> Graph:
     """The same weights over spikes, and over the same spikes as numbers."""
     rng, b = np.random.default_rng(n_in + n_out), GraphBuilder(f"both_{n_in}_{n_out}_{w}_{total}")
     x = b.input("x", (n_in,), SPIKE)
-    weights = b.const("w", whole_numbers(rng, (n_out, n_in), w), w)
+    weights = b.const("w", distinct(whole_numbers(rng, (n_out, n_in), w), w), w)
     c = b.const("c", whole_numbers(rng, (n_out,), total), total)
     numbers = b.op("cast", x, to="int8")
     b.output(*(b.op("linear", v, weights, c, accumulate=total.name) for v in (x, numbers)))

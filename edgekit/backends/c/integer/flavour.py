@@ -39,7 +39,7 @@ FLAVOURS: Mapping[str, Flavour] = {
             4,
             4,
             "EK_PAIRS",
-            ("int_pairs", "int_pairs_dense", "int_pairs_events"),
+            ("int_pairs", "int_pairs_dense", "int_pairs_events", "int_pairs_palette"),
             tuple((i & 1) << 4 | i >> 1 for i in range(32)),
         ),
         Flavour(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.backends.c.integer import portable
+from edgekit.backends.c.integer import palette, portable
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.ir import SPIKE, Entry, Op
@@ -35,7 +35,7 @@ def _named(kind: str, code: Code) -> Code:
 def _product(ctx: Context, product: Product) -> Code:
     if ctx.tensor(product.x).dtype is SPIKE:
         return ctx.forms.events(ctx, product) or portable.events(ctx, product)
-    return ctx.forms.dense(ctx, product) or portable.dense(ctx, product)
+    return palette.dense(ctx, product) or ctx.forms.dense(ctx, product) or portable.dense(ctx, product)
 
 
 def addend_of(ctx: Context, entry: Entry, c: str, op: Op) -> tuple[str, int]:

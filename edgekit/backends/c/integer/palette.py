@@ -1,0 +1,14 @@
+"""Products over matrices of few distinct values, stored as numbers of these where that makes flash smaller."""
+
+from __future__ import annotations
+
+from edgekit.backends.c.integer import palette_pairs
+from edgekit.backends.c.integer.context import Context
+from edgekit.backends.c.integer.forms import Code, Product
+
+
+def dense(ctx: Context, product: Product) -> Code | None:
+    """y = W x + c of numbers; None where the matrix stays as it is."""
+    if ctx.flavour.name == "dsp":
+        return palette_pairs.dense(ctx, product)
+    return None
