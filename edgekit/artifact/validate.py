@@ -12,6 +12,7 @@ from edgekit.artifact.schema import (
     Check,
     choice,
     count,
+    either,
     list_of,
     number,
     optional,
@@ -190,6 +191,7 @@ def check_schema_version(manifest: dict[str, Any]) -> None:
 
 def validate_manifest(manifest: dict[str, Any]) -> None:
     """Raise ArtifactError that lists what is malformed in a manifest, or what disagrees between its fields."""
+        "compression": optional(_COMPRESSION),
     check_schema_version(manifest)
     faults = MANIFEST_SCHEMA(manifest, "") or _disagreements(manifest)
     if faults:

@@ -76,13 +76,20 @@ def convert(
         ),
     ] = "edge",
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="fp32; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 (int8 states), "
-            "int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite have fp32, w8 "
+            help="fp32, the default; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 (int8 "
+            "states), int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite have fp32, w8 "
             "and int8, nir has fp32."
         ),
-    ] = "fp32",
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rules that make the model smaller (.toml), with the precision that they start from; or an .edge file "
+            "to take them from. See `inspect MODEL --units` for the names that rules match."
+        ),
+    ] = None,
     calib: Annotated[
         str | None,
         typer.Option(
@@ -165,6 +172,7 @@ def convert(
     The original is replayed against the imported graph, and everything that was made against the reference, before
     anything is written.
     """
+    from edgekit.compress.recipe_file import read_recipe
     from edgekit.convert import Options
     from edgekit.convert.exports import C, Wanted, convert_to, parse_formats
     from edgekit.convert.options import AUTO, FLOAT_PRECISIONS, SYNTHETIC
@@ -187,8 +195,10 @@ def convert(
     paths = wanted.paths(output, f"{name}.{target}")
     for what, path in paths.items():
         (check_folder if what == C else check_output)(path)
-        _check_source(path, model, weights, config)
+        _check_source(path, model, weights, config, recipe)
     started = time.perf_counter()
+    compression = None if recipe is None else read_recipe(recipe)
+    precision = precision or (compression.precision if compression else Options.precision)
     out = Output(as_json=json, quiet=quiet)
     learning = learning_of(
         learn,
@@ -227,6 +237,7 @@ def convert(
         calib_method=calib_method or Options.calib_method,
         min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
         widen=dict(map(_bits, widen or ())),
+        compression=compression,
         learn=with_labels(learning, file, windows),
         compiler=compiler,
     )
@@ -291,6 +302,7 @@ def _document(done: Exports, paths: Mapping[str, Path], target: str, precision: 
         "kernels": manifest["kernels"],
         "verification": manifest["verification"],
         "quantisation": manifest.get("quantisation"),
+        "compression": manifest.get("compression"),
         "learning": manifest.get("learning"),
         "assumed": manifest.get("assumed", {}),
         "activity": dict(done.conversion.activity),

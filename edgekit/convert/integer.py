@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from edgekit.compress.apply import Compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import with_bits
@@ -15,6 +16,7 @@ from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
 from edgekit.convert.inputs import Inputs, normalisation_of, normalised
+from edgekit.convert.compression import check_learned, smaller
 from edgekit.convert.options import Options
 from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
@@ -40,6 +42,7 @@ class IntegerStage:
     original_sha256: str
 
     @classmethod
+    compressed: Compressed | None = None  # what a recipe made of the float graph
     def run(
         cls, graph: Graph, meta: Mapping[str, Any], options: Options, raw: Inputs, progress: Progress
     ) -> IntegerStage:
@@ -47,9 +50,13 @@ class IntegerStage:
         optimised, known = run_passes(graph, (*OPTIMISE, *FOR_INTEGERS)), normalisation_of(graph, meta)
         plastic = None
         if options.learn is not None:
+        made = smaller(optimised, meta, options, raw, progress)
+        optimised, bits = (made.graph, made.recipe) if made else (optimised, options.held)
             plastic = plastic_of(optimised, options.learn)
             optimised = plastic.graph
-        bits = with_bits(recipe(options.precision), optimised, options.widen)
+            if made is not None:
+                check_learned(made, optimised)
+        bits = with_bits(bits or recipe(options.precision), optimised, options.widen)
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
         )
@@ -81,7 +88,8 @@ class IntegerStage:
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever uses the program should know."""
-        notes = [*self.program.notes, f"on the calibration windows: {self.score}"]
+        notes = [*(self.compressed.notes if self.compressed else ()), *self.program.notes]
+        notes += [f"on the calibration windows: {self.score}"]
         if isinstance(self.score, Agreement) and self.score.value < POOR:
             notes.append("so many decisions differ that this program is hardly the model: try --precision auto")
         if self.on_noise:

@@ -15,6 +15,7 @@ from edgekit.convert.capacity import check_budget, check_capacity, check_steps, 
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
+from edgekit.convert.compression import check_learned, section, smaller
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
 from edgekit.ir import SCALAR_OPS, Graph
@@ -53,7 +54,8 @@ class Conversion:
 class Prepared:
     """An imported model ready for every way out: `exact` is its optimised step in floats, which takes raw units.
 
-    `meta` is the io section as `check_meta` gives it, `raw` inputs [N, T, *shape] to measure and to prove with.
+    `meta` is the io section as `check_meta` gives it, `raw` inputs [N, T, *shape] to measure and to prove with,
+    `compressed` what a recipe made of the step, where it computes with floats.
     """
 
     imported: Imported
@@ -64,6 +66,7 @@ class Prepared:
 
 def convert_file(
     path: str | PathLike[str] | None,
+    compressed: Compressed | None = None
     options: Options,
     *,
     config: Mapping[str, Any] | str | PathLike[str] | None = None,
@@ -87,7 +90,9 @@ def prepare(
     check_io(imported.graph, meta)
     progress("optimise")
     raw = raw_inputs(imported.graph, meta, options.windows)
-    return Prepared(imported, meta, raw, run_passes(normalised(imported.graph, meta), OPTIMISE))
+    made = None if options.is_integer else smaller(run_passes(imported.graph, OPTIMISE), meta, options, raw, progress)
+    float_step = imported.graph if made is None else made.graph
+    return Prepared(imported, meta, raw, run_passes(normalised(float_step, meta), OPTIMISE), made)
 
 
 def convert_imported(
@@ -121,7 +126,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         options = dataclasses.replace(options, learn=learn)
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
-        rounded = integer.graph
+        rounded = whole = integer.graph
     else:
         if options.learn is not None:
             exact = with_learning(exact, options.learn, raw)
@@ -139,6 +144,9 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     ram = learning_ram(graph, program) if options.learn is not None else 0
     check_budget(ram, options.learn.ram if options.learn is not None else None)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
+    made = integer.compressed if integer else prepared.compressed
+    if options.compression is not None:
+        sections["compression"] = section(options.compression, made)
     progress("prove")
     alone = integer.program.graph if integer else rounded  # what a rule makes of the outputs is no rounding
     changed = None if rounded is exact else rounding_effect(exact, alone, few(some(raw)))
@@ -158,7 +166,12 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     others = [replay_selftest(graph, selftest, program_stream(graph, o, o.target)) for o in program.also.values()]
     beside, remarks = members_beside(prepared, target, options, progress)
     remarks += [f"self-test of the library beside it on {other.engine}: {other.steps} steps" for other in others]
-    notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ()), *remarks]
+    notes = [
+        *_notes(imported, exact, options, changed),
+        *_effect(prepared, options),
+        *(integer.notes if integer else ()),
+        *remarks,
+    ]
     progress("pack")
     manifest = manifest_of(
         imported=imported,
@@ -193,3 +206,14 @@ def _with_free_name(graph: Graph) -> Graph:
     prefix = f"ek_{graph.name}"
     clash = any(name == prefix or name.startswith(f"{prefix}_") for name in kernel_names())
     return graph.replace(name=f"{graph.name}_model") if clash else graph
+def _effect(prepared: Prepared, options: Options) -> list[str]:
+    """What a recipe did to a program of floats, and how much that is still like the original."""
+    if prepared.compressed is None:
+        return []
+    graph, meta = prepared.imported.graph, prepared.meta
+    original = run_passes(normalised(graph, meta), OPTIMISE)
+    score = judge_of(original, prepared.raw, decision_rule(graph, meta)).score(prepared.exact)
+    where = "the calibration windows" if options.windows is not None else "noise"
+    return [*prepared.compressed.notes, f"on {where}: {score}"]
+
+
