@@ -173,6 +173,7 @@ MANIFEST_SCHEMA: Check = record(
         "verification": table_of(scalar),
         "quantisation": optional(_QUANTISATION),
         "ranges": optional(_RANGES),
+        "compression": optional(_COMPRESSION),
         "learning": optional(_LEARNING),
     },
 )
@@ -191,7 +192,6 @@ def check_schema_version(manifest: dict[str, Any]) -> None:
 
 def validate_manifest(manifest: dict[str, Any]) -> None:
     """Raise ArtifactError that lists what is malformed in a manifest, or what disagrees between its fields."""
-        "compression": optional(_COMPRESSION),
     check_schema_version(manifest)
     faults = MANIFEST_SCHEMA(manifest, "") or _disagreements(manifest)
     if faults:

@@ -78,9 +78,9 @@ def convert(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="fp32, the default; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 (int8 "
-            "states), int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite have fp32, w8 "
-            "and int8, nir has fp32."
+            help="fp32, the default; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 "
+            "(int8 states), int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite "
+            "have fp32, w8 and int8, nir has fp32."
         ),
     ] = None,
     recipe: Annotated[

@@ -15,8 +15,8 @@ from edgekit.compress.named import with_bits
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
-from edgekit.convert.inputs import Inputs, normalisation_of, normalised
 from edgekit.convert.compression import check_learned, smaller
+from edgekit.convert.inputs import Inputs, normalisation_of, normalised
 from edgekit.convert.options import Options
 from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
@@ -40,18 +40,18 @@ class IntegerStage:
     widened: tuple[str, ...]
     on_noise: bool
     original_sha256: str
+    compressed: Compressed | None = None  # what a recipe made of the float graph
 
     @classmethod
-    compressed: Compressed | None = None  # what a recipe made of the float graph
     def run(
         cls, graph: Graph, meta: Mapping[str, Any], options: Options, raw: Inputs, progress: Progress
     ) -> IntegerStage:
         """Calibrate an imported graph on raw windows and quantise it; `auto` widens it until decisions agree."""
         optimised, known = run_passes(graph, (*OPTIMISE, *FOR_INTEGERS)), normalisation_of(graph, meta)
-        plastic = None
-        if options.learn is not None:
         made = smaller(optimised, meta, options, raw, progress)
         optimised, bits = (made.graph, made.recipe) if made else (optimised, options.held)
+        plastic = None
+        if options.learn is not None:
             plastic = plastic_of(optimised, options.learn)
             optimised = plastic.graph
             if made is not None:

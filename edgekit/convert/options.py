@@ -72,11 +72,11 @@ def check_options(options: Options) -> None:
             "needs calibration windows: integer scales come from them",
             "--calib windows.npz (array x in raw units, [N, T, channels]), or --calib synthetic for noise",
         )
+    if options.compression is not None:
+        _check_recipe(options.compression, options)
     if options.learn is not None:
         check_learning(options.learn)
     load_target(options.target)
-    if options.compression is not None:
-        _check_recipe(options.compression, options)
 
 
 def _check_recipe(compression: Compression, options: Options) -> None:

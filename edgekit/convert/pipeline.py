@@ -12,10 +12,10 @@ from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
 from edgekit.convert.beside import members_beside
 from edgekit.convert.capacity import check_budget, check_capacity, check_steps, learning_ram, measured
+from edgekit.convert.compression import check_learned, section, smaller
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
-from edgekit.convert.compression import check_learned, section, smaller
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
 from edgekit.ir import SCALAR_OPS, Graph
@@ -62,11 +62,11 @@ class Prepared:
     meta: Mapping[str, Any]
     raw: Inputs
     exact: Graph
+    compressed: Compressed | None = None
 
 
 def convert_file(
     path: str | PathLike[str] | None,
-    compressed: Compressed | None = None
     options: Options,
     *,
     config: Mapping[str, Any] | str | PathLike[str] | None = None,
@@ -126,7 +126,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         options = dataclasses.replace(options, learn=learn)
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
-        rounded = whole = integer.graph
+        rounded = integer.graph
     else:
         if options.learn is not None:
             exact = with_learning(exact, options.learn, raw)
@@ -136,6 +136,9 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
     graph = choose_forms(graph, activity)
     sections: dict[str, Any] = {}
+    made = integer.compressed if integer else prepared.compressed
+    if options.compression is not None:
+        sections["compression"] = section(options.compression, made)
     if integer:
         progress("prove that nothing wraps around")  # before anything is compiled
         sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
@@ -144,9 +147,6 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     ram = learning_ram(graph, program) if options.learn is not None else 0
     check_budget(ram, options.learn.ram if options.learn is not None else None)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
-    made = integer.compressed if integer else prepared.compressed
-    if options.compression is not None:
-        sections["compression"] = section(options.compression, made)
     progress("prove")
     alone = integer.program.graph if integer else rounded  # what a rule makes of the outputs is no rounding
     changed = None if rounded is exact else rounding_effect(exact, alone, few(some(raw)))
@@ -201,11 +201,6 @@ def _notes(imported: Imported, exact: Graph, options: Options, rounding: Roundin
     return notes
 
 
-def _with_free_name(graph: Graph) -> Graph:
-    """The graph under a name that no kernel has: both become C identifiers that start with `ek_`."""
-    prefix = f"ek_{graph.name}"
-    clash = any(name == prefix or name.startswith(f"{prefix}_") for name in kernel_names())
-    return graph.replace(name=f"{graph.name}_model") if clash else graph
 def _effect(prepared: Prepared, options: Options) -> list[str]:
     """What a recipe did to a program of floats, and how much that is still like the original."""
     if prepared.compressed is None:
@@ -217,3 +212,8 @@ def _effect(prepared: Prepared, options: Options) -> list[str]:
     return [*prepared.compressed.notes, f"on {where}: {score}"]
 
 
+def _with_free_name(graph: Graph) -> Graph:
+    """The graph under a name that no kernel has: both become C identifiers that start with `ek_`."""
+    prefix = f"ek_{graph.name}"
+    clash = any(name == prefix or name.startswith(f"{prefix}_") for name in kernel_names())
+    return graph.replace(name=f"{graph.name}_model") if clash else graph
