@@ -150,6 +150,20 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
     },
 )
 
+_RULE = table_of(either(scalar, list_of(scalar, maximum=2**16)))
+_COMPRESSION = record(  # the recipe that a program was made by; its own reader checks it
+    {
+        "recipe": record(
+            {"schema_version": count(1), "precision": choice(*PRECISIONS)},
+            {**{key: list_of(_RULE) for key in ("units", "weights", "states", "nested")}, "tuning": _RULE},
+        )
+    },
+    {
+        "dropped": table_of(list_of(count())),  # indices of units that were taken out, by the name of their group
+        "density": table_of(number(positive=True)),  # of matrices that were pruned, the share of weights that stayed
+    },
+)
+
 MANIFEST_SCHEMA: Check = record(
     {
         "schema_version": choice(*VERSIONS),

@@ -83,7 +83,8 @@ class IntegerStage:
         if plastic is not None and options.learn is not None:
             plastic = dataclasses.replace(plastic, graph=whole)
             whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
-        return cls(program, whole, seen, score, widened, options.windows is None, weights_digest(graph))
+        origin = (options.windows is None, weights_digest(graph))
+        return cls(program, whole, seen, score, widened, *origin, compressed=made)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.rules import Compression, NestedRule, check_compression
+from edgekit.compress.rules import Compression, check_compression
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
 from edgekit.learn import Learning, check_learning
@@ -88,3 +88,5 @@ def _check_recipe(compression: Compression, options: Options) -> None:
     if compression.tuning.epochs and options.held is None:
         cause = f"asks for {compression.tuning.epochs} epochs of training, and a conversion does not train"
         raise UsageError("recipe", cause, "use edgekit compress, or leave [tuning] out")
+    if compression.nested:
+        raise UsageError("recipe", "nested widths are not there yet", "leave [[nested]] out")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
+from edgekit.compress.apply import Compressed
+from edgekit.convert.agreement import decision_rule, judge_of
 from edgekit.convert.beside import members_beside
 from edgekit.convert.capacity import check_budget, check_capacity, check_steps, learning_ram, measured
 from edgekit.convert.compression import check_learned, section, smaller
