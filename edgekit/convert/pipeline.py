@@ -132,6 +132,8 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     else:
         if options.learn is not None:
             exact = with_learning(exact, options.learn, raw)
+            if prepared.compressed is not None:
+                check_learned(prepared.compressed, exact)
         rounded = FLOAT_PRECISIONS[options.precision](exact)
     graph = run_passes(legalize(rounded, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = stored_inputs(graph, raw) if integer else raw
