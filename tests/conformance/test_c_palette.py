@@ -109,3 +109,31 @@ def test_events_in_pairs(engine: str) -> None:
         if levels != "sixteen":
             assert f"linear_event_pairs_{pair_form(levels)}_a16" in kernels
     PAIRS.hold(engine, graphs, 2)
+
+
+VECTORS = Flavoured("smartwatch-m55")
+VECTOR_ENGINES = (TWIN, "M55", "M55 gcc") if SWEEPS else (TWIN, "M55")
+
+
+def vector_form(levels: str) -> str:
+    return "w2" if levels not in TABLE else "n2" if TABLE[levels] == 4 else "n4"
+
+
+@pytest.mark.parametrize("engine", VECTOR_ENGINES)
+def test_dense_sums_in_vectors(engine: str) -> None:
+    graphs = [dense(levels, x, total) for levels, x, total in product(LEVELS, (INT8, INT16), (INT16, INT32))]
+    for graph in graphs:
+        _, levels, x, total, _ = graph.name.split("_")
+        form = f"linear_eights_x{x.removeprefix('int')}_{vector_form(levels)}_a{total.removeprefix('int')}"
+        assert {k for k in VECTORS.kernels(graph) if k.startswith("linear")} == {form}
+    graphs += [rows(levels, x) for levels, x in product(("ternary", "four"), (INT8, INT16))]
+    VECTORS.hold(engine, graphs, 3, steps=6)
+
+
+@pytest.mark.parametrize("engine", VECTOR_ENGINES)
+def test_events_in_vectors(engine: str) -> None:
+    graphs = [spiking(levels, *size) for levels, size in product(LEVELS, [(64, 96), (77, 49)])]
+    for graph in graphs:
+        form = vector_form(graph.name.split("_")[1])
+        assert f"linear_event_eights_{form}_a16" in VECTORS.kernels(graph)
+    VECTORS.hold(engine, graphs, 4)

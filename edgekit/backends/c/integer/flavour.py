@@ -48,7 +48,7 @@ FLAVOURS: Mapping[str, Flavour] = {
             8,
             1,
             "EK_VECTORS_OF_8",
-            ("int_vectors", "int_vectors_dense", "int_vectors_events"),
+            ("int_vectors", "int_vectors_dense", "int_vectors_events", "int_vectors_palette"),
             tuple(i & 16 | (i & 7) << 1 | i >> 3 & 1 for i in range(32)),
         ),
     )

@@ -137,9 +137,7 @@ def coded_events(graph: Graph, w: str) -> Coded | None:
     tensor, levels = graph.tensors[w], levels_of(graph.tensors[w])
     if levels is None:
         return None
-    narrow = all(
-        accumulator(op.attrs).bits == 16 for _, op in graph.ops() if op.kind == "linear" and w in op.inputs[1:2]
-    )
+    narrow = all(accumulator(op.attrs).bits == 16 for _, op in graph.ops() if op.kind == "linear" and op.inputs[1] == w)
     coded = Coded(levels, levels.low is None or not narrow)
     before = tensor.shape[1] * -(-tensor.shape[0] // ROW) * ROW * weight_bits(tensor) // 8
     return coded if pays(before, tensor.shape[1] * row_bytes(tensor, coded) + coded.table_bytes) else None

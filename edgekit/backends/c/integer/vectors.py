@@ -38,14 +38,12 @@ def dense(ctx: Context, product: Product) -> Code | None:
     if rows > 1 and (n_in % per or not even):
         return None
     form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
-    if rows == 1 and n_in <= MOST_OFFSET:
-        parts = _parts(ctx.data(p.w), per, DENSE_COST * vectors + DENSE_FIXED)
+    if parts := span_parts(ctx, p):
         c, lines = p.c, list[str]()
         for number, part in enumerate(parts):
             lines.append(f"ek_spans_{form}({to}, {c}, {_span_rows(ctx, p.w, number, part, per)}, {from_}, {n_out}u);")
             c = to
-        if parts:
-            return Code(f"spans_{form}", lines)
+        return Code(f"spans_{form}", lines)
     more = int(rows == 1 and n_out % ROWS_AT_ONCE[0] == NEARLY)
     weights = _blocks(ctx, p.w, per, more)
     sizes = f"{rows}u, {n_in}u, {vectors}u, {n_out + more}u"
@@ -135,8 +133,17 @@ def _blocks(ctx: Context, w: str, per: int, more: int) -> str:
     return ctx.consts.add((w, f"blocks of eight, vectors of {per}"), CTYPES[bits], make)
 
 
-def _parts(weights: Array, per: int, most: float) -> list[Array]:
+def span_parts(ctx: Context, product: Product) -> list[Array]:
     """The matrix as one or two of which each output has a short span of inputs; none where that costs too much."""
+    x, w = ctx.tensor(product.x), ctx.tensor(product.w)
+    per = 16 if x.dtype is INT8 and weight_bits(w) == 8 else LANES
+    if weight_bits(w) == 4 or x.size > w.shape[1] or w.shape[1] > MOST_OFFSET:
+        return []
+    return _parts(ctx.data(product.w), per, DENSE_COST * -(-w.shape[1] // per) + DENSE_FIXED)
+
+
+def _parts(weights: Array, per: int, most: float) -> list[Array]:
+    """One part or two that cost less than so many instructions."""
     for parts in ([weights], _halves(weights)):
         vectors = [_span(part, per)[1] for part in parts]
         if sum(SPAN_COST * n + SPAN_FIXED for n in vectors) < most:
