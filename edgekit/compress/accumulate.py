@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.compress.feedback import Correlation
+from edgekit.compress.recipes import Recipe
 from edgekit.compress.stored import Array, Rounded, Stored, finest_scale, largest_of
 from edgekit.compress.terms import Dot
 from edgekit.compress.writer import Writer
@@ -25,7 +26,8 @@ class Product:
     """One matrix and its operand. `effective` are the weights times the scale of each element of the operand.
 
     The weights are `times`, per output, those of `tensor`. With a `correlation` of the operand's elements, weights of 8
-    bits and less are rounded with error feedback. With `levels`, all outputs share a scale: see `finest_scale`.
+    bits and less are rounded with error feedback. With `levels`, all outputs share a scale: see `finest_scale`. A scale
+    per output that is `pinned` is that of weights which are whole numbers on it already.
     """
 
     x: Stored
@@ -35,6 +37,7 @@ class Product:
     times: Array
     correlation: Correlation | None = None
     levels: int | None = None
+    pinned: Array | None = None
 
     @property
     def largest(self) -> int:
@@ -43,8 +46,8 @@ class Product:
 
     @property
     def own_scale(self) -> Array:
-        """The finest scale per output that its bits allow."""
-        return finest_scale(self.effective, self.largest, self.levels)
+        """The scale per output that is pinned, or the finest that its bits allow."""
+        return self.pinned if self.pinned is not None else finest_scale(self.effective, self.largest, self.levels)
 
     def unit(self, scale: Array) -> Array:
         """What 1 in the integer weights at a scale per output stands for in the tensor [out, in]."""
@@ -53,17 +56,26 @@ class Product:
     def stored_at(self, scale: Array) -> Array:
         """The integer weights at a scale per output."""
         weights = self.effective / scale[:, None]
-        if self.correlation is not None and self.bits <= 8:
+        if self.correlation is not None and self.bits <= 8 and self.pinned is None:
             return self.correlation.rounded(weights, _rows(self.x, weights.shape[1]), self.largest)
         whole = np.floor(weights + 0.5)
         return np.clip(whole, -self.largest, self.largest).astype(np.int64)
 
 
 def product(
-    x: Stored, dot: Dot, bits: int, correlation: Correlation | None = None, levels: int | None = None
+    x: Stored, dot: Dot, bits: int, recipe: Recipe | None = None, correlation: Correlation | None = None
 ) -> Product:
-    """A product whose operand has one scale, or one per element of its last axis."""
-    return Product(x, dot.weights * _rows(x, dot.weights.shape[1]), bits, dot.tensor, dot.times, correlation, levels)
+    """A product whose operand has one scale, or one per element of its last axis; the recipe may know its scale."""
+    levels = None if recipe is None else recipe.levels.get(dot.tensor)
+    rows = _rows(x, dot.weights.shape[1])
+    pinned = None if recipe is None else pinned_scale(recipe, dot, rows)
+    return Product(x, dot.weights * rows, bits, dot.tensor, dot.times, correlation, levels, pinned)
+
+
+def pinned_scale(recipe: Recipe, dot: Dot, rows: Array | float = 1.0) -> Array | None:
+    """The scale per output of a matrix whose unit a recipe knows; `rows` is that of each element of its operand."""
+    unit = recipe.units.get(dot.tensor)
+    return None if unit is None else np.asarray(np.max(np.abs(dot.times[:, None] * unit * rows), axis=1))
 
 
 def _rows(x: Stored, size: int) -> Array:
@@ -80,7 +92,7 @@ def apart(products: Sequence[Product]) -> list[list[Product]]:
     tight = sorted((p for p in products if p.bits <= 8), key=lambda p: -float(np.median(p.own_scale)))
     groups: list[list[Product]] = []
     for p in tight:
-        if groups and float(np.median(p.own_scale)) * ALIKE >= float(np.median(groups[-1][0].own_scale)):
+        if groups and _share(p, groups[-1][0]):
             groups[-1].append(p)
         else:
             groups.append([p])
@@ -89,6 +101,13 @@ def apart(products: Sequence[Product]) -> list[list[Product]]:
         return [spare]
     groups[0] += spare
     return groups[::-1]
+
+
+def _share(p: Product, coarser: Product) -> bool:
+    """Whether a product loses few bits on the scale of a coarser one; where both are pinned, none."""
+    if p.pinned is not None and coarser.pinned is not None:
+        return bool(np.allclose(p.pinned, coarser.pinned, rtol=1e-6, atol=0))
+    return float(np.median(p.own_scale)) * ALIKE >= float(np.median(coarser.own_scale))
 
 
 def common_scale(products: Sequence[Product], bias: Array, result: Array | float = 0.0) -> Array:

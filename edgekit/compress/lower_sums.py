@@ -210,7 +210,7 @@ class SumLowering:
     def _product(self, root: str, dot: Dot) -> Product:
         x = self.values.operand(dot.x)
         bits = self.plan.weight_bits(dot, self.plan.sums.feeds_itself(root, dot.x))
-        return product(x, dot, bits, self._correlation(dot), self.plan.recipe.levels.get(dot.tensor))
+        return product(x, dot, bits, self.plan.recipe, self._correlation(dot))
 
     def _memory(self, root: str, spec: Spec, memory: Memory) -> Part:
         def write(out: str) -> str:
@@ -243,8 +243,8 @@ class SumLowering:
         return np.array(_rows(scale, rows))
 
     def _spike_products(self, dots: Sequence[Dot]) -> list[Product]:
-        bits, levels, operand = self.plan.weight_bits, self.plan.recipe.levels, self.values.operand
-        return [product(operand(d.x), d, bits(d), self._correlation(d), levels.get(d.tensor)) for d in dots]
+        bits, recipe, operand = self.plan.weight_bits, self.plan.recipe, self.values.operand
+        return [product(operand(d.x), d, bits(d), recipe, self._correlation(d)) for d in dots]
 
     def _correlation(self, dot: Dot) -> Correlation | None:
         return self.plan.bounds.calibration.correlation(dot.x)

@@ -7,6 +7,7 @@ from math import ceil, floor, log2
 
 import numpy as np
 
+from edgekit.compress.accumulate import pinned_scale
 from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.calibrate import LARGEST as ENDLESS
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
@@ -308,8 +309,9 @@ class Plan:
         states = self.sums.states_of(root)
         bits = self._state_bits(states) if states else 16
         threshold = self._threshold(root, states)
-        scale = self._weights_scale(root, terms, threshold, bits)
-        if threshold and (steps := np.floor(threshold / scale)).min() >= 16:
+        known = self._pinned(terms)
+        scale = self._weights_scale(root, terms, threshold, bits) if known is None else known
+        if threshold and known is None and (steps := np.floor(threshold / scale)).min() >= 16:
             scale = threshold / steps  # thresholds become whole: they are met exactly
         proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
         if bits == 8:
@@ -373,6 +375,14 @@ class Plan:
         scale = np.maximum.reduce(np.broadcast_arrays(*scales)) if scales else np.ones(())
         positive = scale[scale > 0] if scale.ndim else scale.reshape(1)
         return np.where(scale > 0, scale, positive.max(initial=1.0) if positive.size else 1.0)
+
+    def _pinned(self, terms: Sequence[Term]) -> Array | None:
+        """The scale of sums of spikes whose weights are all whole numbers on scales that the recipe knows."""
+        rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
+        found = [pinned_scale(self.recipe, t) for t in rows]
+        scales = [scale for scale in found if scale is not None]
+        memories = any(isinstance(t, Memory) and spiking(t, self.sums) for t in terms)
+        return np.maximum.reduce(scales) if scales and len(scales) == len(found) and not memories else None
 
     def weight_bits(self, dot: Dot, feedback: bool = False) -> int:
         """Bits of a matrix: its own, those of a state's feedback, or those of the recipe."""
