@@ -150,6 +150,10 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
     },
 )
 
+_WIDTH = record(  # what the program of one width would take alone; instructions of a step, where they were counted
+    {"percent": count(1, 100), "weights_bytes": count(), "ram_bytes": count()}, {"instructions": count()}
+)
+
 _RULE = table_of(either(scalar, list_of(scalar, maximum=2**16)))
 _COMPRESSION = record(  # the recipe that a program was made by; its own reader checks it
     {
@@ -189,6 +193,7 @@ MANIFEST_SCHEMA: Check = record(
         "ranges": optional(_RANGES),
         "compression": optional(_COMPRESSION),
         "learning": optional(_LEARNING),
+        "widths": list_of(_WIDTH, minimum=2, maximum=16),  # nested: the full width first
     },
 )
 
@@ -224,6 +229,10 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
         if [port["name"] for port in io[side]] != entries["step"][side]:
             faults.append(f"io.{side} and entries.step.{side} name different tensors")
     faults += io_faults(io) + _range_faults(manifest.get("ranges") or {})
+    percents = [row["percent"] for row in manifest.get("widths", [])]
+    steps = ["step" if percent == 100 else f"step_{percent}" for percent in percents]
+    if len(set(percents)) < len(percents) or not set(steps) <= set(entries):
+        faults.append(f"widths {percents} are not those of the entries")
     program = manifest.get("program") or {}
     library = program.get("library")
     if library is not None and library not in members:

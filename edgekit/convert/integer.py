@@ -12,6 +12,7 @@ from edgekit.compress.apply import Compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import with_bits
+from edgekit.compress.nested import Nesting, joined, nested, nesting_of
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
@@ -38,6 +39,7 @@ class IntegerStage:
     calibration: Calibration
     score: Score  # how much it is like the original on the calibration windows
     widened: tuple[str, ...]
+    nesting: Nesting | None
     on_noise: bool
     original_sha256: str
     compressed: Compressed | None = None  # what a recipe made of the float graph
@@ -60,6 +62,11 @@ class IntegerStage:
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
         )
+        nesting = nesting_of(optimised, options.nested) if options.nested else None
+        if nesting is not None:  # scales are those of all widths at once
+            narrow = [nesting.narrowed(optimised, at) for at in range(len(nesting.percents) - 1)]
+            also = [calibrate(g, raw, method=options.calib_method, normalisation=known) for g in narrow]
+            seen = joined(seen, optimised, nesting, also)
         for name in optimised.entries["step"].inputs:
             if seen.values.get(name) is not None and seen.of(name).largest == 0:
                 raise DataError("calibration data", f"input {name!r} is zero throughout", "give windows as they occur")
@@ -83,8 +90,10 @@ class IntegerStage:
         if plastic is not None and options.learn is not None:
             plastic = dataclasses.replace(plastic, graph=whole)
             whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
+        if nesting is not None:
+            whole = nested(whole, nesting, {held.name: held.zero for held in program.held.values() if held.zero})
         origin = (options.windows is None, weights_digest(graph))
-        return cls(program, whole, seen, score, widened, *origin, compressed=made)
+        return cls(program, whole, seen, score, widened, nesting, *origin, compressed=made)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.rules import Compression, check_compression
+from edgekit.compress.rules import Compression, NestedRule, check_compression
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
 from edgekit.learn import Learning, check_learning
@@ -46,6 +46,11 @@ class Options:
         return self.precision not in FLOAT_PRECISIONS
 
     @property
+    def nested(self) -> tuple[NestedRule, ...]:
+        """Rules for nested widths."""
+        return self.compression.nested if self.compression is not None else ()
+
+    @property
     def windows(self) -> npt.NDArray[Any] | None:
         """The calibration windows that were given; None for none, and for noise."""
         return self.calib if isinstance(self.calib, np.ndarray) else None
@@ -76,6 +81,8 @@ def check_options(options: Options) -> None:
         _check_recipe(options.compression, options)
     if options.learn is not None:
         check_learning(options.learn)
+        if options.nested:
+            raise UsageError("[[nested]]", "does not go with learning: a rule learns for all units", "one of the two")
     load_target(options.target)
 
 
@@ -88,5 +95,3 @@ def _check_recipe(compression: Compression, options: Options) -> None:
     if compression.tuning.epochs and options.held is None:
         cause = f"asks for {compression.tuning.epochs} epochs of training, and a conversion does not train"
         raise UsageError("recipe", cause, "use edgekit compress, or leave [tuning] out")
-    if compression.nested:
-        raise UsageError("recipe", "nested widths are not there yet", "leave [[nested]] out")

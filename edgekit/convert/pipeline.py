@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
 from edgekit.compress.apply import Compressed
+from edgekit.compress.nested import nested, nesting_of
 from edgekit.convert.agreement import decision_rule, judge_of
 from edgekit.convert.beside import members_beside
 from edgekit.convert.capacity import check_budget, check_capacity, check_steps, learning_ram, measured
@@ -20,6 +21,7 @@ from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
+from edgekit.convert.widths import prove_widths, widths_section
 from edgekit.ir import SCALAR_OPS, Graph
 from edgekit.learn import learning_section, ready_to_learn, with_learning
 from edgekit.passes.activity import measure_activity
@@ -128,14 +130,16 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         options = dataclasses.replace(options, learn=learn)
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
-        rounded = integer.graph
+        rounded = whole = integer.graph
     else:
         if options.learn is not None:
             exact = with_learning(exact, options.learn, raw)
             if prepared.compressed is not None:
                 check_learned(prepared.compressed, exact)
-        rounded = FLOAT_PRECISIONS[options.precision](exact)
-    graph = run_passes(legalize(rounded, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
+        rounded = whole = FLOAT_PRECISIONS[options.precision](exact)
+        if options.nested:
+            whole = nested(rounded, nesting_of(exact, options.nested))
+    graph = run_passes(legalize(whole, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = stored_inputs(graph, raw) if integer else raw
     activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
     graph = choose_forms(graph, activity)
@@ -146,6 +150,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     if integer:
         progress("prove that nothing wraps around")  # before anything is compiled
         sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
+        prove_widths(graph)
     progress("compile")
     program = build_program(graph, target, compiler=options.compiler)
     ram = learning_ram(graph, program) if options.learn is not None else 0
@@ -168,6 +173,8 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
             learns = {n: count for n, count in emulated.instructions.items() if n not in BORDER}
             sections["learning"]["instructions"] = learns
     others = [replay_selftest(graph, selftest, program_stream(graph, o, o.target)) for o in program.also.values()]
+    if options.nested:
+        sections["widths"] = widths_section(graph, program, target, selftest, few(some(raw)))
     beside, remarks = members_beside(prepared, target, options, progress)
     remarks += [f"self-test of the library beside it on {other.engine}: {other.steps} steps" for other in others]
     notes = [

@@ -12,6 +12,7 @@ from edgekit.backends.c.learned import learned_files
 from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
 from edgekit.backends.c.select import FLOAT_OPS, MAX_EVENTS, TOGETHER, windows_listed
 from edgekit.backends.c.states import blob_bytes, state_text
+from edgekit.backends.c.widths import width_functions, width_text
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
 from edgekit.ir.plan import ALIGN
@@ -64,7 +65,8 @@ def emit(
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
-    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx), ctx.ticks.text(ctx.prefix)]
+    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    texts += [*width_text(ctx.prefix, graph), ctx.ticks.text(ctx.prefix)]
     files = {
         f"ek_{name}.h": _header(ctx),
         f"ek_{name}_data.h": _data(ctx),
@@ -100,7 +102,7 @@ def _check(graph: Graph) -> None:
         weights = tensor.dtype is INT8 and tensor.is_const
         if tensor.dtype not in (FLOAT32, SPIKE) and not weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
-    check_faults(graph, faults, OWN_FUNCTIONS)
+    check_faults(graph, faults, (*OWN_FUNCTIONS, *width_functions(graph)))
 
 
 def _header(ctx: Context) -> str:

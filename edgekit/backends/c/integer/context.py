@@ -12,7 +12,7 @@ from edgekit.backends.c.context import Constants
 from edgekit.backends.c.data import Array, padded
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms, Group
-from edgekit.backends.c.layout import EventList, Layout, field_of, list_slots, roots, state_field
+from edgekit.backends.c.layout import EventList, Layout, field_of, list_slots, roots, state_field, width_fields
 from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType, Entry, Graph, Op, Plan, Tensor
@@ -91,6 +91,7 @@ def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mappi
         field_of("uint32_t", "wide", scratch, "inputs of the running op as its kernel reads them", align),
         field_of("uint32_t", "count", 4 * len(slots), "how many neurons each list holds", align),
         field_of("uint32_t", "nonfinite", 4, "how many inputs of quantize were NaN or Inf", align),
+        *width_fields(graph, align),
     ]
     views = {e.name: roots(e) for e in graph.entries.values()}
     return Layout(states, tuple(f for f in others if f.length), inputs, lists, views)

@@ -17,6 +17,7 @@ from edgekit.backends.c.integer.wide import WIDE
 from edgekit.backends.c.learned import learned_files, saturated_text
 from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
+from edgekit.backends.c.widths import width_functions, width_text
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = (
@@ -42,6 +43,7 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
         texts.append(text)
         kernels += uses
     texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    texts += width_text(ctx.prefix, graph)
     texts += [*saturated_text(ctx.prefix, graph, layout.states), ctx.ticks.text(ctx.prefix)]
     files = {
         f"ek_{name}.h": _header(ctx),
@@ -88,7 +90,7 @@ def _check(graph: Graph) -> None:
     for tensor in graph.tensors.values():
         if tensor.dtype is INT4 and tensor.name not in weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
-    check_faults(graph, faults, OWN_FUNCTIONS)
+    check_faults(graph, faults, (*OWN_FUNCTIONS, *width_functions(graph)))
 
 
 def _header(ctx: Context) -> str:

@@ -10,6 +10,7 @@ from edgekit.backends.c.integer.context import PORTS, SUFFIXES, Context, passed_
 from edgekit.backends.c.integer.ops import given_to, op_function
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.states import HEADER_BYTES, blob_bytes, stored_bytes
+from edgekit.backends.c.widths import dispatch
 from edgekit.ir import Entry, State
 
 
@@ -47,7 +48,9 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
         f"{base}_give({', '.join(['m', *passed[1]])});",
     ]
     head = f"EK_EXPORT int {base}({model}{parameters(ctx, entry)})"
-    texts.append(function(head, *ctx.ticks.counted(calls), "return EK_OK;"))
+    arguments = ", ".join(["m", *passed[0], *passed[1]])
+    narrow = dispatch(ctx.graph, entry.name, lambda name: [f"return {ctx.prefix}_{name}({arguments});"])
+    texts.append(function(head, *narrow, *ctx.ticks.counted(calls), "return EK_OK;"))
     return "\n".join(texts), uses
 
 
