@@ -18,6 +18,7 @@ from edgekit.cli import (
     learn,
     profile,
     run,
+    search,
     supported_ops,
     targets,
     trust,
@@ -46,6 +47,7 @@ app.command("profile")(profile.profile)
 app.command("learn")(learn.learn)
 app.command("deploy")(deploy.deploy)
 app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
+app.command("search")(search.search)
 app.command("demo")(demo.demo)
 app.command("trust")(trust.trust)
 
