@@ -10,7 +10,7 @@ of order k. A first symbol above the last stands for a flat table of all symbols
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,27 +61,43 @@ class Coded:
         return cls(form, count, tables, np.frombuffer(rest, "<u2").astype(np.uint16))
 
 
-def coded(data: Bytes, planes: Sequence[int] = (1,), *, nibbles: bool = False) -> Coded | None:
-    """The shortest block of some bytes over the forms with so many `planes`; None for too few or too many of them."""
+def table_bits(table: Counts) -> int:
+    """How many bits a table takes in a block."""
+    out = BitWriter()
+    _put_table(out, table)
+    return out.count
+
+
+def coded(
+    data: Bytes,
+    planes: Sequence[int] = (1,),
+    *,
+    nibbles: bool = False,
+    cost: Callable[[Counts], int] = table_bits,
+) -> Coded | None:
+    """The shortest block of some bytes over the forms with so many `planes`; None for too few or too many of them.
+
+    `cost` tells the bits that a table takes, where that is not in a block.
+    """
     forms = [Form(8, p, z) for p in planes for z in (False, True)]
     forms += [Form(4, 1, z) for z in (False, True)] if nibbles else []
     forms = [f for f in forms if 0 < data.size * (8 // f.bits) <= MAX_SYMBOLS]
     if not forms:
         return None
-    plans = [_plan(data, form) for form in forms]
+    plans = [_plan(data, form, cost) for form in forms]
     form, tables, _ = min(plans, key=lambda plan: plan[2])
     symbols = form.symbols(data)
     return Coded(form, symbols.size, tables, encode(symbols, form, tables))
 
 
-def _plan(data: Bytes, form: Form) -> tuple[Form, tuple[Counts, ...], float]:
+def _plan(data: Bytes, form: Form, cost: Callable[[Counts], int]) -> tuple[Form, tuple[Counts, ...], float]:
     """The tables of a form, and how many bits they and the stream will take."""
     symbols, size = form.symbols(data), 1 << form.bits
     counts = np.bincount(form.context(symbols).astype(np.int64) * size + symbols, minlength=form.contexts * size)
     tables, total = [], 0.0
     for seen in counts.reshape(form.contexts, size):
         table, flat = normalised(seen), np.full(size, TOTAL // size)
-        costs = [_table_bits(t) + _stream_bits(seen, t) for t in (table, flat)]
+        costs = [cost(t) + _stream_bits(seen, t) for t in (table, flat)]
         tables.append(table if costs[0] <= costs[1] else flat)
         total += min(costs)
     return form, tuple(tables), total
@@ -90,12 +106,6 @@ def _plan(data: Bytes, form: Form) -> tuple[Form, tuple[Counts, ...], float]:
 def _stream_bits(counts: Counts, table: Counts) -> float:
     there = counts > 0
     return float((counts[there] * np.log2(TOTAL / table[there])).sum())
-
-
-def _table_bits(table: Counts) -> int:
-    out = BitWriter()
-    _put_table(out, table)
-    return out.count
 
 
 def _put_table(out: BitWriter, values: Counts) -> None:

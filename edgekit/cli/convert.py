@@ -154,6 +154,12 @@ def convert(
     margin: MarginOption = None,
     known: KnownOption = None,
     learn_budget_ram: BudgetOption = None,
+    flash_coding: Annotated[
+        bool,
+        typer.Option(
+            "--flash-coding", help="Integer constants lie in flash entropy-coded; init decodes them into RAM."
+        ),
+    ] = False,
     compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
     output: Annotated[
         Path | None,
@@ -240,6 +246,7 @@ def convert(
         compression=compression,
         learn=with_labels(learning, file, windows),
         compiler=compiler,
+        flash_coding=flash_coding,
     )
     with out.stages() as progress:
         done = convert_to(model, wanted, options, importing, name=name, progress=progress)

@@ -166,6 +166,8 @@ def check_wanted(wanted: Wanted, options: Options) -> None:
         faults.append(f"--widen: has no meaning in {', '.join(exchanged)} files")
     if options.compiler is not None and not formats & COMPILED:
         faults.append("--compiler: nothing is compiled, it is for edge and c")
+    if options.flash_coding and not formats & COMPILED:
+        faults.append("--flash-coding: nothing is compiled, it is for edge and c")
     if wanted.sequence and ONNX not in formats:
         faults.append("--sequence: is a form of onnx, which is not among the formats")
     if wanted.tflite_states not in TFLITE_STATES:

@@ -39,6 +39,7 @@ class Options:
     held: Recipe | None = None  # how the integers of a graph are held that the rules were applied to before
     learn: Learning | None = None
     compiler: str | None = None
+    flash_coding: bool = False  # whether integer constants lie in flash entropy-coded, and are decoded into RAM
 
     @property
     def is_integer(self) -> bool:
@@ -79,6 +80,8 @@ def check_options(options: Options) -> None:
         )
     if options.compression is not None:
         _check_recipe(options.compression, options)
+    if options.flash_coding and options.precision == "fp32":
+        raise UsageError("--flash-coding", f"is not used with {thing}", "it codes integers: take another precision")
     if options.learn is not None:
         check_learning(options.learn)
         if options.nested:

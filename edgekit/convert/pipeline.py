@@ -14,7 +14,7 @@ from edgekit.compress.apply import Compressed
 from edgekit.compress.nested import nested, nesting_of
 from edgekit.convert.agreement import decision_rule, judge_of
 from edgekit.convert.beside import members_beside
-from edgekit.convert.capacity import check_budget, check_capacity, check_steps, learning_ram, measured
+from edgekit.convert.capacity import check_budget, check_capacity, check_steps, coding_note, learning_ram, measured
 from edgekit.convert.compression import check_learned, section, smaller
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
@@ -152,7 +152,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
         prove_widths(graph)
     progress("compile")
-    program = build_program(graph, target, compiler=options.compiler)
+    program = build_program(graph, target, compiler=options.compiler, coded=options.flash_coding)
     ram = learning_ram(graph, program) if options.learn is not None else 0
     check_budget(ram, options.learn.ram if options.learn is not None else None)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
@@ -167,6 +167,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     emulated = measured(stream, graph, selftest, raw)
     stack = None if emulated is None else emulated.stack_bytes
     check_capacity(target, program, stack)
+    coding = [coding_note(program, emulated)] if options.flash_coding else []
     if options.learn is not None:
         sections["learning"] = {**learning_section(options.learn, graph), "ram_bytes": ram}
         if emulated is not None:
@@ -181,6 +182,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         *_notes(imported, exact, options, changed),
         *_effect(prepared, options),
         *(integer.notes if integer else ()),
+        *coding,
         *remarks,
     ]
     progress("pack")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from edgekit.backends.c.coding import Coding
 from edgekit.backends.c.context import Constants
 from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer.context import FIELDS, Context, listed, make_layout
@@ -28,20 +30,27 @@ FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS,
 KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops", "int_plastic", "ticks")
 
 
-def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Program:
-    """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel."""
+def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str, *, coded: bool = False) -> Program:
+    """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel.
+
+    With `coded`, its larger constants are entropy-coded, and `init` decodes them into the struct.
+    """
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
     forms = FORMS[flavour.name]
     groups = {e.name: forms.groups(graph, e) for e in graph.entries.values()}
     layout = make_layout(graph, plan, rows, forms.scratch(graph), groups)
-    consts = Constants(f"ek_{name}", plan.align)
+    coding = Coding(plan.align) if coded else None
+    consts = Constants(f"ek_{name}", plan.align, coding)
     ctx = Context(graph, plan, flavour, forms, layout, f"ek_{name}", consts, groups)
     texts, kernels = [], list[KernelUse]()
     for entry in graph.entries.values():
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
+    if coding is not None:
+        coding.close()
+        ctx = replace(ctx, layout=replace(layout, others=(*layout.others, *coding.fields)))
     texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
     texts += width_text(ctx.prefix, graph)
     texts += [*saturated_text(ctx.prefix, graph, layout.states), ctx.ticks.text(ctx.prefix)]
@@ -56,12 +65,14 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
         name=name,
         files=files,
         kernels=tuple(kernels),
-        struct_bytes=layout.struct_bytes,
+        struct_bytes=ctx.layout.struct_bytes,
         const_bytes=consts.nbytes,
         blob_bytes=blob_bytes(graph),
-        layout=layout,
+        layout=ctx.layout,
         constants=tuple(consts.arrays.values()),
         ticked=tuple(ctx.ticks.symbols),
+        coded_bytes=coding.nbytes if coding else 0,
+        decoded_bytes=coding.decoded_bytes if coding else 0,
     )
 
 
@@ -128,7 +139,7 @@ def _data(ctx: Context) -> str:
 
 def _source(ctx: Context, texts: list[str]) -> str:
     define = f"#define {ctx.flavour.define} 1\n" if ctx.flavour.define else ""
-    headers = (*KERNEL_HEADERS, *ctx.flavour.headers)
+    headers = (*KERNEL_HEADERS, *ctx.flavour.headers, *(["int_coded"] if ctx.consts.coding else []))
     includes = "".join(f'#include "ek/{h}.h"\n' for h in headers)
     head = (
         f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"

@@ -88,14 +88,15 @@ def state_text(ctx: Context) -> str:
     fresh = [line for s in ctx.graph.states if s.reset != "keep" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
     lists = ctx.forms.lists(ctx)
-    words = ctx.layout.struct_bytes // 4
-    clear = f"ek_zero_u32((ek_word *)m, {words}u);"
+    coding = ctx.consts.coding
+    words = (ctx.layout.struct_bytes - (coding.decoded_bytes if coding else 0)) // 4  # what is decoded comes last
+    clear = [f"ek_zero_u32((ek_word *)m, {words}u);", *(coding.lines if coding else [])]
     digest = np.frombuffer(bytes.fromhex(ctx.graph.hash()), np.uint8)
     texts = [
         c_array("uint8_t", f"{p}_hash", digest, 4),
         function(f"EK_EXPORT uint32_t {p}_sizeof(void)", f"return (uint32_t)sizeof({p});"),
         function(f"EK_EXPORT int {p}_reset({p} *m)", "(void)m;", *fresh, *lists, "return EK_OK;"),
-        function(f"EK_EXPORT int {p}_init({p} *m)", clear, ctx.ticks.clear, *kept, f"return {p}_reset(m);"),
+        function(f"EK_EXPORT int {p}_init({p} *m)", *clear, ctx.ticks.clear, *kept, f"return {p}_reset(m);"),
         function(f"EK_EXPORT uint32_t {p}_nonfinite(const {p} *m)", "return m->nonfinite[0];"),
         function(f"EK_EXPORT uint32_t {p}_state_bytes(void)", f"return {total}u;"),
         function(
