@@ -19,9 +19,12 @@ class Recipe:
     feeds, `operand_bits` those of all other operands, `state_bits` those of states that integrate. `weights`, `states`
     and `operands` override them for tensors of those names. `levels` are the largest integers of matrices whose outputs
     all share one scale: coarser than their bits allow, which entropy coding makes small. `units` are what 1 in the
-    integers of a matrix [out, in] stands for, where a training has chosen that: its weights are multiples of them.
-    `rounding` is the largest share of its range that the rounding of a decaying state may add up to: a state gets int32
-    where it would be more.
+    integers of a matrix [out, in] stands for, where a training has chosen that: its weights are multiples of them;
+    `scales` are the scales of inputs and states by element that these units hold for.
+    `palettes` are the integers that there are in a matrix of 8 bits, or how many of them are to be found. Matrices that
+    are `alone` have accumulators that no other matrix adds to, so that no other sets their scale. `rounding` is the
+    largest share of its range that the rounding of a decaying state may add up to: a state gets int32 where it would be
+    more.
     """
 
     name: str
@@ -36,9 +39,12 @@ class Recipe:
     operands: Mapping[str, int] = field(default_factory=dict)
     levels: Mapping[str, int] = field(default_factory=dict)
     units: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    palettes: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
+    scales: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("weights", "states", "operands", "levels", "units"):
+        for name in ("weights", "states", "operands", "levels", "units", "palettes", "scales"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def widened(

@@ -62,7 +62,25 @@ def _half_up(x: Values) -> Values:
 
 
 def _weights(rounded: Rounded) -> Change:
+    if rounded.levels is not None:
+        return _to_levels(rounded.unit, rounded.levels)
     return rounding(rounded.unit, -rounded.largest, rounded.largest)
+
+
+def _to_levels(unit: np.ndarray[tuple[int, ...], np.dtype[np.float64]], levels: tuple[int, ...]) -> Change:
+    """Rounding to the nearest of some multiples of `unit`, the upper one of two that are as near."""
+    size = torch.from_numpy(np.asarray(unit, np.float32))
+    known = torch.tensor(levels, dtype=torch.float32)
+    between = (known[1:] + known[:-1]) / 2
+
+    def nearest(x: Values) -> Values:
+        return known.to(x.device)[torch.bucketize(x.contiguous(), between.to(x.device), right=True)]
+
+    def change(x: Values) -> Values:
+        units = size.to(x.device)
+        return straight(torch.clamp(x / units, levels[0], levels[-1]), nearest) * units
+
+    return change
 
 
 def _held(stored: Stored) -> Change:
