@@ -26,9 +26,10 @@ from edgekit.cli.imports import (
 from edgekit.cli.learned import learning_lines
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, kilobytes
+from edgekit.cli.quantisation import recipe_lines
 from edgekit.cli.ranges import print_ranges
-from edgekit.cli.widths import replayed_widths, width_table
 from edgekit.cli.sizes import coding_lines
+from edgekit.cli.widths import replayed_widths, width_table
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def inspect(
         bool, typer.Option("--ranges", help="Print what is proven of an integer program, and prove it again.")
     ] = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="Replay the self-test on the engine at hand.")] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="Of a model: the units, matrices and states that rules of a recipe match.")
+    ] = False,
     config: ConfigOption = None,
     factory: FactoryOption = None,
     weights: WeightsOption = None,
@@ -83,9 +87,11 @@ def inspect(
         asked = {"--cost": cost, "--ranges": ranges, "--selftest": selftest}
         if misfits := [option for option, on in asked.items() if on]:
             raise UsageError(", ".join(misfits), f"{artifact} is no artifact", "only an .edge file has that")
-        if not inspect_exported(artifact, importing, json=json, graph=graph):
-            inspect_model(artifact, importing, json=json, graph=graph)
+        if units or not inspect_exported(artifact, importing, json=json, graph=graph):
+            inspect_model(artifact, importing, json=json, graph=graph, units=units)
         return
+    if units:
+        raise UsageError("--units", f"{artifact} is a program", "give the model that it was made from")
     check_uses(PROGRAM, importing)
     opened = Artifact.open(artifact)
     manifest = dict(opened.manifest)
@@ -125,7 +131,7 @@ def inspect(
         )
         for line in coding_lines(sizes):
             console.print(line)
-        for line in learning_lines(manifest):
+        for line in (*recipe_lines(manifest), *learning_lines(manifest)):
             console.print(line)
         if "widths" in manifest:
             console.print(width_table(manifest))
