@@ -50,6 +50,8 @@ ValidOption = Annotated[
 JobsOption = Annotated[int, typer.Option(min=1, help="Trials at once, each on a core of its own.")]
 UNITS: Mapping[str, int] = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+TRIALS = 200  # where neither their number nor the time was given
+SUFFIX = ".search"  # of the file that trials are kept in, beside the output
 SHOWN = 12  # rows of the frontier that people see without -v
 
 
@@ -106,6 +108,49 @@ def limits_of(
         raise UsageError(f"--max-instructions {instructions:g}", "is not above 0")
     sizes = (("flash", flash), ("weights", weights), ("ram", ram))
     return Limits(drop, instructions=instructions, **{n: bytes_of(f"--max-{n}", text) for n, text in sizes})
+
+
+def asked_of_convert(
+    *,
+    max_drop: float | None,
+    max_flash: str | None,
+    max_weights: str | None,
+    valid: Path | None,
+    held_out: Path | None,
+    target: str,
+    calib: str | None,
+    method: str | None,
+    compiler: str | None,
+    output: Path | None,
+    others: Mapping[str, object],
+) -> Asked | None:
+    """The promise that a conversion is asked to keep, None where it is asked for none.
+
+    UsageError for `others`, options of a conversion that a search decides itself or cannot follow.
+    """
+    promised: dict[str, object] = {"--max-drop": max_drop, "--max-flash": max_flash, "--max-weights": max_weights}
+    promised |= {"--valid": valid, "--eval": held_out}
+    named = [option for option, value in promised.items() if value is not None]
+    if not named:
+        return None
+    for option, value in others.items():
+        if value:
+            raise UsageError(option, f"does not go with {named[0]}: the search decides that", "leave one of them out")
+    if calib is None or calib == "synthetic":
+        raise UsageError(named[0], "needs windows: scales and losses are measured on them", "--calib train.npz")
+    assert output is not None  # the only format is edge
+    return Asked(
+        target=target,
+        limits=limits_of(max_drop, max_flash, max_weights),
+        calib=Path(calib),
+        valid=valid,
+        held_out=held_out,
+        method=method or "min-max",
+        compiler=compiler,
+        output=output,
+        storage=output.with_suffix(SUFFIX),
+        trials=TRIALS,
+    )
 
 
 def keep_promise(out: Output, model: Path | None, importing: ImportOptions, asked: Asked) -> None:

@@ -12,6 +12,15 @@ import typer
 from rich.console import Console
 
 from edgekit.cli.arrays import check_output, read_data
+from edgekit.cli.budget import (
+    EvalOption,
+    MaxDropOption,
+    MaxFlashOption,
+    MaxWeightsOption,
+    ValidOption,
+    asked_of_convert,
+    keep_promise,
+)
 from edgekit.cli.imports import (
     MODEL_HELP,
     ConfigOption,
@@ -113,6 +122,11 @@ def convert(
             metavar="NAME=BITS", help="Bits of one weight, state or operand, as verify names them; repeatable."
         ),
     ] = None,
+    max_drop: MaxDropOption = None,
+    max_flash: MaxFlashOption = None,
+    max_weights: MaxWeightsOption = None,
+    valid: ValidOption = None,
+    eval_: EvalOption = None,
     config: ConfigOption = None,
     factory: FactoryOption = None,
     weights: WeightsOption = None,
@@ -204,6 +218,7 @@ def convert(
         _check_source(path, model, weights, config, recipe)
     started = time.perf_counter()
     compression = None if recipe is None else read_recipe(recipe)
+    given_precision = precision
     precision = precision or (compression.precision if compression else Options.precision)
     out = Output(as_json=json, quiet=quiet)
     learning = learning_of(
@@ -230,6 +245,30 @@ def convert(
         known=known,
         ram=learn_budget_ram,
     )
+    promise = asked_of_convert(
+        max_drop=max_drop,
+        max_flash=max_flash,
+        max_weights=max_weights,
+        valid=valid,
+        held_out=eval_,
+        target=target,
+        calib=calib,
+        method=calib_method,
+        compiler=compiler,
+        output=paths.get("edge"),
+        others={
+            "--precision": given_precision,
+            "--recipe": recipe,
+            "--learn": learn,
+            "--widen": widen,
+            "--min-agreement": min_agreement,
+            "--flash-coding": flash_coding,
+            "--format": None if format_ == "edge" else format_,
+        },
+    )
+    if promise is not None:
+        keep_promise(out, model, importing, promise)
+        return
     if min_agreement is not None and precision != AUTO:
         raise UsageError("--min-agreement", f"is not used with precision {precision!r}", "add --precision auto")
     if calib_method is not None and precision in FLOAT_PRECISIONS:

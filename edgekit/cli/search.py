@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.budget import (
+    SUFFIX,
+    TRIALS,
     Asked,
     EvalOption,
     JobsOption,
@@ -34,8 +36,6 @@ from edgekit.cli.imports import (
 )
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.errors import UsageError
-
-TRIALS = 200
 
 
 def search(
@@ -124,7 +124,7 @@ def search(
         method=calib_method,
         compiler=compiler,
         output=path,
-        storage=storage or path.with_suffix(".search"),
+        storage=storage or path.with_suffix(SUFFIX),
         html=html,
         trials=trials if trials is not None or minutes is not None else TRIALS,
         minutes=minutes,

@@ -99,7 +99,7 @@ class Answer:
             "chosen": None if self.trial is None else self._trial(self.trial),
             "evaluation": None if self.evaluated is None else asdict(self.evaluated),
             "frontier": [self._trial(trial) for trial in self.frontier],
-            "closest": [] if self.is_kept else [self._trial(t) for t in closest(self.found.trials, limits)],
+            "closest": [] if self.trial is not None else [self._trial(t) for t in closest(self.found.trials, limits)],
             "trials": [self._trial(trial) for trial in self.found.trials],
             "sensitivity": self.found.sensitivity.to_dict(),
         }
