@@ -155,6 +155,15 @@ _WIDTH = record(  # what the program of one width would take alone; instructions
 )
 
 _RULE = table_of(either(scalar, list_of(scalar, maximum=2**16)))
+_TRAINING = record(  # with the same model, data and code it can be run again
+    {
+        "training_sha256": SHA256,  # of its windows and labels
+        "validation_sha256": SHA256,
+        "best_epoch": count(),  # the one that was kept, from 1; 0 is before training
+        "epochs": list_of(record({"loss": number(), "accuracy": number()})),  # accuracy in per cent, on validation
+    },
+    {"teachers": list_of(NAME, maximum=64), "augmentation": NAME},
+)
 _COMPRESSION = record(  # the recipe that a program was made by; its own reader checks it
     {
         "recipe": record(
@@ -165,6 +174,7 @@ _COMPRESSION = record(  # the recipe that a program was made by; its own reader 
     {
         "dropped": table_of(list_of(count())),  # indices of units that were taken out, by the name of their group
         "density": table_of(number(positive=True)),  # of matrices that were pruned, the share of weights that stayed
+        "training": _TRAINING,
     },
 )
 

@@ -10,6 +10,7 @@ import typer
 from edgekit._version import __version__
 from edgekit.cli import (
     bench,
+    compress,
     convert,
     demo,
     deploy,
@@ -41,6 +42,7 @@ app.command("targets")(targets.targets)
 app.command("supported-ops")(supported_ops.supported_ops)
 app.command("inspect")(inspect.inspect)
 app.command("convert")(convert.convert)
+app.command("compress")(compress.compress)
 app.command("verify")(verify.verify)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)

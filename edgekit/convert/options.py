@@ -37,6 +37,7 @@ class Options:
     widen: Mapping[str, int] = field(default_factory=dict)  # bits of single weights, states and operands of matrices
     compression: Compression | None = None  # rules that are applied, or that `held` came of
     held: Recipe | None = None  # how the integers of a graph are held that the rules were applied to before
+    trained: Mapping[str, Any] | None = None  # what the manifest tells of how that came about, beside the rules
     learn: Learning | None = None
     compiler: str | None = None
     flash_coding: bool = False  # whether integer constants lie in flash entropy-coded, and are decoded into RAM

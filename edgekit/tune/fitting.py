@@ -20,7 +20,7 @@ from edgekit.ir import Graph
 from edgekit.tune.compressing import Masks, Rounding, Thin
 from edgekit.tune.distil import Taught, Teacher, common, loss_of
 from edgekit.tune.network import GraphNetwork
-from edgekit.tune.windows import Data
+from edgekit.tune.windows import Data, Step
 
 WARM = 0.1  # share of the steps in which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
@@ -78,6 +78,15 @@ def check_tuning(tuning: Tuning, teacher: Teacher | None, hooks: Hooks) -> None:
         raise UsageError("schedule gradual", "lets densities fall, and no rule asks for one", "one-shot")
 
 
+def check_teacher(teacher: Teacher | None, step: Step, data: Data) -> None:
+    """UsageError for a teacher whose scores are not those of the classes of the step."""
+    if teacher is None:
+        return
+    found = tuple(teacher.teach(torch.from_numpy(np.array(data.train.x[:2], np.float32))).scores.shape)
+    if found[1:] != (step.classes,):
+        raise UsageError("teacher", f"gives scores {found[1:]}, the model has {step.classes} classes", "take another")
+
+
 class Fit:
     """A training of a rounded step on labelled windows: Adam on one cycle of the learning rate.
 
@@ -93,6 +102,7 @@ class Fit:
         self.hooks, self.step = hooks or Hooks(), rounding.step
         check_tuning(tuning, teacher, self.hooks)
         self.step.check("training windows", data.train)
+        check_teacher(teacher, self.step, data)
         self.step.check("validation windows", data.valid)
         self.network = GraphNetwork(self.step.graph)
         self.averaged = GraphNetwork(self.step.graph)

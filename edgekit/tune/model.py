@@ -46,14 +46,15 @@ class Run:
 class Tuned:
     """A model that was compressed and tuned: `imported` holds its graph, `recipe` how a conversion is to round it.
 
-    `calibration` are the windows, in raw units, that its scales come from; `fitted` is None where nothing was trained.
+    `calibration` are the windows, in raw units, that its scales come from; `compressed` is what the rules made of it,
+    `fitted` what training made of that, None where nothing was trained.
     """
 
     imported: Imported
     recipe: Recipe
     calibration: Array
+    compressed: Compressed
     fitted: Fitted | None
-    notes: tuple[str, ...] = ()
 
 
 def step_of(imported: Imported) -> Step:
@@ -73,6 +74,8 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
 
     UsageError for a recipe that does not fit the model, and as `fit` raises; DataError for windows that do not.
     """
+    if compression.nested and compression.tuning.epochs:
+        raise UsageError("nested", "widths are trained by edgekit.tune.nested, not by a recipe", "leave [tuning] out")
     run, step = run or Run(), step_of(imported)
     step.check("training windows", data.train)
     calibration = few(data.train.x)
@@ -95,7 +98,7 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
         )
         graph, recipe = fitted.graph, fitted.recipe
     tuned = dataclasses.replace(imported, graph=graph, original=GraphOriginal(imported.original.thing, graph))
-    return Tuned(tuned, recipe, calibration, fitted, tuple(smaller.notes))
+    return Tuned(tuned, recipe, calibration, smaller, fitted)
 
 
 def compress(step: Step, compression: Compression, seen: Calibration, windows: Windows) -> Compressed:

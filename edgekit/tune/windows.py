@@ -13,7 +13,7 @@ import torch
 from torch import Tensor as Values
 
 from edgekit.convert.agreement import decision_rule, decisions
-from edgekit.convert.inputs import Inputs, normalisation_of, raw_inputs
+from edgekit.convert.inputs import Inputs, normalisation_of, normalised, raw_inputs
 from edgekit.errors import DataError, UsageError
 from edgekit.ir import Graph
 from edgekit.runtime.session import DECISIONS
@@ -97,6 +97,10 @@ class Step:
         """Scores of windows [N, C] from those of their steps [N, T, C]."""
         scores: Values = DECISIONS[self.rule](y)
         return scores
+
+    def exact_accuracy(self, windows: Windows) -> float:
+        """The share of windows, in per cent, that the step itself decides right in floats."""
+        return self.accuracy(normalised(self.graph, self.meta), windows)
 
     def accuracy(self, program: Graph, windows: Windows) -> float:
         """The share of windows, in per cent, that a program in raw units decides right."""
