@@ -12,6 +12,7 @@ from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_dot, pack_panel
 from edgekit.backends.c.layout import Layout
 from edgekit.backends.c.program import Constant
 from edgekit.backends.c.select import kernel_of
+from edgekit.backends.c.sharing import Functions
 from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Op, Plan, Tensor
@@ -71,6 +72,7 @@ class Context:
     dot: int
     consts: Constants
     ticks: Ticks = field(default_factory=Ticks)
+    functions: Functions = field(default_factory=Functions)
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]

@@ -33,7 +33,7 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
         ]
         ins = [f"in{i}" for i in range(len(entry.inputs))]
         head = f"static EK_NOINLINE void {base}_take({model}{''.join(f', const float *{i}' for i in ins)})"
-        texts.append(function(head, *takes))
+        texts.append(ctx.functions.once(entry.name, f"{base}_take", function(head, *takes)))
         calls.insert(0, f"{base}_take(m{''.join(f', {i}' for i in ins)});")
     gives = [
         f"ek_give_{suffix(ctx.tensor(n))}(out{i}, {ctx.pointer(entry, n)}, {ctx.tensor(n).size}u);"

@@ -10,6 +10,7 @@ from edgekit.backends.c.context import Constants
 from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer.context import FIELDS, Context, listed, make_layout
 from edgekit.backends.c.integer.entries import entry_text, parameters, run_text, state_text
+from edgekit.backends.c.integer.event_groups import groups_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms
 from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
@@ -38,7 +39,7 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str, *, coded
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
     forms = FORMS[flavour.name]
-    groups = {e.name: forms.groups(graph, e) for e in graph.entries.values()}
+    groups = groups_of(graph, forms.groups)
     layout = make_layout(graph, plan, rows, forms.scratch(graph), groups)
     coding = Coding(plan.align) if coded else None
     consts = Constants(f"ek_{name}", plan.align, coding)

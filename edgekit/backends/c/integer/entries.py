@@ -38,9 +38,11 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     outs = "".join(f", {PORTS[ctx.tensor(n).dtype]} *out{i}" for i, n in enumerate(entry.outputs))
     unused = ["(void)m;"]
     elsewhere = [f"(void)in{i};" for i, n in enumerate(entry.inputs) if n in passed_on(entry)]
-    texts.append(function(f"static EK_NOINLINE void {base}_take({model}{ins})", *unused, *elsewhere, *takes))
+    take = function(f"static EK_NOINLINE void {base}_take({model}{ins})", *unused, *elsewhere, *takes)
+    texts.append(ctx.functions.once(entry.name, f"{base}_take", take))
     gives += _commits(ctx, entry)
-    texts.append(function(f"static EK_NOINLINE void {base}_give({model}{outs})", *unused, *gives))
+    give = function(f"static EK_NOINLINE void {base}_give({model}{outs})", *unused, *gives)
+    texts.append(ctx.functions.once(entry.name, f"{base}_give", give))
     passed = [f"in{i}" for i in range(len(entry.inputs))], [f"out{i}" for i in range(len(entry.outputs))]
     calls = [
         f"{base}_take({', '.join(['m', *passed[0]])});",

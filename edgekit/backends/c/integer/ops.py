@@ -33,6 +33,7 @@ def op_function(ctx: Context, entry: Entry, at: int, op: Op) -> tuple[KernelUse,
     head = f"/* {comment(f'op {at}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
     given = "".join(f", const {PORTS[ctx.tensor(op.inputs[0]).dtype]} *{name}" for name in given_to(entry, op))
     text = function(f"static EK_NOINLINE void {symbol}({ctx.prefix} *m{given})", *code.lines)
+    text = ctx.functions.once(entry.name, symbol, text)
     return KernelUse(entry.name, at, op.kind, code.kernel, symbol, op.source), head + text
 
 
