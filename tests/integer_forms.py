@@ -146,6 +146,20 @@ def summing(n: int, targets: int, w: DType) -> Graph:
     return run_passes(b.build(), LOWER)
 
 
+def chained(targets: int) -> Graph:
+    """One sum over spikes of populations that nothing else reads: the list of each is needed once."""
+    rng, b = np.random.default_rng(targets), GraphBuilder(f"chained_{targets}")
+    inputs = [b.input(f"x{n}", (n,), INT16) for n in (24, 12, 40, 9)]
+    fired = [b.op("gt", x, b.const(f"level{at}", 0, INT16)) for at, x in enumerate(inputs)]
+    total: tuple[str, ...] = ()
+    for at, x in enumerate(fired):
+        size = (targets, b.tensor(x).size)
+        weights = b.const(f"w{at}", distinct(whole_numbers(rng, size, INT8), INT8), INT8)
+        total = (b.op("linear", x, weights, *total, accumulate="int16"),)
+    b.output(*total)
+    return run_passes(b.build(), LOWER)
+
+
 def memory(channels: int) -> Graph:
     """A memory of four spikes a channel that one spike drives, by table."""
     rng, b = np.random.default_rng(channels), GraphBuilder(f"memory_{channels}")
