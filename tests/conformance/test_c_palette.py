@@ -7,11 +7,15 @@ from itertools import product
 
 import numpy as np
 import pytest
+from integer_engines import EMULATED, HOST, MAIN, Engine, Library, emitted, merged, opened
+from integer_equality import AT_ONCE, check, reference_of
 from integer_forms import TWIN, Flavoured
 from integer_streams import whole_numbers
 
 from edgekit.ir import INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
+from edgekit.target import load_target
+from edgekit.toolchain import build_shared
 
 SWEEPS = "EDGEKIT_SWEEPS" in os.environ
 LEVELS = {
@@ -23,6 +27,12 @@ LEVELS = {
     "zeroed": (-90, -40, -11, 0, 13, 37, 92),
     "sixteen": (-128, -99, -76, -55, -40, -27, -15, -4, 1, 9, 20, 33, 48, 66, 91, 127),
 }
+# every form with every type, and each other set of levels once
+CASES = [
+    *product(("ternary", "four", "zeroed", "sixteen"), (INT8, INT16), (INT16, INT32)),
+    *product(("quarter", "eight", "three"), (INT8,), (INT32,)),
+]
+SIZED = [(levels, size) for at, levels in enumerate(LEVELS) for size in [(64, 113), (77, 128)][at % 2 :][:1]]
 TABLE = {"four": 4, "three": 4, "eight": 6, "zeroed": 6, "sixteen": 8}  # bits of a pair of weights
 
 
@@ -33,22 +43,20 @@ def picked(rng: np.random.Generator, shape: tuple[int, int], levels: str) -> np.
     return weights
 
 
-def dense(levels: str, x: DType, total: DType, w: DType = INT8) -> Graph:
+def dense(levels: str, x: DType, total: DType) -> Graph:
     """Linears of odd and even sizes, with a constant addend, a computed one, and none."""
-    name = f"dense_{levels}_{x}_{total}_{w}"
+    name = f"dense_{levels}_{x}_{total}"
     rng, b = np.random.default_rng(len(name)), GraphBuilder(name)
-    sizes = (80, 81) if len(LEVELS[levels]) > 8 else (21, 40)  # a table of all pairs takes a kilobyte
-    inputs = {n: b.input(f"x{n}", (n,), x) for n in (64, 77, 121)}
-    outs = []
-    for at, (n_in, n_out) in enumerate(product(inputs, sizes)):
-        weights = b.const(f"w{at}", picked(rng, (n_out, n_in), levels), w)
-        addend = [b.const(f"c{at}", whole_numbers(rng, (n_out,), total), total)] if at % 3 == 0 else []
-        y = b.op("linear", inputs[n_in], weights, *addend, accumulate=str(total))
-        if at % 3 == 1:  # over the sums of the first
-            again = b.const(f"v{at}", picked(rng, (n_out, n_in), levels), w)
-            y = b.op("linear", inputs[n_in], again, y, accumulate=str(total))
-        outs.append(y)
-    b.output(b.op("concat", *outs, axis=0))
+    most = 81 if len(LEVELS[levels]) > 8 else 41  # a table of all pairs takes a kilobyte
+    values, others = b.input("x", (77,), x), b.input("z", (64,), x)
+
+    def linear(value: str, n_out: int, *addend: str) -> str:
+        weights = picked(rng, (n_out, b.tensor(value).size), levels)
+        return b.op("linear", value, b.const(b.fresh("w"), weights, INT8), *addend, accumulate=total.name)
+
+    first = linear(values, most)
+    second = linear(others, most - 1, b.const("c", whole_numbers(rng, (most - 1,), total), total))
+    b.output(b.op("concat", second, linear(values, most, first), axis=0))
     return run_passes(b.build(), LOWER)
 
 
@@ -82,27 +90,27 @@ def spiking(levels: str, n: int, targets: int) -> Graph:
 
 
 PAIRS = Flavoured("smartwatch-m4")
-ENGINES = (TWIN, "M4", "M4 gcc", "M33") if SWEEPS else (TWIN, "M4")
+PAIR_ENGINES = (TWIN, "M4", "M4 gcc", "M33") if SWEEPS else (TWIN, "M4")
 
 
 def pair_form(levels: str) -> str:
     return f"p{TABLE[levels]}" if levels in TABLE else "w2"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PAIR_ENGINES)
 def test_dense_sums_in_pairs(engine: str) -> None:
-    graphs = [dense(levels, x, total) for levels, x, total in product(LEVELS, (INT8, INT16), (INT16, INT32))]
+    graphs = [dense(*case) for case in CASES]
     for graph in graphs:
-        _, levels, x, total, _ = graph.name.split("_")
+        _, levels, x, total = graph.name.split("_")
         form = f"linear_pairs_x{x.removeprefix('int')}_{pair_form(levels)}_a{total.removeprefix('int')}"
         assert {k for k in PAIRS.kernels(graph) if k.startswith("linear")} == {form}
     graphs += [rows(levels, x) for levels, x in product(LEVELS, (INT8, INT16))]
     PAIRS.hold(engine, graphs, 1, steps=6)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PAIR_ENGINES)
 def test_events_in_pairs(engine: str) -> None:
-    graphs = [spiking(levels, *size) for levels, size in product(LEVELS, [(64, 96), (77, 49)])]
+    graphs = [spiking(levels, *size) for levels, size in SIZED]
     for graph in graphs:
         kernels = PAIRS.kernels(graph)
         levels = graph.name.split("_")[1]
@@ -121,9 +129,9 @@ def vector_form(levels: str) -> str:
 
 @pytest.mark.parametrize("engine", VECTOR_ENGINES)
 def test_dense_sums_in_vectors(engine: str) -> None:
-    graphs = [dense(levels, x, total) for levels, x, total in product(LEVELS, (INT8, INT16), (INT16, INT32))]
+    graphs = [dense(*case) for case in CASES]
     for graph in graphs:
-        _, levels, x, total, _ = graph.name.split("_")
+        _, levels, x, total = graph.name.split("_")
         form = f"linear_eights_x{x.removeprefix('int')}_{vector_form(levels)}_a{total.removeprefix('int')}"
         assert {k for k in VECTORS.kernels(graph) if k.startswith("linear")} == {form}
     graphs += [rows(levels, x) for levels, x in product(("ternary", "four"), (INT8, INT16))]
@@ -132,8 +140,60 @@ def test_dense_sums_in_vectors(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", VECTOR_ENGINES)
 def test_events_in_vectors(engine: str) -> None:
-    graphs = [spiking(levels, *size) for levels, size in product(LEVELS, [(64, 96), (77, 49)])]
+    graphs = [spiking(levels, *size) for levels, size in SIZED]
     for graph in graphs:
         form = vector_form(graph.name.split("_")[1])
         assert f"linear_event_eights_{form}_a16" in VECTORS.kernels(graph)
     VECTORS.hold(engine, graphs, 4)
+
+
+PLAIN = ("-O1", "-fno-vectorize", "-fno-slp-vectorize", "-fno-unroll-loops")  # compiled in half the time
+UBSAN = (*PLAIN, "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+WIDE_ENGINES = {e.name: e for e in (Engine("x86 simd", "host", "zig", PLAIN), EMULATED["A72"], EMULATED["A7"])}
+if SWEEPS:
+    WIDE_ENGINES |= {
+        "gcc": HOST["gcc"],
+        "undefined": Engine("undefined", "host", "clang", UBSAN),
+        "A76": EMULATED["A76"],
+    }
+    WIDE_ENGINES["x86 portable"] = Engine("x86 portable", "host", "zig", (*PLAIN, "-DEK_FORCE_PORTABLE"))
+
+
+def number_form(levels: str) -> str:
+    return f"n{max(2, (len(LEVELS[levels]) - 1).bit_length())}"
+
+
+@pytest.mark.parametrize("engine", WIDE_ENGINES)
+def test_sums_in_whole_registers(engine: str) -> None:
+    chosen = WIDE_ENGINES[engine]
+    target = load_target(chosen.target)
+    sums = [dense(*case) for case in CASES]
+    events = [spiking(levels, *size) for levels, size in SIZED]
+    for graph in (*sums, *events):
+        levels, kernels = graph.name.split("_")[1], [k.kernel for k in emitted(graph, target).kernels]
+        form = number_form(levels)
+        if graph in events:
+            assert f"linear_wide_event_{form}_a16" in kernels
+        else:
+            x, total = (int(part.removeprefix("int")) for part in graph.name.split("_")[2:4])
+            assert {k for k in kernels if k.startswith("linear")} == {f"linear_wide_x{x}_{form}_a{total}"}
+    graphs = [*sums, *events, *(rows(levels, x) for levels, x in product(("ternary", "four"), (INT8, INT16)))]
+    for at in range(0, len(graphs), AT_ONCE):
+        with opened(chosen, part := graphs[at : at + AT_ONCE]) as stream:
+            for graph in part:
+                check(stream(graph), reference_of(graph, 5, 26), f"{graph.name} on {engine}")
+
+
+def test_sums_in_plain_c() -> None:
+    """The layout of cores that nothing is known of."""
+    graphs = [dense(*case) for case in CASES]
+    graphs += [spiking(levels, *size) for levels, size in SIZED]
+    graphs += [rows(levels, x) for levels, x in product(LEVELS, (INT8, INT16))]
+    for graph in graphs:
+        kind, levels = graph.name.split("_")[:2]
+        form = f"linear_event_{number_form(levels)}_a16" if kind == "spiking" else f"_{number_form(levels)}_a"
+        assert any(form in k.kernel for k in emitted(graph).kernels)
+    files = merged([emitted(graph) for graph in graphs])
+    library = Library(build_shared(files, MAIN, load_target("host"), compiler="zig", extra_flags=PLAIN))
+    for graph in graphs:
+        check(library.stream(graph), reference_of(graph, 6, 26), f"{graph.name} in plain C")

@@ -26,8 +26,8 @@ class Flavour:
     slots: tuple[int, ...] = tuple(range(32))
 
 
-PORTABLE = Flavour("portable")
-WIDE = Flavour("wide", headers=("int_wide",))
+PORTABLE = Flavour("portable", headers=("int_palette",))
+WIDE = Flavour("wide", headers=("int_wide", "int_wide_palette"))
 FLAVOURS: Mapping[str, Flavour] = {
     f.name: f
     for f in (

@@ -35,5 +35,5 @@ def _named(kind: str, code: Code) -> Code:
 
 def _product(ctx: Context, product: Product) -> Code:
     if ctx.tensor(product.x).dtype is SPIKE:
-        return ctx.forms.events(ctx, product) or portable.events(ctx, product)
+        return palette.events(ctx, product) or ctx.forms.events(ctx, product) or portable.events(ctx, product)
     return palette.dense(ctx, product) or ctx.forms.dense(ctx, product) or portable.dense(ctx, product)

@@ -10,7 +10,7 @@ from edgekit.backends.c.integer.forms import Code, Forms, Product
 from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, events, groups, lists, nibble_pairs
 from edgekit.backends.c.integer.vectors_fused import fused
 from edgekit.backends.c.integer.weights import CTYPES, memory_table, stored
-from edgekit.backends.c.integer.wide import SPAN, spans
+from edgekit.backends.c.integer.wide_layout import SPAN, spans
 from edgekit.ir import INT8, INT16, SPIKE, Entry, Op
 from edgekit.ir.ops.contract import accumulator
 
