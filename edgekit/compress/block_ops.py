@@ -102,19 +102,22 @@ def _transpose(to: Blocks, op: Op) -> None:
 
 
 def _taken(to: Blocks, op: Op) -> None:
-    """slice, gather: along the axis that is split, what a block has of what is taken."""
+    """slice, gather: along the axis that is split, what a block takes of the block of x, or of all of it."""
     (x,), (out,), axis = op.inputs, op.outputs, op.attrs["axis"]
-    if to.axis(x) != axis:
+    if axis not in (to.axis(x), to.axis(out)):
         for at in to.present(out):
             to.emit(op, [to.block(x, at)], at)
         return
     span = range(op.attrs.get("start", 0), op.attrs.get("stop", 0), op.attrs.get("step", 1))
     taken = np.asarray(op.attrs["indices"] if op.kind == "gather" else span)
     for at in to.present(out):
-        place = {int(index): i for i, index in enumerate(to.indices(x, axis, at or 0))}
-        indices = [place[int(taken[i])] for i in to.indices(out, axis, at)]
-        way = picked(axis, indices)
-        to.emit(op, [to.block(x, at or 0)], at, kind=way["kind"], **way["attrs"])
+        source = None if to.axis(x) is None else at or 0
+        place = {int(index): i for i, index in enumerate(to.indices(x, axis, source))}
+        wanted = [int(taken[i]) for i in to.indices(out, axis, at)]
+        if any(index not in place for index in wanted):
+            raise refused(out, f"{op.kind} takes units of another width")
+        way = picked(axis, [place[index] for index in wanted])
+        to.emit(op, [to.block(x, source)], at, kind=way["kind"], **way["attrs"])
 
 
 def _concat(to: Blocks, op: Op) -> None:
