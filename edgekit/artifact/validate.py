@@ -169,7 +169,8 @@ _COMPRESSION = record(  # the recipe that a program was made by; its own reader 
         "recipe": record(
             {"schema_version": count(1), "precision": choice(*PRECISIONS)},
             {**{key: list_of(_RULE) for key in ("units", "weights", "states", "nested")}, "tuning": _RULE},
-        )
+        ),
+        "original_sha256": SHA256,  # of the weights it was made from
     },
     {
         "dropped": table_of(list_of(count())),  # indices of units that were taken out, by the name of their group

@@ -14,6 +14,7 @@ from edgekit.compress.recipe_data import to_data
 from edgekit.compress.rules import Compression, looks
 from edgekit.convert.inputs import Inputs, normalisation_of
 from edgekit.convert.options import Options
+from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
@@ -42,9 +43,11 @@ def check_learned(made: Compressed, graph: Graph) -> None:
         raise UsageError(f"weights {', '.join(learned)}", "learn on the device: no recipe can fix their form", remedy)
 
 
-def section(compression: Compression, made: Compressed | None) -> dict[str, Any]:
-    """The section `compression` of the manifest: the whole recipe, and what it did to units and weights."""
-    found: dict[str, Any] = {"recipe": to_data(compression)}
+def section(graph: Graph, compression: Compression, made: Compressed | None) -> dict[str, Any]:
+    """The section `compression` of the manifest: the whole recipe, of which imported graph the program was made, and
+    what that did to units and weights.
+    """
+    found: dict[str, Any] = {"recipe": to_data(compression), "original_sha256": weights_digest(graph)}
     if made is not None and made.dropped:
         found["dropped"] = {name: list(indices) for name, indices in made.dropped.items()}
     if made is not None and made.masks:

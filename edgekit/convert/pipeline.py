@@ -146,7 +146,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     sections: dict[str, Any] = {}
     made = integer.compressed if integer else prepared.compressed
     if options.compression is not None:
-        sections["compression"] = section(options.compression, made) | dict(options.trained or {})
+        sections["compression"] = section(imported.graph, options.compression, made) | dict(options.trained or {})
     if integer:
         progress("prove that nothing wraps around")  # before anything is compiled
         sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}

@@ -6,6 +6,7 @@ import itertools
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,15 +274,19 @@ block = [1, 4]
 """
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny L2MU, and windows to calibrate with, beside each other."""
+def _l2mu(seed: int) -> Any:
     torch = pytest.importorskip("torch")
     from edgekit import models
 
+    torch.manual_seed(seed)
+    return models.L2MU(inputs=3, hidden=16, memory=6, order=4, outputs=3, theta=8.0).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny L2MU, and windows to calibrate with, beside each other."""
     folder = tmp_path_factory.mktemp("recipe")
-    torch.manual_seed(1)
-    edgekit.save(models.L2MU(inputs=3, hidden=16, memory=6, order=4, outputs=3, theta=8.0).eval(), folder / "m.pt")
+    edgekit.save(_l2mu(seed=1), folder / "m.pt")
     np.savez(folder / "x.npz", x=np.random.default_rng(0).normal(scale=2, size=(24, 12, 3)).astype(np.float32))
     (folder / "small.toml").write_text(RECIPE)
     return folder / "m.pt"
@@ -316,6 +321,13 @@ def test_floats_follow_a_recipe_too(model: Path, tmp_path: Path) -> None:
     (name,) = [n for n in graph.consts if n.startswith("W_m")]
     assert 0.4 < np.mean(np.asarray(graph.tensors[name].data) != 0) < 0.6
     assert "of 16 units taken out" in done.stdout
+    verified = json.loads(edgekit_main("verify", file, "--reference", model, "--limit", 8, "--json").stdout)
+    assert {"state h.membrane", "state m.membrane"} <= {layer["name"] for layer in verified["layers"]}
+    assert verified["layers"][0]["worst"] < 1e-5  # nothing that a layer hears before the first pruned one is lost
+    other = tmp_path / "other.pt"
+    edgekit.save(_l2mu(seed=2), other)
+    refused = edgekit_main("verify", file, "--reference", other)
+    assert (refused.returncode, "not those that the artifact was made from" in refused.stderr) == (2, True)
 
 
 REFUSED = {
