@@ -36,7 +36,7 @@ def imported(family: str) -> Imported:
         "input": {
             "offset": [0.5, -0.5, 0.0],
             "scale": [1.0, 0.5, 2.0],
-            "layout": "flattened" if flat else "sequence",
+            **{"window": LENGTH, "stride": LENGTH, "layout": "flattened" if flat else "sequence"},
             **({} if flat else {"rate_hz": 20.0}),
         },
         "decision": {"mlp": "last", "l2mu": "sum"}.get(family, "mean"),

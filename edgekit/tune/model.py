@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgekit.artifact import check_io, check_meta
 from edgekit.compress.apply import Compressed, compressed
 from edgekit.compress.calibrate import Calibration, calibrate
@@ -84,7 +86,8 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
     if smaller.recipe is None:
         raise UsageError(f"precision {compression.precision}", "has no integers to train for", "int8, int8s8 or int4")
     rounding = Rounding(Step(smaller.graph, step.meta), smaller.recipe, step.inputs(calibration), smaller.masks)
-    graph, recipe, fitted = smaller.graph, smaller.recipe, None
+    rounding = by_channel(rounding)
+    graph, recipe, fitted = smaller.graph, rounding.recipe, None
     if compression.tuning.epochs:
         hooks = dataclasses.replace(run.hooks, thin=thinning(compression, smaller.masks, rounding))
         fitted = fit(
@@ -107,6 +110,18 @@ def compress(step: Step, compression: Compression, seen: Calibration, windows: W
     groups = [group for group in units(step.graph) if any(fits(match, group.name) for match in wanted)]
     scores = taylor_scores(step, groups, windows) if groups else None
     return compressed(step.graph, compression, seen, scores=scores)
+
+
+def by_channel(rounding: Rounding) -> Rounding:
+    """With one scale for each channel of a window laid out flat: a program then stores a few, not one per element."""
+    step, recipe = rounding.step, rounding.recipe
+    (name,) = step.graph.entries["step"].inputs
+    channels = len((step.meta.get("input") or {}).get("scale") or ())
+    scale = np.asarray(rounding.program(step.graph).held[name].scale) if channels else np.ones(())
+    if scale.ndim != 1 or scale.size <= channels:
+        return rounding
+    widest = np.tile(scale.reshape(-1, channels).max(axis=0), scale.size // channels)
+    return dataclasses.replace(rounding, recipe=dataclasses.replace(recipe, scales={**recipe.scales, name: widest}))
 
 
 def thinning(compression: Compression, masks: Masks, rounding: Rounding) -> Thin | None:

@@ -23,7 +23,7 @@ from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.tune.distil import GraphTeacher, Several, Teacher
 from edgekit.tune.model import Run, Tuned, step_of, tune
-from edgekit.tune.windows import Data, Step, Windows
+from edgekit.tune.windows import Array, Data, Step, Windows
 
 if TYPE_CHECKING:
     from edgekit.frontends import Imported
@@ -130,7 +130,7 @@ def outcome(imported: Imported, asked: Asked, run: Run, *, progress: Progress = 
         calib=tuned.calibration,
         compression=asked.compression,
         held=tuned.recipe,
-        trained=_told(asked, run, tuned),
+        trained=_told(imported, asked, run, tuned),
         compiler=asked.compiler,
     )
     conversion = convert_imported(tuned.imported, options, progress=progress)
@@ -142,9 +142,9 @@ def outcome(imported: Imported, asked: Asked, run: Run, *, progress: Progress = 
     return Outcome(asked, tuned, conversion, exact, *sides)
 
 
-def _told(asked: Asked, run: Run, tuned: Tuned) -> dict[str, Any]:
+def _told(imported: Imported, asked: Asked, run: Run, tuned: Tuned) -> dict[str, Any]:
     """What the manifest tells of a compression beside its rules: what went, and how the rest was trained."""
-    made = section(asked.compression, tuned.compressed)
+    made = section(imported.graph, asked.compression, tuned.compressed)
     if tuned.fitted is None:
         return made
     training = {
@@ -160,7 +160,8 @@ def _told(asked: Asked, run: Run, tuned: Tuned) -> dict[str, Any]:
 
 def _side(step: Step, artifact: Artifact, asked: Asked) -> Side:
     sizes = artifact.manifest["sizes"]
-    counted = _instructions(artifact, asked.valid)
+    (some,) = step.inputs(asked.valid.x[:: max(1, len(asked.valid.x) // COUNTED)][:COUNTED]).values()
+    counted = _instructions(artifact, some)
     return Side(
         validation=step.accuracy(artifact.graph, asked.valid),
         test=None if asked.test is None else step.accuracy(artifact.graph, asked.test),
@@ -172,8 +173,8 @@ def _side(step: Step, artifact: Artifact, asked: Asked) -> Side:
     )
 
 
-def _instructions(artifact: Artifact, windows: Windows) -> tuple[float, str] | None:
-    """Mean instructions of a step over a few windows, and the core; None where the target's is not emulated."""
+def _instructions(artifact: Artifact, windows: Array) -> tuple[float, str] | None:
+    """Mean instructions of a step over windows [N, T, *shape], and the core; None where that is not emulated."""
     try:
         session = load(artifact, engine="emulator")
     except (ToolchainError, UsageError):
@@ -181,6 +182,5 @@ def _instructions(artifact: Artifact, windows: Windows) -> tuple[float, str] | N
     stream = session.engine_stream
     if not isinstance(stream, MachineStream) or not stream.counts:
         return None
-    some = windows.x[:: max(1, len(windows.x) // COUNTED)][:COUNTED]
-    counts = count_steps(artifact, given_stimulus(session, some, "windows"), stream=stream)
+    counts = count_steps(artifact, given_stimulus(session, windows, "windows"), stream=stream)
     return counts.total, counts.core
