@@ -37,15 +37,17 @@ def skewed(rng: np.random.Generator, shape: tuple[int, int], spread: float, dtyp
 
 
 def dense() -> Graph:
-    """Matrices of every width: of small weights, of nibbles, of int16, and one of runs of zeros."""
+    """Matrices of every width: small weights, nibbles, int16, one of runs of zeros, one of two kinds of rows."""
     rng, b = np.random.default_rng(7), GraphBuilder("coded_dense")
     x = b.input("x", (96,), INT16)
     mostly = skewed(rng, (40, 96), 20, INT8) * (np.arange(96) // 12 % 4 == 0).astype(np.int8)
+    kinds = skewed(rng, (40, 96), 1, INT8) * np.where(np.arange(40) // 8 % 2, 1, 31)[:, None].astype(np.int8)
     for name, weights, dtype in (
         ("small", skewed(rng, (40, 96), 4, INT8), INT8),
         ("nibbles", skewed(rng, (40, 96), 1, INT4), INT4),
         ("wide", skewed(rng, (40, 96), 300, INT16), INT16),
         ("zeros", mostly, INT8),
+        ("kinds", kinds, INT8),
     ):
         b.output(b.op("linear", x, b.const(name, weights, dtype), accumulate="int32"))
     return run_passes(b.build(), LOWER)
@@ -84,12 +86,14 @@ def test_decoded_programs_are_byte_equal(name: str) -> None:
 
 
 def test_every_form_of_the_code_is_decoded() -> None:
-    """Bytes and half bytes, elements of one and of two bytes, with tables of their own after zeros and without."""
+    """Bytes and half bytes, elements of one and of two bytes, with tables of their own after zeros, in spans, or not."""
     text = emitted_for(dense(), load_target("host"), coded=True)[0].files["ek_coded_dense.c"]
-    calls = re.findall(r"ek_decode\(\(uint8_t \*\)m->decoded\d+, \d+u, \w+, \d+u, (\d)u, (\d)u, (\d+)u\)", text)
-    assert {planes for planes, _, _ in calls} == {"1", "2"}
-    assert {zeros for _, zeros, _ in calls} == {"0", "1"}
-    assert {zero for _, _, zero in calls} == {"8", "128"}
+    calls = re.findall(r"ek_decode\(\(uint8_t \*\)m->decoded\d+, \d+u, \w+, \d+u, (\d)u, (\d)u, (\d+)u, (\d+)u\)", text)
+    planes, zeros, middle, spans = (set(column) for column in zip(*calls, strict=True))
+    assert planes == {"1", "2"}
+    assert zeros == {"0", "1"}
+    assert middle == {"8", "128"}
+    assert len(spans) > 1
 
 
 def test_int8_weights_of_float_programs_are_coded_too() -> None:

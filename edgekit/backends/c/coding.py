@@ -40,7 +40,7 @@ class Coding:
     def take(self, name: str, ctype: str, values: Array) -> tuple[str, str, int] | None:
         """Of a constant array: its C, the expression of its decoded form, and its bytes; None where that saves nothing.
 
-        The array is then a `uint16_t` one: where in it the table of each context begins, the tables, the stream.
+        The array is then a `uint16_t` one: what `_tables` gives, then the stream.
         """
         data = np.frombuffer(values.tobytes(), np.uint8)
         if self.closed or ctype not in _CODED or data.size < LEAST:
@@ -56,8 +56,9 @@ class Coding:
         member = field_of(
             _MEMBERS.get(ctype, ctype), f"decoded{len(self.fields)}", data.size, f"{name}, decoded", self.align
         )
-        form = found.form
-        arguments = f"{found.count}u, {name}, {head.size}u, {form.planes}u, {int(form.zeros)}u, {form.zero}u"
+        form = found.model.form
+        shift = form.span.bit_length() - 1 if form.span else 0
+        arguments = f"{found.count}u, {name}, {head.size}u, {form.planes}u, {int(form.zeros)}u, {form.zero}u, {shift}u"
         self.fields.append(member)
         self.lines.append(f"ek_decode((uint8_t *)m->{member.name}, {arguments});")
         self.nbytes += code.nbytes
@@ -65,10 +66,13 @@ class Coding:
 
 
 def _tables(found: Coded) -> Array:
-    """Where the table of each context begins, then the tables."""
-    tables = [_table(frequencies) for frequencies in found.tables]
-    begins = len(tables) + np.cumsum([0, *(t.size for t in tables[:-1])])
-    return np.concatenate([begins, *tables]).astype(np.uint16)
+    """Where the table of each context begins, then the classes of spans in words of 16, then the tables."""
+    tables = [_table(frequencies) for frequencies in found.model.tables]
+    classes = np.packbits(np.pad(found.model.classes, (0, -found.model.classes.size % 16)), bitorder="little").view(
+        "<u2"
+    )
+    begins = len(tables) + classes.size + np.cumsum([0, *(t.size for t in tables[:-1])])
+    return np.concatenate([begins, classes, *tables]).astype(np.uint16)
 
 
 def _table(frequencies: Array) -> Array:

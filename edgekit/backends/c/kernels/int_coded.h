@@ -15,13 +15,15 @@
 #define EK_CODED_HINTS 16 /* words of hints of a table: a byte for each 128 of the 4096 */
 
 /* `count` symbols to[…], a byte each, or half a byte where `zero`, the symbol of a zero, is 8 and not 128. code[] begins
- * with where in it the table of each context lies: its first symbol, its number n of symbols (0: all, alike), 32 bytes,
+ * with where in it the table of each context lies, and the classes of spans of 2^span symbols, a bit each, where span is
+ * not 0. A table is its first symbol, its number n of symbols (0: all, alike), 32 bytes,
  * in pairs, of hints at which range each 128 of the 4096 begin in, n ends of ranges. Contexts are
- * 2 · plane + (the symbol before in the plane is zero) with `zeros`, plane without.
+ * 2 · plane + (the symbol before in the plane is zero) with `zeros`, plane without; those of class 1 come after them.
  */
 EK_RARE void ek_decode(uint8_t *to, uint32_t count, const uint16_t *code, uint32_t stream, uint32_t planes,
-                       uint32_t zeros, uint32_t zero) {
+                       uint32_t zeros, uint32_t zero, uint32_t span) {
     const uint16_t *word = code + stream;
+    const uint32_t alike = planes << zeros;
     uint32_t state = (uint32_t)word[0] << 16 | word[1], i, last = zero;
     word += 2;
     EK_UNROLL1
@@ -31,6 +33,10 @@ EK_RARE void ek_decode(uint8_t *to, uint32_t count, const uint16_t *code, uint32
         if (zeros) {
             uint32_t after = planes == 1 ? last == zero : i < planes || to[i - planes] == 0;
             context = 2 * plane + after;
+        }
+        if (span) {
+            uint32_t at = i >> span;
+            context += (code[2 * alike + (at >> 4)] >> (at & 15u) & 1u) * alike;
         }
         table = code + code[context];
         if (table[1]) {
