@@ -86,7 +86,7 @@ def test_decoded_programs_are_byte_equal(name: str) -> None:
 
 
 def test_every_form_of_the_code_is_decoded() -> None:
-    """Bytes and half bytes, elements of one and of two bytes, with tables of their own after zeros, in spans, or not."""
+    """Bytes and half bytes, elements of one and of two bytes, tables of their own after zeros, in spans, or none."""
     text = emitted_for(dense(), load_target("host"), coded=True)[0].files["ek_coded_dense.c"]
     calls = re.findall(r"ek_decode\(\(uint8_t \*\)m->decoded\d+, \d+u, \w+, \d+u, (\d)u, (\d)u, (\d+)u, (\d+)u\)", text)
     planes, zeros, middle, spans = (set(column) for column in zip(*calls, strict=True))
