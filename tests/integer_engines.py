@@ -148,7 +148,7 @@ def machine_of(engine: Engine, graphs: Sequence[Graph]) -> Iterator[Machine]:
 @contextmanager
 def opened(engine: Engine, graphs: Sequence[Graph]) -> Iterator[Callable[[Graph], Stream]]:
     """A function that gives a fresh stream of any of the programs."""
-    if engine.name in HOST:
+    if engine.target == "host":
         yield Library(build(engine, graphs)).stream
         return
     with machine_of(engine, graphs) as machine:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from integer_engines import EMULATED, MAIN, Library, emitted, merged, opened
 from integer_equality import Expected, check, reference_of, same
-from integer_streams import edges, whole_numbers
+from integer_streams import distinct, edges, whole_numbers
 
 from edgekit.ir import INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
@@ -63,11 +63,11 @@ def dense(x: DType, w: DType, total: DType) -> Graph:
     inputs = {n: b.input(f"x{n}", (n,), x) for n in (7, 16, 33, 48)}
     outs = []
     for at, (n_in, n_out) in enumerate(product(inputs, (3, 8, 12, 29))):
-        weights = b.const(f"w{at}", whole_numbers(rng, (n_out, n_in), w), w)
+        weights = b.const(f"w{at}", distinct(whole_numbers(rng, (n_out, n_in), w), w), w)
         addend = [b.const(f"c{at}", whole_numbers(rng, (n_out,), total), total)] if at % 3 == 0 else []
         y = b.op("linear", inputs[n_in], weights, *addend, accumulate=str(total))
         if at % 3 == 1:  # over the sums of the first
-            again = b.const(f"v{at}", edges(rng, (n_out, n_in), w), w)
+            again = b.const(f"v{at}", distinct(edges(rng, (n_out, n_in), w), w), w)
             y = b.op("linear", inputs[n_in], again, y, accumulate=str(total))
         outs.append(y)
     b.output(b.op("concat", *outs, axis=0))
@@ -79,7 +79,7 @@ def rows(w: DType, total: DType) -> Graph:
     rng, b = np.random.default_rng(w.bits), GraphBuilder(f"rows_{w}_{total}")
     for at, (n_rows, n_in, n_out) in enumerate([(3, 16, 8), (5, 32, 12), (2, 8, 10), (3, 5, 7), (4, 16, 3)]):
         x = b.input(f"x{at}", (n_rows, n_in), INT16)
-        weights = b.const(f"w{at}", whole_numbers(rng, (n_out, n_in), w), w)
+        weights = b.const(f"w{at}", distinct(whole_numbers(rng, (n_out, n_in), w), w), w)
         c = b.const(f"c{at}", whole_numbers(rng, (n_out,), total), total)
         b.output(b.op("linear", x, weights, c, accumulate=str(total)))
     return run_passes(b.build(), LOWER)
@@ -107,7 +107,7 @@ def spiking(n: int, targets: int, w: DType) -> Graph:
     high = 900 if w is INT16 else 7
 
     def weights(n_out: int, n_in: int) -> str:
-        return b.const(b.fresh("w"), rng.integers(-high, high + 1, (n_out, n_in)), w)
+        return b.const(b.fresh("w"), distinct(rng.integers(-high, high + 1, (n_out, n_in)), w), w)
 
     x = b.input("x", (n,), INT16)
     v, last = b.state("v", np.zeros(n), INT16), b.state("last", rng.random(n) < 0.3, SPIKE)
@@ -135,7 +135,7 @@ def summing(n: int, targets: int, w: DType) -> Graph:
     x = b.input("x", (n,), SPIKE)
 
     def weights(n_out: int, n_in: int) -> str:
-        return b.const(b.fresh("w"), whole_numbers(rng, (n_out, n_in), w), w)
+        return b.const(b.fresh("w"), distinct(whole_numbers(rng, (n_out, n_in), w), w), w)
 
     c = b.const("c", whole_numbers(rng, (targets,), INT32), INT32)
     narrow = b.op("linear", x, weights(targets, n), accumulate="int16")
@@ -143,6 +143,20 @@ def summing(n: int, targets: int, w: DType) -> Graph:
     fired = b.op("gt", narrow, b.const("level", 10, INT16))
     after = b.op("linear", fired, weights(n, targets), accumulate="int32")
     b.output(first, narrow, b.op("linear", x, weights(n, n), after, accumulate="int32"))
+    return run_passes(b.build(), LOWER)
+
+
+def chained(targets: int) -> Graph:
+    """One sum over spikes of populations that nothing else reads: the list of each is needed once."""
+    rng, b = np.random.default_rng(targets), GraphBuilder(f"chained_{targets}")
+    inputs = [b.input(f"x{n}", (n,), INT16) for n in (24, 12, 40, 9)]
+    fired = [b.op("gt", x, b.const(f"level{at}", 0, INT16)) for at, x in enumerate(inputs)]
+    total: tuple[str, ...] = ()
+    for at, x in enumerate(fired):
+        size = (targets, b.tensor(x).size)
+        weights = b.const(f"w{at}", distinct(whole_numbers(rng, size, INT8), INT8), INT8)
+        total = (b.op("linear", x, weights, *total, accumulate="int16"),)
+    b.output(*total)
     return run_passes(b.build(), LOWER)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgekit.ir import SPIKE, DType, Graph
+from edgekit.ir import INT8, SPIKE, DType, Graph
 
 
 def edges(rng: np.random.Generator, shape: Sequence[int], dtype: DType) -> np.ndarray:
@@ -32,6 +32,13 @@ def whole_numbers(rng: np.random.Generator, shape: Sequence[int], dtype: DType) 
         return np.where(rng.random(shape) < 0.1, anything, 0).astype(dtype.numpy)
     wide = rng.normal(scale=high / 4, size=shape)
     return np.clip(np.round(wide), low, high).astype(dtype.numpy)
+
+
+def distinct(weights: np.ndarray, dtype: DType) -> np.ndarray:
+    """The same with so many distinct values that they are not stored as numbers of a few."""
+    varied = np.array(weights)
+    varied.reshape(-1)[:17] = np.resize(np.arange(-8, 9 if dtype is INT8 else 8), min(17, varied.size))
+    return varied
 
 
 def random_stream(graph: Graph, seed: int, steps: int, entry: str = "step") -> list[np.ndarray]:

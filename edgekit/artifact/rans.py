@@ -7,7 +7,6 @@ writing begins at the end. (J. Duda, Asymmetric numeral systems, arXiv:1311.2540
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +30,14 @@ class Form:
     Symbols have `bits` 8, or 4, the lower half of a byte first; they count from the least signed number, so that a zero
     is the symbol `zero` in the middle. `planes` is how many bytes an element has: each has
     frequencies of its own. With `zeros` there are two of each, for what follows a zero of the same plane, and for what
-    follows another: runs of zeros cost next to nothing.
+    follows another: runs of zeros cost next to nothing. With a `span`, each so many symbols are of one of two classes,
+    0 and 1, which have their own: of rows of small weights and of large ones, say.
     """
 
     bits: int = 8
     planes: int = 1
     zeros: bool = False
+    span: int = 0
 
     @property
     def zero(self) -> int:
@@ -44,9 +45,18 @@ class Form:
         return 1 << self.bits - 1
 
     @property
-    def contexts(self) -> int:
-        """How many tables of frequencies there are: plane · 2 + (the one before is zero), or just plane."""
+    def alike(self) -> int:
+        """How many tables of frequencies a class has: plane · 2 + (the one before is zero), or just plane."""
         return self.planes * (2 if self.zeros else 1)
+
+    @property
+    def contexts(self) -> int:
+        """How many tables there are, those of class 0 first."""
+        return self.alike * (2 if self.span else 1)
+
+    def spans(self, count: int) -> int:
+        """How many spans so many symbols have."""
+        return -(-count // self.span) if self.span else 0
 
     def symbols(self, data: Bytes) -> Bytes:
         """The bytes as symbols."""
@@ -58,13 +68,24 @@ class Form:
         parts = symbols ^ np.uint8(self.zero)
         return parts if self.bits == 8 else np.asarray(parts[::2] | parts[1::2] << 4, np.uint8)
 
-    def context(self, symbols: Bytes) -> Bytes:
+    def context(self, symbols: Bytes, classes: Bytes) -> Bytes:
         """The table that each symbol is coded with; before the first of a plane there was a zero."""
-        plane = np.resize(np.arange(self.planes, dtype=np.uint8), symbols.size)
-        if not self.zeros:
-            return plane
-        before = np.concatenate([np.full(self.planes, self.zero, np.uint8), symbols])[: symbols.size]
-        return np.asarray(plane * 2 + (before == self.zero), np.uint8)
+        found = np.resize(np.arange(self.planes, dtype=np.uint8), symbols.size)
+        if self.zeros:
+            before = np.concatenate([np.full(self.planes, self.zero, np.uint8), symbols])[: symbols.size]
+            found = found * 2 + (before == self.zero)
+        if self.span:
+            found = found + np.repeat(classes, self.span)[: symbols.size] * self.alike
+        return np.asarray(found, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What symbols are coded with: their form, the class of each span, and the frequencies of each context, of 2^12."""
+
+    form: Form
+    classes: Bytes
+    tables: tuple[Counts, ...]
 
 
 def normalised(counts: Counts) -> Counts:
@@ -83,12 +104,13 @@ def normalised(counts: Counts) -> Counts:
     return whole
 
 
-def encode(symbols: Bytes, form: Form, tables: Sequence[Counts]) -> Words:
+def encode(symbols: Bytes, model: Model) -> Words:
     """The stream of symbols: the state after the last, upper half first, then the words in the order of reading."""
-    starts = [(np.cumsum(f) - f).tolist() for f in tables]
-    frequencies = [f.tolist() for f in tables]
+    starts = [(np.cumsum(f) - f).tolist() for f in model.tables]
+    frequencies = [f.tolist() for f in model.tables]
+    contexts = model.form.context(symbols, model.classes)
     state, words = FIRST, list[int]()
-    for s, c in zip(symbols[::-1].tolist(), form.context(symbols)[::-1].tolist(), strict=True):
+    for s, c in zip(symbols[::-1].tolist(), contexts[::-1].tolist(), strict=True):
         f = frequencies[c][s]
         if state >= f << 32 - PRECISION:
             words.append(state & 0xFFFF)
@@ -99,34 +121,37 @@ def encode(symbols: Bytes, form: Form, tables: Sequence[Counts]) -> Words:
     return np.array(words[::-1], np.uint16)
 
 
-def decode(words: Words, count: int, form: Form, tables: Sequence[Counts], where: str) -> Bytes:
+def decode(words: Words, count: int, model: Model, where: str) -> Bytes:
     """So many symbols of a stream; ArtifactError unless it holds exactly them."""
-    if any(f.sum() != TOTAL or (f < 0).any() for f in tables):
+    if any(f.sum() != TOTAL or (f < 0).any() for f in model.tables):
         raise ArtifactError(where, f"has frequencies that do not add up to {TOTAL}")
     if words.size < 2:
         raise ArtifactError(where, "has a stream that is cut short")
-    known = [_by_slot(f) for f in tables]
+    form, by_slot = model.form, [_by_slot(f) for f in model.tables]
     stream = words.tolist()
     state, at, planes, zeros, zero = stream[0] << 16 | stream[1], 2, form.planes, form.zeros, form.zero
     found = bytearray(count)
+    span = form.span or count
     context, wide = list(range(planes)) if not zeros else [2 * p + 1 for p in range(planes)], planes > 1
     c = context[0]
     try:
-        for i in range(count):
-            if wide:
-                c = context[i % planes]
-            names, factors, offsets = known[c]
-            slot = state & TOTAL - 1
-            s = names[slot]
-            state = factors[slot] * (state >> PRECISION) + offsets[slot]
-            if state < FIRST:
-                state = state << 16 | stream[at]
-                at += 1
-            found[i] = s
-            if zeros:
-                c = c | 1 if s == zero else c & ~1
+        for start, group in zip(range(0, count, span), model.classes.tolist() or [0], strict=True):
+            known = by_slot[group * form.alike :][: form.alike]
+            for i in range(start, min(start + span, count)):
                 if wide:
-                    context[i % planes] = c
+                    c = context[i % planes]
+                names, factors, offsets = known[c]
+                slot = state & TOTAL - 1
+                s = names[slot]
+                state = factors[slot] * (state >> PRECISION) + offsets[slot]
+                if state < FIRST:
+                    state = state << 16 | stream[at]
+                    at += 1
+                found[i] = s
+                if zeros:
+                    c = c | 1 if s == zero else c & ~1
+                    if wide:
+                        context[i % planes] = c
     except IndexError:
         raise ArtifactError(where, "has a stream that is cut short") from None
     if at != len(stream) or state != FIRST:

@@ -68,6 +68,11 @@ def optional(inner: Check) -> Check:
     return lambda value, path: [] if value is None else inner(value, path)
 
 
+def either(one: Check, other: Check) -> Check:
+    """What `one` or `other` accepts; the faults are those of `other`."""
+    return lambda value, path: other(value, path) if one(value, path) else []
+
+
 def list_of(inner: Check, maximum: int = 4096, minimum: int = 0) -> Check:
     """A list of at least `minimum` and at most `maximum` items that `inner` accepts."""
 

@@ -12,6 +12,7 @@ from edgekit.artifact.schema import (
     Check,
     choice,
     count,
+    either,
     list_of,
     number,
     optional,
@@ -149,6 +150,35 @@ _LEARNING = record(  # how a program learns on the device; the weights that chan
     },
 )
 
+_WIDTH = record(  # what the program of one width would take alone; instructions of a step, where they were counted
+    {"percent": count(1, 100), "weights_bytes": count(), "ram_bytes": count()}, {"instructions": count()}
+)
+
+_RULE = table_of(either(scalar, list_of(scalar, maximum=2**16)))
+_TRAINING = record(  # with the same model, data and code it can be run again
+    {
+        "training_sha256": SHA256,  # of its windows and labels
+        "validation_sha256": SHA256,
+        "best_epoch": count(),  # the one that was kept, from 1; 0 is before training
+        "epochs": list_of(record({"loss": number(), "accuracy": number()})),  # accuracy in per cent, on validation
+    },
+    {"teachers": list_of(NAME, maximum=64), "augmentation": NAME},
+)
+_COMPRESSION = record(  # the recipe that a program was made by; its own reader checks it
+    {
+        "recipe": record(
+            {"schema_version": count(1), "precision": choice(*PRECISIONS)},
+            {**{key: list_of(_RULE) for key in ("units", "weights", "states", "nested")}, "tuning": _RULE},
+        ),
+        "original_sha256": SHA256,  # of the weights it was made from
+    },
+    {
+        "dropped": table_of(list_of(count())),  # indices of units that were taken out, by the name of their group
+        "density": table_of(number(positive=True)),  # of matrices that were pruned, the share of weights that stayed
+        "training": _TRAINING,
+    },
+)
+
 MANIFEST_SCHEMA: Check = record(
     {
         "schema_version": choice(*VERSIONS),
@@ -172,7 +202,9 @@ MANIFEST_SCHEMA: Check = record(
         "verification": table_of(scalar),
         "quantisation": optional(_QUANTISATION),
         "ranges": optional(_RANGES),
+        "compression": optional(_COMPRESSION),
         "learning": optional(_LEARNING),
+        "widths": list_of(_WIDTH, minimum=2, maximum=16),  # nested: the full width first
     },
 )
 
@@ -208,6 +240,10 @@ def _disagreements(manifest: dict[str, Any]) -> list[str]:
         if [port["name"] for port in io[side]] != entries["step"][side]:
             faults.append(f"io.{side} and entries.step.{side} name different tensors")
     faults += io_faults(io) + _range_faults(manifest.get("ranges") or {})
+    percents = [row["percent"] for row in manifest.get("widths", [])]
+    steps = ["step" if percent == 100 else f"step_{percent}" for percent in percents]
+    if len(set(percents)) < len(percents) or not set(steps) <= set(entries):
+        faults.append(f"widths {percents} are not those of the entries")
     program = manifest.get("program") or {}
     library = program.get("library")
     if library is not None and library not in members:

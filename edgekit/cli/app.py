@@ -10,6 +10,7 @@ import typer
 from edgekit._version import __version__
 from edgekit.cli import (
     bench,
+    compress,
     convert,
     demo,
     deploy,
@@ -18,6 +19,7 @@ from edgekit.cli import (
     learn,
     profile,
     run,
+    search,
     supported_ops,
     targets,
     trust,
@@ -40,12 +42,14 @@ app.command("targets")(targets.targets)
 app.command("supported-ops")(supported_ops.supported_ops)
 app.command("inspect")(inspect.inspect)
 app.command("convert")(convert.convert)
+app.command("compress")(compress.compress)
 app.command("verify")(verify.verify)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("learn")(learn.learn)
 app.command("deploy")(deploy.deploy)
 app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
+app.command("search")(search.search)
 app.command("demo")(demo.demo)
 app.command("trust")(trust.trust)
 

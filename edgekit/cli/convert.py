@@ -12,6 +12,15 @@ import typer
 from rich.console import Console
 
 from edgekit.cli.arrays import check_output, read_data
+from edgekit.cli.budget import (
+    EvalOption,
+    MaxDropOption,
+    MaxFlashOption,
+    MaxWeightsOption,
+    ValidOption,
+    asked_of_convert,
+    keep_promise,
+)
 from edgekit.cli.imports import (
     MODEL_HELP,
     ConfigOption,
@@ -76,13 +85,20 @@ def convert(
         ),
     ] = "edge",
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="fp32; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 (int8 states), "
-            "int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite have fp32, w8 "
-            "and int8, nir has fp32."
+            help="fp32, the default; w8: int8 weights, float arithmetic; integers alone: int8 (int16 states), int8s8 "
+            "(int8 states), int4 (int4 weights), auto (int8, wider where --min-agreement asks for it). onnx and tflite "
+            "have fp32, w8 and int8, nir has fp32."
         ),
-    ] = "fp32",
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rules that make the model smaller (.toml), with the precision that they start from; or an .edge file "
+            "to take them from. See `inspect MODEL --units` for the names that rules match."
+        ),
+    ] = None,
     calib: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +122,11 @@ def convert(
             metavar="NAME=BITS", help="Bits of one weight, state or operand, as verify names them; repeatable."
         ),
     ] = None,
+    max_drop: MaxDropOption = None,
+    max_flash: MaxFlashOption = None,
+    max_weights: MaxWeightsOption = None,
+    valid: ValidOption = None,
+    eval_: EvalOption = None,
     config: ConfigOption = None,
     factory: FactoryOption = None,
     weights: WeightsOption = None,
@@ -147,6 +168,12 @@ def convert(
     margin: MarginOption = None,
     known: KnownOption = None,
     learn_budget_ram: BudgetOption = None,
+    flash_coding: Annotated[
+        bool,
+        typer.Option(
+            "--flash-coding", help="Integer constants lie in flash entropy-coded; init decodes them into RAM."
+        ),
+    ] = False,
     compiler: Annotated[str | None, typer.Option(help="zig, gcc or clang; default: the first that can.")] = None,
     output: Annotated[
         Path | None,
@@ -165,6 +192,7 @@ def convert(
     The original is replayed against the imported graph, and everything that was made against the reference, before
     anything is written.
     """
+    from edgekit.compress.recipe_file import read_recipe
     from edgekit.convert import Options
     from edgekit.convert.exports import C, Wanted, convert_to, parse_formats
     from edgekit.convert.options import AUTO, FLOAT_PRECISIONS, SYNTHETIC
@@ -187,8 +215,11 @@ def convert(
     paths = wanted.paths(output, f"{name}.{target}")
     for what, path in paths.items():
         (check_folder if what == C else check_output)(path)
-        _check_source(path, model, weights, config)
+        _check_source(path, model, weights, config, recipe)
     started = time.perf_counter()
+    compression = None if recipe is None else read_recipe(recipe)
+    given_precision = precision
+    precision = precision or (compression.precision if compression else Options.precision)
     out = Output(as_json=json, quiet=quiet)
     learning = learning_of(
         learn,
@@ -214,6 +245,30 @@ def convert(
         known=known,
         ram=learn_budget_ram,
     )
+    promise = asked_of_convert(
+        max_drop=max_drop,
+        max_flash=max_flash,
+        max_weights=max_weights,
+        valid=valid,
+        held_out=eval_,
+        target=target,
+        calib=calib,
+        method=calib_method,
+        compiler=compiler,
+        output=paths.get("edge"),
+        others={
+            "--precision": given_precision,
+            "--recipe": recipe,
+            "--learn": learn,
+            "--widen": widen,
+            "--min-agreement": min_agreement,
+            "--flash-coding": flash_coding,
+            "--format": None if format_ == "edge" else format_,
+        },
+    )
+    if promise is not None:
+        keep_promise(out, model, importing, promise)
+        return
     if min_agreement is not None and precision != AUTO:
         raise UsageError("--min-agreement", f"is not used with precision {precision!r}", "add --precision auto")
     if calib_method is not None and precision in FLOAT_PRECISIONS:
@@ -227,8 +282,10 @@ def convert(
         calib_method=calib_method or Options.calib_method,
         min_agreement=Options.min_agreement if min_agreement is None else min_agreement / 100,
         widen=dict(map(_bits, widen or ())),
+        compression=compression,
         learn=with_labels(learning, file, windows),
         compiler=compiler,
+        flash_coding=flash_coding,
     )
     with out.stages() as progress:
         done = convert_to(model, wanted, options, importing, name=name, progress=progress)
@@ -291,6 +348,7 @@ def _document(done: Exports, paths: Mapping[str, Path], target: str, precision: 
         "kernels": manifest["kernels"],
         "verification": manifest["verification"],
         "quantisation": manifest.get("quantisation"),
+        "compression": manifest.get("compression"),
         "learning": manifest.get("learning"),
         "assumed": manifest.get("assumed", {}),
         "activity": dict(done.conversion.activity),

@@ -26,8 +26,10 @@ from edgekit.cli.imports import (
 from edgekit.cli.learned import learning_lines
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, kilobytes
+from edgekit.cli.quantisation import recipe_lines
 from edgekit.cli.ranges import print_ranges
 from edgekit.cli.sizes import coding_lines
+from edgekit.cli.widths import replayed_widths, width_table
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ def inspect(
         bool, typer.Option("--ranges", help="Print what is proven of an integer program, and prove it again.")
     ] = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="Replay the self-test on the engine at hand.")] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="Of a model: the units, matrices and states that rules of a recipe match.")
+    ] = False,
     config: ConfigOption = None,
     factory: FactoryOption = None,
     weights: WeightsOption = None,
@@ -63,6 +68,7 @@ def inspect(
     from edgekit.cli.inspect_files import inspect_exported, inspect_model
     from edgekit.frontends.options import PROGRAM, SUFFIXES, check_uses
     from edgekit.ir import to_text
+    from edgekit.ir.widths import widths_of
     from edgekit.runtime.exported import is_exported
 
     importing = import_options(
@@ -81,9 +87,11 @@ def inspect(
         asked = {"--cost": cost, "--ranges": ranges, "--selftest": selftest}
         if misfits := [option for option, on in asked.items() if on]:
             raise UsageError(", ".join(misfits), f"{artifact} is no artifact", "only an .edge file has that")
-        if not inspect_exported(artifact, importing, json=json, graph=graph):
-            inspect_model(artifact, importing, json=json, graph=graph)
+        if units or not inspect_exported(artifact, importing, json=json, graph=graph):
+            inspect_model(artifact, importing, json=json, graph=graph, units=units)
         return
+    if units:
+        raise UsageError("--units", f"{artifact} is a program", "give the model that it was made from")
     check_uses(PROGRAM, importing)
     opened = Artifact.open(artifact)
     manifest = dict(opened.manifest)
@@ -106,17 +114,11 @@ def inspect(
     if ranges:
         proven, doubts = _proven(opened)
         document["ranges"] = {"certificate": manifest.get("ranges"), "proven": proven, "contradictions": doubts}
-    replayed = None
+    replayed = []
     if selftest:
-        from edgekit.runtime import load
-        from edgekit.runtime.selftest import replay_selftest
-
-        replayed = replay_selftest(opened.graph, opened.selftest, load(opened).engine_stream)
-        document["selftest"] = {
-            "engine": replayed.engine,
-            "steps": replayed.steps,
-            "worst_error": replayed.worst_error,
-        }
+        replayed = replayed_widths(opened)
+        full = replayed[0]
+        document["selftest"] = {"engine": full.engine, "steps": full.steps, "worst_error": full.worst_error}
 
     def human(console: Console) -> None:
         trusted = "trusted" if document["trusted"] else "not trusted"
@@ -129,8 +131,10 @@ def inspect(
         )
         for line in coding_lines(sizes):
             console.print(line)
-        for line in learning_lines(manifest):
+        for line in (*recipe_lines(manifest), *learning_lines(manifest)):
             console.print(line)
+        if "widths" in manifest:
+            console.print(width_table(manifest))
         _print_states(console, opened.graph)
         console.print(op_table(manifest.get("kernels", []), opened.graph, costs))
         if costs is not None:
@@ -147,9 +151,10 @@ def inspect(
                 console.print(f"NOT PROVEN: {doubt}", style="bold")
             if proven is not None:
                 console.print("all of this was proven now, from the graph in the file")
-        if replayed is not None:
+        for percent, report in zip(widths_of(opened.graph), replayed, strict=False):
+            which = f" at {percent} %" if len(replayed) > 1 else ""
             console.print(
-                f"self-test on {replayed.engine}: {replayed.steps} steps, worst error {replayed.worst_error:.2g}"
+                f"self-test on {report.engine}{which}: {report.steps} steps, worst error {report.worst_error:.2g}"
             )
 
     Output(as_json=json).answer(document, human)

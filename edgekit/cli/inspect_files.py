@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from edgekit.cli.inspect_units import print_units, units_of
 from edgekit.cli.output import Output, kilobytes, table
 from edgekit.errors import UsageError
 
@@ -86,8 +87,8 @@ def _scaled(row: dict[str, Any]) -> str:
     return f" x {row['scale']:.4g}" if "scale" in row else ""
 
 
-def inspect_model(path: Path, importing: ImportOptions, *, json: bool, graph: bool) -> None:
-    """Import a model file and show what was found in it."""
+def inspect_model(path: Path, importing: ImportOptions, *, json: bool, graph: bool, units: bool) -> None:
+    """Import a model file and show what was found in it; `units` adds what rules of a recipe can name."""
     from edgekit.frontends.files import import_with
     from edgekit.ir import to_text
 
@@ -115,6 +116,7 @@ def inspect_model(path: Path, importing: ImportOptions, *, json: bool, graph: bo
         "notes": list(imported.notes),
         "provenance": dict(imported.provenance),
         **({"graph": to_text(found)} if graph else {}),
+        **({"rules": units_of(found)} if units else {}),
     }
 
     def human(console: Console) -> None:
@@ -139,5 +141,7 @@ def inspect_model(path: Path, importing: ImportOptions, *, json: bool, graph: bo
             console.print(f"note: {note}")
         if graph:
             console.print(answer["graph"])
+        if units:
+            print_units(console, answer["rules"])
 
     Output(as_json=json).answer(answer, human)

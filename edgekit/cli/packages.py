@@ -10,7 +10,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
     {
         **{"torch": "convert", "ziglang": "convert", "unicorn": "emulate", "onnx": "onnx", "onnxruntime": "onnx"},
         **{"nir": "nir", "h5py": "nir", "ai_edge_litert": "tflite", "flatbuffers": "tflite"},
-        **{"snntorch": "snn", "norse": "norse"},
+        **{"snntorch": "snn", "norse": "norse", "optuna": "search", "ray": "search"},
     }
 )
 """Optional packages, and the extra that has each."""

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from edgekit.runtime.streams import MachineStream, Stream
 
 PROGRAM_HELP = "The .edge file; or an .onnx or .tflite file that edgekit wrote."
+WidthOption = Annotated[
+    float, typer.Option(help="Per cent of the units of a model with nested widths; inspect lists what it has.")
+]
 PLACES = {"host": "auto", "emulator": "emulator"}
 
 
@@ -73,6 +76,7 @@ def run(
     engine: Annotated[
         str | None, typer.Option(help="On the host: native, rebuilt, reference or qemu; default: the best there is.")
     ] = None,
+    width: WidthOption = 100,
     decide: Annotated[bool, typer.Option("--decide", help="Write one class per window instead.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Read and write stored integers (integer programs).")] = False,
     count: Annotated[
@@ -103,7 +107,7 @@ def run(
         for option, asked in (("--output", output), ("--decide", decide), ("--raw", raw), ("--quiet", quiet)):
             if asked:
                 raise UsageError(option, "does not go with --stream, which prints decisions", "leave it out")
-        session = load(artifact, engine=engine_of(artifact, on, engine))
+        session = load(artifact, engine=engine_of(artifact, on, engine), width=width / 100)
         counted = _counted(session.engine_stream, count)
         run_stream(artifact, session, source or "-", choices, counted, as_json=json)
         return
@@ -113,7 +117,7 @@ def run(
     input_file = Path(source)
     if output is not None:
         check_arrays_output(output)
-    session = load(artifact, engine=engine_of(artifact, on, engine))
+    session = load(artifact, engine=engine_of(artifact, on, engine), width=width / 100)
     names, shapes = list(session.facts.outputs), session.output_shapes
     if output is not None and not decide:
         check_arrays_output(output, len(names))
@@ -149,6 +153,8 @@ def run(
 
     def human(console: Console) -> None:
         console.print(f"engine: {session.engine}")
+        if session.width != 100:
+            console.print(f"width: {session.width} % of the units")
         if session.commit is not None and not session.commit.factory:
             console.print(f"learned: commit {session.commit.source}, {session.commit.mark:,} windows")
         for text in session.commit.damaged if session.commit is not None else ():
@@ -174,6 +180,7 @@ def run(
     document = {
         "artifact": str(artifact),
         "engine": session.engine,
+        "width": session.width,
         "commit": 0 if session.commit is None else session.commit.source,
         "input_shape": list(data.x.shape),
         "output_shape": list(outputs.shape),

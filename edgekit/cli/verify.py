@@ -107,7 +107,8 @@ def verify(
         if report.layers:
             console.print(_layer_table(report.layers))
         else:
-            console.print("layers are not compared: the file holds no graph of edgekit's")
+            why = "holds no graph of edgekit's" if session.facts.graph is None else "has not the units of the original"
+            console.print(f"layers are not compared: the file {why}")
         if report.unmatched_states:
             names = ", ".join(report.unmatched_states)
             console.print(f"isolated errors are not available: the original has no state like {names}")

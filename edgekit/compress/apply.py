@@ -58,19 +58,24 @@ def compressed(
     calibration of its own graph. UsageError for a rule that is not possible, or that fits nothing (it lists the names).
     """
     check_compression(compression)
-    for rule in compression.weights:
-        if rule.palette is not None or rule.bits == 2:
-            raise UsageError(f"weights {rule.match!r}", "palettes and ternary are not there yet", "use bits = 4")
     smaller = without_units(graph, compression.units, seen, scores)
     moments = smaller.left(moments_of(seen))
     names = (*matrices(smaller.graph), *filters(smaller.graph))
     split, came = _split(smaller.graph, compression, moments)
     for rule in compression.weights:
         fitting(rule.match, dict.fromkeys((*names, *came)), "matrices")
+    for name in filters(split):
+        asked = setting(compression.weights, name)
+        if asked.rank is not None:
+            raise UsageError(f"rank of {name}", "is not possible: it is a convolution", "leave it out, or match others")
     settings = {n: setting(compression.weights, n, *came.get(n, ())) for n in (*matrices(split), *filters(split))}
     masks = _masks(split, settings, moments)
     pruned = _zeroed(split, masks)
-    recipe = _recipe(pruned, compression, settings) if compression.precision in RECIPES else None
+    recipe = None
+    if compression.precision in RECIPES:
+        slices = frozenset(n for n, of in came.items() if setting(compression.weights, n, *of).group)
+        parts = dict.fromkeys((n for n in came if n in settings), RECIPES[compression.precision].weight_bits)
+        recipe = dataclasses.replace(_recipe(pruned, compression, settings, parts), alone=slices | _ternary(settings))
     return Compressed(pruned, recipe, masks, smaller.dropped, smaller.notes)
 
 
@@ -115,13 +120,25 @@ def _zeroed(graph: Graph, masks: Mapping[str, Mask]) -> Graph:
     return graph.replace(tensors=tensors)
 
 
-def _recipe(graph: Graph, compression: Compression, settings: Mapping[str, Setting]) -> Recipe:
-    """The bits of the precision, and those that rules give to weights, states and operands."""
+def _ternary(settings: Mapping[str, Setting]) -> frozenset[str]:
+    """Matrices of -1, 0 and 1: any scale but their own loses most of them."""
+    return frozenset(name for name, asked in settings.items() if asked.bits == 2)
+
+
+def _recipe(
+    graph: Graph, compression: Compression, settings: Mapping[str, Setting], parts: Mapping[str, int]
+) -> Recipe:
+    """The bits of the precision, and those that rules give to weights, states and operands.
+
+    The `parts` of matrices have bits of their own, so that none counts as a small matrix, which gets 16.
+    """
     found = RECIPES[compression.precision]
     found = found.widened(
-        weights={n: s.bits for n, s in settings.items() if s.bits is not None},
+        weights={**parts, **{n: s.bits for n, s in settings.items() if s.bits is not None}},
         levels={n: s.levels for n, s in settings.items() if s.levels is not None},
     )
+    palettes = {n: 2**s.palette for n, s in settings.items() if s.palette is not None}
+    found = dataclasses.replace(found, palettes=palettes).widened(weights=dict.fromkeys(palettes, 8))
     _weights, states, operands = roles(graph)
     for rule in compression.states:
         names = fitting(rule.match, [*states, *operands], "states and operands")

@@ -88,7 +88,7 @@ def quantise_program(
         for name, s in values.held.items()
         if s.dtype is not SPIKE
     }
-    notes = [f"{name}: {text}" for name, text in plan.notes.items()]
+    notes = [*(f"{name}: {text}" for name, text in plan.notes.items()), *writer.notes]
     for name, bits in recipe.states.items():
         if choices[name].dtype != f"int{bits}":
             notes.append(f"{name}: asked for in int{bits}, but its rounding takes {choices[name].dtype}")

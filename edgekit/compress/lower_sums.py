@@ -19,6 +19,7 @@ from edgekit.compress.accumulate import (
     write_weights,
 )
 from edgekit.compress.feedback import Correlation
+from edgekit.compress.forms import Form
 from edgekit.compress.plan import Plan
 from edgekit.compress.stored import Array, Spec, Stored, largest_of, tidy
 from edgekit.compress.terms import Dot, Memory, Scaled, Switch, Term, spiking
@@ -105,9 +106,12 @@ class SumLowering:
         for memory in groups.real_memory:
             parts.append(self._memory(root, spec, memory))
         if groups.spikes:
-            part, joined = self._spikes(root, spec, groups, real, bias if flat else None)
-            parts.append(part)
-            real, bias = (None, None if flat else bias) if joined else (real, bias)
+            products = self._spike_products(groups.spikes)
+            if together := [p for p in products if not p.form.alone]:
+                part, joined = self._spikes(root, spec, groups, together, real=real, bias=bias if flat else None)
+                parts.append(part)
+                real, bias = (None, None if flat else bias) if joined else (real, bias)
+            parts += [self._alone(root, spec, p) for p in products if p.form.alone]
         for memory in groups.spike_memory:
             parts.append(self._spike_memory(root, spec, memory))
         if real is not None:
@@ -209,14 +213,14 @@ class SumLowering:
 
     def _product(self, root: str, dot: Dot) -> Product:
         x = self.values.operand(dot.x)
-        bits = self.plan.weight_bits(dot, self.plan.sums.feeds_itself(root, dot.x))
-        return product(x, dot, bits, self._correlation(dot), self.plan.recipe.levels.get(dot.tensor))
+        form = self.plan.form(dot, self.plan.sums.feeds_itself(root, dot.x))
+        return product(x, dot, form, self._correlation(dot))
 
     def _memory(self, root: str, spec: Spec, memory: Memory) -> Part:
         def write(out: str) -> str:
             m, u = (self.values.operand(n, memory=True) for n in (memory.m, memory.u))
-            bits = self.plan.recipe.memory_bits
-            products = [product(x, dot, bits) for x, dot in ((m, memory.a), (u, memory.b))]
+            form = Form(self.plan.recipe.memory_bits)
+            products = [product(x, dot, form) for x, dot in ((m, memory.a), (u, memory.b))]
             scale = common_scale(products, np.zeros(memory.a.weights.shape[0]))
             return self._update(root, spec, products, scale, dtype=INT32, out=out)
 
@@ -243,19 +247,37 @@ class SumLowering:
         return np.array(_rows(scale, rows))
 
     def _spike_products(self, dots: Sequence[Dot]) -> list[Product]:
-        bits, levels, operand = self.plan.weight_bits, self.plan.recipe.levels, self.values.operand
-        return [product(operand(d.x), d, bits(d), self._correlation(d), levels.get(d.tensor)) for d in dots]
+        forms = self.plan.forms(dots)
+        return [product(self.values.operand(d.x), d, f, self._correlation(d)) for d, f in zip(dots, forms, strict=True)]
 
     def _correlation(self, dot: Dot) -> Correlation | None:
         return self.plan.bounds.calibration.correlation(dot.x)
 
+    def _alone(self, root: str, spec: Spec, p: Product) -> Part:
+        """Weights of spikes on a scale of their own, added up apart from all others and then rounded."""
+
+        def write(out: str) -> str:
+            scale = np.where(p.own_scale > 0, p.own_scale, max(float(p.own_scale.max()), 1e-30))
+            up, down = reach_of([p], scale)
+            dtype = INT16 if max(up.max(), down.max()) <= largest_of(INT16) else INT32
+            total = write_chain(self.writer, root, [p], scale, None, out=self.writer.fresh(root, "alone"), dtype=dtype)
+            return self.writer.rescale(total, tidy(scale / _rows(spec.scale, scale.size)), spec.dtype, out)
+
+        return write
+
     def _spikes(
-        self, root: str, spec: Spec, groups: _Groups, real: Part | None, bias: Array | None
+        self,
+        root: str,
+        spec: Spec,
+        groups: _Groups,
+        products: Sequence[Product],
+        *,
+        real: Part | None,
+        bias: Array | None,
     ) -> tuple[Part, bool]:
         """Weights of spikes, and whether reals and bias joined them: they do where one accumulator holds the sum."""
         rows = groups.spikes[0].weights.shape[0]
         scale = self._spike_scale(spec, rows)
-        products = self._spike_products(groups.spikes)
         up, down = reach_of(products, scale)
         dtype = INT16 if max(up.max(), down.max()) <= largest_of(INT16) else INT32
         same = spec.dtype is dtype and np.array_equal(_rows(spec.scale, rows), scale)
@@ -288,8 +310,8 @@ class SumLowering:
     def _spike_memory(self, root: str, spec: Spec, memory: Memory) -> Part:
         def write(out: str) -> str:
             pairs = ((memory.m, memory.a), (memory.u, memory.b))
-            bits = self.plan.recipe.memory_bits
-            products = [product(self.values.operand(n), d, bits) for n, d in pairs]
+            form = Form(self.plan.recipe.memory_bits)
+            products = [product(self.values.operand(n), d, form) for n, d in pairs]
             scale = self._spike_scale(spec, memory.a.weights.shape[0])
             up, down = reach_of(products, scale)
             dtype = INT16 if max(up.max(), down.max()) <= largest_of(INT16) else INT32

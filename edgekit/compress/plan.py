@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, floor, log2
 
 import numpy as np
 
 from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.calibrate import LARGEST as ENDLESS
+from edgekit.compress.forms import Form
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.stored import Array, Spec, finest_scale, largest_of, one_axis, tidy, whole
+from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
 from edgekit.compress.terms import Constant, Dot, Memory, Scaled, Sums, Switch, Term, spiking
 from edgekit.ir import INT8, INT16, INT32, DType, Op
 from edgekit.ir.ops import OPS
@@ -25,6 +27,7 @@ SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of r
 INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
 SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, operand and all, where it costs next to nothing
 LEAST_OWN = 2.0**-6  # of the range of a value: the least that an element with a scale of its own has room for
+FINER_THAN_ALONE = 4.0  # times: a membrane all of whose weights are added up apart from it
 FEW = 16  # elements or rows: with fewer, an int8 operand saves less than making it int8 costs
 
 
@@ -108,7 +111,7 @@ class Plan:
         largest = np.minimum(np.maximum(np.abs(seen.lo), np.abs(seen.hi)), uniform.bound)
         axes = tuple(range(largest.ndim - 1))
         own = np.maximum(largest.max(axis=axes, keepdims=True), uniform.bound * LEAST_OWN)
-        scale = tidy(np.broadcast_to(own / largest_of(INT8), largest.shape))
+        scale = tidy(self.recipe.scales.get(name, np.broadcast_to(own / largest_of(INT8), largest.shape)))
         return Spec(INT8, scale, bound=uniform.bound, reason=uniform.reason)
 
     def _input(self, name: str) -> Spec:
@@ -126,7 +129,8 @@ class Plan:
         if one_axis(largest, shape) is None:
             largest = largest.max(axis=tuple(range(len(shape) - 1)), keepdims=True)
         largest = np.broadcast_to(np.maximum(largest, seen.clip * LEAST_OWN), shape)
-        return Spec(whole(bits), tidy(largest / top), bound=seen.clip, reason="calibrated, clipped")
+        scale = tidy(self.recipe.scales.get(name, largest / top))
+        return Spec(whole(bits), scale, bound=seen.clip, reason="calibrated, clipped")
 
     def _state(self, name: str) -> Spec:
         value = self.sums.step.updates.get(name)
@@ -308,8 +312,9 @@ class Plan:
         states = self.sums.states_of(root)
         bits = self._state_bits(states) if states else 16
         threshold = self._threshold(root, states)
-        scale = self._weights_scale(root, terms, threshold, bits)
-        if threshold and (steps := np.floor(threshold / scale)).min() >= 16:
+        known = self._pinned(terms)
+        scale = self._weights_scale(root, terms, threshold, bits) if known is None else known
+        if threshold and known is None and (steps := np.floor(threshold / scale)).min() >= 16:
             scale = threshold / steps  # thresholds become whole: they are met exactly
         proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
         if bits == 8:
@@ -341,9 +346,11 @@ class Plan:
             stays, may = 0.5 * times * (decay > 0), SPIKE_ROUNDING * threshold.min()
         else:
             rounded = [t for t in terms if isinstance(t, Scaled)]
+            events = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
             others = any(isinstance(t, Constant) for t in terms) + any(
                 isinstance(t, Dot) and not self.sums.is_spike(t.x) for t in terms
             )
+            others += sum(form.alone for form in self.forms(events))
             stays, may = 0.5 * times * (len(rounded) + others), self.recipe.rounding * max(seen, 1.0)
         return min(ceil(log2(stays / may)), MOST_FINER) if 0 < may < stays else 0
 
@@ -356,9 +363,11 @@ class Plan:
         Sums of int16 weights stay within int16, unless an int32 state asks for all of their bits.
         """
         rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
-        scales = [
-            finest_scale(t.weights, largest_weight(self.weight_bits(t)), self.recipe.levels.get(t.tensor)) for t in rows
-        ]
+        forms = self.forms(rows)
+        scales = [self._finest(t, form) for t, form in zip(rows, forms, strict=True) if not form.alone]
+        if forms and not scales:  # all of them are added up apart, and then rounded to a scale that is finer than any
+            apart = [self._finest(t, form) for t, form in zip(rows, forms, strict=True)]
+            scales = [np.minimum.reduce(apart) / FINER_THAN_ALONE]
         if bits < 32 and any(self.weight_bits(t) == 16 for t in rows):
             up, down = (sum(np.maximum(s * t.weights, 0).sum(axis=1) for t in rows) for s in (1, -1))
             scales.append(np.maximum(up, down) / SUMS16)
@@ -373,6 +382,35 @@ class Plan:
         scale = np.maximum.reduce(np.broadcast_arrays(*scales)) if scales else np.ones(())
         positive = scale[scale > 0] if scale.ndim else scale.reshape(1)
         return np.where(scale > 0, scale, positive.max(initial=1.0) if positive.size else 1.0)
+
+    def _pinned(self, terms: Sequence[Term]) -> Array | None:
+        """The scale of sums of spikes whose weights are all whole numbers on scales that the recipe knows."""
+        rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
+        forms = [(t, form) for t, form in zip(rows, self.forms(rows), strict=True) if not form.alone]
+        found = [form.pinned(t.times, np.ones(1)) for t, form in forms]
+        scales = [scale for scale in found if scale is not None]
+        memories = any(isinstance(t, Memory) and spiking(t, self.sums) for t in terms)
+        return np.maximum.reduce(scales) if scales and len(scales) == len(found) and not memories else None
+
+    def form(self, dot: Dot, feedback: bool = False) -> Form:
+        """In which integers a matrix is held, apart from whether others of its sum have more bits."""
+        recipe, name = self.recipe, dot.tensor
+        levels, palette = recipe.levels.get(name), recipe.palettes.get(name)
+        return Form(
+            self.weight_bits(dot, feedback), levels, palette, recipe.units.get(name), alone=name in recipe.alone
+        )
+
+    def forms(self, dots: Sequence[Dot]) -> list[Form]:
+        """Those of all matrices of a sum that spikes go through. One with fewer bits than another is alone: on a
+        common scale the other would lose its bits. Of those with more than 8 there are enough.
+        """
+        found = [self.form(dot) for dot in dots]
+        most = max((form.bits for form in found if not form.is_fine), default=0)
+        return [replace(form, alone=form.alone or form.bits < most) for form in found]
+
+    def _finest(self, dot: Dot, form: Form) -> Array:
+        moments = self.bounds.calibration.moments.get(dot.x)
+        return form.finest(dot.weights, None if moments is None else np.diag(moments))
 
     def weight_bits(self, dot: Dot, feedback: bool = False) -> int:
         """Bits of a matrix: its own, those of a state's feedback, or those of the recipe."""

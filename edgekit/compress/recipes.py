@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from edgekit.compress.stored import Array
 from edgekit.errors import UsageError
 
 
@@ -17,8 +18,13 @@ class Recipe:
     feeds itself (every later step would feel their error), `hidden_bits` those of operands of a matrix that no state
     feeds, `operand_bits` those of all other operands, `state_bits` those of states that integrate. `weights`, `states`
     and `operands` override them for tensors of those names. `levels` are the largest integers of matrices whose outputs
-    all share one scale: coarser than their bits allow, which entropy coding makes small. `rounding` is the largest
-    share of its range that the rounding of a decaying state may add up to: a state gets int32 where it would be more.
+    all share one scale: coarser than their bits allow, which entropy coding makes small. `units` are what 1 in the
+    integers of a matrix [out, in] stands for, where a training has chosen that: its weights are multiples of them;
+    `scales` are the scales of inputs and states by element that these units hold for.
+    `palettes` are the integers that there are in a matrix of 8 bits, or how many of them are to be found. Matrices that
+    are `alone` have accumulators that no other matrix adds to, so that no other sets their scale. `rounding` is the
+    largest share of its range that the rounding of a decaying state may add up to: a state gets int32 where it would be
+    more.
     """
 
     name: str
@@ -32,9 +38,13 @@ class Recipe:
     states: Mapping[str, int] = field(default_factory=dict)
     operands: Mapping[str, int] = field(default_factory=dict)
     levels: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    palettes: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
+    scales: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("weights", "states", "operands", "levels"):
+        for name in ("weights", "states", "operands", "levels", "units", "palettes", "scales"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def widened(

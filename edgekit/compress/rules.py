@@ -103,6 +103,11 @@ class Compression:
     tuning: Tuning = field(default_factory=Tuning)
 
 
+def looks(compression: Compression) -> bool:
+    """Whether what calibration sees of the float graph makes a difference to the rules."""
+    return bool(compression.units) or any(w.rank is not None or w.by == "activity" for w in compression.weights)
+
+
 def check_compression(compression: Compression) -> None:
     """UsageError for the first rule that no model could follow: a number out of range, or keys that contradict."""
     for fault, remedy in _faults(compression):

@@ -70,10 +70,14 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """How a matrix [out, in] was rounded: to whole multiples of `unit`, of magnitude `largest` at most."""
+    """How a matrix [out, in] was rounded: to whole multiples of `unit`, of magnitude `largest` at most.
+
+    With `levels`, ascending, to the nearest of those multiples alone, the upper one of two that are as near.
+    """
 
     unit: Array
     largest: int
+    levels: tuple[int, ...] | None = None
 
 
 def tidy(scale: Array) -> Array:

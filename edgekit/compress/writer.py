@@ -28,11 +28,13 @@ def multiplier(ratio: Array) -> tuple[Array, int]:
 class Writer:
     """A graph under construction whose values are `Stored`; equal constants are kept once.
 
-    `rounded` tells how the matrices of the float graph came out, by their names there.
+    `rounded` tells how the matrices of the float graph came out, by their names there, `notes` what went otherwise than
+    was asked for.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.rounded: dict[str, Rounded] = {}
+        self.notes: list[str] = []
         self.builder = GraphBuilder(graph.name, graph.dt)
         self._taken: set[str] = set()
         self._stored: dict[str, Stored] = {}

@@ -50,6 +50,7 @@ def convert(
     io: Mapping[str, Any] | None = None,
     learn: str | Learning | None = None,
     learning_rate: float = Learning.rate,
+    flash_coding: bool = False,
     **importing: Any,
 ) -> Artifact:
     """Turn a torch module whose call is one time step, or a model file, into a verified artifact.
@@ -60,7 +61,8 @@ def convert(
     none); `calib` raw inputs from which
     spike rates and integer scales are measured ("synthetic": noise), by `calib_method`; `min_agreement` the share of
     decisions that precision `auto` keeps; `widen` the bits of single weights, states or operands; `learn` how the
-    program learns on the device, or the name of a rule alone; `io` the normalisation, window, decision and class names;
+    program learns on the device, or the name of a rule alone; with `flash_coding` integer constants lie in flash
+    entropy-coded and are decoded into RAM; `io` the normalisation, window, decision and class names;
     `dt` seconds per step.
     Raises an EdgekitError that names what cannot be converted, and why.
     """
@@ -73,6 +75,7 @@ def convert(
         min_agreement=min_agreement,
         widen=widen or {},
         learn=Learning(learn, rate=learning_rate) if isinstance(learn, str) else learn,
+        flash_coding=flash_coding,
     )
     check_options(options)
     imported = _imported(module, example_input, name, {"dt": dt, **importing})

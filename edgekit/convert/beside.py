@@ -26,6 +26,7 @@ def members_beside(
     for name in target.exports:
         why = f"has no precision {options.precision}" if options.precision not in EXCHANGED[name] else ""
         why = "holds a step alone, without learning" if options.learn is not None else why
+        why = "cannot follow a recipe for integers" if options.compression and options.is_integer else why
         if why:
             notes.append(f"no model.{name} beside the libraries: {name} {why}")
             continue

@@ -22,10 +22,12 @@ STEPS = 8  # of the self-test, on which the stack is measured: there is no recur
 
 @dataclass(frozen=True)
 class Emulated:
-    """What was seen on an emulated core: the most bytes of stack, and the instructions of one call of an entry."""
+    """What was seen on an emulated core: the most bytes of stack, instructions of a call of an entry and of init."""
 
     stack_bytes: int
     instructions: Mapping[str, int]
+    init_instructions: int
+    core: str
 
 
 def measured(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> Emulated | None:
@@ -33,7 +35,7 @@ def measured(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> E
     if not isinstance(stream, MachineStream) or not stream.counts:
         return None
     step = graph.entries["step"]
-    stream.reset()
+    first = stream.measure_init()
     run = stream.measure_run([selftest.inputs[n][:STEPS] for n in step.inputs])
     given: dict[str, list[Array]] = {"step": [selftest.inputs[n][0] for n in step.inputs]}
     if graph.is_integer:
@@ -43,8 +45,18 @@ def measured(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> E
     before = stream.save()
     calls = {name: stream.measure(name, arrays)[1] for name, arrays in given.items()}
     stream.restore(before)
-    stack = max(call.stack_bytes or 0 for call in (run, *calls.values()))
-    return Emulated(stack, {name: call.instructions or 0 for name, call in calls.items()})
+    stack = max(call.stack_bytes or 0 for call in (first, run, *calls.values()))
+    instructions = {name: call.instructions or 0 for name, call in calls.items()}
+    return Emulated(stack, instructions, first.instructions or 0, stream.core)
+
+
+def coding_note(program: Program, emulated: Emulated | None) -> str:
+    """What entropy coding of constants in flash has come to."""
+    if not program.coded_bytes:
+        return "no constant gets smaller by entropy coding: none lies in flash so, and none in RAM"
+    what = f"init decodes {program.coded_bytes:,} bytes of flash into {program.decoded_bytes:,} of RAM"
+    counted = f": {emulated.init_instructions:,} instructions on {emulated.core}" if emulated else ""
+    return f"{what}{counted}, once"
 
 
 def learning_ram(graph: Graph, program: Program) -> int:
@@ -84,4 +96,6 @@ def check_capacity(target: Target, program: Program, stack: int | None = 0) -> N
     ):
         if available is not None and required > available:
             remedy = "a smaller model, a narrower precision such as int8 or int4, or a larger target"
+            if what == "RAM" and program.decoded_bytes:
+                remedy = f"no --flash-coding, which fills {program.decoded_bytes:,} bytes of it, or a larger target"
             raise CapacityError(f"target {target.name}, {what}", required, available, remedy)

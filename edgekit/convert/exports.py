@@ -160,10 +160,14 @@ def check_wanted(wanted: Wanted, options: Options) -> None:
     exchanged = [name for name in wanted.formats if name in EXCHANGED]
     if options.learn is not None and exchanged:
         faults.append(f"--learn: {', '.join(exchanged)} files hold a step alone; make edge and c apart from them")
+    if options.compression is not None and (lost := [n for n in exchanged if options.is_integer or n == NIR]):
+        faults.append(f"--recipe: {', '.join(lost)} files cannot have it; {ONNX} and {TFLITE} can in fp32 and w8")
     if options.widen and exchanged:
         faults.append(f"--widen: has no meaning in {', '.join(exchanged)} files")
     if options.compiler is not None and not formats & COMPILED:
         faults.append("--compiler: nothing is compiled, it is for edge and c")
+    if options.flash_coding and not formats & COMPILED:
+        faults.append("--flash-coding: nothing is compiled, it is for edge and c")
     if wanted.sequence and ONNX not in formats:
         faults.append("--sequence: is a form of onnx, which is not among the formats")
     if wanted.tflite_states not in TFLITE_STATES:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from edgekit.compress.apply import Compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import with_bits
+from edgekit.compress.nested import Nesting, joined, nested, nesting_of
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
+from edgekit.convert.compression import check_learned, smaller
 from edgekit.convert.inputs import Inputs, normalisation_of, normalised
 from edgekit.convert.options import Options
 from edgekit.convert.original import weights_digest
@@ -36,8 +39,10 @@ class IntegerStage:
     calibration: Calibration
     score: Score  # how much it is like the original on the calibration windows
     widened: tuple[str, ...]
+    nesting: Nesting | None
     on_noise: bool
     original_sha256: str
+    compressed: Compressed | None = None  # what a recipe made of the float graph
 
     @classmethod
     def run(
@@ -45,14 +50,23 @@ class IntegerStage:
     ) -> IntegerStage:
         """Calibrate an imported graph on raw windows and quantise it; `auto` widens it until decisions agree."""
         optimised, known = run_passes(graph, (*OPTIMISE, *FOR_INTEGERS)), normalisation_of(graph, meta)
+        made = smaller(optimised, meta, options, raw, progress)
+        optimised, bits = (made.graph, made.recipe) if made else (optimised, options.held)
         plastic = None
         if options.learn is not None:
             plastic = plastic_of(optimised, options.learn)
             optimised = plastic.graph
-        bits = with_bits(recipe(options.precision), optimised, options.widen)
+            if made is not None:
+                check_learned(made, optimised)
+        bits = with_bits(bits or recipe(options.precision), optimised, options.widen)
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")
         )
+        nesting = nesting_of(optimised, options.nested) if options.nested else None
+        if nesting is not None:  # scales are those of all widths at once
+            narrow = [nesting.narrowed(optimised, at) for at in range(len(nesting.percents) - 1)]
+            also = [calibrate(g, raw, method=options.calib_method, normalisation=known) for g in narrow]
+            seen = joined(seen, optimised, nesting, also)
         for name in optimised.entries["step"].inputs:
             if seen.values.get(name) is not None and seen.of(name).largest == 0:
                 raise DataError("calibration data", f"input {name!r} is zero throughout", "give windows as they occur")
@@ -76,12 +90,16 @@ class IntegerStage:
         if plastic is not None and options.learn is not None:
             plastic = dataclasses.replace(plastic, graph=whole)
             whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
-        return cls(program, whole, seen, score, widened, options.windows is None, weights_digest(graph))
+        if nesting is not None:
+            whole = nested(whole, nesting, {held.name: held.zero for held in program.held.values() if held.zero})
+        origin = (options.windows is None, weights_digest(graph))
+        return cls(program, whole, seen, score, widened, nesting, *origin, compressed=made)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever uses the program should know."""
-        notes = [*self.program.notes, f"on the calibration windows: {self.score}"]
+        notes = [*(self.compressed.notes if self.compressed else ()), *self.program.notes]
+        notes += [f"on the calibration windows: {self.score}"]
         if isinstance(self.score, Agreement) and self.score.value < POOR:
             notes.append("so many decisions differ that this program is hardly the model: try --precision auto")
         if self.on_noise:

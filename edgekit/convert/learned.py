@@ -31,7 +31,8 @@ def export_learned(session: Session, progress: Progress = silent) -> Artifact:
     )
     graph = artifact.graph.replace(states=states)
     progress("compile")
-    program = build_program(graph, target)
+    sizes = artifact.manifest["sizes"]
+    program = build_program(graph, target, coded="coded_bytes" in sizes)
     progress("prove")
     selftest = make_selftest(graph, {name: array[None] for name, array in artifact.selftest.inputs.items()})
     if target.is_bare:
@@ -39,7 +40,7 @@ def export_learned(session: Session, progress: Progress = silent) -> Artifact:
     report = replay_selftest(graph, selftest, program_stream(graph, program, target))
     progress("pack")
     commit = session.commit
-    sizes = artifact.manifest["sizes"] | {"flash_bytes": program.flash_bytes, "weights_bytes": program.constant_bytes}
+    sizes |= {"flash_bytes": program.flash_bytes, "weights_bytes": program.constant_bytes}
     sizes |= {"text_bytes": program.sizes.code} if program.sizes else {}
     checked = {"selftest_on": report.engine, "selftest_worst_error": report.worst_error}
     origin = {"learned_from": artifact.sha256, "learned_commit": commit.commit if commit else 0}

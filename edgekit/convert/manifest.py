@@ -86,6 +86,8 @@ def manifest_of(
             "arena_bytes": program.plan.arena_bytes,
             "weights_bytes": program.constant_bytes,
             **({"text_bytes": program.sizes.code} if program.sizes else {}),
+            **({"coded_bytes": program.coded_bytes} if program.coded_bytes else {}),
+            **({"decoded_bytes": program.decoded_bytes} if program.decoded_bytes else {}),
             **({} if stack is None else {"stack_bytes": stack}),
         },
         "program": {

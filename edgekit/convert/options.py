@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.compress.quantize import quantize_weights_int8
+from edgekit.compress.recipes import Recipe
+from edgekit.compress.rules import Compression, NestedRule, check_compression
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
 from edgekit.learn import Learning, check_learning
@@ -33,13 +35,22 @@ class Options:
     calib_method: str = CALIBRATION_METHODS[0]  # how integer ranges are read off the calibration windows
     min_agreement: float = 0.985  # of decisions, 0 to 1, that precision `auto` has to reach
     widen: Mapping[str, int] = field(default_factory=dict)  # bits of single weights, states and operands of matrices
+    compression: Compression | None = None  # rules that are applied, or that `held` came of
+    held: Recipe | None = None  # how the integers of a graph are held that the rules were applied to before
+    trained: Mapping[str, Any] | None = None  # what the manifest tells of how that came about, beside the rules
     learn: Learning | None = None
     compiler: str | None = None
+    flash_coding: bool = False  # whether integer constants lie in flash entropy-coded, and are decoded into RAM
 
     @property
     def is_integer(self) -> bool:
         """Whether the program is to compute with integers alone."""
         return self.precision not in FLOAT_PRECISIONS
+
+    @property
+    def nested(self) -> tuple[NestedRule, ...]:
+        """Rules for nested widths."""
+        return self.compression.nested if self.compression is not None else ()
 
     @property
     def windows(self) -> npt.NDArray[Any] | None:
@@ -68,6 +79,23 @@ def check_options(options: Options) -> None:
             "needs calibration windows: integer scales come from them",
             "--calib windows.npz (array x in raw units, [N, T, channels]), or --calib synthetic for noise",
         )
+    if options.compression is not None:
+        _check_recipe(options.compression, options)
+    if options.flash_coding and options.precision == "fp32":
+        raise UsageError("--flash-coding", f"is not used with {thing}", "it codes integers: take another precision")
     if options.learn is not None:
         check_learning(options.learn)
+        if options.nested:
+            raise UsageError("[[nested]]", "does not go with learning: a rule learns for all units", "one of the two")
     load_target(options.target)
+
+
+def _check_recipe(compression: Compression, options: Options) -> None:
+    """UsageError for a recipe that a conversion cannot follow, or that contradicts another option."""
+    check_compression(compression)
+    if compression.precision != options.precision:
+        cause = f"has precision = {compression.precision!r}, asked for is {options.precision!r}"
+        raise UsageError("recipe", cause, "leave --precision out, or change one of them")
+    if compression.tuning.epochs and options.held is None:
+        cause = f"asks for {compression.tuning.epochs} epochs of training, and a conversion does not train"
+        raise UsageError("recipe", cause, "use edgekit compress, or leave [tuning] out")

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, check_io, check_meta
 from edgekit.backends.c import SUPPORTED, kernel_names
+from edgekit.compress.apply import Compressed
+from edgekit.compress.nested import nested, nesting_of
+from edgekit.convert.agreement import decision_rule, judge_of
 from edgekit.convert.beside import members_beside
-from edgekit.convert.capacity import check_budget, check_capacity, check_steps, learning_ram, measured
+from edgekit.convert.capacity import check_budget, check_capacity, check_steps, coding_note, learning_ram, measured
+from edgekit.convert.compression import check_learned, section, smaller
 from edgekit.convert.inputs import Inputs, few, normalised, raw_inputs, some
 from edgekit.convert.integer import IntegerStage, stored_inputs
 from edgekit.convert.manifest import manifest_of, members
 from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
+from edgekit.convert.widths import prove_widths, widths_section
 from edgekit.ir import SCALAR_OPS, Graph
 from edgekit.learn import learning_section, ready_to_learn, with_learning
 from edgekit.passes.activity import measure_activity
@@ -53,13 +58,15 @@ class Conversion:
 class Prepared:
     """An imported model ready for every way out: `exact` is its optimised step in floats, which takes raw units.
 
-    `meta` is the io section as `check_meta` gives it, `raw` inputs [N, T, *shape] to measure and to prove with.
+    `meta` is the io section as `check_meta` gives it, `raw` inputs [N, T, *shape] to measure and to prove with,
+    `compressed` what a recipe made of the step, where it computes with floats.
     """
 
     imported: Imported
     meta: Mapping[str, Any]
     raw: Inputs
     exact: Graph
+    compressed: Compressed | None = None
 
 
 def convert_file(
@@ -87,7 +94,9 @@ def prepare(
     check_io(imported.graph, meta)
     progress("optimise")
     raw = raw_inputs(imported.graph, meta, options.windows)
-    return Prepared(imported, meta, raw, run_passes(normalised(imported.graph, meta), OPTIMISE))
+    made = None if options.is_integer else smaller(run_passes(imported.graph, OPTIMISE), meta, options, raw, progress)
+    float_step = imported.graph if made is None else made.graph
+    return Prepared(imported, meta, raw, run_passes(normalised(float_step, meta), OPTIMISE), made)
 
 
 def convert_imported(
@@ -121,21 +130,29 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         options = dataclasses.replace(options, learn=learn)
     if options.is_integer:
         integer = IntegerStage.run(imported.graph, meta, options, raw, progress)
-        rounded = integer.graph
+        rounded = whole = integer.graph
     else:
         if options.learn is not None:
             exact = with_learning(exact, options.learn, raw)
-        rounded = FLOAT_PRECISIONS[options.precision](exact)
-    graph = run_passes(legalize(rounded, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
+            if prepared.compressed is not None:
+                check_learned(prepared.compressed, exact)
+        rounded = whole = FLOAT_PRECISIONS[options.precision](exact)
+        if options.nested:
+            whole = nested(rounded, nesting_of(exact, options.nested))
+    graph = run_passes(legalize(whole, SUPPORTED | SCALAR_OPS.keys(), "C"), LOWER)
     stimulus = stored_inputs(graph, raw) if integer else raw
     activity = measure_activity(graph, some(stimulus), typical=options.windows is not None)
     graph = choose_forms(graph, activity)
     sections: dict[str, Any] = {}
+    made = integer.compressed if integer else prepared.compressed
+    if options.compression is not None:
+        sections["compression"] = section(imported.graph, options.compression, made) | dict(options.trained or {})
     if integer:
         progress("prove that nothing wraps around")  # before anything is compiled
         sections |= {"quantisation": integer.section(), "ranges": certificate(analyse(graph), graph)}
+        prove_widths(graph)
     progress("compile")
-    program = build_program(graph, target, compiler=options.compiler)
+    program = build_program(graph, target, compiler=options.compiler, coded=options.flash_coding)
     ram = learning_ram(graph, program) if options.learn is not None else 0
     check_budget(ram, options.learn.ram if options.learn is not None else None)
     check_capacity(target, program)  # before it is run: an emulated memory would be too small as well
@@ -150,15 +167,24 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     emulated = measured(stream, graph, selftest, raw)
     stack = None if emulated is None else emulated.stack_bytes
     check_capacity(target, program, stack)
+    coding = [coding_note(program, emulated)] if options.flash_coding else []
     if options.learn is not None:
         sections["learning"] = {**learning_section(options.learn, graph), "ram_bytes": ram}
         if emulated is not None:
             learns = {n: count for n, count in emulated.instructions.items() if n not in BORDER}
             sections["learning"]["instructions"] = learns
     others = [replay_selftest(graph, selftest, program_stream(graph, o, o.target)) for o in program.also.values()]
+    if options.nested:
+        sections["widths"] = widths_section(graph, program, target, selftest, few(some(raw)))
     beside, remarks = members_beside(prepared, target, options, progress)
     remarks += [f"self-test of the library beside it on {other.engine}: {other.steps} steps" for other in others]
-    notes = [*_notes(imported, exact, options, changed), *(integer.notes if integer else ()), *remarks]
+    notes = [
+        *_notes(imported, exact, options, changed),
+        *_effect(prepared, options),
+        *(integer.notes if integer else ()),
+        *coding,
+        *remarks,
+    ]
     progress("pack")
     manifest = manifest_of(
         imported=imported,
@@ -186,6 +212,17 @@ def _notes(imported: Imported, exact: Graph, options: Options, rounding: Roundin
         judge = "edgekit verify with labelled data tells what that means for decisions"
         notes.append(f"{options.precision} changes {rounding} on {where}; {judge}")
     return notes
+
+
+def _effect(prepared: Prepared, options: Options) -> list[str]:
+    """What a recipe did to a program of floats, and how much that is still like the original."""
+    if prepared.compressed is None:
+        return []
+    graph, meta = prepared.imported.graph, prepared.meta
+    original = run_passes(normalised(graph, meta), OPTIMISE)
+    score = judge_of(original, prepared.raw, decision_rule(graph, meta)).score(prepared.exact)
+    where = "the calibration windows" if options.windows is not None else "noise"
+    return [*prepared.compressed.notes, f"on {where}: {score}"]
 
 
 def _with_free_name(graph: Graph) -> Graph:

@@ -31,8 +31,10 @@ def convert_graph(graph: Graph, options: Options, *, progress: Progress = silent
     models, and whatever a conversion raises.
     """
     check_options(options)
-    if options.is_integer or options.learn is not None:
-        raise UsageError(f"graph {graph.name!r}", "is a float program that learns by its own entries", "precision fp32")
+    if options.is_integer or options.learn is not None or options.compression is not None:
+        raise UsageError(
+            f"graph {graph.name!r}", "is a float program that learns by its own entries", "precision fp32 alone"
+        )
     original = GraphOriginal(verify(graph))
     imported = Imported(graph, replay(original, graph), (), original, provenance={"source": "a graph"})
     return convert_ready(imported, options, progress=progress)

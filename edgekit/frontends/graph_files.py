@@ -31,9 +31,14 @@ FIELDS = {"document": str, "tensors": dict, "io": str, "provenance": dict}
 def save_graph(
     path: Path, graph: Graph, meta: Mapping[str, Any], provenance: Mapping[str, str | int] | None = None
 ) -> None:
-    """Write a float graph and its io section to `path`, whole or not at all: {format, version, document, tensors, io}.
+    """Write a float graph and its io section to `path`, whole or not at all."""
+    write_atomic(path, graph_file(graph, meta, provenance))
 
-    The same graph gives the same bytes. The file holds tensors and texts alone: it loads with `weights_only=True`.
+
+def graph_file(graph: Graph, meta: Mapping[str, Any], provenance: Mapping[str, str | int] | None = None) -> bytes:
+    """The file of a float graph and its io section: {format, version, document, tensors, io, provenance}.
+
+    The same graph gives the same bytes. It holds tensors and texts alone: it loads with `weights_only=True`.
     """
     document, arrays = to_document(graph)
     content = {
@@ -46,7 +51,7 @@ def save_graph(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def is_graph(content: Mapping[str, Any]) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from edgekit.ir.graph import Entry, Graph
 from edgekit.ir.plan import ALIGN, LANES, Buffer, Plan, buffer_bytes
+from edgekit.ir.widths import is_width
+from edgekit.passes.plan_widths import narrow_places
 
 
 def _roots(graph: Graph, entry: Entry) -> dict[str, str]:
@@ -130,7 +132,7 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
     A value lives from the op that makes it to the last op that reads it; a place is free again after that op. A linear
     may write over its addend, an outer_add over its weights, and a fused op over an input of the same dtype, when that
     input dies there. So may a chain of such ops that starts at a state's old value and ends in its new one: all of it
-    is in the place of the state.
+    is in the place of the state. The values of a nested width have the places that they have in the full step.
     """
 
     def size_of(name: str) -> int:
@@ -147,16 +149,20 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
     for entry in graph.entries.values():
         root = _roots(graph, entry)
         lives = _lives(entry, root)
+        shared = None
+        if is_width(entry.name):
+            shared = narrow_places(graph, entry, buffers["step"], roots=root, size_of=size_of)
         overwriting = _Overwriting(graph, entry, root, lives)
-        in_place = overwriting.in_place()
+        in_place = overwriting.in_place() if shared is None else {}
         places: dict[str, Buffer] = dict(states)
         places.update({n: Buffer("const", 0, n) for n in graph.consts})
         places.update({n: Buffer("input", 0, n) for n in entry.inputs})
         for name, state in in_place.items():
             places[name] = states[state]
+        places.update(shared or {})
         placed: list[tuple[int, int, Life]] = []
         for name, life in sorted(lives.items(), key=lambda item: item[1].made):
-            if name in in_place:
+            if name in places:
                 continue
             size = size_of(name)
             # an op with several results may write only one of them over each of its inputs
@@ -175,5 +181,6 @@ def plan_memory(graph: Graph, *, align: int = ALIGN, lanes: int = LANES) -> Plan
         for name, r in root.items():
             places[name] = places[r]
         buffers[entry.name] = places
+        in_place |= {name: place.root for name, place in (shared or {}).items() if place.space == "state"}
         commits[entry.name] = tuple((s, v) for s, v in entry.updates.items() if in_place.get(root[v]) != s)
     return Plan(states, buffers, commits, state_bytes, arena_bytes, align, lanes)

@@ -21,7 +21,7 @@ from edgekit.runtime.build import emitted_for
 from edgekit.target import Target, load_target
 
 STATE, VALUE, IN_PLACE, INPUT = "state", "value", "new state", "input"
-LIST, SCRATCH, COUNT = "list of spikes", "scratch", "counters"
+LIST, SCRATCH, COUNT, DECODED = "list of spikes", "scratch", "counters", "decoded weights"
 _SCRATCH = ("row", "seen", "wide")
 _COUNTS = ("count", "nonfinite", "empty")
 
@@ -90,7 +90,8 @@ def artifact_places(artifact: Artifact) -> Places:
     """
     manifest = artifact.manifest
     target = load_target(str(manifest["target"]))
-    found = graph_places(artifact.graph, replace(target, simd=str(manifest["program"]["simd"])))
+    coded = "coded_bytes" in manifest["sizes"]
+    found = graph_places(artifact.graph, replace(target, simd=str(manifest["program"]["simd"])), coded=coded)
     sizes = {
         "ram_bytes": found.struct_bytes,
         "state_bytes": found.state_bytes,
@@ -104,9 +105,9 @@ def artifact_places(artifact: Artifact) -> Places:
     return found
 
 
-def graph_places(graph: Graph, target: Target) -> Places:
-    """The places of a lowered graph's program for a target."""
-    program, plan = emitted_for(graph, target)
+def graph_places(graph: Graph, target: Target, *, coded: bool = False) -> Places:
+    """The places of a lowered graph's program for a target, whose constants may be entropy-coded in flash."""
+    program, plan = emitted_for(graph, target, coded=coded)
     calls = step_calls(graph, program.ticked)
     step = _Step(graph, program, plan, calls)
     places = tuple(step.places())
@@ -172,9 +173,10 @@ class _Step:
         yield from self._values()
         yield from self._lists()
         for name, (offset, member) in self._members.items():
-            touched = [0, self._end] if name in _COUNTS else self._touched.get(name, []) if name in _SCRATCH else []
+            always = COUNT if name in _COUNTS else DECODED if name.startswith("decoded") else ""
+            touched = [0, self._end] if always else self._touched.get(name, []) if name in _SCRATCH else []
             if touched:
-                kind = COUNT if name in _COUNTS else SCRATCH
+                kind = always or SCRATCH
                 yield Place(member.note, kind, name, "", (), member.nbytes, offset, touched[0], touched[-1])
 
     def _place(self, name: str, kind: str, member: str, life: tuple[int, int], *, offset: int = 0) -> Place:

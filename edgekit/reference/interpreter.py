@@ -107,8 +107,10 @@ class Interpreter:
         updated = {s: np.ascontiguousarray(streams(v)) for s, v in program.updates.items()}
         return outputs, {s.tensor: updated.get(s.tensor, state[s.tensor]) for s in self.graph.states}
 
-    def run(self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
-        """Run the step over sequences [N, T, *shape]: outputs [N, T, *shape] and the last state."""
+    def run(
+        self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None = None, entry: str = "step"
+    ) -> tuple[Values, Values]:
+        """Run the step (or another entry) over sequences [N, T, *shape]: outputs [N, T, *shape] and the last state."""
         first = np.asarray(next(iter(inputs.values())))
         batch, steps = first.shape[:2]
         state = dict(state) if state is not None else self.initial_state(batch)
@@ -116,7 +118,7 @@ class Interpreter:
             raise DataError("input", "has no time steps")
         collected: dict[str, list[Array]] = {}
         for t in range(steps):
-            outputs, state = self.execute({n: np.asarray(a)[:, t] for n, a in inputs.items()}, state)
+            outputs, state = self.execute({n: np.asarray(a)[:, t] for n, a in inputs.items()}, state, entry)
             for name, value in outputs.items():
                 collected.setdefault(name, []).append(value)
         return {name: np.stack(values, axis=1) for name, values in collected.items()}, state

@@ -46,6 +46,7 @@ class Program:
 
     `struct_bytes` is the memory that the caller owns, `constant_bytes` the weights as the C stores them: padded, of
     sparse ones the non-zero weights and their indices, and the tables of kernels. A compiler may fold a few into code.
+    Of them `coded_bytes` are entropy-coded; `decoded_bytes` of the struct hold what `init` decodes of these.
 
     `also` holds, by architecture, the libraries for further machines of the target.
     """
@@ -62,6 +63,8 @@ class Program:
     object: bytes | None = None
     archive: bytes | None = None
     sizes: Sizes | None = None
+    coded_bytes: int = 0
+    decoded_bytes: int = 0
 
     @property
     def flash_bytes(self) -> int:
@@ -69,9 +72,12 @@ class Program:
         return self.sizes.flash if self.sizes else len(self.library)
 
 
-def build_program(graph: Graph, target: Target, *, compiler: str | None = None) -> Program:
-    """Plan, emit and compile a lowered graph for a target; ToolchainError when no compiler builds for it."""
-    emitted, plan = emitted_for(graph, target)
+def build_program(graph: Graph, target: Target, *, compiler: str | None = None, coded: bool = False) -> Program:
+    """Plan, emit and compile a lowered graph for a target; ToolchainError when no compiler builds for it.
+
+    With `coded`, integer constants lie in flash entropy-coded and are decoded into RAM.
+    """
+    emitted, plan = emitted_for(graph, target, coded=coded)
     found = find_compiler(target, compiler)
     library, parts = (
         _firmware(emitted, target, compiler) if target.is_bare else (_shared(emitted, target, compiler), {})
@@ -85,26 +91,28 @@ def build_program(graph: Graph, target: Target, *, compiler: str | None = None) 
         constant_bytes=emitted.const_bytes,
         compiler=str(found),
         flags=(*build_flags(target, found), *target.ldflags),
-        also={arch: _beside(graph, other, compiler) for arch, other in target.also.items()},
+        also={arch: _beside(graph, other, compiler, coded=coded) for arch, other in target.also.items()},
+        coded_bytes=emitted.coded_bytes,
+        decoded_bytes=emitted.decoded_bytes,
         **parts,
     )
 
 
-def _beside(graph: Graph, target: Target, compiler: str | None) -> Library:
-    emitted, _ = emitted_for(graph, target)
+def _beside(graph: Graph, target: Target, compiler: str | None, *, coded: bool) -> Library:
+    emitted, _ = emitted_for(graph, target, coded=coded)
     flags = (*build_flags(target, find_compiler(target, compiler)), *target.ldflags)
     return Library(_shared(emitted, target, compiler), target, flags)
 
 
-def emitted_for(graph: Graph, target: Target) -> tuple[CProgram, Plan]:
+def emitted_for(graph: Graph, target: Target, *, coded: bool = False) -> tuple[CProgram, Plan]:
     """The C of a graph in the form that the target is fast at, and the memory plan it was written for."""
     if graph.is_integer:
         flavour = flavour_of(target.simd)
         plan = plan_memory(graph, align=flavour.align, lanes=flavour.lanes)
-        return emit(graph, plan, simd=target.simd), plan
+        return emit(graph, plan, simd=target.simd, coded=coded), plan
     plan = plan_memory(graph)
     pad = LANES_AVX512 if target.simd in ("avx512", "vnni") else LANES
-    return emit(graph, plan, pad=pad, dot=_dot_inputs(target)), plan
+    return emit(graph, plan, pad=pad, dot=_dot_inputs(target), coded=coded), plan
 
 
 def _shared(emitted: CProgram, target: Target, compiler: str | None) -> bytes:

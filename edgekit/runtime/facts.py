@@ -16,7 +16,8 @@ from edgekit.reference import BlobLayout, StateRow
 class Facts:
     """Names and shapes of what a step takes and gives, the io section, and how its states are saved.
 
-    `graph` is that of an artifact, None of an exported file, which has none. `learning` says how it learns.
+    `graph` is that of an artifact, None of an exported file, which has none. `learning` says how it learns,
+    `compression` by what recipe it was made smaller.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Facts:
     layout: BlobLayout
     graph: Graph | None = None
     learning: Mapping[str, Any] = field(default_factory=dict)
+    compression: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stateful(self) -> bool:
@@ -52,7 +54,8 @@ def artifact_facts(artifact: Artifact) -> Facts:
         outputs={n: tensors[n].shape for n in step.outputs},
         layout=BlobLayout(str(artifact.manifest["graph_sha256"]), tuple(rows)),  # that of the graph: it was checked
         graph=graph,
-        learning=artifact.manifest.get("learning", {}),
+        learning=artifact.manifest.get("learning") or {},
+        compression=artifact.manifest.get("compression") or {},
     )
 
 

@@ -15,7 +15,7 @@ from edgekit.artifact import SelfTest
 from edgekit.errors import ReplayError
 from edgekit.ir import Graph
 from edgekit.reference import Interpreter, pack_states, unpack_states
-from edgekit.runtime.streams import Array
+from edgekit.runtime.streams import Array, ReferenceStream
 
 # Floats of a backend may differ from the reference in the order of a sum: this much, relative to the larger of 1 and
 # the expected value. Spikes may not differ at all.
@@ -121,6 +121,13 @@ def replay_selftest(graph: Graph, selftest: SelfTest, stream: Replayable) -> Sel
             raise _failed(stream, f"state {name!r} {_difference(final[name], expected)}", steps - 1, steps)
         worst = max(worst, error)
     return SelfTestReport(stream.engine, steps, worst)
+
+
+def width_selftest(graph: Graph, width: int, inputs: Mapping[str, Array]) -> SelfTest:
+    """What the reference does with the inputs of a self-test at another width of the program."""
+    stream, names = ReferenceStream(graph, width), graph.entries["step"]
+    outputs = stream.run([inputs[n] for n in names.inputs])
+    return SelfTest(dict(inputs), dict(zip(names.outputs, outputs, strict=True)), stream.save())
 
 
 def _difference(got: Array, wanted: Array) -> str:

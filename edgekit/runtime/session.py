@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgekit.artifact import Artifact
 from edgekit.errors import DataError, StateError, UsageError
+from edgekit.ir.widths import FULL
 from edgekit.learn.journal import Status
 from edgekit.runtime.border import Border
 from edgekit.runtime.exported import ExportedStream
@@ -31,14 +32,15 @@ class Session:
 
     `engine` says what executes: the artifact's own native code (trusted), code rebuilt from its graph, the target's
     machine code in an emulator, the numpy reference, or for an exported file ONNX Runtime or LiteRT. `facts` are the
-    names, shapes and io section of the program; `commit` what the journal beside it says of what it has learned.
+    names, shapes and io section of the program, `width` the per cent of its units that it computes with; `commit` what
+    the journal beside it says of what it has learned.
 
     An integer program takes raw values too: they pass through its entry `quantize`, where NaN becomes 0 and ±Inf
     the end of the range (`nonfinite` counts both), and its outputs through `dequantize`. With `stored=True` a call
     takes and gives the stored integers themselves.
     """
 
-    def __init__(self, artifact: Artifact | None, stream: Stream) -> None:
+    def __init__(self, artifact: Artifact | None, stream: Stream, width: int = FULL) -> None:
         if artifact is not None:
             self.facts = artifact_facts(artifact)
         elif isinstance(stream, ExportedStream):
@@ -47,6 +49,7 @@ class Session:
             raise UsageError("session", "has no artifact", "give the one that the stream runs")
         self._artifact = artifact
         self._stream = stream
+        self.width = width
         self._border = Border(self.facts)
         self._learner = Learner(stream, self._border)
         self._names, self._shapes = self._border.names, self._border.shapes
@@ -254,7 +257,7 @@ class Session:
 
     def stream(self) -> Session:
         """Another, independent stream of the program from a reset, which knows what this one has learned so far."""
-        other = Session(self._artifact, self._stream.fork())
+        other = Session(self._artifact, self._stream.fork(), self.width)
         if self.facts.learned:
             other.restore_learned(self.learned())
             other.commit = self.commit

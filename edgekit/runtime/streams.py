@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edgekit.errors import DataError, StateError, ToolchainError
 from edgekit.ir import Entry, Graph
+from edgekit.ir.widths import FULL, width_entry
 from edgekit.reference import Interpreter, Values, pack_states, unpack_states
 from edgekit.toolchain import Machine
 from edgekit.toolchain.machine import CallResult
@@ -64,16 +65,23 @@ def refused(code: int, entry: str, graph: Graph, inputs: Sequence[Array]) -> Exc
     return ToolchainError(f"entry {entry!r}", f"returned the unknown code {code}")
 
 
+def _first_call(width: int) -> tuple[Any, ...]:
+    """The function of a program that begins a stream, and its arguments after the struct."""
+    return ("init",) if width == FULL else ("init_width", width)
+
+
 class ReferenceStream:
     """A stream on the numpy reference interpreter: slow, needs nothing but numpy, and is the specification."""
 
     engine = "reference (numpy interpreter)"
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, width: int = FULL) -> None:
         self._graph, self._interpreter = graph, Interpreter(graph)
+        self._width, self._step = width, width_entry(width)
         self._state: Values = self._interpreter.initial_state()
 
     def call(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        entry = self._step if entry == "step" else entry
         names = self._interpreter.entry(entry).inputs
         given = {n: a[None] for n, a in zip(names, inputs, strict=True)}
         outputs, self._state = self._interpreter.execute(given, self._state, entry)
@@ -81,9 +89,9 @@ class ReferenceStream:
         return [outputs[n][0].astype(self._graph.port_dtype(n)) for n in names]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        entry = self._interpreter.entry("step")
+        entry = self._interpreter.entry(self._step)
         given = {n: a[None] for n, a in zip(entry.inputs, inputs, strict=True)}
-        outputs, self._state = self._interpreter.run(given, self._state)
+        outputs, self._state = self._interpreter.run(given, self._state, self._step)
         return [outputs[n][0].astype(self._graph.port_dtype(n)) for n in entry.outputs]
 
     def reset(self) -> None:
@@ -96,7 +104,7 @@ class ReferenceStream:
         self._state = {n: a[None] for n, a in unpack_states(self._graph, blob).items()}
 
     def fork(self) -> ReferenceStream:
-        return ReferenceStream(self._graph)
+        return ReferenceStream(self._graph, self._width)
 
 
 class NativeProgram:
@@ -143,13 +151,13 @@ class _Port:
 class NativeStream:
     """A stream on machine code: the caller-owned struct is a buffer of this object."""
 
-    def __init__(self, program: NativeProgram) -> None:
-        self.engine = program.engine
+    def __init__(self, program: NativeProgram, width: int = FULL) -> None:
+        self.engine, self._width = program.engine, width
         self._program, self._graph = program, program.graph
         self._buffer, self._struct = _aligned(program.struct_bytes)
         self._ports = {e.name: _Port(program, e, self._struct) for e in program.graph.entries.values()}
         self._run = program.function("run")
-        self._simple("init")
+        self._simple(*_first_call(width))
 
     @property
     def struct(self) -> ctypes.c_void_p:
@@ -223,7 +231,7 @@ class NativeStream:
         self._simple("restore", ctypes.c_char_p(blob), ctypes.c_uint32(len(blob)))
 
     def fork(self) -> NativeStream:
-        return NativeStream(self._program)
+        return NativeStream(self._program, self._width)
 
     def nonfinite(self) -> int:
         """How many inputs of an integer program's own `quantize` were NaN or Inf."""
@@ -233,8 +241,8 @@ class NativeStream:
 class MachineStream:
     """A stream in an emulator: the target's own machine code, its instructions counted where the machine can."""
 
-    def __init__(self, graph: Graph, machine: Machine, engine: str) -> None:
-        self.engine = engine
+    def __init__(self, graph: Graph, machine: Machine, engine: str, width: int = FULL) -> None:
+        self.engine, self._width = engine, width
         self._graph, self._machine = graph, machine
         self._struct = machine.alloc(self._value("sizeof"))
         self._blob_bytes = self._value("state_bytes")
@@ -242,7 +250,7 @@ class MachineStream:
         self._areas: dict[tuple[str, int], list[int]] = {}
         self.counting = False
         self._counter = [0]  # shared with forks: what all streams of this machine have executed
-        self._simple("init")
+        self._simple(*_first_call(width))
 
     def _symbol(self, name: str) -> str:
         return f"ek_{self._graph.name}_{name}"
@@ -305,6 +313,11 @@ class MachineStream:
         outputs, result = self._execute(entry, self._graph.entries[entry], 1, inputs, (), watch=True)
         return [a[0] for a in outputs], result
 
+    def measure_init(self) -> CallResult:
+        """Begin anew: the stack and the instructions of that."""
+        name = self._symbol("init")
+        return self._machine.call(name, [self._struct], watch=name, stack=True)
+
     def measure_run(self, inputs: Sequence[Array]) -> CallResult:
         """Run up to CHUNK steps at once: the stack and instructions of all of them."""
         steps = inputs[0].shape[0]
@@ -334,7 +347,7 @@ class MachineStream:
         self._simple("restore", self._blob, len(blob))
 
     def fork(self) -> MachineStream:
-        stream = MachineStream(self._graph, self._machine, self.engine)
+        stream = MachineStream(self._graph, self._machine, self.engine, self._width)
         stream.counting, stream._counter = self.counting, self._counter
         return stream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.ir import Graph
+from edgekit.ir.widths import is_width
 from edgekit.runtime.streams import Array
 
 BORDER = ("quantize", "dequantize")
@@ -13,7 +14,7 @@ BORDER = ("quantize", "dequantize")
 
 def learning_entries(graph: Graph) -> list[str]:
     """The entries by which a program learns, in order."""
-    return [name for name in graph.entries if name not in ("step", *BORDER)]
+    return [name for name in graph.entries if name not in ("step", *BORDER) and not is_width(name)]
 
 
 def learning_inputs(graph: Graph, entry: str) -> list[Array]:

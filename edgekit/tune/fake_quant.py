@@ -12,7 +12,7 @@ from torch import Tensor as Values
 from edgekit.compress.integer import IntegerProgram
 from edgekit.compress.stored import Rounded, Stored
 from edgekit.ir import SPIKE, Graph
-from edgekit.tune.functions import straight
+from edgekit.tune.functions import rounded, straight
 from edgekit.tune.network import Change, GraphNetwork
 
 
@@ -49,20 +49,29 @@ def rounding(unit: np.ndarray[tuple[int, ...], np.dtype[np.float64]], low: float
     """Rounding half up to multiples of `unit`, from `low` to `high` of them."""
     size = torch.from_numpy(np.asarray(unit, np.float32))
 
-    def change(x: Values) -> Values:
-        units = size.to(x.device)
-        inside = torch.clamp(x / units, low, high)
-        return straight(inside, _half_up) * units
-
-    return change
-
-
-def _half_up(x: Values) -> Values:
-    return torch.floor(x + 0.5)
+    return lambda x: rounded(x, size.to(x.device), low, high)
 
 
 def _weights(rounded: Rounded) -> Change:
+    if rounded.levels is not None:
+        return _to_levels(rounded.unit, rounded.levels)
     return rounding(rounded.unit, -rounded.largest, rounded.largest)
+
+
+def _to_levels(unit: np.ndarray[tuple[int, ...], np.dtype[np.float64]], levels: tuple[int, ...]) -> Change:
+    """Rounding to the nearest of some multiples of `unit`, the upper one of two that are as near."""
+    size = torch.from_numpy(np.asarray(unit, np.float32))
+    known = torch.tensor(levels, dtype=torch.float32)
+    between = (known[1:] + known[:-1]) / 2
+
+    def nearest(x: Values) -> Values:
+        return known.to(x.device)[torch.bucketize(x.contiguous(), between.to(x.device), right=True)]
+
+    def change(x: Values) -> Values:
+        units = size.to(x.device)
+        return straight(torch.clamp(x / units, levels[0], levels[-1]), nearest) * units
+
+    return change
 
 
 def _held(stored: Stored) -> Change:

@@ -46,6 +46,21 @@ class _Straight(torch.autograd.Function):
         return grads[0], None
 
 
+class _Rounded(torch.autograd.Function):
+    """unit · clip(floor(x / unit + 1/2), low, high) in one pass; backward as if only the clip were there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Values, unit: Values, low: float, high: float) -> Values:
+        whole = x / unit
+        ctx.save_for_backward((whole >= low) & (whole <= high))
+        return whole.clamp_(low, high).add_(0.5).floor_().mul_(unit)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Values) -> tuple[Values, None, None, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None, None, None
+
+
 def step(x: Values, *, strict: bool = True) -> Values:
     """1 where x > 0 (x ≥ 0 if not `strict`), else 0; surrogate gradient atan with alpha = 2 (Fang et al., 2021)."""
     fired: Values = _Step.apply(x, strict)  # type: ignore[no-untyped-call]
@@ -56,6 +71,12 @@ def straight(x: Values, function: Callable[[Values], Values]) -> Values:
     """function(x), with the gradient of x itself (Bengio et al., 2013)."""
     passed: Values = _Straight.apply(x, function)  # type: ignore[no-untyped-call]
     return passed
+
+
+def rounded(x: Values, unit: Values, low: float, high: float) -> Values:
+    """Multiples of `unit`, from `low` to `high` of them, half up; the gradient is that of x inside, and 0 outside."""
+    whole: Values = _Rounded.apply(x, unit, low, high)  # type: ignore[no-untyped-call]
+    return whole
 
 
 UNARY: Mapping[str, Callable[[Values], Values]] = {

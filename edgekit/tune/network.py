@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -59,14 +59,19 @@ class GraphNetwork(nn.Module):
         data: Values = getattr(self, self._attribute[name])
         return self.weights[name](data) if name in self.weights else data
 
-    def forward(self, x: Values, watch: Sequence[str] = ()) -> tuple[Values, dict[str, Values]]:
-        """Windows [N, T, *shape] to the first output of every step [N, T, *shape], and the values named in `watch`."""
+    def forward(
+        self, x: Values, watch: Sequence[str] = (), start: Mapping[str, Values] | None = None
+    ) -> tuple[Values, dict[str, Values]]:
+        """Windows [N, T, *shape] to the first output of every step [N, T, *shape], and the values named in `watch`.
+
+        States begin as `start` has them, [N, *shape], by default at their initial values.
+        """
         step, tensors = self.graph.entries["step"], self.graph.tensors
         constants = {name: self.constant(name)[None] for name in self._attribute}
         states = {
             s.tensor: getattr(self, self._initial(s.tensor))[None].expand(len(x), *s.init.shape)
             for s in self.graph.states
-        }
+        } | dict(start or {})
         plan = [(op, FUNCTIONS[op.kind], [tensors[n] for n in op.inputs]) for op in step.ops]
         outputs: list[Values] = []
         seen: dict[str, list[Values]] = {name: [] for name in watch}

@@ -19,6 +19,7 @@ from edgekit.verify.layers import LayerReport, compare_layers, unmatched_states,
 from edgekit.verify.margins import first_divergence, is_spiking, states_of
 from edgekit.verify.noise import noisiest
 from edgekit.verify.rounding import output_error
+from edgekit.verify.taken_out import without_dropped
 
 Array = npt.NDArray[Any]
 
@@ -110,9 +111,10 @@ def verify_artifact(
     """Compare a session with the original over windows x [N, T, *shape] (stateless: [N, *shape]) in raw units.
 
     fp32 passes when every float output is within 1e-4 and every decision is the same; windows in which spikes
-    differ must have a first divergence with a float64 margin below 1e-5, and be at most 0.2 % of all. A lower precision
-    passes when it loses at most 0.5 points of accuracy on labelled data; without labels, when 90 % of its decisions are
-    the original's, or its outputs are off by at most a tenth of their standard deviation.
+    differ must have a first divergence with a float64 margin below 1e-5, and be at most 0.2 % of all. A lower
+    precision, or a program that a recipe made smaller, passes when it loses at most 0.5 points of accuracy on labelled
+    data; without labels, when 90 % of its decisions are the original's, or its outputs are off by at most a tenth of
+    their standard deviation.
     Outputs of the artifact that are not finite never pass; DataError when those of the original are not.
     """
     shape = next(iter(session.facts.inputs.values()))
@@ -135,8 +137,10 @@ def verify_artifact(
     windows = x if session.stateful else x[:, None]
     # integer and exported programs are made of the optimised graph, and have its states
     optimised = session.facts.graph is None or session.facts.graph.is_integer
-    exact = original.quantised("fp32") if optimised else original.graph
-    layers = compare_layers(exact, program, windows[:layer_windows]) if program else []
+    recipe = session.facts.compression
+    exact = original.quantised("fp32") if optimised or recipe else original.graph
+    thinner = without_dropped(exact, recipe.get("dropped", {}))
+    layers = compare_layers(thinner, program, windows[:layer_windows]) if program and thinner else []
     errors = window_errors(before, after)
     differing = np.nonzero(errors > FLOAT_TOLERANCE)[0]
     decides = not session.stateful or session.facts.io.get("decision") is not None
@@ -154,7 +158,7 @@ def verify_artifact(
     like = agreement if agreement is not None else 1 - output_error(before, after) if finite else 0.0
     precision = session.facts.precision
     divergences: list[Divergence] = []
-    if precision == "fp32":
+    if precision == "fp32" and not recipe:
         passed, rule = True, f"every output within {FLOAT_TOLERANCE:g}, every decision equal"
         if is_spiking(original.graph):
             for n in differing:
@@ -188,7 +192,7 @@ def verify_artifact(
         windows_differing=len(differing),
         divergences=tuple(divergences),
         layers=tuple(layers),
-        unmatched_states=tuple(unmatched_states(exact, program)) if program else (),
+        unmatched_states=tuple(unmatched_states(thinner, program)) if program and thinner else (),
         agreement=agreement,
         accuracy_before=accuracy_before,
         accuracy_after=accuracy_after,
@@ -248,8 +252,10 @@ def _exported_graph(session: Session, original: Original) -> Graph | None:
 
 def _check_weights(session: Session, program: Graph, original: Original) -> None:
     """DataError unless an artifact below fp32 holds the weights that the original gives."""
-    precision = session.facts.precision
-    if precision == "fp32":
+    precision, recipe = session.facts.precision, session.facts.compression
+    if recipe and recipe["original_sha256"] != original.digest():
+        raise DataError("reference", "its weights are not those that the artifact was made from", SAME)
+    if precision == "fp32" or recipe:
         return
     if program.is_integer:  # weights depend on the calibration too: the manifest says what they came from
         if session.artifact.manifest["quantisation"]["original_sha256"] != original.digest():

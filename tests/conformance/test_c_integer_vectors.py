@@ -12,6 +12,7 @@ from integer_equality import check, check_refusals, expected, label, reference_o
 from integer_forms import (
     TWIN,
     Flavoured,
+    chained,
     dense,
     everything,
     in_steps,
@@ -46,6 +47,11 @@ def test_random_programs_are_byte_equal(engine: str) -> None:
         with streams(engine, [expected(n).graph for n in RANDOM[at : at + 10]]) as stream:
             for n in RANDOM[at : at + 10]:
                 check(stream(expected(n).graph), expected(n), label(n, engine))
+
+
+@pytest.mark.parametrize("engine", [TWIN, CORE])
+def test_lists_last_until_both_of_a_pair_are_read(engine: str) -> None:
+    hold(engine, [chained(7), chained(30)], seed=5)
 
 
 # --- dense -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from c_runs import Guarded
 from integer_engines import EMULATED, HOST, Engine, Library, build, emitted, machine_of
 from integer_equality import Expected, check, reference_of
-from integer_streams import edges, whole_numbers
+from integer_streams import distinct, edges, whole_numbers
 
 from edgekit.backends.c.integer.wide import blocks, spans
 from edgekit.ir import INT4, INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
@@ -66,7 +66,7 @@ class Maker:
     def weights(self, shape: Sequence[int], dtype: DType, *, mild: bool = False) -> str:
         """Anything, or the ends of the range; mild ones are never the lowest number."""
         make = edges if self.rng.random() < 0.3 else whole_numbers
-        data = make(self.rng, shape, dtype)
+        data = distinct(make(self.rng, shape, dtype), dtype)
         return self.const("w", np.maximum(data, -dtype.limits[1]) if mild else data, dtype)
 
     def head(self, x: str, n: int) -> str:

@@ -65,8 +65,13 @@ def test_a_block_is_as_short_as_its_entropy_and_runs_of_zeros_cost_little() -> N
     runs = np.repeat(SPARSE[:, :100], 10, axis=1) * (np.arange(1000) < 100).astype(np.int8)
     found = coded(runs.view(np.uint8).reshape(-1))
     assert found is not None
-    assert found.form.zeros
+    assert found.model.form.zeros
     assert len(found.to_bytes()) < 0.9 * entropy(runs)
+    mixed = np.where(np.arange(100)[:, None] % 5, NORMAL, NORMAL // 8)  # rows of small weights among others
+    rows = coded(mixed.view(np.uint8).reshape(-1))
+    assert rows is not None
+    assert rows.model.form.span
+    assert len(rows.to_bytes()) < 0.97 * entropy(mixed)
     wide = np.round(RANDOM.normal(0, 3000, 20_000)).astype(np.int16)
     halves = coded(wide.view(np.uint8), (2,))
     assert halves is not None
@@ -147,11 +152,12 @@ def test_malformed_blocks_are_refused() -> None:
     refused(b"b\1" + bytes(4) + BLOCK[10:], "symbols")
     refused(b"b\1" + (4000).to_bytes(4, "little"), "cut short")
     head = BLOCK[:10]
-    refused(head + (7 << 4 | 3 << 12).to_bytes(4, "little"), "before it")
-    refused(head + (3 << 4 | 7 << 12 | 9 << 20).to_bytes(4, "little"), "order 9")
-    refused(head + (3 << 4 | 7 << 12 | 4095 << 24 | 2**40 - 2**36).to_bytes(8, "little"), "add up")
+    refused(head + (5 << 4).to_bytes(4, "little"), "spans")
+    refused(head + (7 << 7 | 3 << 15).to_bytes(4, "little"), "before it")
+    refused(head + (3 << 7 | 7 << 15 | 9 << 23).to_bytes(4, "little"), "order 9")
+    refused(head + (3 << 7 | 7 << 15 | 4095 << 27 | 2**43 - 2**39).to_bytes(8, "little"), "add up")
     refused(head + b"\0" * 41, "cut short")
-    refused(head + b"\0\0\xf0" + b"\0" * 41, "after its tables")
+    refused(head + b"\0\0\x80" + b"\0" * 41, "after its tables")
 
 
 def test_a_member_with_a_tensor_twice_or_an_unknown_coding_is_refused() -> None:
@@ -170,9 +176,9 @@ def test_the_form_is_what_the_page_says() -> None:
     raw = block.tobytes()
     rank = raw[1]
     bits = int.from_bytes(raw[2 + 4 * rank :], "little")
-    assert bits & 15 == 0  # whole bytes, no tables of their own after zeros, one plane
-    low, high, order, value = bits >> 4 & 255, bits >> 12 & 255, bits >> 20 & 15, (bits >> 24 & 4095) + 1
-    at, table = 36, [value]
+    assert bits & 127 == 0  # whole bytes, no tables of their own after zeros, one plane, one class
+    low, high, order, value = bits >> 7 & 255, bits >> 15 & 255, bits >> 23 & 15, (bits >> 27 & 4095) + 1
+    at, table = 39, [value]
     for _ in range(low + 1, high):
         zeros = 0
         while not bits >> at & 1:

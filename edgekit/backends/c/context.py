@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edgekit.backends.c.coding import Coding
 from edgekit.backends.c.data import PAD_I8, Array, c_array, pack_dot, pack_panels, padded, spike_words
 from edgekit.backends.c.layout import Layout
 from edgekit.backends.c.program import Constant
 from edgekit.backends.c.select import kernel_of
+from edgekit.backends.c.sharing import Functions
 from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, SPIKE, Entry, Graph, Op, Plan, Tensor
@@ -19,28 +21,36 @@ from edgekit.ir.plan import ALIGN
 
 @dataclass
 class Constants:
-    """The constant arrays of a program; equal ones are written once, whatever they are for."""
+    """The constant arrays of a program; equal ones are written once, whatever they are for.
+
+    With `coding`, those of integers are entropy-coded where that saves something; `nbytes` counts them so.
+    """
 
     prefix: str
     align: int = ALIGN
+    coding: Coding | None = None
     nbytes: int = 0
     arrays: dict[str, Constant] = field(default_factory=dict)
     _names: dict[tuple[str, bytes], str] = field(default_factory=dict)
     _texts: list[str] = field(default_factory=list)
+    _decoded: dict[str, str] = field(default_factory=dict)
 
     def add(self, key: tuple[str, ...], ctype: str, make: Callable[[], Array]) -> str:
-        """The C name of an array of what `make` gives; `key` says in a comment what it is."""
+        """The C expression of an array of what `make` gives; `key` says in a comment what it is."""
         values = make()
         same = (ctype, values.tobytes())  # what it is for does not tell two arrays apart: their numbers do
         if same not in self._names:
             self._names[same] = name = f"{self.prefix}_c{len(self._names)}"
-            self.nbytes += values.nbytes
-            self.arrays[name] = Constant(name, (), values.nbytes)
-            self._texts.append(f"/* {comment(' '.join(key))} */\n{c_array(ctype, name, values, self.align)}")
+            text, nbytes = c_array(ctype, name, values, self.align), values.nbytes
+            if self.coding is not None and (made := self.coding.take(name, ctype, values)) is not None:
+                text, self._decoded[name], nbytes = made
+            self.nbytes += nbytes
+            self.arrays[name] = Constant(name, (), nbytes)
+            self._texts.append(f"/* {comment(' '.join(key))} */\n{text}")
         known = self.arrays[self._names[same]]
         if key not in known.uses:
             self.arrays[known.symbol] = replace(known, uses=(*known.uses, key))
-        return known.symbol
+        return self._decoded.get(known.symbol, known.symbol)
 
     def text(self) -> str:
         """All arrays as C."""
@@ -62,6 +72,7 @@ class Context:
     dot: int
     consts: Constants
     ticks: Ticks = field(default_factory=Ticks)
+    functions: Functions = field(default_factory=Functions)
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from edgekit.backends.c.coding import Coding
 from edgekit.backends.c.context import Constants, Context
 from edgekit.backends.c.data import PAD_I8
 from edgekit.backends.c.entries import entry_text, parameters, run_text
@@ -12,6 +15,7 @@ from edgekit.backends.c.learned import learned_files
 from edgekit.backends.c.program import KernelUse, Program, kernel_files, kernel_names
 from edgekit.backends.c.select import FLOAT_OPS, MAX_EVENTS, TOGETHER, windows_listed
 from edgekit.backends.c.states import blob_bytes, state_text
+from edgekit.backends.c.widths import width_functions, width_text
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT8, SPIKE, Graph, Plan
 from edgekit.ir.plan import ALIGN
@@ -39,14 +43,22 @@ KERNEL_HEADERS = (
 
 
 def emit(
-    graph: Graph, plan: Plan, *, pad: int = 8, dot: int = 0, name: str | None = None, simd: str = "portable"
+    graph: Graph,
+    plan: Plan,
+    *,
+    pad: int = 8,
+    dot: int = 0,
+    name: str | None = None,
+    simd: str = "portable",
+    coded: bool = False,
 ) -> Program:
     """Write a lowered graph as C99.
 
     `plan` is the memory plan of the same graph. `pad` is what the outputs of a float32 linear are padded to: 8, or 16
     where AVX-512 may run. int8 weights of dense linears with at least `dot` inputs (0: of none) are packed for integer
     dot products, which are right everywhere and fast where the target has them (Armv8.2 asimddp, AVX2). `name` is the
-    model's C identifier, by default the graph's name. An integer graph is laid out for the instruction set `simd`.
+    model's C identifier, by default the graph's name. An integer graph is laid out for the instruction set `simd`. With
+    `coded`, larger constants of integers lie in flash entropy-coded, and `init` decodes them into the struct.
 
     Raises UnsupportedError that lists every op and value for which there is no kernel.
     """
@@ -56,15 +68,21 @@ def emit(
     if f"ek_{name}" in kernel_names():
         raise GraphError(f"model name {name!r}", f"is taken: the kernels define ek_{name}", "choose another name")
     if graph.is_integer:
-        return emit_integer(graph, plan, flavour_of(simd), name)
+        return emit_integer(graph, plan, flavour_of(simd), name, coded=coded)
     _check(graph)
-    ctx = Context(graph, plan, make_layout(graph, plan), f"ek_{name}", pad, dot, Constants(f"ek_{name}"))
+    coding = Coding(ALIGN) if coded else None
+    consts = Constants(f"ek_{name}", coding=coding)
+    ctx = Context(graph, plan, make_layout(graph, plan), f"ek_{name}", pad, dot, consts)
     texts, kernels = [], list[KernelUse]()
     for entry in graph.entries.values():
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
-    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx), ctx.ticks.text(ctx.prefix)]
+    if coding is not None:
+        coding.close()
+        ctx = replace(ctx, layout=replace(ctx.layout, others=(*ctx.layout.others, *coding.fields)))
+    texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    texts += [*width_text(ctx.prefix, graph), ctx.ticks.text(ctx.prefix)]
     files = {
         f"ek_{name}.h": _header(ctx),
         f"ek_{name}_data.h": _data(ctx),
@@ -82,6 +100,8 @@ def emit(
         layout=ctx.layout,
         constants=tuple(ctx.consts.arrays.values()),
         ticked=tuple(ctx.ticks.symbols),
+        coded_bytes=coding.nbytes if coding else 0,
+        decoded_bytes=coding.decoded_bytes if coding else 0,
     )
 
 
@@ -100,7 +120,7 @@ def _check(graph: Graph) -> None:
         weights = tensor.dtype is INT8 and tensor.is_const
         if tensor.dtype not in (FLOAT32, SPIKE) and not weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
-    check_faults(graph, faults, OWN_FUNCTIONS)
+    check_faults(graph, faults, (*OWN_FUNCTIONS, *width_functions(graph)))
 
 
 def _header(ctx: Context) -> str:
@@ -130,7 +150,8 @@ def _data(ctx: Context) -> str:
 
 
 def _source(ctx: Context, texts: list[str]) -> str:
-    includes = "".join(f'#include "ek/{h}.h"\n' for h in KERNEL_HEADERS)
+    headers = (*KERNEL_HEADERS, *(["int_coded"] if ctx.consts.coding else []))
+    includes = "".join(f'#include "ek/{h}.h"\n' for h in headers)
     head = (
         f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"
     )

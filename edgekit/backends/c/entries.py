@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgekit.backends.c.context import Context, function, suffix
 from edgekit.backends.c.ops import kernel_use, op_function
 from edgekit.backends.c.program import KernelUse
+from edgekit.backends.c.widths import dispatch
 from edgekit.ir import Entry
 
 
@@ -32,7 +33,7 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
         ]
         ins = [f"in{i}" for i in range(len(entry.inputs))]
         head = f"static EK_NOINLINE void {base}_take({model}{''.join(f', const float *{i}' for i in ins)})"
-        texts.append(function(head, *takes))
+        texts.append(ctx.functions.once(entry.name, f"{base}_take", function(head, *takes)))
         calls.insert(0, f"{base}_take(m{''.join(f', {i}' for i in ins)});")
     gives = [
         f"ek_give_{suffix(ctx.tensor(n))}(out{i}, {ctx.pointer(entry, n)}, {ctx.tensor(n).size}u);"
@@ -44,7 +45,8 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     texts.append(function(f"EK_INLINE void {base}_body({model}{parameters(entry)})", *ctx.ticks.counted(calls)))
     body = f"{base}_body(m{_arguments(entry)});"
     head = f"EK_EXPORT int {base}({model}{parameters(entry)})"
-    texts.append(function(head, *_checks(ctx, entry, "{}u"), body, "return EK_OK;"))
+    narrow = dispatch(ctx.graph, entry.name, lambda name: [f"return {ctx.prefix}_{name}(m{_arguments(entry)});"])
+    texts.append(function(head, *narrow, *_checks(ctx, entry, "{}u"), body, "return EK_OK;"))
     return "\n".join(texts), uses
 
 
@@ -52,9 +54,13 @@ def run_text(ctx: Context, entry: Entry) -> str:
     """The function that makes T steps; inputs are checked first, so that a refusal leaves all states as they were."""
     args = [f"in{i} + t * {ctx.tensor(n).size}u" for i, n in enumerate(entry.inputs)]
     args += [f"out{i} + t * {ctx.tensor(n).size}u" for i, n in enumerate(entry.outputs)]
-    call = f"EK_RUN(steps, {ctx.prefix}_step_body({', '.join(['m', *args])}))"
+
+    def call(name: str) -> list[str]:
+        return [f"EK_RUN(steps, {ctx.prefix}_{name}_body({', '.join(['m', *args])}))", "return EK_OK;"]
+
     head = f"EK_EXPORT int {ctx.prefix}_run({ctx.prefix} *m, uint32_t steps{parameters(entry)})"
-    return function(head, *_checks(ctx, entry, "(uintptr_t)steps * {}u"), call, "return EK_OK;")
+    checks = _checks(ctx, entry, "(uintptr_t)steps * {}u")
+    return function(head, *checks, *dispatch(ctx.graph, entry.name, call), *call(entry.name))
 
 
 def _checks(ctx: Context, entry: Entry, length: str) -> list[str]:

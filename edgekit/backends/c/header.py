@@ -8,6 +8,7 @@ from edgekit.backends.c.context import comment
 from edgekit.backends.c.layout import Layout
 from edgekit.backends.c.learned import learned_header
 from edgekit.backends.c.ticks import Ticks
+from edgekit.backends.c.widths import width_declared
 from edgekit.errors import UnsupportedError
 from edgekit.ir import Graph
 
@@ -46,7 +47,7 @@ typedef struct {p.upper()}_ALIGNED {p} {{
 uint32_t {p}_sizeof(void);
 int {p}_init({p} *m);  /* all states to their first values; call it before anything else */
 int {p}_reset({p} *m); /* the same, except for states that a reset keeps */
-{more}
+{width_declared(p, graph)}{more}
 {entries}/* T steps at once: arrays [T, ...] */
 int {p}_run({p} *m, uint32_t steps{run});
 

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from edgekit.backends.c.select import event_inputs, windows_listed
 from edgekit.ir import SPIKE, Entry, Graph, Plan, Tensor
 from edgekit.ir.plan import ALIGN, buffer_bytes
+from edgekit.ir.widths import narrow_widths
 
 MAX_FIELD_NAME = 48
 CTYPE_BYTES = {"float": 4, "uint32_t": 4, "uint16_t": 2, "int32_t": 4, "int16_t": 2, "int8_t": 1}
@@ -32,6 +33,12 @@ class Field:
 def field_of(ctype: str, name: str, nbytes: int, note: str, align: int = ALIGN) -> Field:
     """A field of at least so many bytes."""
     return Field(ctype, name, -(-nbytes // align) * align // CTYPE_BYTES[ctype], note)
+
+
+def width_fields(graph: Graph, align: int = ALIGN) -> tuple[Field, ...]:
+    """The field that holds the width of a program with nested widths; none for any other."""
+    note = "the width in per cent of the units, 0 for all of them"
+    return (field_of("uint32_t", "width", 4, note, align),) if narrow_widths(graph) else ()
 
 
 def state_field(at: int, name: str) -> str:
@@ -148,6 +155,7 @@ def make_layout(graph: Graph, plan: Plan) -> Layout:
         field_of("uint16_t", "row", 2 * row, "neurons that fired in one row of a value, or in windows"),
         field_of("uint32_t", "seen", 4 * seen, "spikes that neighbouring windows see"),
         field_of("uint32_t", "count", 4 * len(sizes), "how many neurons each list holds"),
+        *width_fields(graph),
     ]
     if not any(f.length for f in (*states.values(), *others)):
         others.append(field_of("uint32_t", "empty", ALIGN, "C has no empty structs"))

@@ -34,7 +34,7 @@ def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
     source = f" ({op.source})" if op.source else ""
     head = f"/* {comment(f'op {use.op}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
     if op.kind == "fused":
-        return head + _fused(ctx, entry, op, use.symbol)
+        return head + ctx.functions.once(entry.name, use.symbol, _fused(ctx, entry, op, use.symbol))
     if op.kind == "linear":
         lines = linear_lines(ctx, entry, use.op, op)
     elif op.kind == "memory_update":
@@ -49,7 +49,8 @@ def op_function(ctx: Context, entry: Entry, use: KernelUse, op: Op) -> str:
         lines = conv_lines(ctx, entry, op)
     else:
         lines = _walk(ctx, entry, op)
-    return head + function(f"static EK_NOINLINE void {use.symbol}({ctx.prefix} *m)", *lines)
+    text = function(f"static EK_NOINLINE void {use.symbol}({ctx.prefix} *m)", *lines)
+    return head + ctx.functions.once(entry.name, use.symbol, text)
 
 
 def _fused(ctx: Context, entry: Entry, op: Op, symbol: str) -> str:

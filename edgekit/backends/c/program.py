@@ -40,7 +40,8 @@ class Program:
     """C sources of a model. `files` maps paths below the C folder to texts; `main` is the one to compile.
 
     `struct_bytes` is the memory that the caller owns (states, arena, inputs, event lists), `const_bytes` the constants,
-    `blob_bytes` the size of a saved state. `layout` says where everything lies in the struct, `constants` what the
+    `blob_bytes` the size of a saved state. Of the constants `coded_bytes` are entropy-coded, and `decoded_bytes` of the
+    struct hold them decoded. `layout` says where everything lies in the struct, `constants` what the
     constants are, `ticked` which functions the counters of a program compiled with EK_TICKS belong to.
     """
 
@@ -53,6 +54,8 @@ class Program:
     layout: Layout
     constants: tuple[Constant, ...]
     ticked: tuple[str, ...]
+    coded_bytes: int = 0
+    decoded_bytes: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
@@ -65,6 +68,7 @@ class Program:
 SHARED = (
     "base.h",
     "blob.h",
+    "int_coded.h",
     "ticks.h",
     "walk.h",
 )  # headers that programs of floats and of integers are both written with

@@ -37,7 +37,10 @@ def state_text(ctx: Context) -> str:
     fresh = [line for s in ctx.graph.states if s.reset != "keep" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
     # Padding too starts as zero: it is computed on, and denormals there would be slow.
-    clear = [f"ek_zero_{f.ctype}(m->{f.name}, {f.length}u);" for f in ctx.layout.fields]
+    coding = ctx.consts.coding
+    decoded = coding.fields if coding else []
+    clear = [f"ek_zero_{f.ctype}(m->{f.name}, {f.length}u);" for f in ctx.layout.fields if f not in decoded]
+    clear += coding.lines if coding else []
     digest = np.frombuffer(bytes.fromhex(ctx.graph.hash()), np.uint8)
     unused = [] if ctx.graph.states else ["(void)m;"]
     texts = [

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
+from edgekit.ir.widths import is_width
 from edgekit.passes.ranges.forward import Known, constants, propagate
 from edgekit.passes.ranges.gain import Gains
 from edgekit.passes.ranges.nodes import Step
@@ -28,7 +29,8 @@ def analyse(graph: Graph, inputs: Mapping[str, Interval] | None = None) -> Range
     step = Step(graph)
     known: Known = {**constants(step), **_inputs(step, inputs or {})}
     known |= {s.tensor: whole_range(step.tensors[s.tensor]) for s in graph.states}
-    elsewhere = {name for e in graph.entries.values() if e.name != "step" for name in e.updates}
+    others = [e for e in graph.entries.values() if e.name != "step" and not is_width(e.name)]
+    elsewhere = {name for e in others for name in e.updates}
     _, wraps_from_any, _ = propagate(step, step.nodes, known, {})
     groups, gains = groups_of(step), Gains()
     proofs: dict[str, StateProof] = {}

@@ -89,7 +89,7 @@ def histogram(readings: Sequence[Distribution], what: str) -> Chart:
                 bounds = {"low": _short(low), "high": _short(high), "floor": 0}
                 rows.append({"name": each.name, **bounds, "percent": _short(100 * count / total), "readings": count})
     chart = (
-        _drawn(rows)
+        drawn(rows)
         .mark_rect(opacity=0.75)
         .encode(
             x=_log_x([row["low"] for row in rows] + [row["high"] for row in rows], "low", what),
@@ -106,7 +106,7 @@ def histogram(readings: Sequence[Distribution], what: str) -> Chart:
             ],
         )
     )
-    return _chart(chart, f"Histogram of {what}", names)
+    return framed(chart, f"Histogram of {what}", names)
 
 
 def cumulative(readings: Sequence[Distribution], what: str) -> Chart:
@@ -128,8 +128,8 @@ def cumulative(readings: Sequence[Distribution], what: str) -> Chart:
     y = alt.Y("percent:Q", title="% not longer", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(values=QUARTERS))
     names = [each.name for each in readings]
     color = _color(names)
-    line = _drawn(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=color)
-    points = _drawn(marks).encode(
+    line = drawn(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=color)
+    points = drawn(marks).encode(
         x=x,
         y=y,
         tooltip=[
@@ -139,7 +139,7 @@ def cumulative(readings: Sequence[Distribution], what: str) -> Chart:
         ],
     )
     dots = points.mark_circle(size=44, opacity=1, stroke=PAPER, strokeWidth=1.5).encode(color=color)
-    return _chart(alt.layer(line, dots), f"Cumulative share of {what}", names)
+    return framed(alt.layer(line, dots), f"Cumulative share of {what}", names)
 
 
 def bars(rows: Sequence[Bar], axis: str) -> Chart:
@@ -155,7 +155,7 @@ def bars(rows: Sequence[Bar], axis: str) -> Chart:
     layers = [drawn]
     if any("low" in value for value in values):
         layers.append(base.mark_rule(yOffset=8, color=INK, strokeWidth=1.5).encode(x="low:Q", x2="high:Q"))
-    return _chart(alt.layer(*layers, *_names_above(base)), axis, height=ROW * len(rows))
+    return framed(alt.layer(*layers, *_names_above(base)), axis, height=ROW * len(rows))
 
 
 def ranges(rows: Sequence[Range], axis: str) -> Chart:
@@ -176,25 +176,25 @@ def ranges(rows: Sequence[Range], axis: str) -> Chart:
     whole = base.mark_rule(yOffset=8, color=SOFT, strokeWidth=1).encode(x=alt.X("least:Q", **x), x2="most:Q")
     usual = base.mark_rule(yOffset=8, color=SERIES[0], strokeWidth=6).encode(x=alt.X("median:Q", **x), x2="p99:Q")
     dots = base.mark_circle(yOffset=8, color=SERIES[0], size=90, opacity=1).encode(x=alt.X("median:Q", **x))
-    return _chart(alt.layer(whole, usual, dots, *_names_above(base)), axis, height=ROW * len(rows))
+    return framed(alt.layer(whole, usual, dots, *_names_above(base)), axis, height=ROW * len(rows))
 
 
 def line(xs: Sequence[float], ys: Sequence[float], x: str, y: str) -> Chart:
     """One line; of more points than a screen shows, the least and the most of each stretch."""
     values = [{"x": _short(a), "y": _short(b)} for a, b in _thin(xs, ys)]
     chart = (
-        _drawn(values)
+        drawn(values)
         .mark_line(strokeWidth=1.5, color=SERIES[0])
         .encode(x=_linear_x(xs, "x", x), y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=False, nice=True)))
     )
-    return _chart(chart, f"{y} over {x}")
+    return framed(chart, f"{y} over {x}")
 
 
 def lines(xs: Sequence[float], series: Mapping[str, Sequence[float]], x: str, y: str) -> Chart:
     """Several lines above zero."""
     values = [{"name": name, "x": _short(a), "y": _short(b)} for name, ys in series.items() for a, b in _thin(xs, ys)]
     chart = (
-        _drawn(values)
+        drawn(values)
         .mark_line(strokeWidth=1.75)
         .encode(
             x=_linear_x(xs, "x", x),
@@ -203,7 +203,7 @@ def lines(xs: Sequence[float], series: Mapping[str, Sequence[float]], x: str, y:
             tooltip=[alt.Tooltip("name:N"), alt.Tooltip("x:Q", title=x), alt.Tooltip("y:Q", title=y, format=".4~g")],
         )
     )
-    return _chart(chart, f"{y} over {x}", tuple(series))
+    return framed(chart, f"{y} over {x}", tuple(series))
 
 
 def memory_map(places: Sequence[Mapping[str, Any]], calls: Sequence[str]) -> Chart:
@@ -235,7 +235,7 @@ def memory_map(places: Sequence[Mapping[str, Any]], calls: Sequence[str]) -> Cha
         scale=alt.Scale(domain=[0, last], nice=False),
         axis=alt.Axis(tickMinStep=1, format="d", tickCount=min(last, MOST_LABELS)),
     )
-    base = _drawn(values).encode(
+    base = drawn(values).encode(
         x=x,
         tooltip=[
             *(alt.Tooltip(f"{key}:N") for key in ("name", "kind")),
@@ -255,7 +255,7 @@ def memory_map(places: Sequence[Mapping[str, Any]], calls: Sequence[str]) -> Cha
     names = base.mark_text(align="left", dx=5, limit=alt.ExprRef(room)).encode(
         y=alt.Y("middle:Q", scale=alt.Scale(domain=[0, size], nice=False)), text="label:N"
     )
-    return _chart(alt.layer(blocks, names), "Places in memory over the ops of a step", kinds, height=340)
+    return framed(alt.layer(blocks, names), "Places in memory over the ops of a step", kinds, height=340)
 
 
 def _free_until(place: Mapping[str, Any], places: Sequence[Mapping[str, Any]]) -> int:
@@ -273,12 +273,12 @@ def power(t: Sequence[float], watts: Sequence[float], windows: Sequence[Mapping[
         {"name": str(window["name"]), "start": _short(window["start"]), "end": _short(window["end"])}
         for window in windows
     ]
-    shaded = _drawn(spans).encode(x=_linear_x(t, "start", "s"))
+    shaded = drawn(spans).encode(x=_linear_x(t, "start", "s"))
     shade = alt.condition(alt.datum.name == "run", alt.value(SERIES[1]), alt.value(SOFT))
     areas = shaded.mark_rect(opacity=0.16).encode(x2="end:Q", color=shade, tooltip=[alt.Tooltip("name:N")])
     values = [{"t": _short(a), "watts": _short(b)} for a, b in _thin(t, watts)]
-    trace = _drawn(values).mark_line(strokeWidth=1, color=SERIES[0]).encode(x=x, y=y)
-    made = _chart(alt.layer(areas, trace), "Power over time")
+    trace = drawn(values).mark_line(strokeWidth=1, color=SERIES[0]).encode(x=x, y=y)
+    made = framed(alt.layer(areas, trace), "Power over time")
     return Chart(made.spec, (("power", SERIES[0]), ("run", SERIES[1]), ("idle before and after", SOFT)))
 
 
@@ -297,7 +297,7 @@ def raster(spikes: Sequence[Sequence[int]], populations: Sequence[Mapping[str, A
         axis=alt.Axis(tickCount=5, format="d"),
     )
     dots = (
-        _drawn(values)
+        drawn(values)
         .mark_square(size=5, opacity=0.9)
         .encode(
             x=_linear_x([0, max(steps - 1, 1)], "step", "step"),
@@ -310,9 +310,9 @@ def raster(spikes: Sequence[Sequence[int]], populations: Sequence[Mapping[str, A
             ],
         )
     )
-    borders = _drawn([{"at": at - 0.5} for at in below[1:-1]])
+    borders = drawn([{"at": at - 0.5} for at in below[1:-1]])
     rules = borders.mark_rule(color=GRID).encode(y=y)
-    return _chart(alt.layer(rules, dots), "Spikes by step and neuron", names, height=300)
+    return framed(alt.layer(rules, dots), "Spikes by step and neuron", names, height=300)
 
 
 def ratios(rows: Sequence[Bar]) -> Chart:
@@ -326,12 +326,12 @@ def ratios(rows: Sequence[Bar]) -> Chart:
     side = alt.condition(alt.datum.ratio <= 1, alt.value(SERIES[0]), alt.value(SERIES[1]))
     stems = base.mark_rule(strokeWidth=3, yOffset=8).encode(x=x, x2="one:Q", color=side)
     dots = base.mark_circle(size=60, opacity=1, yOffset=8).encode(x=x, color=side)
-    middle = _drawn([{"one": 1}]).mark_rule(color=SOFT).encode(x=alt.X("one:Q", scale=scale))
-    made = _chart(alt.layer(middle, stems, dots, *_names_above(base)), "Ratios b / a", height=ROW * len(rows))
+    middle = drawn([{"one": 1}]).mark_rule(color=SOFT).encode(x=alt.X("one:Q", scale=scale))
+    made = framed(alt.layer(middle, stems, dots, *_names_above(base)), "Ratios b / a", height=ROW * len(rows))
     return Chart(made.spec, (("b is less", SERIES[0]), ("b is more", SERIES[1])))
 
 
-def _drawn(values: Sequence[Mapping[str, Any]]) -> Any:
+def drawn(values: Sequence[Mapping[str, Any]]) -> Any:
     """A chart of these rows, which go into its specification."""
     return alt.Chart(alt.InlineData(values=list(values)))
 
@@ -340,7 +340,7 @@ def _rows(values: Sequence[Mapping[str, Any]], tooltip: list[Any]) -> Any:
     """A row for each value, in the order given."""
     numbered = [{"row": f"{at:04}", **value} for at, value in enumerate(values)]
     y = alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
-    return _drawn(numbered).encode(y=y, tooltip=tooltip)
+    return drawn(numbered).encode(y=y, tooltip=tooltip)
 
 
 def _names_above(base: Any) -> tuple[Any, Any]:
@@ -350,7 +350,7 @@ def _names_above(base: Any) -> tuple[Any, Any]:
     return name.encode(x=alt.value(0), text="name:N"), text.encode(x=alt.value("width"), text="text:N")
 
 
-def _chart(chart: Any, description: str, names: Sequence[str] = (), *, height: int = HEIGHT) -> Chart:
+def framed(chart: Any, description: str, names: Sequence[str] = (), *, height: int = HEIGHT) -> Chart:
     """The chart as wide as its place, without what the page says once for all charts."""
     padding = {"left": 2, "right": 8, "top": 5, "bottom": 4}
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")

@@ -20,7 +20,7 @@ from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Product, no_groups
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
-from edgekit.backends.c.integer.wide import UNIT, lifts
+from edgekit.backends.c.integer.wide_layout import UNIT, lifts
 from edgekit.ir import SPIKE, Tensor
 
 MOST = 2**16 - 1  # places, counts and numbers of blocks have 16 bits

@@ -12,7 +12,8 @@ from edgekit.backends.c.context import Constants
 from edgekit.backends.c.data import Array, padded
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms, Group
-from edgekit.backends.c.layout import EventList, Layout, field_of, list_slots, roots, state_field
+from edgekit.backends.c.layout import EventList, Layout, field_of, list_slots, roots, state_field, width_fields
+from edgekit.backends.c.sharing import Functions
 from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType, Entry, Graph, Op, Plan, Tensor
@@ -48,6 +49,12 @@ def carried(entry: Entry, groups: Mapping[str, Group]) -> dict[str, str]:
     return {v: s for v, s in pairs.items() if s in groups and v in groups and groups[s] is groups[v]}
 
 
+def _goes_on(entry: Entry, at: int) -> bool:
+    """Whether the next op adds to the sums of op `at`: a form may then read the lists of both there."""
+    after = entry.ops[at + 1] if at + 1 < len(entry.ops) else None
+    return after is not None and after.kind == "linear" and after.inputs[2:] == entry.ops[at].outputs
+
+
 def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mapping[str, Mapping[str, Group]]) -> Layout:
     """Lay out the struct; entries share the arena, the input space and the lists.
 
@@ -77,6 +84,7 @@ def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mappi
         ]
         kept = carried(entry, groups[entry.name])
         always = [(n, s, graph.tensors[s].size) for n in (-1, len(entry.ops)) for s in kept.values()]
+        uses += [(n + 1, value, size) for n, value, size in uses if _goes_on(entry, n)]
         shared = [(n, kept.get(value, value), size) for n, value, size in uses]
         found, slots = list_slots(sorted((*always, *shared), key=lambda use: use[0]))
         made = {v: next(n for n, value, _ in uses if value == v) for v in kept}
@@ -91,6 +99,7 @@ def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mappi
         field_of("uint32_t", "wide", scratch, "inputs of the running op as its kernel reads them", align),
         field_of("uint32_t", "count", 4 * len(slots), "how many neurons each list holds", align),
         field_of("uint32_t", "nonfinite", 4, "how many inputs of quantize were NaN or Inf", align),
+        *width_fields(graph, align),
     ]
     views = {e.name: roots(e) for e in graph.entries.values()}
     return Layout(states, tuple(f for f in others if f.length), inputs, lists, views)
@@ -109,6 +118,7 @@ class Context:
     consts: Constants
     groups: Mapping[str, Mapping[str, Group]]
     ticks: Ticks = field(default_factory=Ticks)
+    functions: Functions = field(default_factory=Functions)
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from edgekit.backends.c.coding import Coding
 from edgekit.backends.c.context import Constants
 from edgekit.backends.c.header import check_faults, declared, header_text
 from edgekit.backends.c.integer.context import FIELDS, Context, listed, make_layout
 from edgekit.backends.c.integer.entries import entry_text, parameters, run_text, state_text
+from edgekit.backends.c.integer.event_groups import groups_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms
 from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
@@ -18,6 +21,7 @@ from edgekit.backends.c.integer.wide import WIDE
 from edgekit.backends.c.learned import learned_files, saturated_text
 from edgekit.backends.c.program import KernelUse, Program, kernel_files
 from edgekit.backends.c.states import blob_bytes
+from edgekit.backends.c.widths import width_functions, width_text
 from edgekit.ir import FLOAT32, INT4, SPIKE, Graph, Plan
 
 OWN_FUNCTIONS = (
@@ -28,21 +32,29 @@ FORMS: Mapping[str, Forms] = {"portable": Forms(fired_list), "dsp": PAIRS, "mve"
 KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops", "int_plastic", "ticks")
 
 
-def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Program:
-    """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel."""
+def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str, *, coded: bool = False) -> Program:
+    """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel.
+
+    With `coded`, its larger constants are entropy-coded, and `init` decodes them into the struct.
+    """
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
     forms = FORMS[flavour.name]
-    groups = {e.name: forms.groups(graph, e, flavour) for e in graph.entries.values()}
+    groups = groups_of(graph, lambda graph, entry: forms.groups(graph, entry, flavour))
     layout = make_layout(graph, plan, rows, forms.scratch(graph), groups)
-    consts = Constants(f"ek_{name}", plan.align)
+    coding = Coding(plan.align) if coded else None
+    consts = Constants(f"ek_{name}", plan.align, coding)
     ctx = Context(graph, plan, flavour, forms, layout, f"ek_{name}", consts, groups)
     texts, kernels = [], list[KernelUse]()
     for entry in graph.entries.values():
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
+    if coding is not None:
+        coding.close()
+        ctx = replace(ctx, layout=replace(layout, others=(*layout.others, *coding.fields)))
     texts += [run_text(ctx, graph.entries["step"]), state_text(ctx)]
+    texts += width_text(ctx.prefix, graph)
     texts += [*saturated_text(ctx.prefix, graph, layout.states), ctx.ticks.text(ctx.prefix)]
     files = {
         f"ek_{name}.h": _header(ctx),
@@ -55,12 +67,14 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str) -> Progr
         name=name,
         files=files,
         kernels=tuple(kernels),
-        struct_bytes=layout.struct_bytes,
+        struct_bytes=ctx.layout.struct_bytes,
         const_bytes=consts.nbytes,
         blob_bytes=blob_bytes(graph),
-        layout=layout,
+        layout=ctx.layout,
         constants=tuple(consts.arrays.values()),
         ticked=tuple(ctx.ticks.symbols),
+        coded_bytes=coding.nbytes if coding else 0,
+        decoded_bytes=coding.decoded_bytes if coding else 0,
     )
 
 
@@ -89,7 +103,7 @@ def _check(graph: Graph) -> None:
     for tensor in graph.tensors.values():
         if tensor.dtype is INT4 and tensor.name not in weights:
             faults.append(f"{tensor.name}: values of dtype {tensor.dtype}")
-    check_faults(graph, faults, OWN_FUNCTIONS)
+    check_faults(graph, faults, (*OWN_FUNCTIONS, *width_functions(graph)))
 
 
 def _header(ctx: Context) -> str:
@@ -127,7 +141,7 @@ def _data(ctx: Context) -> str:
 
 def _source(ctx: Context, texts: list[str]) -> str:
     define = f"#define {ctx.flavour.define} 1\n" if ctx.flavour.define else ""
-    headers = (*KERNEL_HEADERS, *ctx.flavour.headers)
+    headers = (*KERNEL_HEADERS, *ctx.flavour.headers, *(["int_coded"] if ctx.consts.coding else []))
     includes = "".join(f'#include "ek/{h}.h"\n' for h in headers)
     head = (
         f"/* {ctx.graph.name}: written by edgekit; see {ctx.prefix}.h. One function per op, called in order below. */\n"

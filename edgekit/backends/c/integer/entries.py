@@ -10,6 +10,7 @@ from edgekit.backends.c.integer.context import PORTS, SUFFIXES, Context, passed_
 from edgekit.backends.c.integer.ops import given_to, op_function
 from edgekit.backends.c.program import KernelUse
 from edgekit.backends.c.states import HEADER_BYTES, blob_bytes, stored_bytes
+from edgekit.backends.c.widths import dispatch
 from edgekit.ir import Entry, State
 
 
@@ -37,9 +38,11 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
     outs = "".join(f", {PORTS[ctx.tensor(n).dtype]} *out{i}" for i, n in enumerate(entry.outputs))
     unused = ["(void)m;"]
     elsewhere = [f"(void)in{i};" for i, n in enumerate(entry.inputs) if n in passed_on(entry)]
-    texts.append(function(f"static EK_NOINLINE void {base}_take({model}{ins})", *unused, *elsewhere, *takes))
+    take = function(f"static EK_NOINLINE void {base}_take({model}{ins})", *unused, *elsewhere, *takes)
+    texts.append(ctx.functions.once(entry.name, f"{base}_take", take))
     gives += _commits(ctx, entry)
-    texts.append(function(f"static EK_NOINLINE void {base}_give({model}{outs})", *unused, *gives))
+    give = function(f"static EK_NOINLINE void {base}_give({model}{outs})", *unused, *gives)
+    texts.append(ctx.functions.once(entry.name, f"{base}_give", give))
     passed = [f"in{i}" for i in range(len(entry.inputs))], [f"out{i}" for i in range(len(entry.outputs))]
     calls = [
         f"{base}_take({', '.join(['m', *passed[0]])});",
@@ -47,7 +50,9 @@ def entry_text(ctx: Context, entry: Entry) -> tuple[str, list[KernelUse]]:
         f"{base}_give({', '.join(['m', *passed[1]])});",
     ]
     head = f"EK_EXPORT int {base}({model}{parameters(ctx, entry)})"
-    texts.append(function(head, *ctx.ticks.counted(calls), "return EK_OK;"))
+    arguments = ", ".join(["m", *passed[0], *passed[1]])
+    narrow = dispatch(ctx.graph, entry.name, lambda name: [f"return {ctx.prefix}_{name}({arguments});"])
+    texts.append(function(head, *narrow, *ctx.ticks.counted(calls), "return EK_OK;"))
     return "\n".join(texts), uses
 
 
@@ -85,14 +90,15 @@ def state_text(ctx: Context) -> str:
     fresh = [line for s in ctx.graph.states if s.reset != "keep" for line in _first(ctx, s)]
     kept = [line for s in ctx.graph.states if s.reset == "keep" for line in _first(ctx, s)]
     lists = ctx.forms.lists(ctx)
-    words = ctx.layout.struct_bytes // 4
-    clear = f"ek_zero_u32((ek_word *)m, {words}u);"
+    coding = ctx.consts.coding
+    words = (ctx.layout.struct_bytes - (coding.decoded_bytes if coding else 0)) // 4  # what is decoded comes last
+    clear = [f"ek_zero_u32((ek_word *)m, {words}u);", *(coding.lines if coding else [])]
     digest = np.frombuffer(bytes.fromhex(ctx.graph.hash()), np.uint8)
     texts = [
         c_array("uint8_t", f"{p}_hash", digest, 4),
         function(f"EK_EXPORT uint32_t {p}_sizeof(void)", f"return (uint32_t)sizeof({p});"),
         function(f"EK_EXPORT int {p}_reset({p} *m)", "(void)m;", *fresh, *lists, "return EK_OK;"),
-        function(f"EK_EXPORT int {p}_init({p} *m)", clear, ctx.ticks.clear, *kept, f"return {p}_reset(m);"),
+        function(f"EK_EXPORT int {p}_init({p} *m)", *clear, ctx.ticks.clear, *kept, f"return {p}_reset(m);"),
         function(f"EK_EXPORT uint32_t {p}_nonfinite(const {p} *m)", "return m->nonfinite[0];"),
         function(f"EK_EXPORT uint32_t {p}_state_bytes(void)", f"return {total}u;"),
         function(

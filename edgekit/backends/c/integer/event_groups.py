@@ -9,6 +9,7 @@ from edgekit.backends.c.integer.forms import Group, Product
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.layout import roots
 from edgekit.ir import Entry, Graph, Op
+from edgekit.ir.widths import is_width
 
 Fill = Callable[
     [Context, Entry, str, str, int], str
@@ -32,6 +33,16 @@ def joint_groups(graph: Graph, entry: Entry, group: Callable[[Graph, Sequence[Op
         if all(v not in found for v in values):
             made = group(graph, [entry.ops[at] for v in values for at in readers[v]])
             found.update(dict.fromkeys(values, made) if made is not None else {})
+    return found
+
+
+def groups_of(graph: Graph, groups: Callable[[Graph, Entry], dict[str, Group]]) -> dict[str, dict[str, Group]]:
+    """The groups of each entry; those of a nested width are the ones of the full step, which hold its weights too."""
+    found = {entry.name: groups(graph, entry) for entry in graph.entries.values()}
+    for name in filter(is_width, found):
+        for value, group in found[name].items():
+            same = (other for other in found["step"].values() if other.numbered == group.numbered and group.weights)
+            found[name][value] = next((o for o in same if set(group.weights) <= set(o.weights)), group)
     return found
 
 

@@ -30,8 +30,13 @@ class Flavour:
     densities: Thresholds = field(default_factory=dict)
 
 
-PORTABLE = Flavour("portable", headers=("int_blocks",), densities=DENSITIES.get("portable", {}))
-WIDE = Flavour("wide", headers=("int_wide", "int_blocks_wide"), isa="neon", densities=DENSITIES.get("neon", {}))
+PORTABLE = Flavour("portable", headers=("int_palette", "int_blocks"), densities=DENSITIES.get("portable", {}))
+WIDE = Flavour(
+    "wide",
+    headers=("int_wide", "int_wide_palette", "int_blocks_wide"),
+    isa="neon",
+    densities=DENSITIES.get("neon", {}),
+)
 FLAVOURS: Mapping[str, Flavour] = {
     f.name: f
     for f in (
@@ -43,7 +48,7 @@ FLAVOURS: Mapping[str, Flavour] = {
             4,
             4,
             "EK_PAIRS",
-            ("int_pairs", "int_pairs_dense", "int_pairs_events", "int_blocks_pairs"),
+            ("int_pairs", "int_pairs_dense", "int_pairs_events", "int_pairs_palette", "int_blocks_pairs"),
             tuple((i & 1) << 4 | i >> 1 for i in range(32)),
             "dsp",
             DENSITIES.get("dsp", {}),
@@ -54,7 +59,7 @@ FLAVOURS: Mapping[str, Flavour] = {
             8,
             1,
             "EK_VECTORS_OF_8",
-            ("int_vectors", "int_vectors_dense", "int_vectors_events", "int_blocks_vectors"),
+            ("int_vectors", "int_vectors_dense", "int_vectors_events", "int_vectors_palette", "int_blocks_vectors"),
             tuple(i & 16 | (i & 7) << 1 | i >> 3 & 1 for i in range(32)),
             "mve",
             DENSITIES.get("mve", {}),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgekit.backends.c.integer import portable
+from edgekit.backends.c.integer import palette, portable
+from edgekit.backends.c.integer.addend import addend_of
 from edgekit.backends.c.integer.blocks import block_code
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Product
@@ -37,16 +38,5 @@ def _product(ctx: Context, product: Product) -> Code:
     if (in_blocks := block_code(ctx, product)) is not None:
         return in_blocks
     if ctx.tensor(product.x).dtype is SPIKE:
-        return ctx.forms.events(ctx, product) or portable.events(ctx, product)
-    return ctx.forms.dense(ctx, product) or portable.dense(ctx, product)
-
-
-def addend_of(ctx: Context, entry: Entry, c: str, op: Op) -> tuple[str, int]:
-    """The addend of a linear as a C pointer, and its step per row of x."""
-    tensor, y = ctx.tensor(c), ctx.tensor(op.outputs[0])
-    n_out = y.shape[-1]
-    if ctx.const(entry, c) is None:
-        return ctx.pointer(entry, c), n_out
-    if all(n == 1 for n in tensor.shape[:-1]):
-        return ctx.whole(entry, c, (*tensor.shape[:-1], n_out)), 0
-    return ctx.whole(entry, c, y.shape), n_out
+        return palette.events(ctx, product) or ctx.forms.events(ctx, product) or portable.events(ctx, product)
+    return palette.dense(ctx, product) or ctx.forms.dense(ctx, product) or portable.dense(ctx, product)

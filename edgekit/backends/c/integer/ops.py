@@ -33,6 +33,7 @@ def op_function(ctx: Context, entry: Entry, at: int, op: Op) -> tuple[KernelUse,
     head = f"/* {comment(f'op {at}{source}: {outputs} = {op.kind} of {inputs}')} */\n"
     given = "".join(f", const {PORTS[ctx.tensor(op.inputs[0]).dtype]} *{name}" for name in given_to(entry, op))
     text = function(f"static EK_NOINLINE void {symbol}({ctx.prefix} *m{given})", *code.lines)
+    text = ctx.functions.once(entry.name, symbol, text)
     return KernelUse(entry.name, at, op.kind, code.kernel, symbol, op.source), head + text
 
 
@@ -106,19 +107,34 @@ def _border(ctx: Context, entry: Entry, op: Op) -> list[str]:
             return [f"ek_lookup_8_{y.dtype.bits}({to}, {from_}, {table}, {n}u);"]
         fraction = 16 - (ctx.tensor(op.inputs[1]).size - 1).bit_length() + 1
         return [f"ek_lookup_16_16({to}, {from_}, {table}, {n}u, {fraction}u);"]
-    factors = ", ".join(_floats(ctx, name, x.shape) for name in op.inputs[1:])
+    row = _row(ctx, op, x.shape) if op.kind == "quantize" else n
+    factors = ", ".join(_floats(ctx, name, x.shape, row) for name in op.inputs[1:])
+    if op.kind == "quantize" and row < n:
+        return [f"m->nonfinite[0] += ek_quantize_rows_{y.dtype.bits}({to}, {from_}, {factors}, {row}u, {n // row}u);"]
     if op.kind == "quantize":
         return [f"m->nonfinite[0] += ek_quantize_{y.dtype.bits}({to}, {from_}, {factors}, {n}u);"]
     return [f"ek_dequantize_{x.dtype.bits}({to}, {from_}, {factors}, {n}u);"]
 
 
-def _floats(ctx: Context, name: str, shape: Sequence[int]) -> str:
-    """A constant of the border and how far it moves from element to element: not at all where it is one number."""
+def _row(ctx: Context, op: Op, shape: Sequence[int]) -> int:
+    """After how many elements the offsets and gains of a border repeat: those of a flat window do with its channels."""
+    both = np.stack([np.broadcast_to(ctx.data(name), shape).reshape(-1) for name in op.inputs[1:]])
+    n = int(both.shape[1])
+    if (both == both[:, :1]).all():
+        return n
+    return next(p for p in range(1, n + 1) if n % p == 0 and (both == np.tile(both[:, :p], n // p)).all())
+
+
+def _floats(ctx: Context, name: str, shape: Sequence[int], row: int) -> str:
+    """A constant of the border and how far it moves from element to element: not at all where it is one number.
+
+    Of one that repeats after `row` elements those are stored.
+    """
     data = ctx.data(name)
     if np.unique(data).size == 1:
         return f"{ctx.consts.add((name, 'one'), 'float', lambda: data.reshape(-1)[:1])}, 0u"
     wide = np.broadcast_to(data, shape)
-    return f"{ctx.consts.add((name, f'as {list(shape)}'), 'float', lambda: wide.reshape(-1))}, 1u"
+    return f"{ctx.consts.add((name, f'as {list(shape)}'), 'float', lambda: wide.reshape(-1)[:row])}, 1u"
 
 
 def _gather(ctx: Context, entry: Entry, op: Op, kernel: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from edgekit.backends.c.integer import pairs_dense, palette_pairs
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Forms
-from edgekit.backends.c.integer.pairs_dense import dense, few, memory_rows, scratch
+from edgekit.backends.c.integer.pairs_dense import dense, few, memory_rows
 from edgekit.backends.c.integer.pairs_events import events, fire, fired, groups, lists, memory_table
 from edgekit.backends.c.integer.pairs_fused import in_fours
-from edgekit.ir import Entry, Op
+from edgekit.ir import Entry, Graph, Op
 
 
 def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
@@ -18,6 +19,11 @@ def fused(ctx: Context, entry: Entry, op: Op) -> Code | None:
 def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
     """A memory of spikes by table, one of few numbers at once."""
     return memory_table(ctx, entry, op) or memory_rows(ctx, entry, op)
+
+
+def scratch(graph: Graph) -> int:
+    """Bytes of one row of inputs in the form that a kernel reads."""
+    return max(pairs_dense.scratch(graph), palette_pairs.scratch(graph))
 
 
 PAIRS = Forms(fired, groups, dense, events, memory, fused, scratch=scratch, lists=lists)

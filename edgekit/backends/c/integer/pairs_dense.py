@@ -23,10 +23,10 @@ SHORT_ROW = 16  # values of a memory's channel that go at once
 def dense(ctx: Context, product: Product) -> Code | None:
     """Four outputs at a time, where rows of x begin at whole words and rows of y at whole blocks."""
     p = product
-    form = _dense_form(ctx.graph, p.x, p.w)
+    form = dense_form(ctx.graph, p.x, p.w)
     if form is None:
         return None
-    if _is_left(ctx, p.entry, p.at):
+    if is_left(ctx, p.entry, p.at):
         return Code("left_to_next", ["(void)m;"])
     n_out, n_in = ctx.tensor(p.w).shape
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
@@ -60,7 +60,7 @@ def memory_rows(ctx: Context, entry: Entry, op: Op) -> Code | None:
 def few(ctx: Context, entry: Entry, after: Op) -> Code | None:
     """The sums of the op before and what this one makes of them."""
     at = entry.ops.index(after) - 1
-    if not _is_left(ctx, entry, at):
+    if not is_left(ctx, entry, at):
         return None
     (x, w), y = entry.ops[at].inputs, after.outputs[0]
     weights, words = _blocks(ctx, w, "few")
@@ -75,13 +75,13 @@ def few(ctx: Context, entry: Entry, after: Op) -> Code | None:
     return Code(kernel, [f"ek_{kernel}({values}, {words}u, {factors}, {-(-n_out // BLOCK)}u);"])
 
 
-def _is_left(ctx: Context, entry: Entry, at: int) -> bool:
+def is_left(ctx: Context, entry: Entry, at: int) -> bool:
     """Whether op `at` sums a few inputs for the next op alone, which rescales them to int16: one kernel does both."""
     if not 0 <= at < len(entry.ops) - 1 or entry.ops[at].kind != "linear" or entry.ops[at + 1].kind != "fused":
         return False
     op, after = entry.ops[at], entry.ops[at + 1]
     sums, body = op.outputs[0], body_of(ctx, after)
-    if len(op.inputs) > 2 or _dense_form(ctx.graph, *op.inputs) != "x16_w16" or accumulator(op.attrs) is not INT32:
+    if len(op.inputs) > 2 or dense_form(ctx.graph, *op.inputs) != "x16_w16" or accumulator(op.attrs) is not INT32:
         return False
     uses = [n for o in entry.ops for n in o.inputs] + [*entry.outputs, *entry.updates.values()]
     alone = uses.count(sums) == 1 and ctx.tensor(op.inputs[0]).size == ctx.tensor(op.inputs[1]).shape[1] <= 2 * FEW
@@ -99,7 +99,7 @@ def _is_widened(form: str) -> bool:
     return form.startswith(("x8", "wide_x8"))
 
 
-def _dense_form(graph: Graph, x: str, w: str) -> str | None:
+def dense_form(graph: Graph, x: str, w: str) -> str | None:
     """The dense kernel for these operands; None where there is none."""
     inputs, weights = graph.tensors[x], graph.tensors[w]
     bits, (n_out, n_in) = weight_bits(weights), weights.shape
@@ -119,7 +119,7 @@ def scratch(graph: Graph) -> int:
         if op.kind in ("linear", "memory_update"):
             for x, w in zip(op.inputs[::2], op.inputs[1::2], strict=False):  # an addend has no weights beside it
                 read = graph.tensors[x].dtype is INT8 and (
-                    _dense_form(graph, x, w) or graph.tensors[w].shape[1] % 4 == 0
+                    dense_form(graph, x, w) or graph.tensors[w].shape[1] % 4 == 0
                 )
                 widths.append(-(-graph.tensors[w].shape[1] // 8) * 16 if read else 0)
     return max(widths)

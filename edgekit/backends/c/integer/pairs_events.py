@@ -15,7 +15,8 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.ir import INT16, SPIKE, Entry, Graph, Op, Tensor
+from edgekit.backends.c.integer.palette_pairs import coded_events, event_bytes, event_call, row_bytes
+from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 16  # outputs that rows of weights are padded to: as many int16 as a kernel keeps in registers
@@ -32,16 +33,17 @@ def groups(graph: Graph, entry: Entry, flavour: Flavour) -> dict[str, Group]:
 
 def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
     names = list(dict.fromkeys(op.inputs[1] for op in ops))
-    starts = [0, *np.cumsum([_row_bytes(graph.tensors[w], flavour) for w in names]).tolist()]
+    starts = [0, *np.cumsum([_row_bytes(graph, w, flavour) for w in names]).tolist()]
     if graph.tensors[names[0]].shape[1] * starts[-1] // 4 > MOST_WORDS:
         return None
     return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
 
 
-def _row_bytes(w: Tensor, flavour: Flavour) -> int:
+def _row_bytes(graph: Graph, name: str, flavour: Flavour) -> int:
+    w, coded = graph.tensors[name], coded_events(graph, name)
     if layout_of(flavour, w, spikes=True) is not None:
         return HEAD_BYTES
-    return -(-w.shape[0] // BLOCK) * BLOCK * weight_bits(w) // 8
+    return -(-w.shape[0] // BLOCK) * BLOCK * weight_bits(w) // 8 if coded is None else row_bytes(w, coded)
 
 
 def events(ctx: Context, product: Product) -> Code | None:
@@ -49,15 +51,17 @@ def events(ctx: Context, product: Product) -> Code | None:
     p, group = product, group_of(ctx, product)
     if group is None:
         return None
-    (fired, count), w = list_of(ctx, p.entry, p.x), ctx.tensor(p.w)
+    (fired, count), w, coded = list_of(ctx, p.entry, p.x), ctx.tensor(p.w), coded_events(ctx.graph, p.w)
+    rows = f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
     if layout_of(ctx.flavour, w, spikes=True) is not None:
         form = f"w{max(8, weight_bits(w))}_a{p.bits}"
-        kernel, heads = f"pair_block_rows_{form}", f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
         words = ctx.consts.add((p.w, f"stream of rows, {form}"), "uint32_t", lambda: rows_stream(ctx, p.w, form)[0])
-        values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {heads}, (const ek_word *){words}, {fired}, {count}"
+        values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, (const ek_word *){words}, {fired}, {count}"
+        kernel = f"pair_block_rows_{form}"
         return Code(kernel, [*filled(ctx, p, _fill), f"ek_{kernel}({values}, {w.shape[0]}u);"])
-    kernel, blocks = f"event_pairs_w{weight_bits(w)}_a{p.bits}", -(-w.shape[0] * p.bits // (16 * BLOCK))
-    rows = f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
+    form, blocks = coded.name if coded else f"w{weight_bits(w)}", -(-w.shape[0] * p.bits // (16 * BLOCK))
+    kernel = f"event_pairs_{form}_a{p.bits}"
+    rows += f", {event_call(ctx, p.w, coded)}" if coded else ""
     call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {blocks}u);"
     return Code(kernel, [*filled(ctx, p, _fill), call])
 
@@ -80,11 +84,14 @@ def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
 def _rows(ctx: Context, group: Group) -> str:
     """Rows of all weights of a group in the order of the bits of spikes."""
 
+    coded = [coded_events(ctx.graph, w) for w in group.weights]
+    over_read = int(any(c is not None and c.name == "p6" for c in coded))
+
     def make() -> Array:
         n_in = ctx.tensor(group.weights[0]).shape[1]
         order = [at + i for at in range(0, n_in, 32) for i in _by_bit(ctx, min(32, n_in - at))]
         rows = np.concatenate([_bytes(ctx, w)[order] for w in group.weights], axis=1)
-        return np.ascontiguousarray(rows).reshape(-1).view("<u4").astype(np.uint32)
+        return np.pad(np.ascontiguousarray(rows).reshape(-1).view("<u4").astype(np.uint32), (0, over_read))
 
     return f"(const ek_word *){ctx.consts.add((*group.weights, 'event rows by bit'), 'uint32_t', make)}"
 
@@ -94,6 +101,8 @@ def _bytes(ctx: Context, w: str) -> Array:
     if layout_of(ctx.flavour, ctx.tensor(w), spikes=True) is not None:
         form = f"w{max(8, weight_bits(ctx.tensor(w)))}_a16"
         return np.ascontiguousarray(rows_stream(ctx, w, form)[1].astype("<u4")[:, None]).view(np.uint8)
+    if (coded := coded_events(ctx.graph, w)) is not None:
+        return event_bytes(ctx, w, coded)
     bits, columns = weight_bits(ctx.tensor(w)), ctx.data(w).T.astype(np.int64)
     rows = np.pad(columns, ((0, 0), (0, -columns.shape[1] % BLOCK)))
     if bits == 4:

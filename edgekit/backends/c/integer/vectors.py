@@ -10,7 +10,7 @@ from edgekit.backends.c.integer.forms import Code, Forms, Product
 from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, by_list, events, fired, groups, lists, nibble_pairs
 from edgekit.backends.c.integer.vectors_fused import fused
 from edgekit.backends.c.integer.weights import CTYPES, memory_table, stored
-from edgekit.backends.c.integer.wide import SPAN, spans
+from edgekit.backends.c.integer.wide_layout import SPAN, spans
 from edgekit.ir import INT8, INT16, SPIKE, Entry, Op
 from edgekit.ir.ops.contract import accumulator
 
@@ -38,11 +38,11 @@ def dense(ctx: Context, product: Product) -> Code | None:
     if rows > 1 and (n_in % per or not even):
         return None
     form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
-    c, lines = p.c, list[str]()
-    for number, part in enumerate(_spans_of(ctx, p)):
-        lines.append(f"ek_spans_{form}({to}, {c}, {_span_rows(ctx, p.w, number, part, per)}, {from_}, {n_out}u);")
-        c = to
-    if lines:
+    if parts := span_parts(ctx, p):
+        c, lines = p.c, list[str]()
+        for number, part in enumerate(parts):
+            lines.append(f"ek_spans_{form}({to}, {c}, {_span_rows(ctx, p.w, number, part, per)}, {from_}, {n_out}u);")
+            c = to
         return Code(f"spans_{form}", lines)
     more = int(rows == 1 and n_out % ROWS_AT_ONCE[0] == NEARLY)
     weights = _blocks(ctx, p.w, per, more)
@@ -52,17 +52,7 @@ def dense(ctx: Context, product: Product) -> Code | None:
 
 def in_spans(ctx: Context, product: Product) -> bool:
     """Whether each output reads so few neighbouring inputs that it is summed by itself."""
-    return bool(_spans_of(ctx, product))
-
-
-def _spans_of(ctx: Context, product: Product) -> list[Array]:
-    """The matrix as one or two of which each output has a short span of inputs; none where there is another form."""
-    p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
-    bits, n_in = weight_bits(w), w.shape[1]
-    if bits == 4 or x.size > n_in or n_in > MOST_OFFSET:
-        return []
-    per = 16 if x.dtype is INT8 and bits == 8 else LANES
-    return _parts(ctx.data(p.w), per, DENSE_COST * -(-n_in // per) + DENSE_FIXED)
+    return bool(span_parts(ctx, product))
 
 
 def _nibbles(ctx: Context, product: Product) -> Code:
@@ -148,8 +138,17 @@ def _blocks(ctx: Context, w: str, per: int, more: int) -> str:
     return ctx.consts.add((w, f"blocks of eight, vectors of {per}"), CTYPES[bits], make)
 
 
-def _parts(weights: Array, per: int, most: float) -> list[Array]:
+def span_parts(ctx: Context, product: Product) -> list[Array]:
     """The matrix as one or two of which each output has a short span of inputs; none where that costs too much."""
+    x, w = ctx.tensor(product.x), ctx.tensor(product.w)
+    per = 16 if x.dtype is INT8 and weight_bits(w) == 8 else LANES
+    if weight_bits(w) == 4 or x.size > w.shape[1] or w.shape[1] > MOST_OFFSET:
+        return []
+    return _parts(ctx.data(product.w), per, DENSE_COST * -(-w.shape[1] // per) + DENSE_FIXED)
+
+
+def _parts(weights: Array, per: int, most: float) -> list[Array]:
+    """One part or two that cost less than so many instructions."""
     for parts in ([weights], _halves(weights)):
         vectors = [_span(part, per)[1] for part in parts]
         if sum(SPAN_COST * n + SPAN_FIXED for n in vectors) < most:

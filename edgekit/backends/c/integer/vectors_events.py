@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit.backends.c.data import Array
+from edgekit.backends.c.integer.addend import addend_of
 from edgekit.backends.c.integer.blocks import layout_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.backends.c.integer.linear import addend_of
+from edgekit.backends.c.integer.palette_vectors import coded_events, event_rows, row_bytes
 from edgekit.backends.c.integer.weights import stored
 from edgekit.ir import Entry, Graph, Op
 from edgekit.ir.plan import LANES, buffer_bytes
@@ -25,7 +26,7 @@ NO_ROWS = "0, 0, 0u, 1u"  # what a kernel gets in place of a second list
 
 
 def groups(graph: Graph, entry: Entry, flavour: Flavour) -> dict[str, Group]:
-    """For each spike vector whose linears have weights of one width: theirs side by side in a row.
+    """For each spike vector whose linears have weights of one width, or of few values: theirs side by side in bytes.
 
     Weights in blocks are elsewhere: their group has a list of numbers of rows.
     """
@@ -35,15 +36,20 @@ def groups(graph: Graph, entry: Entry, flavour: Flavour) -> dict[str, Group]:
 def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
     everything = list(dict.fromkeys(op.inputs[1] for op in ops))
     names = [w for w in everything if layout_of(flavour, graph.tensors[w], spikes=True) is None]
+    numbered = names != everything
+    starts = [0, *np.cumsum([_matrix_bytes(graph, w) for w in names], dtype=int).tolist()]
     rows = -(-graph.tensors[everything[0]].shape[1] // LANES) * LANES
-    if not names:
-        return Group((), {}, 0, numbered=True) if rows <= MOST_OFFSET else None
-    bits = weight_bits(graph.tensors[names[0]])
-    starts = [0, *np.cumsum([-(-graph.tensors[w].shape[0] // PAD[bits]) * PAD[bits] for w in names]).tolist()]
-    mixed = any(weight_bits(graph.tensors[w]) != bits for w in names)
-    if mixed or rows * (starts[-1] * bits // 8 if names == everything else 1) > MOST_OFFSET * UNITS[-1]:
+    widths = {weight_bits(graph.tensors[w]) for w in names if coded_events(graph, w) is None}
+    if len(widths) > 1 or (rows > MOST_OFFSET if numbered else rows * starts[-1] > MOST_OFFSET * UNITS[-1]):
         return None
-    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1], numbered=names != everything)
+    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1], numbered)
+
+
+def _matrix_bytes(graph: Graph, name: str) -> int:
+    """Bytes of the part of a row that one matrix takes."""
+    w, coded = graph.tensors[name], coded_events(graph, name)
+    bits = weight_bits(w)
+    return -(-w.shape[0] // PAD[bits]) * PAD[bits] * bits // 8 if coded is None else row_bytes(w, coded)
 
 
 def events(ctx: Context, product: Product) -> Code | None:
@@ -62,6 +68,10 @@ def events(ctx: Context, product: Product) -> Code | None:
     if _leaves(ctx, p.entry, p.at - 1):
         parts = [_product_at(ctx, p.entry, p.at - 1), p]
     to, c, done, (lanes, most) = ctx.pointer(p.entry, p.y), parts[0].c, 0, WIDTHS[bits, p.bits]
+    if (coded := coded_events(ctx.graph, p.w)) is not None:
+        rows = ", ".join([*(_rows(ctx, part, 0) for part in parts), *[NO_ROWS] * (2 - len(parts))])
+        lines.append(f"ek_rows_{coded.name}_a16({to}, {c}, {n_out}u, {coded.given(ctx, p.w)}, {rows});")
+        return Code(f"event_eights_{coded.name}_a16", lines)
     for wide, blocks in _split(-(-n_out // lanes), most):
         rows = ", ".join([*(_rows(ctx, part, done) for part in parts), *[NO_ROWS] * (2 - len(parts))])
         start = c if c == "0" else f"{c} + {done}"
@@ -83,7 +93,7 @@ def lists(ctx: Context) -> list[str]:
 def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
     group = ctx.groups[entry.name][value]
     fired, count = list_of(ctx, entry, value)
-    step = 1 if group.numbered else _row_bytes(ctx, group) // _unit(ctx, group)
+    step = 1 if group.numbered else group.stride // _unit(ctx, group)
     return f"{count} = ek_fired_rows({fired}, {where}, {n}u, {step}u);"
 
 
@@ -91,21 +101,16 @@ def _rows(ctx: Context, product: Product, done: int) -> str:
     """The arguments of a kernel for the rows of one product, from output `done` on."""
     group = ctx.groups[product.entry.name][ctx.root(product.entry, product.x)]
     fired, count = list_of(ctx, product.entry, product.x)
-    bits = weight_bits(ctx.tensor(product.w))
-    first = (group.columns[product.w] + done) * bits // 8
-    return f"(const ek_i8 *){_grouped_rows(ctx, group, bits)} + {first}, {fired}, {count}, {_unit(ctx, group)}u"
-
-
-def _row_bytes(ctx: Context, group: Group) -> int:
-    return group.stride * weight_bits(ctx.tensor(group.weights[0])) // 8
+    first = group.columns[product.w] + done * weight_bits(ctx.tensor(product.w)) // 8
+    return f"(const ek_i8 *){_grouped_rows(ctx, group)} + {first}, {fired}, {count}, {_unit(ctx, group)}u"
 
 
 def _unit(ctx: Context, group: Group) -> int:
     """Bytes of one unit of what the list holds: a whole row, or so few that 16 bits hold the offset of any row."""
     if group.numbered:
-        return _row_bytes(ctx, group)
+        return group.stride
     rows = -(-ctx.tensor(group.weights[0]).shape[1] // LANES) * LANES
-    return next(unit for unit in UNITS if rows * _row_bytes(ctx, group) <= MOST_OFFSET * unit)
+    return next(unit for unit in UNITS if rows * group.stride <= MOST_OFFSET * unit)
 
 
 def _split(vectors: int, most: int) -> list[tuple[int, int]]:
@@ -134,9 +139,9 @@ def _leaves(ctx: Context, entry: Entry, at: int) -> bool:
     if any(o.kind != "linear" for o in (op, after)) or after.inputs[2:] != (sums,) or uses.count(sums) > 1:
         return False
     pair = [_product_at(ctx, entry, n) for n in (at, at + 1)]
-    widths = {weight_bits(ctx.tensor(p.w)) for p in pair}
     if any(layout_of(ctx.flavour, ctx.tensor(p.w), spikes=True) is not None for p in pair):
         return False
+    widths = {(weight_bits(ctx.tensor(p.w)), coded_events(ctx.graph, p.w)) for p in pair}
     return all(group_of(ctx, p) is not None for p in pair) and len(widths) == 1 and not _clobbers(ctx, entry, op, after)
 
 
@@ -155,19 +160,27 @@ def _clobbers(ctx: Context, entry: Entry, op: Op, after: Op) -> bool:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _grouped_rows(ctx: Context, group: Group, bits: int) -> str:
+def _grouped_rows(ctx: Context, group: Group) -> str:
     """Rows of all weights of a group, those of each 32 neurons in the order of their bits, the highest first."""
 
     def make() -> Array:
-        columns = [ctx.data(w).T for w in group.weights]
-        rows = np.concatenate([np.pad(c, ((0, 0), (0, -c.shape[1] % PAD[bits]))) for c in columns], axis=1)
-        ordered = _by_bit(rows, ctx.flavour.slots)
-        if bits > 4:
-            return stored(ordered, bits)
-        halves = ordered.reshape(len(ordered), -1, 2, 8)
-        return nibble_pairs(halves[:, :, 0], halves[:, :, 1]).reshape(-1)
+        return _by_bit(
+            np.concatenate([_matrix_rows(ctx, w) for w in group.weights], axis=1), ctx.flavour.slots
+        ).reshape(-1)
 
-    return ctx.consts.add((*group.weights, "event rows by bit"), "int16_t" if bits == 16 else "int8_t", make)
+    return ctx.consts.add((*group.weights, "event rows by bit"), "int8_t", make)
+
+
+def _matrix_rows(ctx: Context, w: str) -> Array:
+    """Rows [in][bytes] of a matrix."""
+    bits, columns = weight_bits(ctx.tensor(w)), ctx.data(w).T
+    if (coded := coded_events(ctx.graph, w)) is not None:
+        return event_rows(columns, coded).view(np.int8)
+    rows = np.pad(columns, ((0, 0), (0, -columns.shape[1] % PAD[bits])))
+    if bits > 4:
+        return stored(rows, bits).astype(f"<i{bits // 8}").view(np.int8).reshape(len(rows), -1)
+    halves = rows.reshape(len(rows), -1, 2, 8)
+    return nibble_pairs(halves[:, :, 0], halves[:, :, 1]).reshape(len(rows), -1)
 
 
 def nibble_pairs(a: Array, b: Array) -> Array:

@@ -5,29 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.backends.c.data import Array
-from edgekit.backends.c.integer.context import Context, weight_bits
+from edgekit.backends.c.integer import palette_wide
+from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Forms, Group, Product
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
 from edgekit.backends.c.integer.wide_fused import fused
-from edgekit.ir import INT16, SPIKE, Entry, Graph, Op, Tensor
+from edgekit.backends.c.integer.wide_layout import (
+    EVENT_UNIT,
+    GROUP_BYTES,
+    LIFT,
+    MOST_INPUTS,
+    SPAN,
+    blocks,
+    is_spanned,
+    lifts,
+    spans,
+    stored_bits,
+)
+from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
+from edgekit.ir.plan import LANES
 
-MOST_INPUTS = 2**16  # where a span begins has 16 bits
-SPAN = 16  # inputs of one step of a span
-# instructions of a Cortex-A76 by bits of x and w: per input of each unit of outputs and of each block, and per unit
-UNIT_INPUT = {(8, 8): 0.75, (16, 8): 1.3, (8, 16): 2.65, (16, 16): 2.65}
-BLOCK_INPUT, UNIT_FIXED = {(8, 8): 0.3, (16, 8): 0.45, (8, 16): 1.0, (16, 16): 1.0}, 25
-RARE = 0.4  # of them where most inputs are zero
-# per step of an output's span, and per output
-SPAN_STEP, SPAN_FIXED = {(8, 8): 3, (16, 8): 8, (8, 16): 6.7, (16, 16): 6.7}, 4
-UNIT, BLOCK = 8, 32  # outputs that are summed side by side; of a block of weights
-GROUP_BYTES = 4  # weights of one output that lie together
 MEMORY_LANES = 8  # outputs of one row of a table
-EVENT_UNIT = 16  # outputs of one register of event weights
-LIFT = 128  # what products of bytes are moved by where one factor has to be unsigned
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
@@ -40,9 +42,9 @@ def dense(ctx: Context, product: Product) -> Code | None:
     form = f"x{x.dtype.bits}_w{bits}_a{p.bits}"
     mild = int(bits == 8 and int(data.min(initial=0)) > -LIFT)
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
-    first, steps = spans(data, -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
     rare = p.op.attrs.get("form") == "sparse"
-    if in_spans(ctx, p):
+    if is_spanned(ctx.graph, p.op, p.x, p.w):
+        first, steps = spans(data, -(-n_in // LANES) * LANES)
         taken = first[:, None] + np.arange(SPAN * steps)
         rows_of = np.take_along_axis(np.pad(data, ((0, 0), (0, SPAN * steps))), taken, axis=1)
         weights = ctx.consts.add((p.w, "spans"), CTYPES[bits], lambda: stored(rows_of, bits))
@@ -60,40 +62,12 @@ def dense(ctx: Context, product: Product) -> Code | None:
 
 def in_spans(ctx: Context, product: Product) -> bool:
     """Whether each output reads so few neighbouring inputs that it is summed by itself."""
-    p, x, w = product, ctx.tensor(product.x), ctx.tensor(product.w)
-    (n_out, n_in), kind, units = w.shape, (x.dtype.bits, stored_bits(w)), -(-w.shape[0] // UNIT)
-    _, steps = spans(ctx.data(p.w), -(-n_in // ctx.plan.lanes) * ctx.plan.lanes)
-    in_blocks = n_in * (UNIT_INPUT[kind] * units + BLOCK_INPUT[kind] * -(-n_out // BLOCK)) + UNIT_FIXED * units
-    rare = p.op.attrs.get("form") == "sparse"
-    return x.size == n_in and n_out * (SPAN_STEP[kind] * steps + SPAN_FIXED) < in_blocks * (RARE if rare else 1)
+    return is_spanned(ctx.graph, product.op, product.x, product.w)
 
 
-def stored_bits(w: Tensor) -> int:
-    """Bits of a weight as it lies in memory: int4 as bytes, because taking them apart costs more than reading them."""
-    return max(8, weight_bits(w))
-
-
-def spans(w: Array, room: int) -> tuple[Array, int]:
-    """Where each output's span of inputs begins, and the sixteens of the longest; `room`: inputs with padding."""
-    taken = w != 0
-    begin = np.where(taken.any(1), taken.argmax(1), 0)
-    end = np.where(taken.any(1), w.shape[1] - taken[:, ::-1].argmax(1), 0)
-    steps = max(1, -(-int((end - begin).max()) // SPAN))
-    return np.minimum(begin, room - SPAN * steps), steps
-
-
-def blocks(w: Array, bits: int) -> Array:
-    """W[out, in] in blocks of outputs, each [groups of inputs][outputs][inputs of a group], padded with zeros."""
-    per = 8 * GROUP_BYTES // bits
-    rows = np.pad(w, ((0, -w.shape[0] % UNIT), (0, -w.shape[1] % per)))
-    parts = [rows[at : at + BLOCK] for at in range(0, rows.shape[0], BLOCK)]
-    return np.concatenate([part.reshape(len(part), -1, per).swapaxes(0, 1).reshape(-1) for part in parts])
-
-
-def lifts(w: Array) -> Array:
-    """What each output's weights add when every input is moved by 128, in whole units."""
-    sums = LIFT * w.astype(np.int64).sum(axis=1)
-    return np.pad(sums, (0, -sums.size % UNIT)).astype(np.int32)
+def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
+    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
 
 
 def groups(graph: Graph, entry: Entry, _: Flavour) -> dict[str, Group]:
@@ -109,6 +83,8 @@ def events(ctx: Context, product: Product) -> Code | None:
     bits, n_out = stored_bits(w), w.shape[0]
     stride = -(-n_out // EVENT_UNIT) * EVENT_UNIT
     fired, count = list_of(ctx, p.entry, p.x)
+    if (coded := palette_wide.events(ctx, p)) is not None:
+        return Code(coded.kernel, [*filled(ctx, p, _fill), *coded.lines])
 
     def make() -> Array:
         return stored(np.pad(ctx.data(p.w).T, ((0, 0), (0, stride - n_out))), bits)
@@ -117,11 +93,6 @@ def events(ctx: Context, product: Product) -> Code | None:
     kernel = f"wide_event_w{bits}_a{p.bits}"
     call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {stride}u, {n_out}u);"
     return Code(kernel, [*filled(ctx, p, _fill), call])
-
-
-def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
-    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
-    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
 
 
 def lists(ctx: Context) -> list[str]:
@@ -170,4 +141,15 @@ def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
     return Code("wide_lookup", [f"ek_wide_lookup({to}, {from_}, {where}, {x.size}u, {fraction}u);"])
 
 
-WIDE = Forms(fired, groups, dense, events, memory, fused, lookup, lists=lists, in_spans=in_spans)
+WIDE = Forms(
+    fired,
+    groups,
+    dense,
+    events,
+    memory,
+    fused,
+    lookup,
+    scratch=palette_wide.scratch,
+    lists=lists,
+    in_spans=in_spans,
+)

@@ -62,6 +62,7 @@
 #define EK_OK 0
 #define EK_NOT_FINITE 1 /* an input holds NaN or Inf */
 #define EK_BAD_BLOB 2   /* a state blob of another program or version, or damaged */
+#define EK_NO_WIDTH 3   /* a width that the program does not have */
 
 /* T steps; `call` is one step at time t, whose inputs have been checked. */
 #define EK_RUN(steps, call) \

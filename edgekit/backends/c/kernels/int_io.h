@@ -87,6 +87,19 @@ EK_INLINE void ek_zero_spike(ek_word *y, uint32_t n) { ek_zero_u32(y, (n + 31u) 
 EK_QUANTIZE(8, ek_i8, -128.0f, 127.0f)
 EK_QUANTIZE(16, ek_i16, -32768.0f, 32767.0f)
 
+/* The same over rows of n elements that share offsets and gains: a window laid out flat. */
+#define EK_QUANTIZE_ROWS(B, T) \
+    EK_INLINE uint32_t ek_quantize_rows_##B(T *y, const ek_f32 *x, const float *offset, uint32_t by, \
+                                              const float *gain, uint32_t per, uint32_t n, uint32_t rows) { \
+        uint32_t r, count = 0; \
+        EK_UNROLL_COLD for (r = 0; r < rows; ++r) { \
+            count += ek_quantize_##B(y + r * n, x + r * n, offset, by, gain, per, n); \
+        } \
+        return count; \
+    }
+EK_QUANTIZE_ROWS(8, ek_i8)
+EK_QUANTIZE_ROWS(16, ek_i16)
+
 #define EK_DEQUANTIZE(B, T) \
     EK_INLINE void ek_dequantize_##B(ek_f32 *y, const T *x, const float *scale, uint32_t per, uint32_t n) { \
         uint32_t i; \

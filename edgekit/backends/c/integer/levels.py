@@ -1,0 +1,49 @@
+"""The few distinct values of a matrix: what its weights can be stored as numbers of, and whether that pays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.backends.c.data import Array
+from edgekit.ir import INT4, INT8, Tensor
+
+MOST = 16  # distinct values of a matrix that is stored as numbers of them
+NEIGHBOURS = 4  # distinct values that two bits tell apart, and that need no table where they follow one another
+SAVES, PART = 256, 8  # what has to be saved: about the code of a kernel, and one in so many bytes
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The distinct values of a matrix in ascending order."""
+
+    values: tuple[int, ...]
+
+    @property
+    def bits(self) -> int:
+        """Bits of one weight: 2, 3 or 4."""
+        return max(2, (len(self.values) - 1).bit_length())
+
+    @property
+    def low(self) -> int | None:
+        """The first of four neighbouring numbers with 0 among them that are all levels; None where they are others."""
+        first, last = min(self.values[0], 0), max(self.values[-1], 0)
+        return first if last - first < NEIGHBOURS else None
+
+    def numbers(self, weights: Array) -> Array:
+        """Which level each weight is; of one that is none (0 as padding) any."""
+        return np.minimum(np.searchsorted(np.array(self.values), weights), len(self.values) - 1)
+
+
+def levels_of(w: Tensor) -> Levels | None:
+    """The levels of a constant matrix of int8 or int4; None where it is computed, wider, or has too many."""
+    if w.data is None or len(w.shape) != 2 or w.dtype not in (INT4, INT8):
+        return None
+    values = np.unique(w.data)
+    return Levels(tuple(int(v) for v in values)) if values.size <= MOST else None
+
+
+def pays(before: int, after: int) -> bool:
+    """Whether so many bytes in place of so many are worth a kernel of their own."""
+    return before - after >= max(SAVES, before // PART)

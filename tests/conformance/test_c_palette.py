@@ -1,0 +1,199 @@
+"""Weights of few distinct values, stored as numbers of them: every form on every layout, byte for byte."""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+
+import numpy as np
+import pytest
+from integer_engines import EMULATED, HOST, MAIN, Engine, Library, emitted, merged, opened
+from integer_equality import AT_ONCE, check, reference_of
+from integer_forms import TWIN, Flavoured
+from integer_streams import whole_numbers
+
+from edgekit.ir import INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
+from edgekit.passes.pipelines import LOWER, run_passes
+from edgekit.target import load_target
+from edgekit.toolchain import build_shared
+
+SWEEPS = "EDGEKIT_SWEEPS" in os.environ
+LEVELS = {
+    "ternary": (-1, 0, 1),
+    "quarter": (-2, -1, 0, 1),
+    "four": (-113, -7, 5, 96),
+    "three": (-60, 0, 60),
+    "eight": (-128, -77, -31, -9, 4, 18, 51, 127),
+    "zeroed": (-90, -40, -11, 0, 13, 37, 92),
+    "sixteen": (-128, -99, -76, -55, -40, -27, -15, -4, 1, 9, 20, 33, 48, 66, 91, 127),
+}
+# every form with every type, and each other set of levels once
+CASES = [
+    *product(("ternary", "four", "zeroed", "sixteen"), (INT8, INT16), (INT16, INT32)),
+    *product(("quarter", "eight", "three"), (INT8,), (INT32,)),
+]
+SIZED = [(levels, size) for at, levels in enumerate(LEVELS) for size in [(64, 113), (77, 128)][at % 2 :][:1]]
+TABLE = {"four": 4, "three": 4, "eight": 6, "zeroed": 6, "sixteen": 8}  # bits of a pair of weights
+
+
+def picked(rng: np.random.Generator, shape: tuple[int, int], levels: str) -> np.ndarray:
+    """Weights of exactly these levels."""
+    weights = rng.choice(LEVELS[levels], shape)
+    weights.reshape(-1)[: len(LEVELS[levels])] = LEVELS[levels]
+    return weights
+
+
+def dense(levels: str, x: DType, total: DType) -> Graph:
+    """Linears of odd and even sizes, with a constant addend, a computed one, and none."""
+    name = f"dense_{levels}_{x}_{total}"
+    rng, b = np.random.default_rng(len(name)), GraphBuilder(name)
+    most = 81 if len(LEVELS[levels]) > 8 else 41  # a table of all pairs takes a kilobyte
+    values, others = b.input("x", (77,), x), b.input("z", (64,), x)
+
+    def linear(value: str, n_out: int, *addend: str) -> str:
+        weights = picked(rng, (n_out, b.tensor(value).size), levels)
+        return b.op("linear", value, b.const(b.fresh("w"), weights, INT8), *addend, accumulate=total.name)
+
+    first = linear(values, most)
+    second = linear(others, most - 1, b.const("c", whole_numbers(rng, (most - 1,), total), total))
+    b.output(b.op("concat", second, linear(values, most, first), axis=0))
+    return run_passes(b.build(), LOWER)
+
+
+def rows(levels: str, x: DType) -> Graph:
+    """The same weights for several rows of x."""
+    rng, b = np.random.default_rng(3), GraphBuilder(f"rows_{levels}_{x}")
+    for at, (n_rows, n_in, n_out) in enumerate([(3, 64, 40), (2, 72, 36)]):
+        weights = b.const(f"w{at}", picked(rng, (n_out, n_in), levels), INT8)
+        c = b.const(f"c{at}", whole_numbers(rng, (n_out,), INT32), INT32)
+        b.output(b.op("linear", b.input(f"x{at}", (n_rows, n_in), x), weights, c, accumulate="int32"))
+    return run_passes(b.build(), LOWER)
+
+
+def spiking(levels: str, n: int, targets: int) -> Graph:
+    """Neurons that excite one another and others, some over plain weights beside these in one row."""
+    rng, b = np.random.default_rng(n + targets), GraphBuilder(f"spiking_{levels}_{n}_{targets}")
+
+    def weights(n_out: int, n_in: int) -> str:
+        return b.const(b.fresh("w"), picked(rng, (n_out, n_in), levels), INT8)
+
+    x, last = b.input("x", (n,), INT16), b.state("last", rng.random(n) < 0.3, SPIKE)
+    drive = b.op("linear", last, weights(n, n), x, accumulate="int16")
+    plain = b.const("plain", whole_numbers(rng, (targets, n), INT8), INT8)
+    fired = b.op("gt", drive, b.const("level", 90, INT16))
+    b.update(last, fired)
+    sums = b.op("linear", fired, weights(targets, n), accumulate="int16")
+    more = b.op("linear", fired, plain, sums, accumulate="int16")
+    total = b.op("linear", fired, weights(targets, n), b.op("cast", more, to="int32"), accumulate="int32")
+    b.output(total, more, fired)
+    return run_passes(b.build(), LOWER)
+
+
+PAIRS = Flavoured("smartwatch-m4")
+PAIR_ENGINES = (TWIN, "M4", "M4 gcc", "M33") if SWEEPS else (TWIN, "M4")
+
+
+def pair_form(levels: str) -> str:
+    return f"p{TABLE[levels]}" if levels in TABLE else "w2"
+
+
+@pytest.mark.parametrize("engine", PAIR_ENGINES)
+def test_dense_sums_in_pairs(engine: str) -> None:
+    graphs = [dense(*case) for case in CASES]
+    for graph in graphs:
+        _, levels, x, total = graph.name.split("_")
+        form = f"linear_pairs_x{x.removeprefix('int')}_{pair_form(levels)}_a{total.removeprefix('int')}"
+        assert {k for k in PAIRS.kernels(graph) if k.startswith("linear")} == {form}
+    graphs += [rows(levels, x) for levels, x in product(LEVELS, (INT8, INT16))]
+    PAIRS.hold(engine, graphs, 1, steps=6)
+
+
+@pytest.mark.parametrize("engine", PAIR_ENGINES)
+def test_events_in_pairs(engine: str) -> None:
+    graphs = [spiking(levels, *size) for levels, size in SIZED]
+    for graph in graphs:
+        kernels = PAIRS.kernels(graph)
+        levels = graph.name.split("_")[1]
+        if levels != "sixteen":
+            assert f"linear_event_pairs_{pair_form(levels)}_a16" in kernels
+    PAIRS.hold(engine, graphs, 2)
+
+
+VECTORS = Flavoured("smartwatch-m55")
+VECTOR_ENGINES = (TWIN, "M55", "M55 gcc") if SWEEPS else (TWIN, "M55")
+
+
+def vector_form(levels: str) -> str:
+    return "w2" if levels not in TABLE else "n2" if TABLE[levels] == 4 else "n4"
+
+
+@pytest.mark.parametrize("engine", VECTOR_ENGINES)
+def test_dense_sums_in_vectors(engine: str) -> None:
+    graphs = [dense(*case) for case in CASES]
+    for graph in graphs:
+        _, levels, x, total = graph.name.split("_")
+        form = f"linear_eights_x{x.removeprefix('int')}_{vector_form(levels)}_a{total.removeprefix('int')}"
+        assert {k for k in VECTORS.kernels(graph) if k.startswith("linear")} == {form}
+    graphs += [rows(levels, x) for levels, x in product(("ternary", "four"), (INT8, INT16))]
+    VECTORS.hold(engine, graphs, 3, steps=6)
+
+
+@pytest.mark.parametrize("engine", VECTOR_ENGINES)
+def test_events_in_vectors(engine: str) -> None:
+    graphs = [spiking(levels, *size) for levels, size in SIZED]
+    for graph in graphs:
+        form = vector_form(graph.name.split("_")[1])
+        assert f"linear_event_eights_{form}_a16" in VECTORS.kernels(graph)
+    VECTORS.hold(engine, graphs, 4)
+
+
+PLAIN = ("-O1", "-fno-vectorize", "-fno-slp-vectorize", "-fno-unroll-loops")  # compiled in half the time
+UBSAN = (*PLAIN, "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+WIDE_ENGINES = {e.name: e for e in (Engine("x86 simd", "host", "zig", PLAIN), EMULATED["A72"], EMULATED["A7"])}
+if SWEEPS:
+    WIDE_ENGINES |= {
+        "gcc": HOST["gcc"],
+        "undefined": Engine("undefined", "host", "clang", UBSAN),
+        "A76": EMULATED["A76"],
+    }
+    WIDE_ENGINES["x86 portable"] = Engine("x86 portable", "host", "zig", (*PLAIN, "-DEK_FORCE_PORTABLE"))
+
+
+def number_form(levels: str) -> str:
+    return f"n{max(2, (len(LEVELS[levels]) - 1).bit_length())}"
+
+
+@pytest.mark.parametrize("engine", WIDE_ENGINES)
+def test_sums_in_whole_registers(engine: str) -> None:
+    chosen = WIDE_ENGINES[engine]
+    target = load_target(chosen.target)
+    sums = [dense(*case) for case in CASES]
+    events = [spiking(levels, *size) for levels, size in SIZED]
+    for graph in (*sums, *events):
+        levels, kernels = graph.name.split("_")[1], [k.kernel for k in emitted(graph, target).kernels]
+        form = number_form(levels)
+        if graph in events:
+            assert f"linear_wide_event_{form}_a16" in kernels
+        else:
+            x, total = (int(part.removeprefix("int")) for part in graph.name.split("_")[2:4])
+            assert {k for k in kernels if k.startswith("linear")} == {f"linear_wide_x{x}_{form}_a{total}"}
+    graphs = [*sums, *events, *(rows(levels, x) for levels, x in product(("ternary", "four"), (INT8, INT16)))]
+    for at in range(0, len(graphs), AT_ONCE):
+        with opened(chosen, part := graphs[at : at + AT_ONCE]) as stream:
+            for graph in part:
+                check(stream(graph), reference_of(graph, 5, 26), f"{graph.name} on {engine}")
+
+
+def test_sums_in_plain_c() -> None:
+    """The layout of cores that nothing is known of."""
+    graphs = [dense(*case) for case in CASES]
+    graphs += [spiking(levels, *size) for levels, size in SIZED]
+    graphs += [rows(levels, x) for levels, x in product(LEVELS, (INT8, INT16))]
+    for graph in graphs:
+        kind, levels = graph.name.split("_")[:2]
+        form = f"linear_event_{number_form(levels)}_a16" if kind == "spiking" else f"_{number_form(levels)}_a"
+        assert any(form in k.kernel for k in emitted(graph).kernels)
+    files = merged([emitted(graph) for graph in graphs])
+    library = Library(build_shared(files, MAIN, load_target("host"), compiler="zig", extra_flags=PLAIN))
+    for graph in graphs:
+        check(library.stream(graph), reference_of(graph, 6, 26), f"{graph.name} in plain C")
