@@ -108,9 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if all(map(is_here, CORES[simd])):
                 print(f"counting {simd}", file=sys.stderr)
                 table[simd] = thresholds(simd)
+                write_atomic(TABLE, table_text({name: table[name] for name in CORES if name in table}).encode())
             else:
                 print(f"{simd} is left as it was: this computer does not have it", file=sys.stderr)
-        write_atomic(TABLE, table_text({simd: table[simd] for simd in CORES if simd in table}).encode())
     if chosen.page:
         if chosen.table:
             parser.error("--page is of the table as it is: write that first")

@@ -32,6 +32,7 @@ from tools.single_step import count_functions
 Array = npt.NDArray[Any]
 INPUTS: Mapping[int, DType] = {8: INT8, 16: INT16}
 WEIGHTS: Mapping[int, DType] = {4: INT4, 8: INT8, 16: INT16}
+LARGEST: Mapping[int, int] = {4: 7, 8: 127, 16: 900}
 TILE = "_tile"
 FORMS = (*(f"x{x}_w{w}" for x in INPUTS for w in WEIGHTS), *(f"event_w{w}" for w in WEIGHTS))
 TILED = tuple(f"{form}{TILE}" for form in FORMS if form.startswith("x"))
@@ -128,7 +129,8 @@ def matrix(case: Case, rng: np.random.Generator) -> tuple[Array, float]:
         chosen.reshape(-1)[rng.permutation(chosen.size)[: round(case.coverage * chosen.size)]] = True
         block = Block(1, 1)
     mask = np.repeat(np.repeat(chosen, block.outputs, axis=0), block.inputs, axis=1)[: shape[0], : shape[1]]
-    weights = np.where(mask, rng.choice([-1, 1], shape) * rng.integers(1, 8, shape), 0)
+    high = LARGEST[case.weight.bits]  # of too many values for a palette
+    weights = np.where(mask, rng.choice([-1, 1], shape) * rng.integers(1, high + 1, shape), 0)
     return weights, float(chosen.mean())
 
 
@@ -144,7 +146,7 @@ def program_of(cases: Sequence[Case], name: str) -> tuple[Graph, list[float]]:
             dtype = SPIKE if case.spikes else INPUTS[int(kind[1:])]
             inputs[kind, n_in] = b.input(f"{kind}_{n_in}", (n_in,), dtype)
             if case.spikes:  # whoever reads them first lists them
-                nothing = b.const(f"first{at}", rng.integers(1, 8, (1, n_in)), INT8)
+                nothing = b.const(f"first{at}", rng.integers(1, 8, (1, n_in)), case.weight)
                 b.output(b.op("linear", inputs[kind, n_in], nothing, accumulate="int16"))
         data, share = matrix(case, rng)
         covered.append(share)

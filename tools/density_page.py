@@ -86,10 +86,11 @@ several cores it is what holds on all of them, over spikes for sums of 16 and of
 8 × 2 int16 weights; 0 means never.
 """
 WINDOW = """
-The HAR L2MU of split B (`examples/har/checkpoints/l2mu_B.pt`), int8, 40 steps a window, mean over windows of four test
-subjects. Masks by magnitude, nothing tuned afterwards: neurons fire more or less often with the weights that are left,
-which is part of the count and stands beside it. *Units*: memory orders that hardly fire, then hidden neurons and memory
-channels; *units and blocks*: half of the way (in logarithms) by each.
+The HAR L2MU of split B (`examples/har/checkpoints/l2mu_B.pt`), int8, 40 steps a window, mean over four windows of
+test subjects, on x86 the first of them. Masks by magnitude, of every row the same share, nothing tuned afterwards:
+neurons fire more or less often with the weights that are left, which is part of the count and stands beside it.
+*Units*: memory orders that hardly fire, then hidden neurons and memory channels; *units and blocks*: half of the way
+(in logarithms) by each.
 """
 
 
@@ -157,7 +158,7 @@ def _l2mu(shown: Mapping[str, Core], windows: Mapping[str, Sequence[Point]]) -> 
         points = windows[simd]
         whole = points[0]
         lines += [
-            f"**{core.name}**: {whole.instructions:,.0f} instructions a window as it is, {whole.fired:.0f} neurons fire a step.",
+            f"**{core.name}**: {whole.instructions:,.0f} instructions a window; {whole.fired:.0f} fire in a step.",
             "",
             "| weights left | " + " | ".join(KINDS) + " |",
             "|---:|" + "---:|" * len(KINDS),

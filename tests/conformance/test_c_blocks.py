@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,14 +13,18 @@ from zlib import crc32
 import numpy as np
 import pytest
 from c_runs import Guarded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from images import build_image
 from integer_engines import EMULATED, MAIN, Library, merged
-from integer_equality import Expected, check, reference_of
+from integer_equality import check, reference_of
 from integer_streams import edges, whole_numbers
 
 from edgekit.backends.c import Program
-from edgekit.backends.c.integer.densities import Thresholds
 from edgekit.backends.c.integer import FLAVOURS, Flavour, emit_integer, flavour_of
+from edgekit.backends.c.integer.covering import cover, tiles
+from edgekit.backends.c.integer.densities import Thresholds
 from edgekit.ir import INT4, INT8, INT16, INT32, SPIKE, DType, Graph, GraphBuilder
 from edgekit.ir.blocks import block_for
 from edgekit.passes.pipelines import LOWER, run_passes
@@ -27,6 +32,7 @@ from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.streams import MachineStream, Stream
 from edgekit.target import load_target
 from edgekit.toolchain import build_shared
+from tools.density_counts import CORES, Case, count
 
 SWEEPS = "EDGEKIT_SWEEPS" in os.environ
 STEPS = 100
@@ -130,14 +136,20 @@ def dense(x: DType, w: DType, total: DType) -> Graph:
         c = [b.const(f"c{at}", whole_numbers(rng, (n_out,), total), total)] if at % 3 else []
         y = b.op("linear", inputs[n_in], weights, *c, accumulate=str(total))
         if at % 3 == 1:
-            y = b.op("linear", inputs[n_in], b.const(f"v{at}", masked(rng, (n_out, n_in), w, "scattered"), w), y,
-                     accumulate=str(total))
+            y = b.op(
+                "linear",
+                inputs[n_in],
+                b.const(f"v{at}", masked(rng, (n_out, n_in), w, "scattered"), w),
+                y,
+                accumulate=str(total),
+            )
         outs.append(y)
     for at, (n_rows, n_in, n_out) in enumerate(((3, 36, 7), (2, 32, 4), (4, 64, 9))):
         values = b.input(f"r{at}", (n_rows, n_in), x)
         c = b.const(f"d{at}", whole_numbers(rng, (n_rows, n_out) if at else (n_out,), total), total)
-        y = b.op("linear", values, b.const(f"u{at}", masked(rng, (n_out, n_in), w, "blocks"), w), c,
-                 accumulate=str(total))
+        y = b.op(
+            "linear", values, b.const(f"u{at}", masked(rng, (n_out, n_in), w, "blocks"), w), c, accumulate=str(total)
+        )
         outs.append(b.op("reshape", y, shape=(n_rows * n_out,)))
     b.output(b.op("concat", *outs, axis=0))
     return run_passes(b.build(), LOWER)
@@ -169,19 +181,135 @@ def spiking(n: int, targets: int, w: DType, total: DType, kind: str) -> Graph:
 
 
 DENSE = [dense(*types) for types in TYPES]
+POPULATIONS = (((33, 40), "scattered"), ((70, 97), "blocks"), ((36, 35), "none"))
 EVENTS = [
     spiking(n, targets, w, total, kind)
-    for (w, total), ((n, targets), kind) in product(
-        product((INT4, INT8, INT16), (INT16, INT32)), (((33, 40), "scattered"), ((70, 97), "blocks"), ((36, 35), "none"))
-    )
+    for (w, total), ((n, targets), kind) in product(product((INT4, INT8, INT16), (INT16, INT32)), POPULATIONS)
 ]
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_blocks_are_byte_equal(name: str) -> None:
-    where = PLACES[name]
+def part(name: str, seed: int) -> list[Graph]:
+    """What a place is asked: in sweeps everything, else a fourth, in CI each day another."""
     graphs = [*DENSE, *EVENTS]
+    return graphs if SWEEPS else graphs[(list(PLACES).index(name) + seed) % 4 :: 4]
+
+
+@pytest.mark.drawn(4)
+@pytest.mark.parametrize("name", PLACES)
+def test_blocks_are_byte_equal(name: str, drawn_seed: int) -> None:
+    where, graphs = PLACES[name], part(name, drawn_seed)
     with where.streams(graphs) as stream:
         for at, graph in enumerate(graphs):
-            wanted = reference_of(graph, at, STEPS)
-            check(stream(graph), wanted, f"{graph.name} on {name}")
+            check(stream(graph), reference_of(graph, at, STEPS), f"{graph.name} on {name}")
+
+
+def test_every_kernel_of_blocks_runs() -> None:
+    """Each product above is one of blocks, but those over several rows that do not begin at words."""
+    widths = {f"x{x}_w{w}_a{a}" for x in (8, 16) for w in (8, 16) for a in (16, 32)}
+    rows = {f"w{w}_a{a}" for w in (8, 16) for a in (16, 32)}
+    for name, dense_kernels in {
+        "portable": {"blocks"},
+        "dsp in plain C": {"pair_blocks"},
+        "mve in plain C": {"eight_blocks"},
+        "wide in plain C": {"wide_blocks"},
+        "tiles in plain C": {"wide_tiles"},
+    }.items():
+        ran = {k.removeprefix("linear_") for g in (*DENSE, *EVENTS) for k in PLACES[name].kernels(g)}
+        prefix = dense_kernels.pop()
+        wanted = {f"{prefix}_{width}" for width in widths}
+        if name.startswith("dsp"):  # which is how int8 lie where no weight is -128, and how they do where one is
+            wanted = {f"{prefix}_{w}" for w in widths if not w.startswith("x8_w16")}
+            wanted |= {f"{prefix}_wide_{w}" for w in widths if w.startswith("x8")}
+        wanted |= {f"{prefix.replace('tiles', 'blocks').removesuffix('s')}_rows_{row}" for row in rows}
+        assert wanted <= ran
+        assert not {
+            k for k in ran if k.startswith(("dense", "event", "wide_x", "wide_event", "eights", "pairs_", "nibbles"))
+        }
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_blocks_hold_every_weight_once(data: st.DataObject) -> None:
+    """Any matrix comes back from its blocks, wherever they begin, and no row has more of them than it needs."""
+    per, step = data.draw(st.sampled_from([(4, 1), (4, 2), (4, 4), (16, 1), (2, 1)]))
+    width = data.draw(st.integers(per, 60)) // step * step
+    mask = data.draw(arrays(bool, (data.draw(st.integers(1, 5)), max(width, per))))
+    weights = mask * np.arange(1, mask.size + 1, dtype=np.int16).reshape(mask.shape)
+    blocks, back = cover(weights, per, step), np.zeros_like(weights)
+    for row, start, values in zip(blocks.row, blocks.start, blocks.values, strict=True):
+        assert start % step == 0
+        back[row, start : start + per] += values
+    assert (back == weights).all()
+    least = [-(-int(np.ptp(np.flatnonzero(row)) + 1) // per) if row.any() else 0 for row in mask]
+    aligned = [np.unique(np.flatnonzero(row) // per).size for row in mask]
+    assert all(n <= most for n, most in zip(blocks.counts(len(mask)), aligned, strict=True))
+    assert (blocks.counts(len(mask)) <= np.maximum(least, aligned)).all()
+    tiled = tiles(weights, per, 4)
+    assert np.count_nonzero(tiled.values) == np.count_nonzero(weights)
+
+
+@given(data=st.data())
+@settings(max_examples=12, deadline=None)
+def test_products_over_random_masks(data: st.DataObject) -> None:
+    """The bytes of the reference for weights that are zero anywhere, in plain C that is built once for each mask."""
+    name = data.draw(
+        st.sampled_from(["portable", "dsp in plain C", "mve in plain C", "wide in plain C", "tiles in plain C"])
+    )
+    n_in, n_out = data.draw(st.integers(32, 70)), data.draw(st.integers(1, 40))
+    mask = data.draw(arrays(bool, (n_out, n_in), elements=st.sampled_from([False] * 7 + [True])))
+    rng, b = np.random.default_rng(mask.sum()), GraphBuilder("random_mask")
+    weights = b.const("w", np.where(mask, edges(rng, mask.shape, INT8), 0), INT8)
+    b.output(b.op("linear", b.input("x", (n_in,), INT16), weights, accumulate="int32"))
+    graph = run_passes(b.build(), LOWER)
+    with PLACES[name].streams([graph]) as stream:
+        check(stream(graph), reference_of(graph, 1, 6), f"{graph.name} on {name}")
+
+
+@pytest.mark.parametrize("name", ["portable", "x86", "tiles, x86", "dsp in plain C", "mve in plain C"])
+def test_nothing_is_written_outside_the_callers_buffers(name: str) -> None:
+    """Ports at odd addresses, and guard bytes around them and around the struct."""
+    where, graph = PLACES[name], DENSE[-1]
+    library = Library(build_shared(merged([where.program(graph)]), MAIN, load_target("host"), extra_flags=where.flags))
+    wanted, prefix = reference_of(graph, 3, 4), f"ek_{graph.name}"
+
+    def call(function: str, *given: Guarded) -> int:
+        return int(library.handle[f"{prefix}_{function}"](*(ctypes.c_void_p(a.address) for a in given)))
+
+    model = Guarded(call("sizeof"))
+    ports = [Guarded(a[0].nbytes, offset=a.itemsize) for a in (*wanted.inputs, *wanted.outputs)]
+    assert call("init", model) == 0
+    for t in range(4):
+        for port, a in zip(ports, wanted.inputs, strict=False):
+            port.data[:] = np.ascontiguousarray(a[t]).reshape(-1).view(np.uint8)
+        assert call("step", model, *ports) == 0
+        for guarded in (model, *ports):
+            guarded.check()
+        for port, a in zip(ports[len(wanted.inputs) :], wanted.outputs, strict=True):
+            assert port.data.tobytes() == a[t].tobytes()
+
+
+def test_dense_weights_stay_dense() -> None:
+    """The table of the compiler: nothing of a full matrix is in blocks, all of one that is nearly empty."""
+    rng = np.random.default_rng(0)
+    for simd in ("portable", "dsp", "mve", "neon", "vnni"):
+        block = block_for(simd, spikes=False)
+        for share, found in ((1.0, False), (0.05, True)):
+            b = GraphBuilder("choice")
+            chosen = rng.random((32 // block.outputs, 256 // block.inputs)) < share
+            mask = np.repeat(np.repeat(chosen, block.outputs, axis=0), block.inputs, axis=1)
+            weights = b.const("w", np.where(mask, rng.integers(1, 128, mask.shape), 0), INT8)
+            b.output(b.op("linear", b.input("x", (256,), INT16), weights, accumulate="int32"))
+            (kernel,) = Where(flavour_of(simd), densities=flavour_of(simd).densities).kernels(
+                run_passes(b.build(), LOWER)
+            )
+            assert ("block" in kernel or "tile" in kernel) == found, (simd, share, kernel)
+
+
+def test_the_table_is_what_is_counted() -> None:
+    """A sample of the table again: blocks that cover less than it says take fewer instructions, others more."""
+    flavour, core = flavour_of("dsp"), CORES["dsp"][0]
+    most = flavour.densities["x16_w8"][64]
+    cases = [Case(flavour, "x16_w8", 32, 64, share) for share in (most - 0.08, most + 0.08)]
+    below, above = count(cases, core)
+    assert below.blocks < below.whole
+    assert above.blocks > above.whole
