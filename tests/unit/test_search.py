@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -124,27 +124,30 @@ def test_results_are_plain_values() -> None:
         assert result_of(json.loads(json.dumps(document_of(result)))) == result
 
 
-def test_proposals_depend_on_results_alone() -> None:
-    space, limits = (SMALL, SMALLER), Limits(1.0, weights=20_000)
+def result_at(point: Mapping[str, int]) -> Outcome | Failed:
+    """Of two choices: what they save adds up, and both at 1 give no program."""
+    a, b = point.get("a", 0), point.get("b", 0)
+    if (a, b) == (1, 1):
+        return Failed("no program")
+    return trial(0.5 * a + 0.4 * b, 40_000 - 6000 * a - 5000 * b).outcome
 
-    def result(point: dict[str, int]) -> Outcome | Failed:
-        at = point.get("a", 0), point.get("b", 0)
-        if at == (1, 1):
-            return Failed("no program")
-        return trial(0.5 * at[0] + 0.4 * at[1], 40_000 - 6000 * at[0] - 5000 * at[1]).outcome
 
-    whole = Proposals(space, limits, 3)
-    asked = []
-    for _ in range(4):
-        points = whole.ask(4)
-        whole.tell([result(dict(p)) for p in points])
+def proposed(seed: int, batches: int) -> list[Mapping[str, int]]:
+    proposals = Proposals((SMALL, SMALLER), Limits(1.0, weights=20_000), seed)
+    proposals.add({}, result_at({}))
+    asked: list[Mapping[str, int]] = []
+    for _ in range(batches):
+        points = proposals.ask(4)
+        proposals.tell([result_at(point) for point in points])
         asked += points
-    again = Proposals(space, limits, 3)
-    for point in asked[:8]:
-        again.add(point, result(dict(point)))
-    assert [dict(p) for p in again.ask(4)] == asked[8:12]
-    other = Proposals(space, limits, 4)
-    assert [other.ask(4)] != [asked[:4]]
+    return asked
+
+
+def test_proposals_are_the_same_for_a_seed_and_none_comes_twice_before_all_came() -> None:
+    asked = proposed(3, 3)
+    assert proposed(3, 3) == asked
+    assert proposed(4, 3) != asked
+    assert len({tuple(sorted(point.items())) for point in (*asked, {})}) == 13  # of 3 · 5
 
 
 @pytest.fixture
