@@ -44,6 +44,6 @@ def levels_of(w: Tensor) -> Levels | None:
     return Levels(tuple(int(v) for v in values)) if values.size <= MOST else None
 
 
-def pays(before: int, after: int) -> bool:
-    """Whether so many bytes in place of so many are worth a kernel of their own."""
-    return before - after >= max(SAVES, before // PART)
+def pays(before: int, after: int, least: int = SAVES) -> bool:
+    """Whether so many bytes in place of so many are worth a kernel: at least `least` fewer, and an eighth."""
+    return before - after >= max(least, before // PART)
