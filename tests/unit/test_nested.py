@@ -17,8 +17,8 @@ from edgekit.compress.order import reordered
 from edgekit.compress.recipes import recipe
 from edgekit.compress.rules import Compression, NestedRule
 from edgekit.convert.options import Options, check_options
-from edgekit.errors import UsageError
-from edgekit.ir import Graph, verify
+from edgekit.errors import GraphError, UsageError
+from edgekit.ir import Graph, GraphBuilder, verify
 from edgekit.ir.widths import at_width, widths_of
 from edgekit.learn import Learning
 from edgekit.reference import Interpreter
@@ -177,3 +177,12 @@ def test_what_the_manifest_says_of_widths(family: str) -> None:
         assert found == sorted(found, reverse=True)
         assert found[0] > found[-1]
     assert rows[0]["weights_bytes"] <= converted(family).artifact.manifest["sizes"]["weights_bytes"]
+
+
+def test_a_width_that_is_another_step_is_refused() -> None:
+    b = GraphBuilder("two")
+    b.output(b.op("tanh", b.input("x", (4,))))
+    b.entry("step_50")
+    b.output(b.op("tanh", b.input("x50", (3,))))
+    with pytest.raises(GraphError, match="'step_50': takes or gives other things"):
+        b.build()
