@@ -359,11 +359,9 @@ def test_what_does_not_go_with_a_recipe_is_refused(model: Path, case: str) -> No
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(model: Path, compression: Compression, why: str) -> None:
-    from edgekit.convert import Options, convert_file
-
     windows = np.load(model.parent / "x.npz")["x"]
     with pytest.raises(UsageError, match=why):
-        convert_file(model, Options(precision="int8", calib=windows, compression=compression))
+        edgekit.convert(model, recipe=compression, calib=windows)
 
 
 def test_inspect_lists_what_rules_match(model: Path) -> None:
