@@ -114,6 +114,12 @@ def _is_sparse(weights: Tensor, bits: int) -> bool:
     return count > 0 and PICKED_COST * count + PICKED_FIXED * len(taken) < DENSE_COST * taken.size
 
 
+def picked_bytes(weights: Array, bits: int) -> int:
+    """What words that are picked out take, with where they are and how many each output has."""
+    _, taken = _words(weights, 32 // bits)
+    return 6 * int(taken.sum()) + 2 * len(taken)
+
+
 def dense_form(graph: Graph, x: str, w: str) -> str | None:
     """The dense kernel for these operands; None where there is none."""
     inputs, weights = graph.tensors[x], graph.tensors[w]
