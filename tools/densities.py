@@ -51,7 +51,7 @@ def crossing(counted: Sequence[Counted]) -> float:
     for (low, below), (high, above) in pairwise(points):
         if above >= 0:
             return math.floor(100 * (low + (high - low) * -below / (above - below))) / 100
-    return 1.0
+    return math.floor(100 * points[-1][0]) / 100  # no higher one is in blocks
 
 
 def measured(simd: str, forms: Sequence[str], lengths: Sequence[int], core: Core) -> list[Counted]:

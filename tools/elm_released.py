@@ -234,11 +234,11 @@ def report(neuron: Neuron, what: str, levels: Mapping[str, int], target: str, sa
     say("  soma RMSE, steps 150-300, mV: " + ", ".join(f"{name} {e:.3f}" for name, e in errors.items()))
     if rules:
         nbytes, worst = sizes["weights_coded_bytes"], max(errors.values())
-        for goal, most in (("goal", GOAL_BYTES), ("stretch", STRETCH_BYTES)):
-            say(f"  {goal}: weights at most {most:,} bytes: {verdict(nbytes <= most)}")
+        most = GOAL_BYTES if what.startswith("goal") else STRETCH_BYTES
+        say(f"  weights at most {most:,} bytes: {verdict(nbytes <= most)}")
         for name, e in errors.items():
             say(f"  soma on {name} at most {GOAL_MV} mV: {verdict(e <= GOAL_MV)}")
-        say(f"  all: {verdict(nbytes <= GOAL_BYTES and worst <= GOAL_MV)}")
+        say(f"  all: {verdict(nbytes <= most and worst <= GOAL_MV)}")
 
 
 def taken(sizes: Mapping[str, int]) -> str:

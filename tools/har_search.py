@@ -1,6 +1,6 @@
 """Searches the HAR L2MU for a program within 16 kB of weights that loses at most a point: three seeds on two cores.
 
-python -m tools.har_search [--seeds 0,1,2] [--minutes 14] [-o FOLDER]     # an hour; wants ../shared
+python -m tools.har_search [--seeds 0,1,2] [--trials 120] [-o FOLDER]     # an hour; wants ../shared
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
     """Search once for each seed and print what was found; 1 where a seed misses the goal."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--minutes", type=float, default=14, help="of a search: a last training may take longer")
+    parser.add_argument("--trials", type=int, default=120, help="of a search, before the trainings")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "out" / "har_search")
     options = parser.parse_args()
     folder = options.output.resolve()
@@ -34,7 +34,7 @@ def main() -> int:
     for side in SIDES:
         export = ("-m", "examples.har.export", "--split", "B", "--side", side)
         run(sys.executable, *export, "-o", str(folder / f"{side}.npz"))
-    found = [search(folder, int(seed), options.minutes) for seed in options.seeds.split(",")]
+    found = [search(folder, int(seed), options.trials) for seed in options.seeds.split(",")]
     for answer in found:
         show(answer)
     reached = [answer for answer in found if answer["reached"]]
@@ -47,7 +47,7 @@ def main() -> int:
     return 0 if len(reached) == len(found) else 1
 
 
-def search(folder: Path, seed: int, minutes: float) -> dict[str, Any]:
+def search(folder: Path, seed: int, trials: int) -> dict[str, Any]:
     """One search from nothing, with the time that it took: on the clock, and of the processors."""
     stem = folder / f"l2mu_seed{seed}"
     stem.with_suffix(".search").unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def search(folder: Path, seed: int, minutes: float) -> dict[str, Any]:
         *(str(Path(sys.executable).with_name("edgekit")), "search", str(MODEL), "--target", "smartwatch"),
         *("--max-weights", WEIGHTS, "--max-drop", str(DROP), "--seed", str(seed), "--jobs", str(JOBS)),
         *("--calib", str(folder / "train.npz"), "--valid", str(folder / "validation.npz")),
-        *("--eval", str(folder / "test.npz"), "--minutes", str(minutes), "--tune", str(EPOCHS)),
+        *("--eval", str(folder / "test.npz"), "--trials", str(trials), "--tune", str(EPOCHS)),
         *("--html", str(stem.with_suffix(".html")), "-o", str(stem.with_suffix(".edge")), "--json"),
         may_fail=True,
     )

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from edgekit.cli.arrays import check_output, read_array, read_data
 from edgekit.cli.exits import ANSWER_IS_NO
-from edgekit.cli.output import Output, kilobytes, table
+from edgekit.cli.output import Output
+from edgekit.cli.search_tables import print_answer
 from edgekit.errors import DataError, UsageError
+from edgekit.target import load_target
 
 if TYPE_CHECKING:
     from edgekit.convert.progress import Progress
     from edgekit.frontends import Imported
     from edgekit.frontends.options import ImportOptions
-    from edgekit.search.answer import Answer
     from edgekit.search.limits import Limits
     from edgekit.search.pool import Pool
     from edgekit.search.problem import Problem, Windows
@@ -52,7 +52,6 @@ UNITS: Mapping[str, int] = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 102
 SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 TRIALS = 200  # where neither their number nor the time was given
 SUFFIX = ".search"  # of the file that trials are kept in, beside the output
-SHOWN = 12  # rows of the frontier that people see without -v
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,13 @@ class Asked:
     jobs: int = 1
     ray: str | None = None
     epochs: int = 0
+    vary: tuple[str, ...] = ()
     margin: float = 1.0
+
+    @property
+    def target_name(self) -> str:
+        """The target, by its own name where an alias was given."""
+        return load_target(self.target).name
 
 
 def bytes_of(option: str, text: str | None) -> int | None:
@@ -166,20 +171,19 @@ def keep_promise(out: Output, model: Path | None, importing: ImportOptions, aske
         check_output(path)
     if asked.html is not None:
         check_html(asked.html)
-    windows = _Files.read(asked)
     with out.stages() as progress:
         progress("import")
         imported = import_with(model, importing, None)
-        problem = windows.problem(imported, asked)
-        settings = Settings(asked.trials, asked.minutes, asked.seed, epochs=asked.epochs)
+        problem, held_out, words = read_problem(imported, asked, train=asked.epochs > 0)
+        settings = Settings(asked.trials, asked.minutes, asked.seed, epochs=asked.epochs, vary=asked.vary)
         with (
             Storage(asked.storage, problem.identity) as storage,
             _kept(storage),
             _pool(problem, asked, progress) as pool,
         ):
             search = Search(problem, asked.limits, settings, pool, storage, progress)
-            found = answer(search, imported, windows.held_out, margin=asked.margin, progress=progress)
-        document = {**found.to_dict(), "validation": windows.words}
+            found = answer(search, imported, held_out, margin=asked.margin, progress=progress)
+        document = {**found.to_dict(), "validation": words}
         if found.is_kept and found.conversion is not None:
             progress("write")
             found.conversion.artifact.save(asked.output)
@@ -193,49 +197,40 @@ def keep_promise(out: Output, model: Path | None, importing: ImportOptions, aske
         raise typer.Exit(ANSWER_IS_NO)
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Windows as the files have them: for scales, for training, for validation, held out; and which is which."""
+def read_problem(imported: Imported, asked: Asked, *, train: bool) -> tuple[Problem, Windows | None, str]:
+    """The problem that files make of a model, what is held out, and in words what trials are judged on.
 
-    calibration: Windows
-    validation: Windows
-    held_out: Windows | None
-    words: str
+    DataError for windows that do not fit it, or that have no labels where compressions are to be trained.
+    """
+    from edgekit.search.holdout import hold_out
+    from edgekit.search.problem import Problem
 
-    @classmethod
-    def read(cls, asked: Asked) -> _Files:
-        from edgekit.search.holdout import hold_out
-
-        calib = _windows(asked.calib)
-        if asked.valid is not None:
-            rest, validation, words = calib, _windows(asked.valid), str(asked.valid)
-        else:
-            subject = read_array(asked.calib, "subject") if asked.calib.suffix == ".npz" else None
-            rest, validation, which = hold_out(calib, subject)
-            words = f"{which} of {asked.calib}, held out; if the model was trained on them, they flatter it"
-        if asked.epochs and (rest.y is None or validation.y is None):
-            raise DataError(str(asked.calib), "has no labels to train with", "give .npz files with x and y")
-        return cls(rest, validation, None if asked.held_out is None else _windows(asked.held_out), words)
-
-    def problem(self, imported: Imported, asked: Asked) -> Problem:
-        """The problem of a model; DataError where windows do not fit it."""
-        from edgekit.search.problem import Problem
-
-        made = Problem.of(
-            imported,
-            asked.target,
-            self.calibration.x,
-            self.validation,
-            training=self.calibration if asked.epochs else None,
-            method=asked.method,
-            compiler=asked.compiler,
-        )
-        if self.held_out is not None:
-            made.check_windows(self.held_out)
-            if (self.held_out.y is None) != (self.validation.y is None):
-                cause = "and the windows for validation differ: one has labels, the other has none"
-                raise DataError(str(asked.held_out), cause, "a promise is about one of accuracy and agreement")
-        return made
+    rest = _windows(asked.calib)
+    if asked.valid is not None:
+        validation, words = _windows(asked.valid), str(asked.valid)
+    else:
+        subject = read_array(asked.calib, "subject") if asked.calib.suffix == ".npz" else None
+        rest, validation, which = hold_out(rest, subject)
+        words = f"{which} of {asked.calib}, held out; if the model was trained on them, they flatter it"
+    if train and (rest.y is None or validation.y is None):
+        raise DataError(str(asked.calib), "has no labels to train with", "give .npz files with x and y")
+    training = rest if train else None
+    problem = Problem.of(
+        imported,
+        asked.target,
+        rest.x,
+        validation,
+        training=training,
+        method=asked.method,
+        compiler=asked.compiler,
+    )
+    held_out = None if asked.held_out is None else _windows(asked.held_out)
+    if held_out is not None:
+        problem.check_windows(held_out)
+        if (held_out.y is None) != (validation.y is None):
+            cause = "and the windows for validation differ: one has labels, the other has none"
+            raise DataError(str(asked.held_out), cause, "a promise is about one of accuracy and agreement")
+    return problem, held_out, words
 
 
 def _windows(path: Path) -> Windows:
@@ -268,54 +263,3 @@ def _kept(storage: Any) -> Iterator[None]:
         kept = f"{len(storage):,} trials are kept in {storage.path}"
         print(f"{kept}: the same command goes on from there", file=sys.stderr, flush=True)
         raise
-
-
-def print_answer(console: Console, found: Answer, document: Mapping[str, Any], *, verbose: bool = False) -> None:
-    """The answer for people: the promise, the frontier, what was chosen, and what it is like on held-out windows."""
-    from edgekit.search.tables import COLUMNS, cells, miss_words, promise_words
-
-    judged, search = document["judged"], document["search"]
-    console.print(f"{document['model']} for {document['target']}: {promise_words(document)}", style="bold")
-    console.print(f"the original: {judged['original']:.2f} % {judged['what']} on {judged['windows']:,} windows")
-    console.print(f"validation: {document['validation']}", soft_wrap=True)
-    console.print(
-        f"{search['trials']:,} trials on {search['workers']} in {search['seconds']:,.0f} s, "
-        f"{search['fresh']:,} new ones with those of single changes; all are kept in {search['storage']}",
-        soft_wrap=True,
-    )
-    shown = document["frontier"] if verbose else _around(document["frontier"], found)
-    rows = table(*COLUMNS.values(), title="what no other trial beats", right=tuple(range(len(COLUMNS) - 1)))
-    for trial in shown:
-        rows.add_row(*cells(trial))
-    console.print(rows)
-    best, held = document["chosen"], document["evaluation"]
-    if best is not None:
-        console.print(
-            f"chosen: {kilobytes(best['weights'])} of weights, {kilobytes(best['flash'])} of flash; "
-            f"{best['drop']:.2f} points lost, standard error {best['error']:.2f}"
-        )
-        console.print(f"  {best['words']}", soft_wrap=True)
-        if best["drop"] + found.margin * best["error"] > document["limits"]["drop"]:
-            console.print("  it has less to spare than its standard error: other windows may well say otherwise")
-    if held is not None:
-        console.print(
-            f"held-out windows, judged once: {held['drop']:.2f} points lost of {held['windows']:,} windows, "
-            f"standard error {held['error']:.2f}; {judged['what']} {held['score']:.2f} %"
-        )
-    elif best is not None:
-        console.print("no --eval: the promise is kept on the windows that it was searched with, and no others say so")
-    if not document["kept"]:
-        console.print("the promise is not kept; nothing was written", style="bold")
-        for reason in document["reasons"]:
-            console.print(f"  {reason}")
-        for trial in document["closest"]:
-            console.print(f"  closest: {miss_words(trial)} ({trial['words']})", soft_wrap=True)
-    for what in ("artifact", "html"):
-        if what in document:
-            console.print(f"written: {document[what]}", soft_wrap=True)
-
-
-def _around(rows: list[Mapping[str, Any]], found: Answer) -> list[Mapping[str, Any]]:
-    """The part of the frontier that is near the promise: those that lose too much by far are left out."""
-    near = [row for row in rows if row["drop"] <= found.search.limits.drop + 2]
-    return sorted(near, key=lambda row: row["drop"])[: 4 * SHOWN][:: max(1, len(near) // SHOWN)]

@@ -35,6 +35,7 @@ from edgekit.cli.imports import (
     import_options,
 )
 from edgekit.cli.output import JsonOption, Output, QuietOption
+from edgekit.cli.replay import replay
 from edgekit.errors import UsageError
 
 
@@ -60,6 +61,12 @@ def search(
     tune: Annotated[
         int, typer.Option(metavar="EPOCHS", min=0, help="Train the most promising trials for so long; --calib has y.")
     ] = 0,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Vary only what fits, such as 'units *' or 'weights W_*'; repeatable. Default: all."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is tried; the same seed tries the same.")] = 0,
     margin: Annotated[
         float,
@@ -87,6 +94,14 @@ def search(
     reset: ResetOption = None,
     convention: ConventionOption = None,
     round_delays: RoundDelaysOption = False,
+    replay_: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="ARTIFACT",
+            help="Do not search: make this artifact again from its recipe and the same windows; 1 where a bit differs.",
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The artifact to write. Default: MODEL.TARGET.edge.")
@@ -99,6 +114,8 @@ def search(
     From plain int8 on, units are taken out and matrices held in fewer bits, at lower rank or density, as far as the
     promise allows. Exit code 1 where nothing keeps it: then the closest trials are named, and what limits.
     """
+    from edgekit.search.limits import Limits
+
     importing = import_options(
         config=config,
         factory=factory,
@@ -111,7 +128,11 @@ def search(
         convention=convention,
         round_delays=round_delays,
     )
-    limits = limits_of(max_drop, max_flash, max_weights, max_ram, max_instructions)
+    promised = (max_drop, max_flash, max_weights, max_ram, max_instructions)
+    asked_too = (*promised, eval_, trials, minutes, storage, html, ray, vary)
+    if replay_ is not None and (any(v is not None for v in asked_too) or (tune, seed, jobs, margin) != (0, 0, 1, 1.0)):
+        raise UsageError("--replay", "does not search", "give it the model, --target, --calib and --valid alone")
+    limits = limits_of(*promised) if replay_ is None else Limits(0.0)
     if calib is None:
         raise UsageError("--calib", "is missing: scales come from windows", "--calib train.npz, with x and perhaps y")
     path = output or Path(f"{(model or weights or Path('model')).stem}.{target}.edge")
@@ -132,6 +153,11 @@ def search(
         jobs=jobs,
         ray=ray,
         epochs=tune,
+        vary=tuple(vary or ()),
         margin=margin,
     )
-    keep_promise(Output(as_json=json, quiet=quiet), model, importing, asked)
+    out = Output(as_json=json, quiet=quiet)
+    if replay_ is not None:
+        replay(out, model, importing, replay_, asked)
+    else:
+        keep_promise(out, model, importing, asked)

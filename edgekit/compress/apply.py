@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgekit.compress.calibrate import Calibration
-from edgekit.compress.masks import Mask, mask_of
+from edgekit.compress.masks import Mask, pruned
 from edgekit.compress.matching import fitting
 from edgekit.compress.matrices import Moments, filters, matrices, moments_of, power_of
 from edgekit.compress.named import OPERANDS, STATES, roles
@@ -69,14 +69,13 @@ def compressed(
         if asked.rank is not None:
             raise UsageError(f"rank of {name}", "is not possible: it is a convolution", "leave it out, or match others")
     settings = {n: setting(compression.weights, n, *came.get(n, ())) for n in (*matrices(split), *filters(split))}
-    masks = _masks(split, settings, moments)
-    pruned = _zeroed(split, masks)
+    left, masks = _pruned(split, settings, moments)
     recipe = None
     if compression.precision in RECIPES:
         slices = frozenset(n for n, of in came.items() if setting(compression.weights, n, *of).group)
         parts = dict.fromkeys((n for n in came if n in settings), RECIPES[compression.precision].weight_bits)
-        recipe = dataclasses.replace(_recipe(pruned, compression, settings, parts), alone=slices | _ternary(settings))
-    return Compressed(pruned, recipe, masks, smaller.dropped, smaller.notes)
+        recipe = dataclasses.replace(_recipe(left, compression, settings, parts), alone=slices | _ternary(settings))
+    return Compressed(left, recipe, masks, smaller.dropped, smaller.notes)
 
 
 def _split(graph: Graph, compression: Compression, moments: Moments) -> tuple[Graph, Came]:
@@ -93,31 +92,22 @@ def _split(graph: Graph, compression: Compression, moments: Moments) -> tuple[Gr
     return graph, came
 
 
-def _masks(graph: Graph, settings: Mapping[str, Setting], moments: Moments) -> dict[str, Mask]:
-    found: dict[str, Mask] = {}
-    operands = matrices(graph)
+def _pruned(graph: Graph, settings: Mapping[str, Setting], moments: Moments) -> tuple[Graph, dict[str, Mask]]:
+    """The graph with zeros in matrices that have a density, and which of their weights stay."""
+    masks: dict[str, Mask] = {}
+    tensors, operands = dict(graph.tensors), matrices(graph)
     for name, asked in settings.items():
         if asked.density is None:
             continue
-        power = None
-        if asked.by == "activity":
-            second = power_of(operands.get(name, ()), moments)
-            if second is None:
-                raise UsageError(f"weights {name}", 'by = "activity" needs what calibration saw of its inputs', REMEDY)
-            power = np.diag(second)
-        data = np.asarray(graph.tensors[name].data)
+        seen = power_of(operands.get(name, ()), moments)
+        if asked.by == "activity" and seen is None:
+            raise UsageError(f"weights {name}", 'by = "activity" needs what calibration saw of its inputs', REMEDY)
+        data = np.asarray(tensors[name].data)
         flat = data.reshape(len(data), -1)
-        found[name] = mask_of(flat, asked.density, asked.block, power).reshape(data.shape)
-    return found
-
-
-def _zeroed(graph: Graph, masks: Mapping[str, Mask]) -> Graph:
-    """The graph with zeros where masks are False."""
-    tensors = dict(graph.tensors)
-    for name, mask in masks.items():
-        data = np.where(mask, np.asarray(tensors[name].data), 0).astype(np.float32)
-        tensors[name] = dataclasses.replace(tensors[name], data=data)
-    return graph.replace(tensors=tensors)
+        mask, left = pruned(flat, asked.density, asked.block, seen, by_loss=asked.by == "activity")
+        masks[name] = mask.reshape(data.shape)
+        tensors[name] = dataclasses.replace(tensors[name], data=left.reshape(data.shape).astype(np.float32))
+    return graph.replace(tensors=tensors), masks
 
 
 def _ternary(settings: Mapping[str, Setting]) -> frozenset[str]:

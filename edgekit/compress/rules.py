@@ -105,7 +105,7 @@ class Compression:
 
 def looks(compression: Compression) -> bool:
     """Whether what calibration sees of the float graph makes a difference to the rules."""
-    return bool(compression.units) or any(w.rank is not None or w.by == "activity" for w in compression.weights)
+    return bool(compression.units) or any(w.rank is not None or w.density is not None for w in compression.weights)
 
 
 def check_compression(compression: Compression) -> None:

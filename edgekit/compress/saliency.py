@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekit.compress.calibrate import Calibration
 from edgekit.compress.gone import Mask, closure
+from edgekit.compress.masks import damped
 from edgekit.compress.matrices import matrices
 from edgekit.compress.shrink import Units, slab
 from edgekit.compress.stored import Array
@@ -38,24 +39,34 @@ def by_magnitude(graph: Graph, units: Units) -> Saliency:
 
 
 def by_activity(graph: Graph, units: Units, seen: Calibration) -> Saliency:
-    """√Σ var(x_i) |w_i|² over what each unit hands through matrices to what stays.
+    """√Σ of what each product that stays loses with a unit, as a share of its power E |W x|².
 
-    x_i are the values that go with it as operands of a matrix and w_i their columns, without rows that go too. For a
-    spike that fires in the share p of all steps var(x_i) = p (1 - p). A unit is idle where all its x_i are constant.
+    That is W_G ([(H + λ)⁻¹]_GG)⁻¹ W_Gᵀ over its inputs G that go with the unit, H = E[x xᵀ]: what the others cannot
+    make good (Hassibi and Stork, 1993), without rows that go too. Of a memory_update it is Σ var(x_i) |w_i|². A unit is
+    idle where all that it hands on is constant.
     """
     sums, found, idle = Sums(graph), [], []
+    inverses: dict[str, Array] = {}
     for at, gone in enumerate(_each(graph, units)):
-        energy, still = 0.0, True
-        for x, w, columns, rows in handed_on(sums, gone, sums.step.ops):
-            variance = seen.variance(x)[columns]
-            energy += float(variance @ (w[~rows][:, columns] ** 2).sum(axis=0))
-            still = still and not variance.any()
+        share, still = 0.0, True
         for op in sums.step.ops:
+            for x, w, columns, rows in handed_on(sums, gone, (op,)):
+                variance = seen.variance(x)
+                still = still and not variance[columns].any()
+                moments = seen.moments.get(x) if op.kind == "linear" else None
+                lost = w[~rows][:, columns]
+                if moments is None:
+                    cost, power = (lost**2 @ variance[columns]).sum(), (w**2 @ variance).sum()
+                else:
+                    inverse = _inverse(inverses, x, moments)
+                    own = np.linalg.inv(inverse[np.ix_(columns, columns)])
+                    cost, power = np.einsum("oi,ij,oj->", lost, own, lost), np.einsum("oi,ij,oj->", w, moments, w)
+                share += float(cost / power) if power > 0 else 0.0
             if op.kind in AROUND and gone[op.inputs[0]].any() and not gone[op.outputs[0]].all():
                 observed, which = seen.of(op.inputs[0]), gone[op.inputs[0]]
-                energy += float(np.sum((observed.hi - observed.lo)[which] ** 2))
+                share += float(np.mean(which))
                 still = still and not (np.abs(observed.hi) + np.abs(observed.lo))[which].any()
-        found.append(np.sqrt(energy))
+        found.append(np.sqrt(share))
         if still:
             idle.append(at)
     return Saliency(np.asarray(found), tuple(idle))
@@ -74,6 +85,12 @@ def handed_on(sums: Sums, gone: Mapping[str, Mask], ops: Sequence[Op]) -> Iterat
             rows = np.asarray(gone[name].all(axis=1))
             if columns.any() and not rows.all():
                 yield sums.uncast(x), data, columns, rows
+
+
+def _inverse(known: dict[str, Array], x: str, moments: Array) -> Array:
+    if x not in known:
+        known[x] = np.linalg.inv(damped(moments))
+    return known[x]
 
 
 def _each(graph: Graph, units: Units) -> Iterator[Mapping[str, Mask]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from edgekit.compress.calibrate import Calibration
 from edgekit.compress.gone import Mask, closure
+from edgekit.compress.masks import WIDEST, refitted
 from edgekit.compress.matching import fitting
+from edgekit.compress.matrices import matrices, power_of
 from edgekit.compress.rules import UnitRule
 from edgekit.compress.saliency import Saliency, by_activity, by_magnitude, handed_on
 from edgekit.compress.shrink import Units, slab, units, without
@@ -66,7 +69,7 @@ def without_units(
     if not out:
         return Smaller(graph)
     gone = _together(graph, out)
-    kept, more = (graph, []) if seen is None else with_constants(graph, gone, seen)
+    kept, more = (graph, []) if seen is None else made_good(graph, gone, seen)
     dropped = {group.name: indices for group, indices in out.items()}
     return Smaller(without(kept, out), dropped, gone, (*notes, *more))
 
@@ -110,6 +113,22 @@ def _together(graph: Graph, out: Mapping[Units, Sequence[int]]) -> Mapping[str, 
         shape = graph.tensors[group.value].shape
         first[group.value] = first.get(group.value, np.zeros(shape, bool)) | slab(shape, group.axis, indices)
     return closure(graph, first)
+
+
+def made_good(graph: Graph, gone: Mapping[str, Mask], seen: Calibration) -> tuple[Graph, list[str]]:
+    """The graph whose biases and matrices make good what is about to go, as far as calibration tells; and remarks."""
+    fitted = dict(graph.tensors)
+    for name, operands in matrices(graph).items():
+        moments, width = power_of(operands, seen.moments), graph.tensors[name].shape[1]
+        columns = np.asarray(gone[name].all(axis=0))
+        if moments is None or width > WIDEST or not columns.any() or columns.all():
+            continue
+        changes = np.logical_or.reduce([seen.variance(x) > 0 for x in operands])
+        w = np.asarray(graph.tensors[name].data, np.float64)
+        left = refitted(np.where(changes, w, 0.0), np.broadcast_to(~columns, w.shape), moments)
+        data = np.where(columns | ~changes, w, left).astype(np.float32)
+        fitted[name] = dataclasses.replace(fitted[name], data=data)
+    return with_constants(graph.replace(tensors=fitted), gone, seen)
 
 
 def with_constants(graph: Graph, gone: Mapping[str, Mask], seen: Calibration) -> tuple[Graph, list[str]]:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.artifact import Artifact
+from edgekit.compress.recipe_file import read_recipe
+from edgekit.compress.rules import Compression
 from edgekit.convert.options import PRECISIONS, Options, check_options
 from edgekit.convert.original import Original, original_of
 from edgekit.convert.pipeline import Conversion, convert_file, convert_imported
@@ -40,7 +42,8 @@ def convert(
     example_input: Any = None,
     *,
     target: str = "host",
-    precision: str = "fp32",
+    precision: str | None = None,
+    recipe: Compression | str | PathLike[str] | None = None,
     calib: npt.ArrayLike | None = None,
     calib_method: str = Options.calib_method,
     min_agreement: float = Options.min_agreement,
@@ -58,18 +61,20 @@ def convert(
     `module` is an nn.Module or the path of a file (.pt .pth .ckpt .safetensors .npz .pt2 .onnx .nir); `importing` are
     the options of `ImportOptions` that fit that file: config, factory, weights, states, shapes, constants, reset,
     conventions, round_delays. `example_input` is one batch of a module's inputs, [B, features] (an edgekit model needs
-    none); `calib` raw inputs from which
-    spike rates and integer scales are measured ("synthetic": noise), by `calib_method`; `min_agreement` the share of
-    decisions that precision `auto` keeps; `widen` the bits of single weights, states or operands; `learn` how the
-    program learns on the device, or the name of a rule alone; with `flash_coding` integer constants lie in flash
-    entropy-coded and are decoded into RAM; `io` the normalisation, window, decision and class names;
-    `dt` seconds per step.
+    none); `recipe` rules that make it smaller, or the file of them, with the precision that they start from; without
+    one that is fp32; `calib` raw inputs from which spike rates and integer scales are measured ("synthetic": noise), by
+    `calib_method`; `min_agreement` the share of decisions that precision `auto` keeps; `widen` the bits of single
+    weights, states or operands; `learn` how the program learns on the device, or the name of a rule alone; with
+    `flash_coding` integer constants lie in flash entropy-coded and are decoded into RAM; `io` the normalisation,
+    window, decision and class names; `dt` seconds per step.
     Raises an EdgekitError that names what cannot be converted, and why.
     """
     windows = calib if calib is None or isinstance(calib, str) else np.asarray(calib)
+    rules = recipe if recipe is None or isinstance(recipe, Compression) else read_recipe(Path(recipe))
     options = Options(
         target=target,
-        precision=precision,
+        precision=precision or (Options.precision if rules is None else rules.precision),
+        compression=rules,
         calib=windows,
         calib_method=calib_method,
         min_agreement=min_agreement,

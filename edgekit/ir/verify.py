@@ -12,6 +12,7 @@ from edgekit.errors import GraphError
 from edgekit.ir.dtypes import INT4
 from edgekit.ir.graph import RESET_POLICIES, Entry, Graph, Shape, Tensor
 from edgekit.ir.ops import OPS
+from edgekit.ir.widths import check_widths
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,199}")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -138,7 +139,8 @@ def verify(graph: Graph) -> Graph:
 
     Rules: names are unique and printable; shapes are positive and bounded; constants fit their declaration and are
     finite; every value is defined once, before it is read; every op is in the table, with inputs, attributes and
-    outputs that fit it; states are declared once and updated with a value of their own shape and dtype.
+    outputs that fit it; states are declared once and updated with a value of their own shape and dtype; entries named
+    like a width take and give what the step does.
     """
     if not IDENTIFIER.fullmatch(graph.name):
         raise GraphError(f"graph {graph.name!r}", "has a name that is no C identifier of at most 64 characters")
@@ -157,6 +159,7 @@ def verify(graph: Graph) -> Graph:
         if entry.name != name or not IDENTIFIER.fullmatch(name):
             raise GraphError(f"entry {name!r}", f"has no usable name ({entry.name!r})")
         _check_entry(graph, entry, defined)
+    check_widths(graph)
     unused = set(graph.tensors) - defined - graph.state_names - set(graph.consts)
     if unused:
         raise GraphError(f"tensor {min(unused)!r}", "is declared but nothing defines it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from edgekit.errors import UsageError
+from edgekit.errors import GraphError, UsageError
 from edgekit.ir.graph import Entry, Graph, Op
 
 FULL = 100
@@ -43,6 +43,18 @@ def checked_width(thing: str, graph: Graph | None, width: float) -> int:
             raise UsageError(f"width {100 * width:g} %", cause, "it has one width: convert with [[nested]] for others")
         raise UsageError(f"width {100 * width:g} %", cause, f"it has {', '.join(f'{n} %' for n in known)}")
     return percent
+
+
+def check_widths(graph: Graph) -> None:
+    """GraphError unless every width takes and gives what the full step does."""
+
+    def ports(name: str) -> list[list[tuple[object, ...]]]:
+        entry, tensors = graph.entries[name], graph.tensors
+        return [[(tensors[n].shape, tensors[n].dtype) for n in side] for side in (entry.inputs, entry.outputs)]
+
+    for name in filter(is_width, graph.entries):
+        if ports(name) != ports("step"):
+            raise GraphError(f"entry {name!r}", "takes or gives other things than 'step'", "a width is the same step")
 
 
 def at_width(graph: Graph, percent: int) -> Graph:

@@ -137,5 +137,6 @@ def answer(
 def check_same(conversion: Conversion, trial: Trial) -> None:
     """ToolchainError unless a conversion has the program that a trial had."""
     if conversion.artifact.manifest["graph_sha256"] != trial.outcome.program:
-        cause = "is not the program of its trial: floats add up otherwise in this process than in the workers"
-        raise ToolchainError("artifact", cause, "set OMP_NUM_THREADS=1 and search again: what is known is kept")
+        cause = "is not the program of its trial: the trial ran with other code, or floats add up otherwise here"
+        remedy = "search again with another --storage; if that does not help, with OMP_NUM_THREADS=1"
+        raise ToolchainError("artifact", cause, remedy)

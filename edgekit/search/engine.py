@@ -24,10 +24,11 @@ FINALISTS, ROUNDS = 4, 2  # trials that are trained at a time, and how often
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to search: so many trials after the way down, or minutes, whichever ends first.
+    """How long to search: so many trials, the way down among them, or minutes, whichever ends first.
 
     Points are asked for `batch` at a time, whatever the number of workers, so that they do not depend on it. With
     `epochs` the search ends half-way through its minutes, and what it found is trained for so long: see `promising`.
+    Only what fits a pattern of `vary` varies, everything where there is none.
     """
 
     trials: int | None = 200
@@ -35,6 +36,7 @@ class Settings:
     seed: int = 0
     batch: int = 8
     epochs: int = 0
+    vary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Search:
     def run(self) -> Found:
         """Search; what an interrupt leaves in the storage is taken up by the next call."""
         started, before = time.monotonic(), len(self.storage)
-        whole = space_of(self.problem.optimised, self.problem.target)
+        whole = space_of(self.problem.optimised, self.problem.target, self.settings.vary)
         alone = [Asked(whole, point, quick=True) for point in ({}, *singles(whole))]
         plain, *changed = self._results(ALONE, alone, Stage("single changes"))
         if not isinstance(plain, Outcome):

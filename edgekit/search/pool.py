@@ -36,6 +36,22 @@ class Pool(Protocol):
         """End the workers, whatever they do."""
 
 
+class Here:
+    """No workers: trials run one by one in this process."""
+
+    name = "this process"
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        for at, job in enumerate(jobs):
+            yield at, run_trial(self._problem, job)
+
+    def close(self) -> None:
+        pass
+
+
 class Processes:
     """A pool of processes of this computer."""
 

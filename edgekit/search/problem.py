@@ -53,7 +53,8 @@ class Windows:
 class Problem:
     """A model as it was imported, its target, and windows to calibrate and to judge with.
 
-    It is pickled as it stands: `document` and `arrays` are the graph, and what is derived is derived again.
+    It is pickled as it stands: `document` and `arrays` are the graph, `source` is a hash of all windows that those for
+    calibration were taken from, and what is derived is derived again.
     """
 
     document: Mapping[str, Any]
@@ -63,6 +64,7 @@ class Problem:
     calibration: Array
     validation: Windows
     training: Windows | None
+    source: str
     method: str
     compiler: str | None = None
 
@@ -87,9 +89,12 @@ class Problem:
         """
         meta = check_meta(imported.io or {})
         check_io(imported.graph, meta)
+        source = digest(calibration, *([] if training is None or training.y is None else [training.y]))
         few = calibration[:: -(-len(calibration) // CALIBRATION)]
         document, arrays = to_document(imported.graph)
-        made = cls(document, arrays, plain(meta), load_target(target).name, few, validation, training, method, compiler)
+        made = cls(
+            document, arrays, plain(meta), load_target(target).name, few, validation, training, source, method, compiler
+        )
         made.check()
         return made
 
@@ -180,16 +185,11 @@ class Problem:
         return {
             "model": f"{self.graph.hash()} {json.dumps(self.meta, sort_keys=True, default=str)}",
             "target": self.target_name,
-            "calibration": f"{digest(self.calibration)} {self.method}",
+            "calibration data": f"{self.source} {self.method}",
             "validation data": digest(self.validation.x, *labels),
             "compiler": self.compiler or "the first",
             "version of edgekit": __version__,
         }
-
-    @cached_property
-    def training_identity(self) -> str:
-        """What the results of trainings depend on beside that."""
-        return "" if self.training is None or self.training.y is None else digest(self.training.x, self.training.y)
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 
+from edgekit.compress.matching import fitting
 from edgekit.compress.matrices import matrices
 from edgekit.compress.rules import Compression, StateRule, UnitRule, WeightRule
 from edgekit.compress.shrink import Units, units
@@ -51,9 +52,15 @@ Point = Mapping[str, int]
 """Of each choice that is not held as in plain int8, the number of its option."""
 
 
-def space_of(graph: Graph, target: Target) -> Space:
-    """All that can vary in compressions of an optimised float graph for a target."""
-    return (*_units(graph), *_matrices(graph, target), *_states(graph))
+def space_of(graph: Graph, target: Target, vary: Sequence[str] = ()) -> Space:
+    """What can vary in compressions of an optimised float graph for a target: all, or what fits a pattern of `vary`.
+
+    UsageError for a pattern that fits nothing; it lists the names.
+    """
+    space = (*_units(graph), *_matrices(graph, target), *_states(graph))
+    names = [choice.name for choice in space]
+    wanted = {name for pattern in vary for name in fitting(pattern, names, "things that can vary")}
+    return tuple(choice for choice in space if not vary or choice.name in wanted)
 
 
 def compression_of(space: Space, point: Point) -> Compression:

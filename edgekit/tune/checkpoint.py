@@ -27,7 +27,7 @@ def settings_of(fit: Fit) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "edgekit": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "machine": platform.machine(),
         "model": fit.step.graph.hash(),
         "recipe": repr(fit.rounding.recipe),

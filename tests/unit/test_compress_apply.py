@@ -63,10 +63,10 @@ def test_a_mask_keeps_the_share_of_blocks_that_weighs_most(
     rows: int, columns: int, density: float, block: tuple[int, int], data: st.DataObject
 ) -> None:
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
-    weights, power = random.normal(size=(rows, columns)), random.uniform(size=columns)
-    mask = mask_of(weights, density, block, power)
+    weights = random.normal(size=(rows, columns))
+    mask = mask_of(weights, density, block)
     blocks = [
-        (mask[i : i + block[0], j : j + block[1]], (weights**2 * power)[i : i + block[0], j : j + block[1]].sum())
+        (mask[i : i + block[0], j : j + block[1]], (weights**2)[i : i + block[0], j : j + block[1]].sum())
         for i in range(0, rows, block[0])
         for j in range(0, columns, block[1])
     ]
@@ -359,11 +359,9 @@ def test_what_does_not_go_with_a_recipe_is_refused(model: Path, case: str) -> No
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(model: Path, compression: Compression, why: str) -> None:
-    from edgekit.convert import Options, convert_file
-
     windows = np.load(model.parent / "x.npz")["x"]
     with pytest.raises(UsageError, match=why):
-        convert_file(model, Options(precision="int8", calib=windows, compression=compression))
+        edgekit.convert(model, recipe=compression, calib=windows)
 
 
 def test_inspect_lists_what_rules_match(model: Path) -> None:

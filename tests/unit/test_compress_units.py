@@ -83,6 +83,21 @@ def test_units_that_never_change_go_for_nothing_and_their_constants_stay() -> No
     np.testing.assert_allclose(outputs(made.graph, x), outputs(graph, x), rtol=1e-5, atol=1e-5)
 
 
+def test_what_stays_makes_good_what_went() -> None:
+    """One of two hidden units that are the same goes at hardly any cost: the other one takes its weights over."""
+    graph = float_step("mlp")
+    w, b = constant(graph, "network.0.weight"), constant(graph, "network.0.bias")
+    w[20], b[20] = w[3], b[3]
+    graph = with_constants(graph, {"network.0.weight": w, "network.0.bias": b})
+    x, recipe = noise(graph), Compression(units=(UnitRule("network.0", keep=23 / 24, by="activity"),))
+    made = compressed(graph, recipe, seen_of(graph))
+    (gone,) = made.dropped["network.0"]
+    assert gone in (3, 20)
+    alone = compressed(graph, Compression(units=(UnitRule("network.0", drop=(gone,)),)))
+    errors = [np.abs(outputs(m.graph, x) - outputs(graph, x)).max() for m in (made, alone)]
+    assert errors[0] < 0.1 * errors[1]
+
+
 def test_a_dead_order_of_a_spiking_memory_leaves() -> None:
     """What never reaches its threshold leaves with rows and columns of all that listened."""
     graph = float_step("l2mu")

@@ -76,10 +76,10 @@ def _tables(found: Coded) -> Array:
 
 
 def _table(frequencies: Array) -> Array:
-    """First symbol, number of symbols, hints, ends of their ranges; of a flat table, whose number is 0, no more."""
+    """First symbol, number of symbols, hints, borders of their ranges; of a flat table, whose number is 0, no more."""
     if (frequencies == TOTAL // frequencies.size).all():
         return np.zeros(2, np.int64)
     there = np.nonzero(frequencies)[0]
     ends = np.cumsum(frequencies[there[0] : there[-1] + 1])
     hints = np.searchsorted(ends, np.arange(0, TOTAL, HINTED), side="right")
-    return np.array([there[0], ends.size, *(hints[::2] | hints[1::2] << 8), *ends])
+    return np.array([there[0], ends.size, *(hints[::2] | hints[1::2] << 8), 0, *ends])

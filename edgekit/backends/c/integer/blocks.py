@@ -1,7 +1,8 @@
 """Products with weights that are zero but for blocks: only the blocks are kept, with where each begins.
 
 Zeros alone do not make that worth it: a kernel of blocks takes more instructions for a weight than a dense one, so that
-the blocks have to cover little enough of the matrix. How little was measured for each instruction set.
+the blocks have to cover little enough of the matrix. How little was measured for each instruction set. A matrix of few
+values, among them those of int4, stays in the form for such where that takes less flash: in blocks they are bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edgekit.backends.c.integer.covering import Cover, cover, tiles
 from edgekit.backends.c.integer.event_groups import group_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Product, no_groups
+from edgekit.backends.c.integer.levels import levels_of, pays
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
 from edgekit.backends.c.integer.wide_layout import UNIT, lifts
@@ -64,9 +66,18 @@ def layout_of(flavour: Flavour, w: Tensor, *, spikes: bool, bits: int = 0) -> La
         # neurons with many weights fire more often than those with few: rows count for as much as they hold
         size = len(rows) * float(np.square(blocks).sum()) / max(1, blocks.sum()) if spikes else blocks.size
         share = size * layout.per * layout.outputs / most
-        if covered.row.size <= MOST and share <= least:
+        if covered.row.size <= MOST and share <= least and not _smaller_as_numbers(flavour, w, covered):
             best, least = layout, share
     return best
+
+
+def _smaller_as_numbers(flavour: Flavour, w: Tensor, blocks: Cover) -> bool:
+    """Whether a matrix of few values takes less flash as numbers of them, where that is what they are stored as."""
+    levels = None if flavour.name == "wide" else levels_of(w)
+    if levels is None:
+        return False
+    taken = blocks.values.size * max(8, weight_bits(w)) // 8 + 2 * blocks.row.size
+    return pays(taken, w.size * levels.bits // 8)
 
 
 def _most(flavour: Flavour, form: str, length: int) -> float:

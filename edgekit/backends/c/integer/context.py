@@ -18,6 +18,7 @@ from edgekit.backends.c.ticks import Ticks
 from edgekit.errors import GraphError
 from edgekit.ir import FLOAT32, INT4, INT8, INT16, INT32, SPIKE, DType, Entry, Graph, Op, Plan, Tensor
 from edgekit.ir.plan import buffer_bytes
+from edgekit.ir.widths import is_width
 
 # dtype -> ending of kernel names, C type of ports and struct fields, and of values in kernels
 SUFFIXES: Mapping[DType, str] = {INT8: "i8", INT16: "i16", INT32: "i32", SPIKE: "spike", FLOAT32: "f32"}
@@ -55,6 +56,22 @@ def _goes_on(entry: Entry, at: int) -> bool:
     return after is not None and after.kind == "linear" and after.inputs[2:] == entry.ops[at].outputs
 
 
+def _as_in_step(
+    entry: Entry, found: dict[str, EventList], uses: Sequence[tuple[int, str, int]], full: Mapping[str, EventList]
+) -> dict[str, EventList]:
+    """The lists of a nested width in the slots that they have in the full step, if each is alone in its slot there."""
+    named = {value: value.removeprefix(f"{entry.name}.") for value in found}
+    if not set(named.values()) <= full.keys():
+        return found
+    busy = list[tuple[int, int, int]]()  # slot, and the ops between which it is needed
+    for value, there in named.items():
+        slot, made, last = full[there].slot, found[value].made, max(at for at, v, _ in uses if v == value)
+        if any(slot == s and made <= until and since <= last for s, since, until in busy):
+            return found
+        busy.append((slot, made, last))
+    return {value: EventList(full[there].slot, found[value].made) for value, there in named.items()}
+
+
 def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mapping[str, Mapping[str, Group]]) -> Layout:
     """Lay out the struct; entries share the arena, the input space and the lists.
 
@@ -68,7 +85,7 @@ def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mappi
         note = f"state {state.tensor} {list(tensor.shape)} {tensor.dtype}, {state.reset}"
         size = buffer_bytes(tensor, plan.lanes)
         states[state.tensor] = field_of(FIELDS[tensor.dtype], name, size, note, align)
-    inputs, room, lists, sizes = {}, 0, {}, list[list[int]]()
+    inputs, room, lists, sizes = {}, 0, dict[str, dict[str, EventList]](), list[list[int]]()
     for entry in graph.entries.values():
         offsets, at, elsewhere = {}, 0, passed_on(entry)
         for name in entry.inputs:
@@ -88,6 +105,8 @@ def make_layout(graph: Graph, plan: Plan, rows: int, scratch: int, groups: Mappi
         shared = [(n, kept.get(value, value), size) for n, value, size in uses]
         found, slots = list_slots(sorted((*always, *shared), key=lambda use: use[0]))
         made = {v: next(n for n, value, _ in uses if value == v) for v in kept}
+        if is_width(entry.name):
+            found = _as_in_step(entry, found, shared, lists["step"])
         lists[entry.name] = {**found, **{v: EventList(found[s].slot, made[v]) for v, s in kept.items()}}
         sizes.append(slots)
     slots = [max(column) for column in zip_longest(*sizes, fillvalue=0)]

@@ -9,6 +9,7 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.ir import INT4, INT8, Tensor
 
+FIRST = 256  # weights that tell most matrices apart from those of few values
 MOST = 16  # distinct values of a matrix that is stored as numbers of them
 NEIGHBOURS = 4  # distinct values that two bits tell apart, and that need no table where they follow one another
 SAVES, PART = 256, 8  # what has to be saved: about the code of a kernel, and one in so many bytes
@@ -40,10 +41,12 @@ def levels_of(w: Tensor) -> Levels | None:
     """The levels of a constant matrix of int8 or int4; None where it is computed, wider, or has too many."""
     if w.data is None or len(w.shape) != 2 or w.dtype not in (INT4, INT8):
         return None
+    if np.unique(w.data.reshape(-1)[:FIRST]).size > MOST:  # most matrices, without a look at all of them
+        return None
     values = np.unique(w.data)
     return Levels(tuple(int(v) for v in values)) if values.size <= MOST else None
 
 
-def pays(before: int, after: int) -> bool:
-    """Whether so many bytes in place of so many are worth a kernel of their own."""
-    return before - after >= max(SAVES, before // PART)
+def pays(before: int, after: int, least: int = SAVES) -> bool:
+    """Whether so many bytes in place of so many are worth a kernel: at least `least` fewer, and an eighth."""
+    return before - after >= max(least, before // PART)

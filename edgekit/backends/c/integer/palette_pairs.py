@@ -66,7 +66,7 @@ class Coded:
 
 
 def coded_dense(graph: Graph, x: str, w: str) -> Coded | None:
-    """How a matrix of numbers is stored; None where it stays as it is: too many levels, or too small."""
+    """How a matrix of numbers is stored; None where it stays as it is: of too many levels, or no larger that way."""
     tensor, inputs, levels = graph.tensors[w], graph.tensors[x], levels_of(graph.tensors[w])
     form = dense_form(graph, x, w)
     if levels is None or form is None:

@@ -12,13 +12,14 @@ from edgekit.backends.c.integer.event_groups import list_of
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.backends.c.integer.levels import Levels, levels_of, pays
 from edgekit.backends.c.integer.wide_layout import BLOCK, LIFT, MOST_INPUTS, UNIT, blocks, is_spanned, lifts
-from edgekit.ir import INT4, SPIKE, Graph, Op
+from edgekit.ir import SPIKE, Graph, Op
 from edgekit.ir.plan import ALIGN
 
 TABLE = 16  # bytes of one register
 GROUP = {2: 64, 3: 128, 4: 32}  # weights that are looked up together, by the bits of their numbers
 ROWS = 8  # of events that are in scratch at a time
 INPUTS = 4  # of a group of a block
+LEAST = 2**16  # bytes to save: flash is a file there, memory is in pages up to this size, and bytes are summed faster
 
 
 def numbered(levels: Levels, weights: Array) -> Array:
@@ -38,19 +39,13 @@ def _table(ctx: Context, w: str, levels: Levels) -> str:
     return ctx.consts.add((w, "levels"), "uint8_t", lambda: np.pad(values, (0, TABLE - values.size)))
 
 
-def _levels(graph: Graph, w: str) -> Levels | None:
-    """The levels of a matrix; those of int4 only where three bits are enough: it has bytes because these are faster."""
-    levels = levels_of(graph.tensors[w])
-    return None if levels is None or (graph.tensors[w].dtype is INT4 and levels.bits == 4) else levels
-
-
 def _dense_levels(graph: Graph, op: Op, x: str, w: str) -> Levels | None:
-    (n_out, n_in), levels = graph.tensors[w].shape, _levels(graph, w)
+    (n_out, n_in), levels = graph.tensors[w].shape, levels_of(graph.tensors[w])
     if levels is None or graph.tensors[x].size > n_in or n_in > MOST_INPUTS or is_spanned(graph, op, x, w):
         return None
     before, group = -(-n_out // UNIT) * UNIT * -(-n_in // INPUTS) * INPUTS, GROUP[levels.bits]
     after = sum(-(-part // group) * group * levels.bits // 8 for part in _parts(n_out, n_in)) + TABLE
-    return levels if pays(before, after) else None
+    return levels if pays(before, after, LEAST) else None
 
 
 def _parts(n_out: int, n_in: int) -> list[int]:
@@ -86,11 +81,11 @@ def _is_copied(levels: Levels, n_in: int) -> bool:
 
 
 def _event_levels(graph: Graph, w: str) -> Levels | None:
-    (n_out, n_in), levels = graph.tensors[w].shape, _levels(graph, w)
+    (n_out, n_in), levels = graph.tensors[w].shape, levels_of(graph.tensors[w])
     if levels is None:
         return None
     after = n_in * _stride(n_out, levels) * levels.bits // 8 + TABLE
-    return levels if pays(n_in * -(-n_out // TABLE) * TABLE, after) else None
+    return levels if pays(n_in * -(-n_out // TABLE) * TABLE, after, LEAST) else None
 
 
 def _stride(n_out: int, levels: Levels) -> int:

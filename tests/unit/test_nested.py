@@ -1,0 +1,188 @@
+"""Nested widths: each is the model without the units beyond it, over one set of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nested_models import WIDTHS, converted, raw, rules
+from tuned_models import FAMILIES, step, windows
+
+from edgekit.compress.calibrate import calibrate
+from edgekit.compress.integer import quantise_program
+from edgekit.compress.nested import joined, nested, nesting_of
+from edgekit.compress.order import reordered
+from edgekit.compress.recipes import recipe
+from edgekit.compress.rules import Compression, NestedRule
+from edgekit.convert.options import Options, check_options
+from edgekit.errors import GraphError, UsageError
+from edgekit.ir import Graph, GraphBuilder, verify
+from edgekit.ir.widths import at_width, widths_of
+from edgekit.learn import Learning
+from edgekit.reference import Interpreter
+from edgekit.runtime import load
+
+
+def outputs(graph: Graph, family: str, steps: int = 30) -> np.ndarray:
+    """The first output of a float step over random inputs [2, T, …]."""
+    (name,) = graph.entries["step"].inputs
+    x = np.random.default_rng(1).standard_normal((2, steps, *graph.tensors[name].shape)).astype(np.float32)
+    found, _ = Interpreter(graph).run({name: x})
+    return next(iter(found.values()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_width_is_the_model_without_the_other_units(family: str) -> None:
+    graph = step(family).graph
+    nesting = nesting_of(graph, rules(family))
+    whole = nested(graph, nesting)
+    assert widths_of(whole) == (100, 50, 25)
+    assert nesting.percents == WIDTHS
+    for at, percent in enumerate(nesting.percents):
+        alone = graph if percent == 100 else nesting.narrowed(graph, at)
+        narrow = at_width(whole, percent)
+        verify(narrow)
+        np.testing.assert_allclose(outputs(narrow, family), outputs(alone, family), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_widths_read_the_same_constants(family: str) -> None:
+    graph = step(family).graph
+    whole = nested(graph, nesting_of(graph, rules(family)))
+    assert sum(t.size for t in whole.consts.values()) == sum(t.size for t in graph.consts.values())
+    read = {e.name: {n for op in e.ops for n in op.inputs if whole.tensors[n].is_const} for e in whole.entries.values()}
+    assert read["step_25"] < read["step_50"] < read["step"]
+
+
+def test_units_that_a_width_lacks_hold_what_stands_for_zero() -> None:
+    """The hidden units of an MLP stand at -128 for 0; silenced ones, whose bias is far below, add what is left out."""
+    model = step("mlp")
+    nesting = nesting_of(model.graph, rules("mlp"))
+    x = {"x": np.random.default_rng(0).standard_normal((300, 1, 36)).astype(np.float32)}
+    program = quantise_program(model.graph, calibrate(model.graph, x), recipe("int8"))
+    zeros = {held.name: held.zero for held in program.held.values() if held.zero}
+    assert set(zeros.values()) == {-128}
+    whole = nested(program.graph, nesting, zeros)
+    given = np.random.default_rng(1).integers(-128, 128, (300, 1, 36)).astype(np.int8)
+    (group, counts), *_ = nesting.groups
+    for percent, count in zip(nesting.percents, counts, strict=True):
+        silenced = dict(program.graph.tensors)
+        for name, tensor in program.graph.consts.items():
+            if tensor.shape[:1] == (group.size,):
+                low = -(2**30) if name.endswith("/bias") else 0
+                beyond = low if name.endswith(("/bias", ".int8", ".int16")) else tensor.data[count:]
+                data = np.concatenate([tensor.data[:count], np.broadcast_to(beyond, tensor.data[count:].shape)])
+                silenced[name] = dataclasses.replace(tensor, data=data.astype(tensor.data.dtype))
+        wanted, _ = Interpreter(program.graph.replace(tensors=silenced)).run({"x": given})
+        got, _ = Interpreter(at_width(whole, percent)).run({"x": given})
+        (a,), (b,) = wanted.values(), got.values()
+        assert np.array_equal(a, b)
+
+
+def test_scales_have_room_for_what_narrow_widths_do() -> None:
+    graph = step("lmu").graph
+    nesting = nesting_of(graph, rules("lmu"))
+    x = step("lmu").inputs(windows(20, 3).x)
+    seen, narrow = calibrate(graph, x), [calibrate(nesting.narrowed(graph, at), x) for at in range(2)]
+    both = joined(seen, graph, nesting, narrow)
+    assert both.of("y").clip == max(found.of("y").clip for found in (seen, *narrow))
+    assert both.of("h").lo.shape == (12,)
+    assert (both.of("h").lo[:3] <= narrow[0].of("h").lo).all()
+    assert np.array_equal(both.of("h").hi[6:], seen.of("h").hi[6:])
+
+
+def test_units_in_another_order_are_the_same_model() -> None:
+    graph = step("lmu").graph
+    for group, _ in nesting_of(graph, rules("lmu")).groups:
+        order = np.random.default_rng(3).permutation(group.size)
+        other = reordered(graph, group, order)
+        np.testing.assert_allclose(outputs(other, "lmu"), outputs(graph, "lmu"), rtol=2e-5, atol=2e-5)
+        for name in ("e_h.weight", "W_h.weight") if group.value == "h" else ():
+            before, after = graph.tensors[name].data, other.tensors[name].data
+            rows = order if name == "W_h.weight" else np.arange(len(before))
+            assert np.array_equal(after, before[rows][:, order])
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "says"),
+    [
+        ("mlp", [NestedRule("nothing")], "groups of units"),
+        ("mlp", [NestedRule("*", (0.333, 1.0))], "whole per cents"),
+        ("mlp", [NestedRule("*", (1.0,))], "whole per cents"),
+        ("mlp", [NestedRule("*", (0.02, 0.04, 1.0))], "too few"),
+        ("lmu", [NestedRule("h", (0.5,)), NestedRule("m[0]", (0.25,))], "different widths"),
+        ("lmu", [NestedRule("m*")], "two axes"),
+        ("lmu", [NestedRule("m[1]")], "orders of a memory"),
+    ],
+)
+def test_rules_that_cannot_be_followed_are_refused(family: str, given: list[NestedRule], says: str) -> None:
+    graph = step(family).graph
+    with pytest.raises(UsageError, match=says):
+        nested(graph, nesting_of(graph, given))
+
+
+def test_learning_and_widths_exclude_each_other() -> None:
+    compression = Compression("fp32", nested=rules("mlp"))
+    with pytest.raises(UsageError, match="nested"):
+        check_options(Options(precision="fp32", learn=Learning(rule="delta"), compression=compression))
+
+
+def test_a_session_runs_at_one_width(tmp_path: Path) -> None:
+    file = tmp_path / "model.edge"
+    converted("lmu").artifact.save(file)
+    x = raw("lmu", 40)
+    found = {width: load(file, width=width) for width in (1.0, 0.5, 0.25)}
+    assert [session.width for session in found.values()] == [100, 50, 25]
+    ys = {width: session.run(x) for width, session in found.items()}
+    assert not np.array_equal(ys[1.0], ys[0.5])
+    assert not np.array_equal(ys[0.5], ys[0.25])
+    for width, session in found.items():
+        reference = load(file, engine="reference", width=width)
+        assert np.array_equal(reference.run(x), ys[width])
+        assert reference.save_state() == session.save_state()
+        assert np.array_equal(session.stream().run(x), ys[width])
+        session.reset()
+        assert np.array_equal([session.step(row) for row in x], ys[width])
+        assert np.array_equal(session.run(x[None])[0], ys[width])  # a sample of its own, from reset
+    with pytest.raises(UsageError, match="it has 100 %, 50 %, 25 %"):
+        load(file, width=0.3)
+    with pytest.raises(UsageError, match="it has 100 %"):
+        load(file, width=0.5001)
+
+
+def test_a_state_goes_from_width_to_width(tmp_path: Path) -> None:
+    """What a narrow width saves a wide one goes on from: the units beyond begin at their first values."""
+    artifact, x = converted("lmu").artifact, raw("lmu", 20)
+    narrow = load(artifact, width=0.25)
+    narrow.run(x)
+    blob = narrow.save_state()
+    got = []
+    for engine in ("auto", "reference"):
+        wide = load(artifact, engine=engine)
+        wide.restore_state(blob)
+        got.append((wide.run(x).tobytes(), wide.save_state()))
+    assert got[0] == got[1]
+    fresh = load(artifact)
+    assert fresh.run(x).tobytes() != got[0][0]
+
+
+@pytest.mark.parametrize("family", ["mlp", "lmu"])
+def test_what_the_manifest_says_of_widths(family: str) -> None:
+    rows = converted(family).artifact.manifest["widths"]
+    assert [row["percent"] for row in rows] == [100, 50, 25]
+    for key in ("weights_bytes", "ram_bytes"):
+        found = [row[key] for row in rows]
+        assert found == sorted(found, reverse=True)
+        assert found[0] > found[-1]
+    assert rows[0]["weights_bytes"] <= converted(family).artifact.manifest["sizes"]["weights_bytes"]
+
+
+def test_a_width_that_is_another_step_is_refused() -> None:
+    b = GraphBuilder("two")
+    b.output(b.op("tanh", b.input("x", (4,))))
+    b.entry("step_50")
+    b.output(b.op("tanh", b.input("x50", (3,))))
+    with pytest.raises(GraphError, match="'step_50': takes or gives other things"):
+        b.build()

@@ -1,0 +1,142 @@
+"""`edgekit search` and `convert --max-drop` as processes: interrupted, killed, gone on with; promises kept and not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.artifact import Artifact
+
+EDGEKIT = str(Path(sys.executable).with_name("edgekit"))
+WAIT_S = 240
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of one hidden layer, and windows with labels of which it knows nine in ten."""
+    torch = pytest.importorskip("torch")
+    from edgekit.models import save
+    from edgekit.models.mlp import MLP
+
+    made = tmp_path_factory.mktemp("search")
+    torch.manual_seed(1)
+    model = MLP(sizes=[8, 12, 3]).eval()
+    save(model, made / "net.pt")
+    rng = np.random.default_rng(1)
+    for name, count in (("train", 200), ("valid", 120), ("test", 80)):
+        x = rng.normal(size=(count, 8)).astype(np.float32)
+        y = model(torch.from_numpy(x)).argmax(1).numpy()
+        np.savez(made / f"{name}.npz", x=x, y=np.where(rng.random(count) < 0.1, 0, y))
+    return made
+
+
+def command(folder: Path, *more: str, verb: str = "search") -> list[str]:
+    windows = ("--calib", "train.npz", "--valid", "valid.npz", "--eval", "test.npz")
+    return [EDGEKIT, verb, "net.pt", "--target", "smartwatch", *windows, "--json", *more]
+
+
+def run(folder: Path, *more: str, verb: str = "search") -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(
+        command(folder, *more, verb=verb), cwd=folder, capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def interrupted(folder: Path, after: int, how: int, *more: str) -> tuple[int, str]:
+    """Exit code and errors of a search that a signal ends once its storage holds so many results."""
+    process = subprocess.Popen(
+        command(folder, *more), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    storage, started = folder / "killed.search", time.monotonic()
+    while not storage.exists() or storage.read_bytes().count(b'"result"') < after:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < started + WAIT_S
+        time.sleep(0.02)
+    workers = children(process.pid)
+    os.kill(process.pid, how)
+    said = process.communicate(timeout=WAIT_S)[1]
+    while any(map(is_running, workers)):
+        assert time.monotonic() < started + WAIT_S, "workers outlive the search"
+        time.sleep(0.02)
+    return process.returncode, said
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.drawn(4)
+def test_a_search_that_is_killed_goes_on_and_ends_as_one_that_was_not(folder: Path) -> None:
+    asked = ("--max-drop", "5", "--trials", "8", "--vary", "weights *0*", "--jobs", "2")
+    mine = (*asked, "-o", "killed.edge")
+    code, said = interrupted(folder, 3, signal.SIGINT, *mine)
+    assert code == 130
+    assert "trials are kept in killed.search: the same command goes on from there" in said
+    assert "Traceback" not in said
+    code, _ = interrupted(folder, 7, signal.SIGKILL, *mine)  # Python tells of semaphores that it clears up
+    assert code == -signal.SIGKILL
+    code, ended, _ = run(folder, *mine, "--html", "killed.html")
+    assert code == 0
+    assert ended["search"]["fresh"] < ended["search"]["trials"] + len(ended["sensitivity"]["changes"])
+    other = (*asked[:-1], "1", "-o", "whole.edge")
+    code, whole, _ = run(folder, *other)
+    assert code == 0
+    for key in ("trials", "frontier", "chosen", "sensitivity", "evaluation"):
+        assert ended[key] == whole[key]
+    assert (folder / "killed.edge").read_bytes() == (folder / "whole.edge").read_bytes()
+    manifest = Artifact.open(folder / "killed.edge").manifest
+    assert manifest["graph_sha256"] == whole["chosen"]["program"]
+    assert manifest["compression"]["recipe"] == whole["chosen"]["recipe"]
+    plain = ("--target", "smartwatch", "--calib", "train.npz", "--valid", "valid.npz")
+    again = [EDGEKIT, "search", "net.pt", *plain, "--replay", "killed.edge", "-o", "again.edge"]
+    assert subprocess.run(again, cwd=folder, capture_output=True, timeout=WAIT_S, check=False).returncode == 0
+    assert (folder / "again.edge").read_bytes() == (folder / "killed.edge").read_bytes()
+    page = unescape((folder / "killed.html").read_text())
+    assert "default-src 'none'" in page
+    assert whole["chosen"]["words"] in page
+
+
+@pytest.mark.drawn(2)
+def test_a_promise_that_nothing_keeps_is_answered_with_no(folder: Path) -> None:
+    few = ("--max-drop", "5", "--max-weights", "60B")
+    code, answer, said = run(folder, *few, "--trials", "2", "--vary", "units *", "-o", "no.edge")
+    assert (code, answer["kept"], answer["chosen"]) == (1, False, None)
+    assert "weights: the least that loses no more than 5 points is" in answer["reasons"][0]
+    assert answer["closest"][0]["excess"]["weights"] > 0
+    assert not (folder / "no.edge").exists()
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--max-flash", "24kB"), "--max-drop: is missing"),
+        (("--max-drop", "1", "--precision", "int8"), "--precision: does not go with --max-drop"),
+        (("--max-drop", "1", "--calib", "synthetic"), "--max-drop: needs windows"),
+    ],
+)
+def test_a_conversion_with_a_promise_refuses_what_the_search_decides(
+    folder: Path, more: tuple[str, ...], said: str
+) -> None:
+    code, answer, _ = run(folder, *more, verb="convert")
+    assert code == 2
+    assert answer["error"].startswith(said)
