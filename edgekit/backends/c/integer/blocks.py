@@ -50,17 +50,17 @@ def layout_of(flavour: Flavour, w: Tensor, *, spikes: bool, bits: int = 0) -> La
     """How a matrix is kept in blocks, over spikes or over x of so many bits; None where it is better kept whole."""
     if w.data is None or max(w.shape) > MOST // 4:
         return None
-    rows = rows_of(flavour, w.data, spikes=spikes)
-    form = f"event_w{weight_bits(w)}" if spikes else f"x{bits}_w{weight_bits(w)}"
+    form, length = (f"event_w{weight_bits(w)}", w.shape[0]) if spikes else (f"x{bits}_w{weight_bits(w)}", w.shape[1])
     step = (2 if spikes or bits == 16 else 4) if flavour.name == PAIRS else 1
     layouts = {form: Layout(LINES[flavour.name], step)}
     if flavour.name == "wide" and not spikes:
         layouts[form + TILE] = Layout(TILE_BITS // max(8, weight_bits(w)), 1, UNIT)
-    best, least = None, 1.0
+    nonzero, best, least = np.count_nonzero(w.data), None, 1.0
     for name, layout in layouts.items():
-        most = _most(flavour, name, w.shape[0] if spikes else w.shape[1]) * w.size
-        if not most or rows.shape[1] < 2 * layout.per or np.count_nonzero(w.data) > most:
+        most = _most(flavour, name, length) * w.size
+        if not most or nonzero > most or length < 2 * layout.per:
             continue
+        rows = rows_of(flavour, w.data, spikes=spikes)
         covered = layout.cover(rows)
         blocks = covered.counts(len(rows)) if spikes else covered.row
         # neurons with many weights fire more often than those with few: rows count for as much as they hold
