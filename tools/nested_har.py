@@ -36,7 +36,8 @@ from edgekit.profile.counts import count_steps
 from edgekit.runtime import load
 from edgekit.runtime.streams import ReferenceStream
 from edgekit.tune.model import few, step_of
-from edgekit.tune.nested import NestedNetwork, accuracies, fit_nested
+from edgekit.tune.nested import NestedNetwork
+from edgekit.tune.nested_floats import accuracies, fit_nested
 from edgekit.tune.windows import Data, Step, Windows
 
 ROOT = Path(__file__).parent.parent

@@ -12,13 +12,12 @@ from edgekit.cli.output import kilobytes, table
 if TYPE_CHECKING:
     from edgekit.search.answer import Answer
 
-NEAR = 2.0  # points beyond the promise that trials of the frontier are shown up to
 MOST_ROWS = 16
 
 
 def print_answer(console: Console, found: Answer, document: Mapping[str, Any]) -> None:
     """The answer for people: the promise, the frontier, what was chosen, and what it is like on held-out windows."""
-    from edgekit.search.tables import COLUMNS, cells, miss_words, promise_words
+    from edgekit.search.tables import COLUMNS, NEAR, cells, miss_words, promise_words
 
     judged, search = document["judged"], document["search"]
     console.print(f"{document['model']} for {document['target']}: {promise_words(document)}", style="bold")

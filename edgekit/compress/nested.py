@@ -12,6 +12,7 @@ from edgekit.compress.block_ops import write_op
 from edgekit.compress.blocks import Axes, Blocks, unshared
 from edgekit.compress.calibrate import Calibration, Observation
 from edgekit.compress.gone import Mask, closure
+from edgekit.compress.integer import IntegerProgram
 from edgekit.compress.matching import fitting
 from edgekit.compress.rules import NestedRule
 from edgekit.compress.shrink import Kept, Units, cut, kept_of, slab, units
@@ -85,6 +86,11 @@ def nested(graph: Graph, nesting: Nesting, zeros: Mapping[str, int] | None = Non
         blocks.copy(entry)
     made = {e.name: e for e in (entries[0], *others, *entries[1:])}
     return verify(graph.replace(tensors=blocks.tensors, states=blocks.states(), entries=made))
+
+
+def zeros_of(program: IntegerProgram) -> dict[str, int]:
+    """The integers that stand for 0 in the values of an integer program, where those are not 0."""
+    return {held.name: held.zero for held in program.held.values() if held.zero}
 
 
 def joined(seen: Calibration, graph: Graph, nesting: Nesting, others: Sequence[Calibration]) -> Calibration:

@@ -12,7 +12,7 @@ from edgekit.compress.apply import Compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import with_bits
-from edgekit.compress.nested import Nesting, joined, nested, nesting_of
+from edgekit.compress.nested import Nesting, joined, nested, nesting_of, zeros_of
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
@@ -91,7 +91,7 @@ class IntegerStage:
             plastic = dataclasses.replace(plastic, graph=whole)
             whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
         if nesting is not None:
-            whole = nested(whole, nesting, {held.name: held.zero for held in program.held.values() if held.zero})
+            whole = nested(whole, nesting, zeros_of(program))
         origin = (options.windows is None, weights_digest(graph))
         return cls(program, whole, seen, score, widened, nesting, *origin, compressed=made)
 

@@ -10,7 +10,7 @@ from edgekit.profile.html import check_html
 from edgekit.profile.html.page import Page, write_page
 from edgekit.profile.html.parts import Badge, Cell, Figure, Section, Table, Tile, finite
 from edgekit.profile.numbers import number, quantity
-from edgekit.search.tables import COLUMNS, cells, change_cells, promise_words
+from edgekit.search.tables import COLUMNS, NEAR, cells, change_cells, promise_words
 
 Document = Mapping[str, Any]
 
@@ -90,12 +90,18 @@ def _pictures(document: Document) -> Section:
 
 
 def _frontier(document: Document) -> Section:
-    rows: tuple[tuple[Cell, ...], ...] = tuple(cells(trial) for trial in document["frontier"])
-    grades = document["grades"]
+    grades, most = document["grades"], document["limits"]["drop"] + NEAR
     badges: tuple[Cell, ...] = tuple(Badge(grades[name]) if name in grades else "" for name in COLUMNS)
-    table = Table(tuple(COLUMNS.values()), (badges, *rows), tuple(range(len(COLUMNS) - 1)))
+    near = [trial for trial in document["frontier"] if trial["drop"] <= most]
+    far = [trial for trial in document["frontier"] if trial["drop"] > most]
+
+    def table(trials: Sequence[Document], fold: str = "") -> Table:
+        rows: tuple[tuple[Cell, ...], ...] = tuple(map(cells, trials))
+        return Table(tuple(COLUMNS.values()), (badges, *rows), tuple(range(len(COLUMNS) - 1)), fold=fold)
+
     lead = "In flash, weights, RAM, instructions and loss together; the first row says how the figures came about."
-    return Section("frontier", "What no other trial beats", lead, tables=(table,))
+    more = (table(far, f"Those that lose more than {most:g} points"),) if far else ()
+    return Section("frontier", "What no other trial beats", lead, tables=(table(near), *more))
 
 
 def _sensitivity(document: Document) -> Section:

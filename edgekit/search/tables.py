@@ -17,6 +17,7 @@ COLUMNS: Mapping[str, str] = {
     "words": "what differs from int8",
 }
 """Of the table of trials: the key of each in the document, and its title."""
+NEAR = 2.0  # points beyond the promise that trials are shown up to before the others
 UNITS = {"flash": " bytes of flash", "weights": " bytes of weights", "ram": " bytes of RAM"}
 
 

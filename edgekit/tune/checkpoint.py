@@ -14,6 +14,7 @@ import torch
 
 from edgekit._version import __version__
 from edgekit.artifact.atomic import write_atomic
+from edgekit.compress.recipes import Recipe
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
 from edgekit.tune.fitting import Epoch, Fit, Fitted
@@ -36,6 +37,7 @@ def settings_of(fit: Fit) -> dict[str, Any]:
         "validation data": fit.data.valid.digest(),
         "teacher": None if fit.teacher is None else fit.teacher.identity(),
         "augmentation": fit.hooks.augment_name,
+        "nested widths": repr(fit.hooks.nesting and [(g.name, counts) for g, counts in fit.hooks.nesting.groups]),
     }
 
 
@@ -48,13 +50,12 @@ def save(fit: Fit, path: Path) -> None:
         "generator": fit.generator.get_state(),
         "history": [asdict(epoch) for epoch in fit.history],
         "masks": _tensors(fit.rounding.masks),
+        "settled": None if fit.settled is None else _pins(fit.settled),
         "best": {
             "number": best.best,
             "accuracy": best.accuracy,
             "constants": _tensors({n: t.data for n, t in best.graph.consts.items()}),
-            "units": _tensors(best.recipe.units),
-            "scales": _tensors(best.recipe.scales),
-            "palettes": {n: p if isinstance(p, int) else list(p) for n, p in best.recipe.palettes.items()},
+            "pins": _pins(best.recipe),
             "masks": _tensors(best.masks),
         },
     }
@@ -85,12 +86,8 @@ def restore(fit: Fit, path: Path) -> None:
     fit.rounding = replace(fit.rounding, masks=_arrays(content["masks"]))
     best = content["best"]
     graph = _with_constants(fit.step.graph, best["constants"])
-    recipe = replace(
-        fit.rounding.recipe,
-        units=_arrays(best["units"]),
-        scales=_arrays(best["scales"]),
-        palettes={n: p if isinstance(p, int) else tuple(p) for n, p in best["palettes"].items()},
-    )
+    recipe = _pinned(fit.rounding.recipe, best["pins"])
+    fit.settled = None if content["settled"] is None else _pinned(fit.rounding.recipe, content["settled"])
     fit.best = Fitted(graph, recipe, _arrays(best["masks"]), best["number"], best["accuracy"], ())
 
 
@@ -102,6 +99,24 @@ def _parts(fit: Fit) -> dict[str, Any]:
         "optimiser": fit.optimiser,
         "schedule": fit.schedule,
     }
+
+
+def _pins(recipe: Recipe) -> dict[str, Any]:
+    """What a training has settled of a recipe."""
+    return {
+        "units": _tensors(recipe.units),
+        "scales": _tensors(recipe.scales),
+        "palettes": {n: p if isinstance(p, int) else list(p) for n, p in recipe.palettes.items()},
+    }
+
+
+def _pinned(recipe: Recipe, pins: Mapping[str, Any]) -> Recipe:
+    return replace(
+        recipe,
+        units=_arrays(pins["units"]),
+        scales=_arrays(pins["scales"]),
+        palettes={n: p if isinstance(p, int) else tuple(p) for n, p in pins["palettes"].items()},
+    )
 
 
 def _tensors(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:

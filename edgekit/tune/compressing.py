@@ -40,11 +40,11 @@ class Rounding:
         seen = calibrate(graph, self.calibration, normalisation=known)
         return quantise_program(graph, seen, recipe or self.recipe, known)
 
-    def apply(self, network: GraphNetwork) -> IntegerProgram:
+    def apply(self, network: GraphNetwork, recipe: Recipe | None = None) -> IntegerProgram:
         """Have the network compute as the integer program of its present constants, which is returned."""
         network.values = {}
         network.weights = {name: _masked(mask) for name, mask in self.masks.items()}
-        program = self.program(network.tuned())
+        program = self.program(network.tuned(), recipe)
         fake = FakeQuantisation.of(network.graph, program)
         network.values = dict(fake.values)
         network.weights |= {name: _after(network.weights.get(name), change) for name, change in fake.weights.items()}

@@ -12,13 +12,17 @@ import torch
 from torch import Tensor as Values
 from torch import nn
 
+from edgekit.compress.integer import IntegerProgram
+from edgekit.compress.nested import Nesting, nested, zeros_of
 from edgekit.compress.pinned import pinned
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.rules import Tuning
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
+from edgekit.ir.widths import at_width
 from edgekit.tune.compressing import Masks, Rounding, Thin
 from edgekit.tune.distil import Taught, Teacher, common, loss_of
+from edgekit.tune.nested import narrow_losses, narrow_networks
 from edgekit.tune.network import GraphNetwork
 from edgekit.tune.windows import Data, Step
 
@@ -51,6 +55,7 @@ class Hooks:
     augment: Augment | None = None
     augment_name: str = ""
     thin: Thin | None = None  # by which a gradual schedule chooses the weights that go
+    nesting: Nesting | None = None  # widths that are trained together, the whole one teaching the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +95,10 @@ def check_teacher(teacher: Teacher | None, step: Step, data: Data) -> None:
 class Fit:
     """A training of a rounded step on labelled windows: Adam on one cycle of the learning rate.
 
-    Every epoch begins with the scales of the integer program that its constants make, and ends with the share of
-    validation windows which the integer program itself decides right: the best one counts. On one thread of one kind
-    of processor, the same arguments give the same bits, however often the training was interrupted.
+    Every epoch begins with the scales of the integer program that its constants make, those of weights up to the middle
+    of the training alone: then they are settled. It ends with the share of validation windows which the integer program
+    itself decides right: the best one counts. On one thread of one kind of processor, the same arguments give the same
+    bits, however often the training was interrupted.
     """
 
     def __init__(
@@ -106,12 +112,14 @@ class Fit:
         self.step.check("validation windows", data.valid)
         self.network = GraphNetwork(self.step.graph)
         self.averaged = GraphNetwork(self.step.graph)
+        self.narrow = narrow_networks(self.network, self.hooks.nesting) if self.hooks.nesting is not None else []
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=tuning.rate)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, tuning.rate, total_steps=max(1, tuning.epochs * self.batches), pct_start=WARM
         )
         self.generator = torch.Generator().manual_seed(tuning.seed)
         self.history: list[Epoch] = []
+        self.settled: Recipe | None = None  # with the scales of weights that no longer change
         self.watched = common(self.step.graph, teacher) if teacher is not None and tuning.traces else ()
         if tuning.traces and not self.watched:
             raise UsageError("traces", "are of values that both have, and teacher and model have none", "leave it at 0")
@@ -128,10 +136,13 @@ class Fit:
     def run_epoch(self) -> Epoch:
         """Train on every window once, judge the integer program, keep it if it is the best so far."""
         self._thin()
-        program = self.rounding.apply(self.network)
+        program = self.rounding.apply(self.network, self.settled)
+        recipe = pinned(self.rounding.recipe, program)
+        if self.settled is None and 2 * len(self.history) >= self.tuning.epochs - 1:
+            self.settled = recipe
         loss = self._pass()
         self.averaged.weights, self.averaged.values = self.network.weights, self.network.values
-        found = self._judged(len(self.history) + 1, self.averaged.tuned(), pinned(self.rounding.recipe, program))
+        found = self._judged(len(self.history) + 1, self.averaged.tuned(), recipe)
         if found.accuracy > self.best.accuracy or self.best.best < self._first:
             self.best = found
         self.history.append(Epoch(found.best, loss, found.accuracy))
@@ -153,8 +164,15 @@ class Fit:
 
     def _judged(self, number: int, graph: Graph, recipe: Recipe) -> Fitted:
         program = self.rounding.program(graph, recipe)
-        accuracy = self.step.accuracy(program.graph, self.data.valid)
+        accuracy = float(np.mean([self.step.accuracy(at, self.data.valid) for at in self._widths(program)]))
         return Fitted(graph, recipe, self.rounding.masks, number, accuracy, ())
+
+    def _widths(self, program: IntegerProgram) -> list[Graph]:
+        """The integer program at each of its widths."""
+        if self.hooks.nesting is None:
+            return [program.graph]
+        whole = nested(program.graph, self.hooks.nesting, zeros_of(program))
+        return [at_width(whole, percent) for percent in self.hooks.nesting.percents]
 
     def _pass(self) -> float:
         total = 0.0
@@ -163,8 +181,12 @@ class Fit:
             if self.hooks.augment is not None:
                 x = self.hooks.augment(x, self.generator)
             taught = self._teach(x, chosen)
-            out, traces = self.network(self.step.normalised(x), self.watched)
-            loss = loss_of(self.tuning, self.step.graph, Taught(self.step.scores(out), traces), y, taught)
+            given = self.step.normalised(x)
+            out, traces = self.network(given, self.watched)
+            scores = self.step.scores(out)
+            loss = loss_of(self.tuning, self.step.graph, Taught(scores, traces), y, taught)
+            narrow = [self.step.scores(network(given)[0]) for network in self.narrow]
+            loss = (loss + narrow_losses(self.tuning, narrow, scores, y)) / (1 + len(narrow))
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)

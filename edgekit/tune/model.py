@@ -14,8 +14,11 @@ from edgekit.artifact import check_io, check_meta
 from edgekit.compress.apply import Compressed, compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.matching import fits
+from edgekit.compress.nested import nesting_of
+from edgekit.compress.order import by_saliency
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.rules import Compression, WeightRule
+from edgekit.compress.saliency import by_activity
 from edgekit.compress.shrink import units
 from edgekit.errors import UsageError
 from edgekit.frontends.graph_files import GraphOriginal
@@ -76,12 +79,13 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
 
     UsageError for a recipe that does not fit the model, and as `fit` raises; DataError for windows that do not.
     """
-    if compression.nested and compression.tuning.epochs:
-        raise UsageError("nested", "widths are trained by edgekit.tune.nested, not by a recipe", "leave [tuning] out")
     run, step = run or Run(), step_of(imported)
     step.check("training windows", data.train)
     calibration = few(data.train.x)
     seen = calibrate(step.graph, step.inputs(calibration), normalisation=step.normalisation)
+    if compression.nested:
+        step = in_order(step, compression, seen)
+        seen = calibrate(step.graph, step.inputs(calibration), normalisation=step.normalisation)
     smaller = compress(step, compression, seen, data.train)
     if smaller.recipe is None:
         raise UsageError(f"precision {compression.precision}", "has no integers to train for", "int8, int8s8 or int4")
@@ -89,7 +93,9 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
     rounding = by_channel(rounding)
     graph, recipe, fitted = smaller.graph, rounding.recipe, None
     if compression.tuning.epochs:
-        hooks = dataclasses.replace(run.hooks, thin=thinning(compression, smaller.masks, rounding))
+        nesting = nesting_of(smaller.graph, compression.nested) if compression.nested else None
+        thin = thinning(compression, smaller.masks, rounding)
+        hooks = dataclasses.replace(run.hooks, thin=thin, nesting=nesting)
         fitted = fit(
             rounding,
             data,
@@ -102,6 +108,18 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
         graph, recipe = fitted.graph, fitted.recipe
     tuned = dataclasses.replace(imported, graph=graph, original=GraphOriginal(imported.original.thing, graph))
     return Tuned(tuned, recipe, calibration, smaller, fitted)
+
+
+def in_order(step: Step, compression: Compression, seen: Calibration) -> Step:
+    """The step with its nested units in falling order of what they hand on: narrow widths have the first of them.
+
+    UsageError for rules that take units out by their numbers, which are other ones then.
+    """
+    if any(rule.drop for rule in compression.units):
+        raise UsageError("drop", "names units by numbers, and nested widths put them in another order", "use keep")
+    groups = [group for group, _ in nesting_of(step.graph, compression.nested).groups]
+    scores = {group: by_activity(step.graph, group, seen).scores for group in groups}
+    return Step(by_saliency(step.graph, scores), step.meta)
 
 
 def compress(step: Step, compression: Compression, seen: Calibration, windows: Windows) -> Compressed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 from converted import edgekit_main
-from nested_models import rules
+from nested_models import WIDTHS, rules
 from tuned_models import data, imported, step, windows
 
 from edgekit.compress.nested import Nesting, nesting_of
-from edgekit.compress.rules import Tuning
+from edgekit.compress.rules import Compression, Tuning
 from edgekit.errors import UsageError
 from edgekit.frontends.graph_files import save_graph
 from edgekit.reference import Interpreter
-from edgekit.tune.nested import NestedEpoch, NestedNetwork, accuracies, fit_nested, nested_loss
+from edgekit.runtime import load
+from edgekit.tune.model import Run
+from edgekit.tune.nested import NestedNetwork, narrow_losses
+from edgekit.tune.nested_floats import NestedEpoch, accuracies, fit_nested
+from edgekit.tune.outcome import Asked, outcome
 
 TUNING = Tuning(epochs=10, rate=2e-2, batch=32)
 
@@ -58,13 +63,11 @@ def test_all_widths_learn_at_once_and_to_the_same_bits() -> None:
 
 def test_the_whole_width_teaches_the_others_and_learns_nothing_from_them() -> None:
     y = torch.tensor([0, 2])
-    scores = [torch.randn(2, 3, requires_grad=True) for _ in range(3)]
-    nested_loss(Tuning(epochs=1, hard=0.0, soft=1.0), scores, y).backward()
-    own = scores[-1].grad.clone()
-    assert scores[0].grad.abs().sum() > 0
-    scores[-1].grad = None
-    (torch.nn.functional.cross_entropy(scores[-1], y) / 3).backward()
-    assert torch.allclose(own, scores[-1].grad)
+    one, other, whole = (torch.randn(2, 3, requires_grad=True) for _ in range(3))
+    narrow_losses(Tuning(epochs=1, hard=0.0, soft=1.0), [one, other], whole, y).backward()
+    assert whole.grad is None
+    assert min(one.grad.abs().sum(), other.grad.abs().sum()) > 0
+    assert narrow_losses(Tuning(hard=0.0, soft=1.0), [whole], whole, y).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_what_would_train_nothing_is_refused() -> None:
@@ -94,3 +97,18 @@ def test_from_a_recipe_to_a_run(tmp_path: Path) -> None:
     assert none.returncode == 2
     assert "width 30 %: is not in artifact" in none.stderr.splitlines()[0]
     assert "100 %, 50 %" in none.stderr
+
+
+def test_a_recipe_trains_its_widths_with_the_rounding_in_the_loop() -> None:
+    """Judged is the integer program, by the mean of its widths; what it is converted to decides as it was judged."""
+    compression = Compression("int8", nested=rules("mlp"), tuning=dataclasses.replace(TUNING, epochs=6))
+    done = outcome(imported("mlp"), Asked(compression, data().train, data().valid), Run())
+    fitted, artifact = done.tuned.fitted, done.conversion.artifact
+    assert fitted is not None
+    assert fitted.accuracy == max(epoch.accuracy for epoch in fitted.history)
+    found = []
+    for percent in WIDTHS:
+        session = load(artifact, width=percent / 100)
+        found.append(100 * np.mean(session.decide(session.run(data().valid.x)) == data().valid.y))
+    assert np.mean(found) == pytest.approx(fitted.accuracy, abs=3)  # scales have room for all widths at once
+    assert np.all(np.array(found) > (50, 65, 85))
