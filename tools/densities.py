@@ -3,7 +3,8 @@
 python -m tools.densities [--only dsp,mve] [--table] [--page]
 
 `--table` counts again and writes edgekit/backends/c/integer/densities.py, of the instruction sets in `--only` or of all
-that this computer can count for; `--page` writes docs/DENSITY.md and its picture. Figures are emulated: counted exactly
+that this computer can count for; `--page` counts for four of them, or those in `--only`, and writes
+docs/DENSITY.md and its picture. Figures are emulated: counted exactly
 on the core; those of x86 are counted on this computer, instruction by instruction.
 """
 
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.page:
         if chosen.table:
             parser.error("--page is of the table as it is: write that first")
-        write_page(lambda text: print(text, file=sys.stderr))
+        write_page(names, lambda text: print(text, file=sys.stderr))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tools.density_counts import CORES, TILE, Case, Core, Counted, count, is_her
 from tools.density_l2mu import KINDS, Point, curve, l2mu
 
 DOCS = Path(__file__).parent.parent / "docs"
+LOG = DOCS / "logs" / "density.json"
 SHOWN: Mapping[str, Core] = {
     "dsp": CORES["dsp"][0],
     "mve": CORES["mve"][0],
@@ -21,44 +24,44 @@ SHOWN: Mapping[str, Core] = {
     "vnni": CORES["vnni"][0],
 }
 FORMS = {"x8_w8": "int8 · int8", "x16_w8": "int16 · int8", "x16_w16": "int16 · int16", "event_w8": "spikes · int8"}
-LENGTH, SHARES = 128, (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+LENGTH, SHARES, FEW = 128, (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0), 5  # of scattered weights the first few
 COLOURS = ("#0b6e99", "#c8553d", "#5a8f29", "#7b4fa3")
 
 
-def products(simd: str, core: Core) -> dict[str, list[Counted]]:
-    """By form: products in the blocks that the instruction set likes best, at every share."""
-    found = {}
+Curve = Sequence[Mapping[str, Any]]  # share, blocks, whole
+Counts = Mapping[str, Any]  # of a core: its name, `blocks` and `single` by form, `windows`
+
+
+def counted_on(simd: str, core: Core) -> Counts:
+    """Products in the blocks that the instruction set likes best, products of scattered weights, and windows."""
+    flavour = flavour_of(simd)
+    found: dict[str, dict[str, Any]] = {"blocks": {}, "single": {}}
     for form in FORMS:
-        tiled = flavour_of(simd).name == "wide" and not form.startswith("event")
+        tile = TILE * (flavour.name == "wide" and not form.startswith("event"))
         bits = 16 if form.startswith("event") else 32
-        cases = [Case(flavour_of(simd), form + TILE * tiled, bits, LENGTH, share) for share in SHARES]
-        found[form] = count(cases, core)
-    return found
+        cases = [Case(flavour, form + tile, bits, LENGTH, share) for share in SHARES]
+        found["blocks"][form] = _curve(count(cases, core))
+        cases = [Case(flavour, form, bits, LENGTH, share, scattered=True) for share in SHARES[:FEW]]
+        found["single"][form] = _curve(count(cases, core))
+    return {"core": core.name, **found, "windows": [asdict(p) for p in curve(l2mu(), simd, core)]}
 
 
-def scattered(simd: str, core: Core) -> dict[str, list[Counted]]:
-    """By form: products of weights of which so many are not zero, anywhere."""
-    cases = {f: 16 if f.startswith("event") else 32 for f in FORMS}
-    every = (
-        [Case(flavour_of(simd), f, bits, LENGTH, share, scattered=True) for share in SHARES[:5]]
-        for f, bits in cases.items()
-    )
-    return {part[0].form: count(part, core) for part in every}
+def _curve(counted: Sequence[Counted]) -> list[dict[str, Any]]:
+    return [{"share": c.case.coverage, "blocks": c.blocks, "whole": c.whole} for c in counted]
 
 
-def write_page(say: Callable[[str], None]) -> None:
-    """Count everything, then write the page and the picture."""
-    shown = {simd: core for simd, core in SHOWN.items() if is_here(core)}
-    blocks, single, windows = {}, {}, {}
-    model = l2mu()
-    for simd, core in shown.items():
-        say(f"products on {core.name}")
-        blocks[simd], single[simd] = products(simd, core), scattered(simd, core)
-        say(f"L2MU on {core.name}")
-        windows[simd] = curve(model, simd, core)
-    text = "\n".join([*_head(), *_products(shown, blocks, single), *_thresholds(), *_l2mu(shown, windows)]) + "\n"
+def write_page(names: Sequence[str], say: Callable[[str], None]) -> None:
+    """Count for the instruction sets, then write the page and the picture of all that were ever counted."""
+    known = json.loads(LOG.read_text("utf-8")) if LOG.exists() else {}
+    for simd in names:
+        if simd in SHOWN and is_here(SHOWN[simd]):
+            say(f"counting {simd}")
+            known[simd] = counted_on(simd, SHOWN[simd])
+            write_atomic(LOG, (json.dumps(known, indent=1) + "\n").encode())
+    shown = {simd: known[simd] for simd in SHOWN if simd in known}
+    text = "\n".join([*_head(), *_products(shown), *_thresholds(), *_l2mu(shown)]).rstrip() + "\n"
     write_atomic(DOCS / "DENSITY.md", text.encode())
-    draw(shown, blocks, windows, DOCS / "images" / "density.svg")
+    draw(shown, DOCS / "images" / "density.svg")
 
 
 WRITTEN = """
@@ -117,26 +120,25 @@ def _size(block: Block) -> str:
     return f"{block.outputs} × {block.inputs}"
 
 
-def _products(
-    shown: Mapping[str, Core],
-    blocks: Mapping[str, Mapping[str, Sequence[Counted]]],
-    single: Mapping[str, Mapping[str, Sequence[Counted]]],
-) -> list[str]:
+def _products(shown: Mapping[str, Counts]) -> list[str]:
     lines = ["## A product", PRODUCT]
-    for title, found, width in (
-        ("In blocks, which cover", blocks, 7),
-        ("Weights anywhere, of which are left", single, 5),
+    for title, key, width in (
+        ("In blocks, which cover", "blocks", len(SHARES)),
+        ("Weights anywhere, of which are left", "single", FEW),
     ):
         lines += [
+            f"{title} so much:",
+            "",
             f"| core | x · w | whole | {' | '.join(f'{share:.0%}' for share in SHARES[:width])} |",
             f"|---|---|---:|{'---:|' * width}",
         ]
-        for simd, core in shown.items():
-            for form, counted in found[simd].items():
-                cells = [f"{c.blocks:,}" for c in counted]
+        for counts in shown.values():
+            for form, points in counts[key].items():
+                cells = [f"{point['blocks']:,}" for point in points]
                 cells += ["–"] * (width - len(cells))
-                lines.append(f"| {core.name} | {FORMS[form]} | {counted[0].whole:,} | {' | '.join(cells)} |")
-        lines += ["", f"*{title} so much of the matrix.*", ""]
+                whole = f"{points[0]['whole']:,}" if points else "–"
+                lines.append(f"| {counts['core']} | {FORMS[form]} | {whole} | {' | '.join(cells)} |")
+        lines.append("")
     return lines
 
 
@@ -152,13 +154,13 @@ def _thresholds() -> list[str]:
     return lines
 
 
-def _l2mu(shown: Mapping[str, Core], windows: Mapping[str, Sequence[Point]]) -> list[str]:
+def _l2mu(shown: Mapping[str, Counts]) -> list[str]:
     lines = ["## L2MU, window by window", WINDOW]
-    for simd, core in shown.items():
-        points = windows[simd]
+    for counts in shown.values():
+        points = [Point(**point) for point in counts["windows"]]
         whole = points[0]
         lines += [
-            f"**{core.name}**: {whole.instructions:,.0f} instructions a window; {whole.fired:.0f} fire in a step.",
+            f"**{counts['core']}**: {whole.instructions:,.0f} instructions a window; {whole.fired:.0f} fire in a step.",
             "",
             "| weights left | " + " | ".join(KINDS) + " |",
             "|---:|" + "---:|" * len(KINDS),
@@ -183,26 +185,22 @@ def _l2mu(shown: Mapping[str, Core], windows: Mapping[str, Sequence[Point]]) -> 
 LEFT = 0.21  # of the weights, to the nearest unit
 
 
-def draw(
-    shown: Mapping[str, Core],
-    blocks: Mapping[str, Mapping[str, Sequence[Counted]]],
-    windows: Mapping[str, Sequence[Point]],
-    path: Path,
-) -> None:
+def draw(shown: Mapping[str, Counts], path: Path) -> None:
     """Two rows of panels, one for each core: products, and windows of the L2MU."""
     import altair as alt
     import vl_convert
 
     upper: list[dict[str, Any]] = [
-        {"core": core.name, "what": FORMS[form], "x": c.case.coverage, "y": c.blocks / c.whole}
-        for simd, core in shown.items()
-        for form, counted in blocks[simd].items()
-        for c in counted
+        {"core": counts["core"], "what": FORMS[form], "x": point["share"], "y": point["blocks"] / point["whole"]}
+        for counts in shown.values()
+        for form, points in counts["blocks"].items()
+        for point in points
     ]
     lower: list[dict[str, Any]] = [
-        {"core": core.name, "what": p.kind, "x": p.density, "y": p.instructions / windows[simd][0].instructions}
-        for simd, core in shown.items()
-        for p in windows[simd][1:]
+        {"core": counts["core"], "what": p["kind"], "x": p["density"], "y": p["instructions"] / first["instructions"]}
+        for counts in shown.values()
+        for first, *others in [counts["windows"]]
+        for p in others
     ]
 
     def panel(rows: list[dict[str, Any]], core: str, label: str, top: float) -> Any:
@@ -217,7 +215,7 @@ def draw(
         lines = base.mark_line(clip=True) + base.mark_point(filled=True, size=36, clip=True)
         return (lines + one).properties(width=190, height=170, title=core)
 
-    names = [core.name for core in shown.values()]
+    names = [counts["core"] for counts in shown.values()]
     rows = (
         alt.hconcat(*(panel(upper, name, "covered by blocks", 2.0) for name in names)).resolve_scale(color="shared"),
         alt.hconcat(*(panel(lower, name, "weights left", 1.25) for name in names)).resolve_scale(color="shared"),
