@@ -1,8 +1,8 @@
 """Products with weights that are zero but for blocks: only the blocks are kept, with where each begins.
 
 Zeros alone do not make that worth it: a kernel of blocks takes more instructions for a weight than a dense one, so that
-the blocks have to cover little enough of the matrix. How little was measured for each instruction set. A matrix of few
-values, among them those of int4, stays in the form for such where that takes less flash: in blocks they are bytes.
+the blocks have to cover little enough of the matrix. How little was measured for each instruction set. Blocks have to
+take less flash too: than the whole matrix, and than one of few values as numbers of these.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class Layout:
 
 
 def layout_of(flavour: Flavour, w: Tensor, *, spikes: bool, bits: int = 0) -> Layout | None:
-    """How a matrix is kept in blocks, over spikes or over x of so many bits; None where it is better kept whole."""
+    """How a matrix is kept in blocks, over spikes or over x of so many bits; None where it is better kept whole.
+
+    Densities above 1, which no measurement gives, mean blocks in any case.
+    """
     if w.data is None or max(w.shape) > MOST // 4:
         return None
     form, length = (f"event_w{weight_bits(w)}", w.shape[0]) if spikes else (f"x{bits}_w{weight_bits(w)}", w.shape[1])
@@ -66,18 +69,20 @@ def layout_of(flavour: Flavour, w: Tensor, *, spikes: bool, bits: int = 0) -> La
         # neurons with many weights fire more often than those with few: rows count for as much as they hold
         size = len(rows) * float(np.square(blocks).sum()) / max(1, blocks.sum()) if spikes else blocks.size
         share = size * layout.per * layout.outputs / most
-        if covered.row.size <= MOST and share <= least and not _smaller_as_numbers(flavour, w, covered):
+        if covered.row.size <= MOST and share <= least and (most > w.size or _saves(flavour, w, covered)):
             best, least = layout, share
     return best
 
 
-def _smaller_as_numbers(flavour: Flavour, w: Tensor, blocks: Cover) -> bool:
-    """Whether a matrix of few values takes less flash as numbers of them, where that is what they are stored as."""
-    levels = None if flavour.name == "wide" else levels_of(w)
-    if levels is None:
+def _saves(flavour: Flavour, w: Tensor, blocks: Cover) -> bool:
+    """Whether blocks take less flash than the whole matrix, or than numbers of its values where there are few."""
+    wide = flavour.name == "wide"
+    bits = max(8, weight_bits(w))
+    taken = blocks.values.size * bits // 8 + 2 * blocks.row.size
+    levels = None if wide else levels_of(w)
+    if levels is not None and pays(taken, w.size * levels.bits // 8):
         return False
-    taken = blocks.values.size * max(8, weight_bits(w)) // 8 + 2 * blocks.row.size
-    return pays(taken, w.size * levels.bits // 8)
+    return taken < w.size * (bits if wide else weight_bits(w)) // 8
 
 
 def _most(flavour: Flavour, form: str, length: int) -> float:
