@@ -1,6 +1,7 @@
 """Nested widths on HAR split B: accuracy when cut, trained together and alone; one int8 artifact on every core.
 
 python -m tools.nested_har [--family mlp lmu] [--seeds 0 1 …] [-o docs/logs/nested-har.txt]
+python -m tools.nested_har --page     puts that log into docs/NESTED.md
 
 Training starts from the shipped float checkpoints and sees the training subjects; the best epoch is chosen on the
 validation subjects and the test subjects are read once. No augmentation: these are short trainings.
@@ -41,6 +42,8 @@ from edgekit.tune.nested_floats import accuracies, fit_nested
 from edgekit.tune.windows import Data, Step, Windows
 
 ROOT = Path(__file__).parent.parent
+LOG, PAGE = ROOT / "docs/logs/nested-har.txt", ROOT / "docs/NESTED.md"
+START, END = "<!-- nested_har -->\n", "<!-- end -->"
 RULES = {
     "mlp": (NestedRule("network.0"), NestedRule("network.3")),
     "lmu": (NestedRule("h"), NestedRule("m[0]")),
@@ -182,12 +185,24 @@ def _compared(task: Task, made: Conversion, target: str, percent: int) -> tuple[
     return same, session.engine, len(given)
 
 
+def put_into_page() -> None:
+    """The log as it is, between two marks of the page."""
+    before, rest = PAGE.read_text("utf-8").split(START)
+    after = rest.split(END)[1]
+    page = f"{before}{START}```text\n{LOG.read_text('utf-8').strip()}\n```\n{END}{after}"
+    write_atomic(PAGE, page.encode())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.nested_har", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--family", nargs="+", default=list(RULES), choices=list(RULES))
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2 of the MLP, 0 of the LMU")
+    parser.add_argument("--page", action="store_true", help="only put the log into the page")
     parser.add_argument("-o", "--output", type=Path, help="where the log goes besides")
     options = parser.parse_args(arguments)
+    if options.page:
+        put_into_page()
+        return 0
     torch.set_num_threads(1)
     lines: list[str] = []
 

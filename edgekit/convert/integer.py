@@ -12,7 +12,7 @@ from edgekit.compress.apply import Compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import with_bits
-from edgekit.compress.nested import Nesting, joined, nested, nesting_of, zeros_of
+from edgekit.compress.nested import joined, nested, nesting_of, zeros_of
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
@@ -23,6 +23,7 @@ from edgekit.convert.original import weights_digest
 from edgekit.convert.progress import Progress
 from edgekit.errors import AgreementError, DataError
 from edgekit.ir import Graph
+from edgekit.ir.widths import at_width, narrow_widths
 from edgekit.learn import Fixed, add_learning, fitted, plastic_of
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.runtime.codec import Codec
@@ -39,7 +40,7 @@ class IntegerStage:
     calibration: Calibration
     score: Score  # how much it is like the original on the calibration windows
     widened: tuple[str, ...]
-    nesting: Nesting | None
+    narrow: Mapping[int, Score]  # the same of each nested width below the full one, by its per cent
     on_noise: bool
     original_sha256: str
     compressed: Compressed | None = None  # what a recipe made of the float graph
@@ -64,8 +65,8 @@ class IntegerStage:
         )
         nesting = nesting_of(optimised, options.nested) if options.nested else None
         if nesting is not None:  # scales are those of all widths at once
-            narrow = [nesting.narrowed(optimised, at) for at in range(len(nesting.percents) - 1)]
-            also = [calibrate(g, raw, method=options.calib_method, normalisation=known) for g in narrow]
+            cut = [nesting.narrowed(optimised, at) for at in range(len(nesting.percents) - 1)]
+            also = [calibrate(g, raw, method=options.calib_method, normalisation=known) for g in cut]
             seen = joined(seen, optimised, nesting, also)
         for name in optimised.entries["step"].inputs:
             if seen.values.get(name) is not None and seen.of(name).largest == 0:
@@ -90,16 +91,19 @@ class IntegerStage:
         if plastic is not None and options.learn is not None:
             plastic = dataclasses.replace(plastic, graph=whole)
             whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
+        narrow = dict[int, Score]()
         if nesting is not None:
             whole = nested(whole, nesting, zeros_of(program))
+            narrow = {percent: judge.score(at_width(whole, percent)) for percent in narrow_widths(whole)}
         origin = (options.windows is None, weights_digest(graph))
-        return cls(program, whole, seen, score, widened, nesting, *origin, compressed=made)
+        return cls(program, whole, seen, score, widened, narrow, *origin, compressed=made)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever uses the program should know."""
         notes = [*(self.compressed.notes if self.compressed else ()), *self.program.notes]
         notes += [f"on the calibration windows: {self.score}"]
+        notes += [f"at {p} % of the units, on the calibration windows: {score}" for p, score in self.narrow.items()]
         if isinstance(self.score, Agreement) and self.score.value < POOR:
             notes.append("so many decisions differ that this program is hardly the model: try --precision auto")
         if self.on_noise:

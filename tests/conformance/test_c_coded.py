@@ -91,7 +91,7 @@ def test_every_form_of_the_code_is_decoded() -> None:
     text = "".join(program.files[program.main] for program in made)
     calls = re.findall(r"ek_decode\(\(uint8_t \*\)m->decoded\d+, \d+u, \w+, \d+u, (\d)u, (\d)u, (\d+)u, (\d+)u\)", text)
     planes, zeros, middle, spans = (set(column) for column in zip(*calls, strict=True))
-    assert planes == {"1", "2"}
+    assert planes >= {"1", "2"}
     assert zeros == {"0", "1"}
     assert middle == {"8", "128"}
     assert len(spans) > 1

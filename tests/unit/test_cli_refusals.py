@@ -97,6 +97,8 @@ CONVERT = {
     "rate that is NaN": ("{f}/net.pt --learn delta --learning-rate nan", "learning rate"),
     "rate that is text": ("{f}/net.pt --learn delta --learning-rate fast", "--learning-rate"),
     "unknown compiler": ("{f}/net.pt --compiler tcc", "tcc", "zig, gcc, clang"),
+    "nothing to code in flash": ("{f}/net.pt --flash-coding", "--flash-coding", "codes integers"),
+    "coding in flash of what is not compiled": ("{f}/net.pt --precision w8 --format onnx --flash-coding", "edge and c"),
     "config missing": ("{f}/net.pt --config {f}/nothing.json", "nothing.json"),
     "config empty": ("{f}/net.pt --config {f}/empty.json", "empty.json"),
     "config noise": ("{f}/net.pt --config {f}/noise.json", "noise.json"),

@@ -176,6 +176,8 @@ def test_what_the_manifest_says_of_widths(family: str) -> None:
         found = [row[key] for row in rows]
         assert found == sorted(found, reverse=True)
         assert found[0] > found[-1]
+    notes = converted(family).notes
+    assert [sum(note.startswith(f"at {p} % of the units") for note in notes) for p in (50, 25)] == [1, 1]
     assert rows[0]["weights_bytes"] <= converted(family).artifact.manifest["sizes"]["weights_bytes"]
 
 
