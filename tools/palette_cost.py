@@ -1,10 +1,11 @@
 """What weights of few distinct values cost: bytes of flash, and instructions a weight, on the emulated cores.
 
-python -m tools.palette_cost [--targets smartwatch-m4,smartwatch-m33,…] [--markdown]
+python -m tools.palette_cost [--targets smartwatch-m4,smartwatch-m33,…] [--page docs/PALETTES.md]
 
-One product of a matrix of 128 x 128 with a vector of int8, of int16, and of spikes a quarter of which fired; sums are
-int32, those of spikes int16. Every program gave the bytes of the numpy reference before it was counted. On the host
-nothing counts instructions: there it is the time of a step in a long run, the least of several.
+One product of a matrix of 128 x 128, on A-class cores and here 512 x 512, with a vector of int8, of int16, and of
+spikes a quarter of which fired; sums are int32, those of spikes int16. Every program gave the bytes of the numpy
+reference before it was counted. On the host nothing counts instructions: there it is the time of a step in a long run,
+the least of several. With --page the tables take the place of those that the page has between two marks.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
+from edgekit.artifact.atomic import write_atomic
 from edgekit.ir import INT4, INT8, INT16, SPIKE, DType, Graph, GraphBuilder
 from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.profile.grades import EMULATED, MEASURED
@@ -24,7 +27,9 @@ from edgekit.runtime.load import program_stream
 from edgekit.runtime.streams import MachineStream, ReferenceStream, Stream
 from edgekit.target import load_target
 
-N, ACTIVITY, STEPS, TURNS = 128, 0.25, 2000, 7
+SMALL, LARGE = 128, 512  # inputs and outputs; of A-class cores, on which only large matrices are stored so
+ACTIVITY, STEPS, TURNS = 0.25, 1000, 9
+MARK = "<!-- tables: python -m tools.palette_cost -->"
 TARGETS = ("smartwatch-m4", "smartwatch-m33", "smartwatch-m55", "raspberrypi4", "host")
 # what the weights are: how many distinct values, of which dtype; of few neighbouring ones, or anywhere
 WEIGHTS: dict[str, tuple[tuple[int, ...], DType]] = {
@@ -40,55 +45,58 @@ INPUTS: dict[str, DType] = {"int8": INT8, "int16": INT16, "spikes": SPIKE}
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one product: its kernel, the bytes of its constants, and instructions or nanoseconds a weight."""
+    """Of one product: its kernel, the bytes of its constants, its weights, and instructions or nanoseconds for each."""
 
     kernel: str
     nbytes: int
+    weights: int
     each: float
 
 
-def product(weights: str, inputs: str) -> Graph:
+def product(weights: str, inputs: str, n: int) -> Graph:
     """One linear with such weights and inputs."""
     levels, dtype = WEIGHTS[weights]
     rng, b = np.random.default_rng(1), GraphBuilder(f"cost_{weights.replace(' ', '_')}_{inputs}")
-    data = rng.choice(levels, (N, N))
+    data = rng.choice(levels, (n, n))
     data.reshape(-1)[: len(levels)] = levels
     total = "int16" if INPUTS[inputs] is SPIKE else "int32"
-    b.output(b.op("linear", b.input("x", (N,), INPUTS[inputs]), b.const("w", data, dtype), accumulate=total))
+    b.output(b.op("linear", b.input("x", (n,), INPUTS[inputs]), b.const("w", data, dtype), accumulate=total))
     return run_passes(b.build(), LOWER)
 
 
-def stimulus(inputs: str, steps: int) -> np.ndarray:
+def stimulus(inputs: str, steps: int, n: int) -> np.ndarray:
     """Inputs of so many steps; of spikes just the quarter that fires."""
     rng = np.random.default_rng(2)
     if INPUTS[inputs] is SPIKE:
-        fired = np.arange(N) < ACTIVITY * N
+        fired = np.arange(n) < ACTIVITY * n
         return np.stack([rng.permutation(fired) for _ in range(steps)]).astype(np.int8)
     low, high = INPUTS[inputs].limits
-    return rng.integers(low, high + 1, (steps, N)).astype(INPUTS[inputs].numpy)
+    return rng.integers(low, high + 1, (steps, n)).astype(INPUTS[inputs].numpy)
 
 
 def cost(target: str, weights: str, inputs: str) -> Cost:
     """Build, check and count one product."""
-    graph, device = product(weights, inputs), load_target(target)
+    device = load_target(target)
+    n = SMALL if device.is_bare else LARGE
+    graph = product(weights, inputs, n)
     emitted, _ = emitted_for(graph, device)
     use = next(use for use in emitted.kernels if use.kind == "linear")
     stream = program_stream(graph, build_program(graph, device), device)
-    x = stimulus(inputs, 4)
+    x = stimulus(inputs, 4, n)
     wanted = [ReferenceStream(graph).call("step", [row])[0] for row in x]
     for row, right in zip(x, wanted, strict=True):
         if not np.array_equal(stream.call("step", [row])[0], right):
             raise SystemExit(f"{graph.name} on {target} is not what the reference says")
-    done = N * N * (ACTIVITY if INPUTS[inputs] is SPIKE else 1)
+    done = n * n * (ACTIVITY if INPUTS[inputs] is SPIKE else 1)
     if not isinstance(stream, MachineStream):
-        return Cost(use.kernel, emitted.const_bytes, _nanoseconds(stream, inputs) / done)
+        return Cost(use.kernel, emitted.const_bytes, n * n, _nanoseconds(stream, stimulus(inputs, STEPS, n)) / done)
     _, counted = stream.measure("step", [x[-1]])
     instructions = sum(site.instructions for site in counted.by_call if site.callee == use.symbol)
-    return Cost(use.kernel, emitted.const_bytes, instructions / done)
+    return Cost(use.kernel, emitted.const_bytes, n * n, instructions / done)
 
 
-def _nanoseconds(stream: Stream, inputs: str) -> float:
-    x, least = [stimulus(inputs, STEPS)], float("inf")
+def _nanoseconds(stream: Stream, inputs: np.ndarray) -> float:
+    x, least = [inputs], float("inf")
     for _ in range(TURNS):
         start = perf_counter()
         stream.run(x)
@@ -96,33 +104,38 @@ def _nanoseconds(stream: Stream, inputs: str) -> float:
     return 1e9 * least / STEPS
 
 
-def lines(target: str, *, markdown: bool) -> Iterator[str]:
+def lines(target: str) -> Iterator[str]:
     """A table of one target."""
     device = load_target(target)
     what, grade = ("ns", MEASURED) if device.is_host else ("instructions", EMULATED)
-    core = device.cpu if device.is_host else device.emulated_core
-    yield f"## {target}: {what} a weight on {core}, {grade}\n" if markdown else f"{target} ({core}), {what}, {grade}:"
-    if markdown:
-        yield f"| weights | bits each | bytes | {' | '.join(f'x {x}' for x in INPUTS)} | kernels |"
-        yield f"|---|---:|---:|{'---:|' * len(INPUTS)}---|"
+    yield f"**{target}** ({device.cpu if device.is_host else device.emulated_core}): {what} a weight, {grade}."
+    yield ""
+    yield f"| weights | bits each | bytes | {' | '.join(f'x {x}' for x in INPUTS)} | kernels |"
+    yield f"|---|---:|---:|{'---:|' * len(INPUTS)}---|"
     for weights in WEIGHTS:
         found = [cost(target, weights, inputs) for inputs in INPUTS]
-        kernels = ", ".join(dict.fromkeys(f.kernel.removeprefix("linear_") for f in found))
-        nbytes = found[0].nbytes
-        cells = [weights, f"{8 * nbytes / N**2:.2f}", f"{nbytes:,}", *(f"{f.each:.2f}" for f in found), kernels]
-        yield f"| {' | '.join(cells)} |" if markdown else "  " + "  ".join(f"{c:>10}" for c in cells)
+        kernels = ", ".join(dict.fromkeys(f"`{f.kernel.removeprefix('linear_')}`" for f in found))
+        nbytes, digits = found[0].nbytes, 3 if device.is_host else 2
+        costs = [f"{f.each:.{digits}f}" for f in found]
+        yield f"| {' | '.join([weights, f'{8 * nbytes / found[0].weights:.2f}', f'{nbytes:,}', *costs, kernels])} |"
     yield ""
 
 
 def main() -> None:
-    """Print a table of each target."""
+    """Print a table of each target, or write them into a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", default=",".join(TARGETS))
-    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--page", type=Path)
     args = parser.parse_args()
+    tables = []
     for target in args.targets.split(","):
-        for line in lines(target, markdown=args.markdown):
+        for line in lines(target):
             print(line, flush=True)
+            tables.append(line)
+    if args.page is not None:
+        before, _, after = args.page.read_text(encoding="utf-8").split(MARK)
+        text = "\n".join([f"{before}{MARK}", "", *tables]) + f"{MARK}{after}"
+        write_atomic(args.page, text.encode())
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ class SumLowering:
 
     def _product(self, root: str, dot: Dot) -> Product:
         x = self.values.operand(dot.x)
-        form = self.plan.form(dot, self.plan.sums.feeds_itself(root, dot.x))
+        form = self.plan.weights.form(dot, self.plan.sums.feeds_itself(root, dot.x))
         return product(x, dot, form, self._correlation(dot))
 
     def _memory(self, root: str, spec: Spec, memory: Memory) -> Part:
@@ -247,7 +247,7 @@ class SumLowering:
         return np.array(_rows(scale, rows))
 
     def _spike_products(self, dots: Sequence[Dot]) -> list[Product]:
-        forms = self.plan.forms(dots)
+        forms = self.plan.weights.forms(dots)
         return [product(self.values.operand(d.x), d, f, self._correlation(d)) for d, f in zip(dots, forms, strict=True)]
 
     def _correlation(self, dot: Dot) -> Correlation | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import ceil, floor, log2
 
 import numpy as np
 
 from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.calibrate import LARGEST as ENDLESS
-from edgekit.compress.forms import Form
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
 from edgekit.compress.terms import Constant, Dot, Memory, Scaled, Sums, Switch, Term, spiking
+from edgekit.compress.weights import SMALL, Weights
 from edgekit.ir import INT8, INT16, INT32, DType, Op
 from edgekit.ir.ops import OPS
 
@@ -23,17 +22,9 @@ STEPS = ("floor", "round")
 TOP32 = 2**30  # what an int32 state is scaled to: one bit is left for sums on their way
 SPIKE_ROUNDING = 0.025  # share of a threshold that the rounding of a membrane may add up to
 MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane gets
-SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of rounding
 INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
-SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, operand and all, where it costs next to nothing
 LEAST_OWN = 2.0**-6  # of the range of a value: the least that an element with a scale of its own has room for
-FINER_THAN_ALONE = 4.0  # times: a membrane all of whose weights are added up apart from it
 FEW = 16  # elements or rows: with fewer, an int8 operand saves less than making it int8 costs
-
-
-def largest_weight(bits: int) -> int:
-    """The largest magnitude of a weight of so many bits."""
-    return int(2 ** (bits - 1) - 1)
 
 
 class Plan:
@@ -41,6 +32,7 @@ class Plan:
 
     def __init__(self, sums: Sums, bounds: Bounds, recipe: Recipe) -> None:
         self.sums, self.bounds, self.recipe = sums, bounds, recipe
+        self.weights = Weights(sums, bounds, recipe)
         self.notes: dict[str, str] = {}
         self._specs: dict[str, Spec] = {}
         self._terms: dict[str, list[Term]] = {}
@@ -312,11 +304,12 @@ class Plan:
         states = self.sums.states_of(root)
         bits = self._state_bits(states) if states else 16
         threshold = self._threshold(root, states)
-        known = self._pinned(terms)
-        scale = self._weights_scale(root, terms, threshold, bits) if known is None else known
+        proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
+        known = self.weights.pinned(terms)
+        reach = 2 * self.bounds.seen(root).largest if proven is None else float(proven.max())
+        scale = self.weights.scale(terms, bits, reach) if known is None else known
         if threshold and known is None and (steps := np.floor(threshold / scale)).min() >= 16:
             scale = threshold / steps  # thresholds become whole: they are met exactly
-        proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
         if bits == 8:
             seen = max(self.bounds.seen(root).largest, threshold)
             coarse = np.asarray(seen / largest_of(INT8))
@@ -342,85 +335,19 @@ class Plan:
         """
         decay = self.decay(root)
         times = 1 / (1 - decay) if decay < 1 else 0.0  # at 1 nothing is rounded
+        apart = sum(form.alone for form in self.weights.forms(self.weights.of_spikes(terms)))
         if threshold.min() > 0:
-            stays, may = 0.5 * times * (decay > 0), SPIKE_ROUNDING * threshold.min()
+            stays, may = 0.5 * times * ((decay > 0) + apart), SPIKE_ROUNDING * threshold.min()
         else:
             rounded = [t for t in terms if isinstance(t, Scaled)]
-            events = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
             others = any(isinstance(t, Constant) for t in terms) + any(
                 isinstance(t, Dot) and not self.sums.is_spike(t.x) for t in terms
             )
-            others += sum(form.alone for form in self.forms(events))
-            stays, may = 0.5 * times * (len(rounded) + others), self.recipe.rounding * max(seen, 1.0)
+            stays, may = 0.5 * times * (len(rounded) + others + apart), self.recipe.rounding * max(seen, 1.0)
         return min(ceil(log2(stays / may)), MOST_FINER) if 0 < may < stays else 0
 
     def _finer(self, dtype: DType, scale: Array, finer: int, bound: Array, reason: str) -> Spec:
         return Spec(dtype, tidy(scale * 2.0**-finer), sums=tidy(scale), bound=float(bound.max()), reason=reason)
-
-    def _weights_scale(self, root: str, terms: Sequence[Term], threshold: float, bits: int) -> Array:
-        """One scale per output that all weights of spikes share.
-
-        Sums of int16 weights stay within int16, unless an int32 state asks for all of their bits.
-        """
-        rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
-        forms = self.forms(rows)
-        scales = [self._finest(t, form) for t, form in zip(rows, forms, strict=True) if not form.alone]
-        if forms and not scales:  # all of them are added up apart, and then rounded to a scale that is finer than any
-            apart = [self._finest(t, form) for t, form in zip(rows, forms, strict=True)]
-            scales = [np.minimum.reduce(apart) / FINER_THAN_ALONE]
-        if bits < 32 and any(self.weight_bits(t) == 16 for t in rows):
-            up, down = (sum(np.maximum(s * t.weights, 0).sum(axis=1) for t in rows) for s in (1, -1))
-            scales.append(np.maximum(up, down) / SUMS16)
-        for m in (t for t in terms if isinstance(t, Memory) and spiking(t, self.sums)):
-            both = np.abs(np.concatenate([m.a.weights, m.b.weights], axis=1))
-            proven = self._lif(root, terms, threshold)
-            reach = 2 * self.bounds.seen(root).largest if proven is None else proven.max()
-            wide = both.max() / largest_of(INT16)
-            scales.append(
-                np.asarray(wide if bits == 32 else max(wide, both.sum(axis=1).max() / SUMS16, reach / SUMS16))
-            )
-        scale = np.maximum.reduce(np.broadcast_arrays(*scales)) if scales else np.ones(())
-        positive = scale[scale > 0] if scale.ndim else scale.reshape(1)
-        return np.where(scale > 0, scale, positive.max(initial=1.0) if positive.size else 1.0)
-
-    def _pinned(self, terms: Sequence[Term]) -> Array | None:
-        """The scale of sums of spikes whose weights are all whole numbers on scales that the recipe knows."""
-        rows = [t for t in terms if isinstance(t, Dot) and self.sums.is_spike(t.x)]
-        forms = [(t, form) for t, form in zip(rows, self.forms(rows), strict=True) if not form.alone]
-        found = [form.pinned(t.times, np.ones(1)) for t, form in forms]
-        scales = [scale for scale in found if scale is not None]
-        memories = any(isinstance(t, Memory) and spiking(t, self.sums) for t in terms)
-        return np.maximum.reduce(scales) if scales and len(scales) == len(found) and not memories else None
-
-    def form(self, dot: Dot, feedback: bool = False) -> Form:
-        """In which integers a matrix is held, apart from whether others of its sum have more bits."""
-        recipe, name = self.recipe, dot.tensor
-        levels, palette = recipe.levels.get(name), recipe.palettes.get(name)
-        return Form(
-            self.weight_bits(dot, feedback), levels, palette, recipe.units.get(name), alone=name in recipe.alone
-        )
-
-    def forms(self, dots: Sequence[Dot]) -> list[Form]:
-        """Those of all matrices of a sum that spikes go through. One with fewer bits than another is alone: on a
-        common scale the other would lose its bits. Of those with more than 8 there are enough.
-        """
-        found = [self.form(dot) for dot in dots]
-        most = max((form.bits for form in found if not form.is_fine), default=0)
-        return [replace(form, alone=form.alone or form.bits < most) for form in found]
-
-    def _finest(self, dot: Dot, form: Form) -> Array:
-        moments = self.bounds.calibration.moments.get(dot.x)
-        return form.finest(dot.weights, None if moments is None else np.diag(moments))
-
-    def weight_bits(self, dot: Dot, feedback: bool = False) -> int:
-        """Bits of a matrix: its own, those of a state's feedback, or those of the recipe."""
-        if dot.tensor in self.recipe.weights:
-            return self.recipe.weights[dot.tensor]
-        if feedback:
-            return self.recipe.memory_bits
-        if not self.sums.is_spike(dot.x) and dot.weights.size <= SMALL:
-            return 16
-        return self.recipe.weight_bits
 
     def _threshold(self, root: str, states: Sequence[str]) -> float:
         """The number that a membrane is compared with, 0 where there is not one positive number."""

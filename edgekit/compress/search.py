@@ -74,7 +74,7 @@ def changes(graph: Graph, calibration: Calibration, current: Recipe) -> list[Cha
         dots = [t for t in plan.terms(root) if isinstance(t, Dot)]
         events = [d for d in dots if sums.is_spike(d.x)]  # on one scale: all of them or none
         for group in [events] * bool(events) + [[d] for d in dots if not sums.is_spike(d.x)]:
-            narrow = [d for d in group if plan.weight_bits(d, sums.feeds_itself(root, d.x)) < WIDE]
+            narrow = [d for d in group if plan.weights.bits(d, sums.feeds_itself(root, d.x)) < WIDE]
             if narrow:
                 names = sorted({d.tensor for d in narrow})
                 text = f"weights {', '.join(names)} to int{WIDE}"

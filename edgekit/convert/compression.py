@@ -34,11 +34,11 @@ def smaller(
     return compressed(graph, compression, seen)
 
 
-def check_learned(made: Compressed, graph: Graph) -> None:
-    """UsageError for weights that a recipe gives a form to, but that learn on the device."""
+def check_learned(made: Compressed, before: Graph, after: Graph) -> None:
+    """UsageError for weights that a recipe gives a form to, but that became states: they learn on the device."""
     recipe = made.recipe
     asked = {*made.masks, *(recipe.weights if recipe else ()), *(recipe.levels if recipe else ())}
-    if learned := sorted(asked & graph.state_names):
+    if learned := sorted(asked & before.consts.keys() - after.consts.keys()):
         remedy = "leave them out of the recipe, or learn others"
         raise UsageError(f"weights {', '.join(learned)}", "learn on the device: no recipe can fix their form", remedy)
 

@@ -56,9 +56,9 @@ class IntegerStage:
         plastic = None
         if options.learn is not None:
             plastic = plastic_of(optimised, options.learn)
-            optimised = plastic.graph
             if made is not None:
-                check_learned(made, optimised)
+                check_learned(made, optimised, plastic.graph)
+            optimised = plastic.graph
         bits = with_bits(bits or recipe(options.precision), optimised, options.widen)
         seen = calibrate(
             optimised, raw, method=options.calib_method, normalisation=known, progress=partial(progress, "calibrate")

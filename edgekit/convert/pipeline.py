@@ -133,9 +133,10 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
         rounded = whole = integer.graph
     else:
         if options.learn is not None:
-            exact = with_learning(exact, options.learn, raw)
+            learning = with_learning(exact, options.learn, raw)
             if prepared.compressed is not None:
-                check_learned(prepared.compressed, exact)
+                check_learned(prepared.compressed, exact, learning)
+            exact = learning
         rounded = whole = FLOAT_PRECISIONS[options.precision](exact)
         if options.nested:
             whole = nested(rounded, nesting_of(exact, options.nested))

@@ -130,8 +130,8 @@ VECTORS = Flavoured("smartwatch-m55")
 VECTOR_ENGINES = (TWIN, "M55", "M55 gcc") if SWEEPS else (TWIN, "M55")
 
 
-def vector_form(levels: str) -> str:
-    return "w2" if levels not in TABLE else "n2" if TABLE[levels] == 4 else "n4"
+def vector_form(levels: str, *, events: bool = False) -> str:
+    return "w2" if levels not in TABLE else "n4" if events and TABLE[levels] == 6 else f"n{TABLE[levels] // 2}"
 
 
 @pytest.mark.parametrize("engine", VECTOR_ENGINES)
@@ -149,7 +149,7 @@ def test_dense_sums_in_vectors(engine: str) -> None:
 def test_events_in_vectors(engine: str) -> None:
     graphs = [spiking(levels, *size) for levels, size in SIZED]
     for graph in graphs:
-        form = vector_form(graph.name.split("_")[1])
+        form = vector_form(graph.name.split("_")[1], events=True)
         assert f"linear_event_eights_{form}_a16" in VECTORS.kernels(graph)
     VECTORS.hold(engine, graphs, 4)
 

@@ -364,6 +364,14 @@ def test_a_recipe_that_cannot_be_followed_is_refused(model: Path, compression: C
         edgekit.convert(model, recipe=compression, calib=windows)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_weights_that_learn_have_no_form_of_a_recipe(model: Path, precision: str) -> None:
+    windows = np.load(model.parent / "x.npz")["x"]
+    rules = Compression(precision, weights=(WeightRule("output_transformation*", density=0.5),))
+    with pytest.raises(UsageError, match=r"output_transformation\.weight: learn on the device"):
+        edgekit.convert(model, recipe=rules, calib=windows, learn="delta")
+
+
 def test_inspect_lists_what_rules_match(model: Path) -> None:
     done = edgekit_main("inspect", model, "--units", "--json")
     found = json.loads(done.stdout)["rules"]

@@ -27,7 +27,13 @@ class Coded:
 
     @property
     def bits(self) -> int:
+        """Bits of a weight in rows of events, and where a byte is of two or of four outputs."""
         return 2 if len(self.levels.values) <= NEIGHBOURS else 4
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a block of dense weights."""
+        return 2 * BLOCK if self.levels.bits == 3 else BLOCK
 
     @property
     def name(self) -> str:
@@ -58,21 +64,33 @@ def dense(ctx: Context, product: Product) -> Code | None:
     if levels is None or x.size > n_in:
         return None
     coded, per = Coded(levels, levels.low is None), BYTES if x.dtype is INT8 else LANES
-    size = -(-n_out // BLOCK) * BLOCK * -(-n_in // per) * per
-    if not pays(size * weight_bits(w) // 8, size * coded.bits // 8):
+    width, outputs = -(-n_in // per) * per, -(-n_out // coded.outputs) * coded.outputs
+    before = -(-n_out // BLOCK) * BLOCK * width * weight_bits(w) // 8
+    if not pays(before, outputs * width * levels.bits // 8):
         return None
+    form = "n3" if levels.bits == 3 else coded.name
 
     def make() -> Array:
-        rows = np.pad(ctx.data(p.w), ((0, -n_out % BLOCK), (0, -n_in % per)))
-        parts = rows.reshape(-1, BLOCK * coded.bits // 8, 8 // coded.bits, rows.shape[1] // per, per)
-        return np.ascontiguousarray(coded.joined(parts.transpose(0, 3, 1, 2, 4))).reshape(-1)
+        rows = np.pad(ctx.data(p.w), ((0, outputs - n_out), (0, width - n_in)))
+        parts = rows.reshape(-1, coded.outputs, width // per, per).swapaxes(1, 2)
+        if form == "n3":
+            return _with_thirds(levels.numbers(parts)).reshape(-1)
+        bytes_of = parts.reshape(*parts.shape[:2], -1, 8 // coded.bits, per)
+        return np.ascontiguousarray(coded.joined(bytes_of)).reshape(-1)
 
-    key = (p.w, f"{coded.name} in blocks of four, vectors of {per}")
+    key = (p.w, f"{form} in blocks, vectors of {per}")
     weights = ctx.consts.add(key, "uint8_t" if coded.table else "int8_t", make)
-    kernel = f"eights_x{x.dtype.bits}_{coded.name}_a{p.bits}"
+    kernel = f"eights_x{x.dtype.bits}_{form}_a{p.bits}"
     values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {weights}, {coded.given(ctx, p.w)}, {ctx.pointer(p.entry, p.x)}"
-    outputs = -(-n_out // BLOCK) * BLOCK
-    return Code(kernel, [f"ek_{kernel}({values}, {n_in}u, {outputs}u);"])
+    return Code(kernel, [f"ek_{kernel}({values}, {n_in}u, {-(-n_out // BLOCK) * BLOCK}u);"])
+
+
+def _with_thirds(numbers: Array) -> Array:
+    """Bytes [..., 3, input] of numbers [..., 8, input]: lower bits of four outputs, of four more, and third bits."""
+    lower = (numbers & 3).reshape(*numbers.shape[:-2], 2, 4, numbers.shape[-1]) << 2 * np.arange(4)[:, None]
+    third = (numbers >> 2) << np.arange(8)[:, None]
+    both = np.concatenate([lower.sum(axis=-2), third.sum(axis=-2)[..., None, :]], axis=-2)
+    return np.asarray(both.astype(np.uint8))
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from edgekit.backends.c.integer.event_groups import list_of
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.backends.c.integer.levels import Levels, levels_of, pays
 from edgekit.backends.c.integer.wide_layout import BLOCK, LIFT, MOST_INPUTS, UNIT, blocks, is_spanned, lifts
-from edgekit.ir import SPIKE, Graph, Op
+from edgekit.ir import INT4, SPIKE, Graph, Op
 from edgekit.ir.plan import ALIGN
 
 TABLE = 16  # bytes of one register
@@ -39,8 +39,14 @@ def _table(ctx: Context, w: str, levels: Levels) -> str:
     return ctx.consts.add((w, "levels"), "uint8_t", lambda: np.pad(values, (0, TABLE - values.size)))
 
 
+def _levels(graph: Graph, w: str) -> Levels | None:
+    """The levels of a matrix; those of int4 only where three bits are enough: it has bytes because these are faster."""
+    levels = levels_of(graph.tensors[w])
+    return None if levels is None or (graph.tensors[w].dtype is INT4 and levels.bits == 4) else levels
+
+
 def _dense_levels(graph: Graph, op: Op, x: str, w: str) -> Levels | None:
-    (n_out, n_in), levels = graph.tensors[w].shape, levels_of(graph.tensors[w])
+    (n_out, n_in), levels = graph.tensors[w].shape, _levels(graph, w)
     if levels is None or graph.tensors[x].size > n_in or n_in > MOST_INPUTS or is_spanned(graph, op, x, w):
         return None
     before, group = -(-n_out // UNIT) * UNIT * -(-n_in // INPUTS) * INPUTS, GROUP[levels.bits]
@@ -81,7 +87,7 @@ def _is_copied(levels: Levels, n_in: int) -> bool:
 
 
 def _event_levels(graph: Graph, w: str) -> Levels | None:
-    (n_out, n_in), levels = graph.tensors[w].shape, levels_of(graph.tensors[w])
+    (n_out, n_in), levels = graph.tensors[w].shape, _levels(graph, w)
     if levels is None:
         return None
     after = n_in * _stride(n_out, levels) * levels.bits // 8 + TABLE

@@ -4,9 +4,10 @@
  *           of four outputs is 64 (d - 2) + 16 c + 4 b + a: a signed number, and so are its upper parts, so that four
  *           multiply-adds of it, shifted by 0, 2, 4 and 6, give all four sums without a mask
  *   n2, n4  numbers of two or four bits, of four or two outputs in a byte, that weights are gathered by from a table
+ *   n3      the lower two bits of a number as n2 has them; the third ones of eight outputs are in a byte that follows
  *
- * Dense weights lie in blocks of four outputs, for each vector of inputs one of bytes (n4: two), padded with zeros.
- * Rows of events are of 32 outputs (n4: 16) in eight bytes, outputs that are eight apart in one of them.
+ * Dense weights lie in blocks of four outputs (n3: eight), for each vector of inputs one of bytes (n4: two, n3: three).
+ * Rows of events are of 32 outputs, in eight bytes or, of n4, sixteen; outputs that are eight apart are in one byte.
  */
 #ifndef EK_INT_VECTORS_PALETTE_H
 #define EK_INT_VECTORS_PALETTE_H
@@ -56,6 +57,22 @@ EK_QUARTER_MACS(x16, 16, vldrhq_s16, vldrbq_s16, 8)
         sums[3] = (uint32_t)vmladavaq_s##T( \
             (int32_t)sums[3], inputs, vldrbq_gather_offset_s##T(table, vshrq_n_u##T(second, 4))); \
     }
+#define EK_THIRD_MAC(T, k, low, third) \
+    sums[k] = (uint32_t)vmladavaq_s##T( \
+        (int32_t)sums[k], inputs, vldrbq_gather_offset_s##T(table, vorrq_u##T(low, vandq_u##T(third, one))))
+#define EK_N3_MACS(form, T, LOAD_X, CTP, LOAD_W, S) \
+    EK_INLINE void ek_n3_macs_##form(uint32_t *sums, const ek_i##T *x, uint32_t left, const int8_t *table, \
+                                     const uint8_t *w, const uint8_t *third, int second) { \
+        const int##T##x##S##_t inputs = LOAD_X((const int##T##_t *)x, CTP(left)); \
+        const uint##T##x##S##_t low = LOAD_W(w), two = vdupq_n_u##T(3), one = vdupq_n_u##T(4); \
+        const uint##T##x##S##_t all = LOAD_W(third), high = second ? vshrq_n_u##T(all, 4) : all; \
+        EK_THIRD_MAC(T, 0, vandq_u##T(low, two), vshlq_n_u##T(high, 2)); \
+        EK_THIRD_MAC(T, 1, vandq_u##T(vshrq_n_u##T(low, 2), two), vshlq_n_u##T(high, 1)); \
+        EK_THIRD_MAC(T, 2, vandq_u##T(vshrq_n_u##T(low, 4), two), high); \
+        EK_THIRD_MAC(T, 3, vshrq_n_u##T(low, 6), vshrq_n_u##T(high, 1)); \
+    }
+EK_N3_MACS(x8, 8, vldrbq_z_s8, vctp8q, vldrbq_u8, 16)
+EK_N3_MACS(x16, 16, vldrhq_z_s16, vctp16q, vldrbq_u16, 8)
 EK_LOOKED_MACS(x8, 8, vldrbq_z_s8, vctp8q, vldrbq_u8, 16)
 EK_LOOKED_MACS(x16, 16, vldrhq_z_s16, vctp16q, vldrbq_u16, 8)
 #else
@@ -82,8 +99,20 @@ EK_INLINE int32_t ek_shifted(int8_t byte, uint32_t s) { return (byte - (byte & (
             for (o = 0; o < 4u; ++o) \
                 sums[o] += (uint32_t)(x[i] * table[w[PER * (o / 2u) + i] >> 4u * (o % 2u) & 15u]); \
     }
+#define EK_N3_MACS(form, TX, PER) \
+    EK_INLINE void ek_n3_macs_##form(uint32_t *sums, const TX *x, uint32_t left, const int8_t *table, const uint8_t *w, \
+                                     const uint8_t *third, int second) { \
+        uint32_t i, o; \
+        for (i = 0; i < PER && i < left; ++i) \
+            for (o = 0; o < 4u; ++o) { \
+                const uint32_t high = (uint32_t)third[i] >> (o + (second ? 4u : 0u)) & 1u; \
+                sums[o] += (uint32_t)(x[i] * table[((uint32_t)w[i] >> 2u * o & 3u) | high << 2]); \
+            } \
+    }
 EK_LOOKED_MACS(x8, ek_i8, 16u)
 EK_LOOKED_MACS(x16, ek_i16, 8u)
+EK_N3_MACS(x8, ek_i8, 16u)
+EK_N3_MACS(x16, ek_i16, 8u)
 #endif
 
 /* c may be null, and may be y itself; y and c hold whole fours. */
@@ -117,7 +146,30 @@ EK_LOOKED_MACS(x16, ek_i16, 8u)
             y[o + 3u] = (TY)((c ? (uint32_t)c[o + 3u] : 0u) + sums[3]); \
         } \
     }
+#define EK_EIGHT_N3(FORM, TX, PER, A, TY) \
+    EK_INLINE void ek_eights_##FORM##_n3_a##A(TY *y, const TY *c, const uint8_t *weights, const int8_t *table, const TX *x, \
+                                              uint32_t n_in, uint32_t n_out) { \
+        const uint32_t vectors = (n_in + PER - 1u) / PER; \
+        uint32_t o, k; \
+        EK_UNROLL1 for (o = 0; o < n_out; o += 4u) { \
+            const uint8_t *const block = weights + 3u * PER * vectors * (o / 8u); \
+            const uint8_t *w = block + (o % 8u ? PER : 0u), *third = block + 2u * PER; \
+            uint32_t sums[4] = {0, 0, 0, 0}; \
+            if (o % 8u) { \
+                EK_UNROLL1 for (k = 0; k < n_in; k += PER, w += 3u * PER, third += 3u * PER) \
+                    ek_n3_macs_##FORM(sums, x + k, n_in - k, table, w, third, 1); \
+            } else { \
+                EK_UNROLL1 for (k = 0; k < n_in; k += PER, w += 3u * PER, third += 3u * PER) \
+                    ek_n3_macs_##FORM(sums, x + k, n_in - k, table, w, third, 0); \
+            } \
+            y[o] = (TY)((c ? (uint32_t)c[o] : 0u) + sums[0]); \
+            y[o + 1u] = (TY)((c ? (uint32_t)c[o + 1u] : 0u) + sums[1]); \
+            y[o + 2u] = (TY)((c ? (uint32_t)c[o + 2u] : 0u) + sums[2]); \
+            y[o + 3u] = (TY)((c ? (uint32_t)c[o + 3u] : 0u) + sums[3]); \
+        } \
+    }
 #define EK_EIGHT_CODED(FORM, TX, PER, A, TY) \
+    EK_EIGHT_N3(FORM, TX, PER, A, TY) \
     EK_EIGHT_W2(FORM, TX, PER, A, TY) \
     EK_EIGHT_LOOKED(FORM, TX, PER, n2, PER, A, TY) \
     EK_EIGHT_LOOKED(FORM, TX, PER, n4, 2u * PER, A, TY)
