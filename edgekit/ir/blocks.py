@@ -20,17 +20,18 @@ class Block:
 
 ALONG_4, ACROSS_4 = Block(1, 4), Block(4, 1)
 ALONG_16, ACROSS_16 = Block(1, 16), Block(16, 1)
+TILE = Block(8, 4)  # a register of eight sums takes four inputs of each at a time
 
 # instruction set -> block of a matrix over numbers, and of one over spikes, whose rows of outputs are added one by one
 BLOCKS: Mapping[str, tuple[Block, Block]] = {
     "portable": (ALONG_4, ACROSS_4),
     "dsp": (ALONG_4, ACROSS_4),
     "mve": (ALONG_16, ACROSS_16),
-    "neon": (ALONG_16, ACROSS_16),
-    "neon32": (ALONG_16, ACROSS_16),
-    "avx2": (ALONG_16, ACROSS_16),
-    "avx512": (ALONG_16, ACROSS_16),
-    "vnni": (ALONG_16, ACROSS_16),
+    "neon": (TILE, ACROSS_16),
+    "neon32": (TILE, ACROSS_16),
+    "avx2": (TILE, ACROSS_16),
+    "avx512": (TILE, ACROSS_16),
+    "vnni": (TILE, ACROSS_16),
 }
 
 

@@ -256,7 +256,10 @@ def test_every_kernel_runs() -> None:
     assert wide <= ran
     odd_rows = {f"{kind}_dense_{width}" for kind in ("linear", "memory") for width in widths}
     moves = {f"walk_{t}" for t in ("i8", "i16", "i32", "spike")}
-    assert ran - wide <= odd_rows | moves | {"memory_table_a16", "memory_table_a32"}
+    in_blocks = {
+        kernel for kernel in ran if "tiles" in kernel or "block" in kernel
+    }  # where most weights happen to be zero
+    assert ran - wide - in_blocks <= odd_rows | moves | {"memory_table_a16", "memory_table_a32"}
 
 
 @pytest.mark.drawn(2)

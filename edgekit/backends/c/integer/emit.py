@@ -15,6 +15,7 @@ from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Forms
 from edgekit.backends.c.integer.ops import BORDER, SUPPORTED
 from edgekit.backends.c.integer.pairs import PAIRS
+from edgekit.backends.c.integer.portable import fired_list
 from edgekit.backends.c.integer.vectors import VECTORS
 from edgekit.backends.c.integer.wide import WIDE
 from edgekit.backends.c.learned import learned_files, saturated_text
@@ -27,7 +28,7 @@ OWN_FUNCTIONS = (
     *("sizeof", "init", "reset", "run", "state_bytes", "save", "restore", "hash", "ticks", "ticks_cost"),
     *("nonfinite", "saturated"),
 )
-FORMS: Mapping[str, Forms] = {"portable": Forms(), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
+FORMS: Mapping[str, Forms] = {"portable": Forms(fired_list), "dsp": PAIRS, "mve": VECTORS, "wide": WIDE}
 KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops", "int_plastic", "ticks")
 
 
@@ -39,7 +40,7 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str, *, coded
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
     forms = FORMS[flavour.name]
-    groups = groups_of(graph, forms.groups)
+    groups = groups_of(graph, lambda graph, entry: forms.groups(graph, entry, flavour))
     layout = make_layout(graph, plan, rows, forms.scratch(graph), groups)
     coding = Coding(plan.align) if coded else None
     consts = Constants(f"ek_{name}", plan.align, coding)

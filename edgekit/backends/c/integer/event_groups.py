@@ -41,8 +41,8 @@ def groups_of(graph: Graph, groups: Callable[[Graph, Entry], dict[str, Group]]) 
     found = {entry.name: groups(graph, entry) for entry in graph.entries.values()}
     for name in filter(is_width, found):
         for value, group in found[name].items():
-            wider = (other for other in found["step"].values() if set(group.weights) <= set(other.weights))
-            found[name][value] = next(wider, group)
+            same = (other for other in found["step"].values() if other.numbered == group.numbered and group.weights)
+            found[name][value] = next((o for o in same if set(group.weights) <= set(o.weights)), group)
     return found
 
 

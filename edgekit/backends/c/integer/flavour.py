@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from edgekit.backends.c.integer.densities import DENSITIES, Thresholds
 from edgekit.ir.plan import ALIGN, LANES
 
 
@@ -14,7 +15,8 @@ class Flavour:
 
     Buffers are padded to `lanes` elements and places to `align` bytes, rows of dense weights to `row` bytes. `define`
     is the macro that its kernels are chosen by, beside what the compiler says of the core, `headers` its own kernels.
-    `slots` is the bit of each element of a group of 32 in its word of spikes: EK_SLOT of kernels/int_core.h.
+    `slots` is the bit of each element of a group of 32 in its word of spikes: EK_SLOT of kernels/int_core.h. `isa` is
+    the instruction set, `densities` how much of a matrix its kernels of blocks may cover to be worth it.
     """
 
     name: str
@@ -24,10 +26,17 @@ class Flavour:
     define: str | None = None
     headers: tuple[str, ...] = ()
     slots: tuple[int, ...] = tuple(range(32))
+    isa: str = "portable"
+    densities: Thresholds = field(default_factory=dict)
 
 
-PORTABLE = Flavour("portable", headers=("int_palette",))
-WIDE = Flavour("wide", headers=("int_wide", "int_wide_palette"))
+PORTABLE = Flavour("portable", headers=("int_palette", "int_blocks"), densities=DENSITIES.get("portable", {}))
+WIDE = Flavour(
+    "wide",
+    headers=("int_wide", "int_wide_palette", "int_blocks_wide"),
+    isa="neon",
+    densities=DENSITIES.get("neon", {}),
+)
 FLAVOURS: Mapping[str, Flavour] = {
     f.name: f
     for f in (
@@ -39,8 +48,10 @@ FLAVOURS: Mapping[str, Flavour] = {
             4,
             4,
             "EK_PAIRS",
-            ("int_pairs", "int_pairs_dense", "int_pairs_events", "int_pairs_palette"),
+            ("int_pairs", "int_pairs_dense", "int_pairs_events", "int_pairs_palette", "int_blocks_pairs"),
             tuple((i & 1) << 4 | i >> 1 for i in range(32)),
+            "dsp",
+            DENSITIES.get("dsp", {}),
         ),
         Flavour(
             "mve",
@@ -48,8 +59,10 @@ FLAVOURS: Mapping[str, Flavour] = {
             8,
             1,
             "EK_VECTORS_OF_8",
-            ("int_vectors", "int_vectors_dense", "int_vectors_events", "int_vectors_palette"),
+            ("int_vectors", "int_vectors_dense", "int_vectors_events", "int_vectors_palette", "int_blocks_vectors"),
             tuple(i & 16 | (i & 7) << 1 | i >> 3 & 1 for i in range(32)),
+            "mve",
+            DENSITIES.get("mve", {}),
         ),
     )
 }
@@ -60,4 +73,6 @@ A_CLASS = ("neon", "neon32", "avx2", "avx512", "vnni")  # they differ by what th
 
 def flavour_of(simd: str) -> Flavour:
     """The flavour for an instruction set."""
-    return WIDE if simd in A_CLASS else FLAVOURS.get(simd, PORTABLE)
+    if simd in A_CLASS:
+        return replace(WIDE, isa=simd, densities=DENSITIES.get(simd, {}))
+    return FLAVOURS.get(simd, PORTABLE)

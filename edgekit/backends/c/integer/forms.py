@@ -10,19 +10,23 @@ from edgekit.ir import Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
 
 if TYPE_CHECKING:
+    from edgekit.backends.c.data import Array
     from edgekit.backends.c.integer.context import Context
+    from edgekit.backends.c.integer.flavour import Flavour
 
 
 @dataclass(frozen=True)
 class Group:
     """Event weights of the linears that read one spike vector, side by side in rows of `stride` elements.
 
-    `columns` is where the outputs of each weight tensor begin in a row.
+    `columns` is where the outputs of each weight tensor begin in a row; where a list is `numbered`, it holds the
+    numbers of rows and not where they begin.
     """
 
     weights: tuple[str, ...]
     columns: Mapping[str, int]
     stride: int
+    numbered: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ def no_lists(*_: object) -> list[str]:
     return []
 
 
+def in_order(_: Context, rows: Array) -> Array:
+    """As they are: a list holds the numbers of the neurons."""
+    return rows
+
+
+def no_spans(*_: object) -> bool:
+    """No: there are no spans."""
+    return False
+
+
 def no_groups(*_: object) -> dict[str, Group]:
     """No groups: each matrix has rows of its own."""
     return {}
@@ -82,10 +96,13 @@ class Forms:
     its new value share one, `lists` fills the list of the state after it has been set from outside. `dense` makes the
     sums over integers, `events` those of the rows of the neurons that fired, `memory` a whole memory update, `fused` a
     chain of elementwise ops, `lookup` a function by table. `scratch` is how many bytes these use while an op runs, at
-    `m->wide`.
+    `m->wide`. For weights in blocks, `in_spans` tells whether there is a better form for a product, `fired` gives the
+    list of a listed product, its length and the lines that fill it, `by_list` puts the rows of neurons in the order
+    that the numbers in it have.
     """
 
-    groups: Callable[[Graph, Entry], dict[str, Group]] = no_groups
+    fired: Callable[[Context, Product], tuple[str, str, list[str]]]
+    groups: Callable[[Graph, Entry, Flavour], dict[str, Group]] = no_groups
     dense: Callable[[Context, Product], Code | None] = no_form
     events: Callable[[Context, Product], Code | None] = no_form
     memory: Callable[[Context, Entry, Op], Code | None] = no_form
@@ -93,3 +110,5 @@ class Forms:
     lookup: Callable[[Context, Entry, Op], Code | None] = no_form
     scratch: Callable[[Graph], int] = no_scratch
     lists: Callable[[Context], list[str]] = no_lists
+    in_spans: Callable[[Context, Product], bool] = no_spans
+    by_list: Callable[[Context, Array], Array] = in_order

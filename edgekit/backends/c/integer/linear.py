@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgekit.backends.c.integer import palette, portable
 from edgekit.backends.c.integer.addend import addend_of
+from edgekit.backends.c.integer.blocks import block_code
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.ir import SPIKE, Entry, Op
@@ -34,6 +35,8 @@ def _named(kind: str, code: Code) -> Code:
 
 
 def _product(ctx: Context, product: Product) -> Code:
+    if (in_blocks := block_code(ctx, product)) is not None:
+        return in_blocks
     if ctx.tensor(product.x).dtype is SPIKE:
         return palette.events(ctx, product) or ctx.forms.events(ctx, product) or portable.events(ctx, product)
     return palette.dense(ctx, product) or ctx.forms.dense(ctx, product) or portable.dense(ctx, product)

@@ -6,7 +6,7 @@ from edgekit.backends.c.integer import pairs_dense, palette_pairs
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.forms import Code, Forms
 from edgekit.backends.c.integer.pairs_dense import dense, few, memory_rows
-from edgekit.backends.c.integer.pairs_events import events, fire, groups, lists, memory_table
+from edgekit.backends.c.integer.pairs_events import events, fire, fired, groups, lists, memory_table
 from edgekit.backends.c.integer.pairs_fused import in_fours
 from edgekit.ir import Entry, Graph, Op
 
@@ -26,4 +26,4 @@ def scratch(graph: Graph) -> int:
     return max(pairs_dense.scratch(graph), palette_pairs.scratch(graph))
 
 
-PAIRS = Forms(groups, dense, events, memory, fused, scratch=scratch, lists=lists)
+PAIRS = Forms(fired, groups, dense, events, memory, fused, scratch=scratch, lists=lists)

@@ -1,25 +1,23 @@
-"""Dense sums of the flavour with two int16 in a register: four outputs at a time, few inputs, words picked out."""
+"""Dense sums of the flavour with two int16 in a register: four outputs at a time, and few inputs."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edgekit.backends.c.data import Array
+from edgekit.backends.c.integer.block_streams import fits_bytes
 from edgekit.backends.c.integer.body import body_of, constant_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.backends.c.integer.fused import HIGH_LIMIT, HIGH_SHIFT
 from edgekit.backends.c.integer.weights import CTYPES, neighbours, stored
-from edgekit.ir import INT8, INT16, INT32, SPIKE, Entry, Graph, Op, Tensor
+from edgekit.ir import INT8, INT16, INT32, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 4  # outputs of one block of the dense kernels
 STEP_INPUTS = {"x8_w4": 8, "x16_w4": 8, "few": 2}  # inputs of a step of a kernel, where they are not four
 FEW = 3  # words of inputs that a kernel keeps in registers
 SHORT_ROW = 16  # values of a memory's channel that go at once
-MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
-PICKED_COST, PICKED_FIXED, DENSE_COST = 12, 14, 3.7  # instructions per word, per output; per word of dense weights
-MOST_INPUTS = 2**16  # at which word a weight is has 16 bits
 
 
 def dense(ctx: Context, product: Product) -> Code | None:
@@ -32,10 +30,6 @@ def dense(ctx: Context, product: Product) -> Code | None:
         return Code("left_to_next", ["(void)m;"])
     n_out, n_in = ctx.tensor(p.w).shape
     to, from_ = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x)
-    if form.startswith("picked"):
-        weights, at, counts = _picked(ctx, p.w, form)
-        kernel = f"{form}_a{p.bits}"
-        return Code(kernel, [f"ek_{kernel}({to}, {p.c}, {weights}, {at}, {counts}, {from_}, {n_out}u);"])
     weights, steps = _blocks(ctx, p.w, form)
     kernel, rows = f"pairs_{form}_a{p.bits}", ctx.tensor(p.x).size // n_in
     wide = "m->wide" if _is_widened(form) else "0"
@@ -105,21 +99,6 @@ def _is_widened(form: str) -> bool:
     return form.startswith(("x8", "wide_x8"))
 
 
-def _is_sparse(weights: Tensor, bits: int) -> bool:
-    """Whether so many words of weights are zero that the others are better picked out."""
-    if weights.data is None or weights.shape[1] > MOST_INPUTS:
-        return False
-    _, taken = _words(weights.data, 32 // bits)
-    count = int(taken.sum())
-    return count > 0 and PICKED_COST * count + PICKED_FIXED * len(taken) < DENSE_COST * taken.size
-
-
-def picked_bytes(weights: Array, bits: int) -> int:
-    """What words that are picked out take, with where they are and how many each output has."""
-    _, taken = _words(weights, 32 // bits)
-    return 6 * int(taken.sum()) + 2 * len(taken)
-
-
 def dense_form(graph: Graph, x: str, w: str) -> str | None:
     """The dense kernel for these operands; None where there is none."""
     inputs, weights = graph.tensors[x], graph.tensors[w]
@@ -127,18 +106,10 @@ def dense_form(graph: Graph, x: str, w: str) -> str | None:
     several = inputs.size > n_in
     if inputs.dtype is SPIKE or (several and (n_in % (8 if bits == 4 else 4) or n_out % BLOCK)):
         return None
-    if not several and (inputs.dtype is INT16 or bits < 16) and _is_sparse(weights, max(bits, 8)):
-        return f"picked_x{inputs.dtype.bits}_w{max(bits, 8)}"  # so few that int4 are worth a byte each
     if inputs.dtype is INT16:
         return f"x16_w{bits}"
-    fits = bits == 4 or (bits == 8 and _fits_bytes(weights))
+    fits = bits == 4 or (bits == 8 and fits_bytes(weights))
     return f"{'wide_' * (not fits)}x8_w{bits}"
-
-
-def _fits_bytes(weights: Tensor) -> bool:
-    """Whether pairs of int8 weights fit int16, and sums of 256 times as much int32."""
-    data = np.zeros((1, 1)) if weights.data is None else weights.data.astype(np.int64)
-    return bool(data.min(initial=0) > INT8.limits[0] and np.abs(data).sum(axis=1).max(initial=0) <= MOST_BY_BYTES)
 
 
 def scratch(graph: Graph) -> int:
@@ -147,8 +118,10 @@ def scratch(graph: Graph) -> int:
     for _, op in graph.ops():
         if op.kind in ("linear", "memory_update"):
             for x, w in zip(op.inputs[::2], op.inputs[1::2], strict=False):  # an addend has no weights beside it
-                form = dense_form(graph, x, w)
-                widths.append(-(-graph.tensors[w].shape[1] // 8) * 16 if form and _is_widened(form) else 0)
+                read = graph.tensors[x].dtype is INT8 and (
+                    dense_form(graph, x, w) or graph.tensors[w].shape[1] % 4 == 0
+                )
+                widths.append(-(-graph.tensors[w].shape[1] // 8) * 16 if read else 0)
     return max(widths)
 
 
@@ -187,23 +160,3 @@ def _blocks_by_bytes(rows: Array) -> Array:
     first = -127 * rows[:, 0::2].sum(axis=1).reshape(-1, BLOCK, 1)
     blocks = np.concatenate([first & 0xFFFFFFFF, words], axis=2).swapaxes(1, 2)
     return np.ascontiguousarray(blocks).reshape(-1).astype(np.uint32)
-
-
-def _picked(ctx: Context, w: str, form: str) -> tuple[str, str, str]:
-    """The words of weights that are not all zero, at which words of inputs they are, and how many each output has."""
-    bits = max(weight_bits(ctx.tensor(w)), 8)
-    words, taken = _words(ctx.data(w), 32 // bits)
-
-    def make() -> Array:
-        return stored(neighbours(words[taken]) if form == "picked_x16_w8" else words[taken], bits)
-
-    weights = f"(const ek_word *){ctx.consts.add((w, form), CTYPES[bits], make)}"
-    at = ctx.consts.add((w, "which words"), "uint16_t", lambda: np.nonzero(taken)[1].astype(np.uint16))
-    counts = ctx.consts.add((w, "words of each output"), "uint16_t", lambda: taken.sum(axis=1).astype(np.uint16))
-    return weights, at, counts
-
-
-def _words(weights: Array, per: int) -> tuple[Array, Array]:
-    """Rows in words of so many weights, [out][word][weight], and which words are not all zero."""
-    words = np.pad(weights, ((0, 0), (0, -weights.shape[1] % per))).reshape(len(weights), -1, per)
-    return words, np.asarray(words.any(axis=2))

@@ -8,49 +8,67 @@ import numpy as np
 
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer import weights
+from edgekit.backends.c.integer.block_streams import rows_stream
+from edgekit.backends.c.integer.blocks import layout_of
 from edgekit.backends.c.integer.body import Body, body_of, constant_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
+from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
 from edgekit.backends.c.integer.palette_pairs import coded_events, event_bytes, event_call, row_bytes
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
 
 BLOCK = 16  # outputs that rows of weights are padded to: as many int16 as a kernel keeps in registers
+HEAD_BYTES = 4  # of a row that is elsewhere, in blocks: where it begins
 MOST_WORDS = 2**16  # an offset of a row has 16 bits
 DECAY_BITS = 15
 ORDER = 4  # of the memories that go by table, with one input
 
 
-def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
+def groups(graph: Graph, entry: Entry, flavour: Flavour) -> dict[str, Group]:
     """For each spike vector: the weights of its linears side by side in one row, in bytes."""
-    return joint_groups(graph, entry, _group)
+    return joint_groups(graph, entry, lambda graph, ops: _group(graph, ops, flavour))
 
 
-def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
+def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
     names = list(dict.fromkeys(op.inputs[1] for op in ops))
-    starts = [0, *np.cumsum([_row_bytes(graph, w) for w in names]).tolist()]
+    starts = [0, *np.cumsum([_row_bytes(graph, w, flavour) for w in names]).tolist()]
     if graph.tensors[names[0]].shape[1] * starts[-1] // 4 > MOST_WORDS:
         return None
     return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
 
 
-def _row_bytes(graph: Graph, name: str) -> int:
+def _row_bytes(graph: Graph, name: str, flavour: Flavour) -> int:
     w, coded = graph.tensors[name], coded_events(graph, name)
+    if layout_of(flavour, w, spikes=True) is not None:
+        return HEAD_BYTES
     return -(-w.shape[0] // BLOCK) * BLOCK * weight_bits(w) // 8 if coded is None else row_bytes(w, coded)
 
 
 def events(ctx: Context, product: Product) -> Code | None:
-    """The rows of a group, with eight registers of sums at a time."""
+    """The rows of a group, with eight registers of sums at a time, or the blocks of outputs that each of them has."""
     p, group = product, group_of(ctx, product)
     if group is None:
         return None
     (fired, count), w, coded = list_of(ctx, p.entry, p.x), ctx.tensor(p.w), coded_events(ctx.graph, p.w)
+    rows = f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
+    if layout_of(ctx.flavour, w, spikes=True) is not None:
+        form = f"w{max(8, weight_bits(w))}_a{p.bits}"
+        words = ctx.consts.add((p.w, f"stream of rows, {form}"), "uint32_t", lambda: rows_stream(ctx, p.w, form)[0])
+        values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, (const ek_word *){words}, {fired}, {count}"
+        kernel = f"pair_block_rows_{form}"
+        return Code(kernel, [*filled(ctx, p, _fill), f"ek_{kernel}({values}, {w.shape[0]}u);"])
     form, blocks = coded.name if coded else f"w{weight_bits(w)}", -(-w.shape[0] * p.bits // (16 * BLOCK))
-    kernel, rows = f"event_pairs_{form}_a{p.bits}", f"{_rows(ctx, group)} + {group.columns[p.w] // 4}"
+    kernel = f"event_pairs_{form}_a{p.bits}"
     rows += f", {event_call(ctx, p.w, coded)}" if coded else ""
     call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {blocks}u);"
     return Code(kernel, [*filled(ctx, p, _fill), call])
+
+
+def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
+    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
 
 
 def lists(ctx: Context) -> list[str]:
@@ -79,7 +97,10 @@ def _rows(ctx: Context, group: Group) -> str:
 
 
 def _bytes(ctx: Context, w: str) -> Array:
-    """Rows [in][bytes] of whole blocks of a matrix, as the kernel of their width reads them."""
+    """Rows [in][bytes] of whole blocks of a matrix, as the kernel of their width reads them, or where they begin."""
+    if layout_of(ctx.flavour, ctx.tensor(w), spikes=True) is not None:
+        form = f"w{max(8, weight_bits(ctx.tensor(w)))}_a16"
+        return np.ascontiguousarray(rows_stream(ctx, w, form)[1].astype("<u4")[:, None]).view(np.uint8)
     if (coded := coded_events(ctx.graph, w)) is not None:
         return event_bytes(ctx, w, coded)
     bits, columns = weight_bits(ctx.tensor(w)), ctx.data(w).T.astype(np.int64)

@@ -29,7 +29,7 @@ def events(ctx: Context, product: Product) -> Code | None:
     if ctx.flavour.name != "portable" or not portable.is_listed(ctx, p) or (coded := _coded(ctx, p.w, 0)) is None:
         return None
     weights, levels = coded
-    kernel, (fired, count, find) = f"event_n{levels.bits}_a{p.bits}", portable.fired_list(ctx, p, 1)
+    kernel, (fired, count, find) = f"event_n{levels.bits}_a{p.bits}", portable.fired_list(ctx, p)
     values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {weights}, {_table(ctx, p.w, levels)}, {fired}, {count}"
     return Code(kernel, [*find, f"ek_{kernel}({values}, {ctx.tensor(p.w).shape[0]}u);"])
 

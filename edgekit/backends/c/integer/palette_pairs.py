@@ -11,7 +11,7 @@ from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Product
 from edgekit.backends.c.integer.levels import Levels, levels_of, pays
-from edgekit.backends.c.integer.pairs_dense import BLOCK, dense_form, is_left, picked_bytes
+from edgekit.backends.c.integer.pairs_dense import BLOCK, dense_form, is_left
 from edgekit.backends.c.integer.weights import neighbours
 from edgekit.ir import INT8, Graph, Tensor
 from edgekit.ir.ops.contract import accumulator
@@ -69,7 +69,7 @@ def coded_dense(graph: Graph, x: str, w: str) -> Coded | None:
     """How a matrix of numbers is stored; None where it stays as it is: of too many levels, or no larger that way."""
     tensor, inputs, levels = graph.tensors[w], graph.tensors[x], levels_of(graph.tensors[w])
     form = dense_form(graph, x, w)
-    if levels is None or form is None or tensor.data is None:
+    if levels is None or form is None:
         return None
     (n_out, n_in), bits = tensor.shape, weight_bits(tensor)
     if inputs.size > n_in and n_in % STEP:
@@ -77,8 +77,6 @@ def coded_dense(graph: Graph, x: str, w: str) -> Coded | None:
     coded = Coded(levels, levels.low is None)
     outputs, width = -(-n_out // BLOCK) * BLOCK, -(-n_in // STEP) * STEP
     before = outputs * (-(-n_in // 4) * 4 * bits // 8 + 4 * (form == "x8_w8"))
-    if form.startswith("picked"):
-        before = picked_bytes(tensor.data, max(bits, 8))
     return coded if pays(before, outputs * width * coded.pair // 16 + coded.table_bytes) else None
 
 

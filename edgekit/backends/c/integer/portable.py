@@ -30,7 +30,7 @@ def events(ctx: Context, product: Product) -> Code:
     n_out, n_in = ctx.tensor(p.w).shape
     to, from_, rows = ctx.pointer(p.entry, p.y), ctx.pointer(p.entry, p.x), ctx.tensor(p.x).size // n_in
     if is_listed(ctx, p):
-        fired, count, find = fired_list(ctx, p, 1)
+        fired, count, find = fired_list(ctx, p)
         return Code(kernel, [*find, f"ek_{kernel}({to}, {p.c}, {weights}, {fired}, {count}, {stride}u, {n_out}u);"])
     c = f"{p.c} + r * {p.step}u" if p.step else p.c
     lines = [
@@ -50,16 +50,13 @@ def is_listed(ctx: Context, product: Product) -> bool:
     return listed(ctx.graph, product.op) == product.x
 
 
-def fired_list(ctx: Context, product: Product, step: int) -> tuple[str, str, list[str]]:
-    """The list of a listed x, its count, and the line that fills it where this product is the first reader.
-
-    The list holds numbers of neurons times `step`.
-    """
+def fired_list(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it where this product is the first reader."""
     p = product
     made = ctx.layout.lists[p.entry.name][ctx.root(p.entry, p.x)]
     fired, count = f"m->list{made.slot}", f"m->count[{made.slot}]"
     n_in = ctx.tensor(p.w).shape[1]
-    line = f"{count} = ek_fired({fired}, {ctx.pointer(p.entry, p.x)}, 0u, {n_in}u, {step}u);"
+    line = f"{count} = ek_fired({fired}, {ctx.pointer(p.entry, p.x)}, 0u, {n_in}u, 1u);"
     return fired, count, [line] if made.made == p.at else []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Forms, Product
-from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, events, groups, lists, nibble_pairs
+from edgekit.backends.c.integer.vectors_events import MOST_OFFSET, by_list, events, fired, groups, lists, nibble_pairs
 from edgekit.backends.c.integer.vectors_fused import fused
 from edgekit.backends.c.integer.weights import CTYPES, memory_table, stored
 from edgekit.backends.c.integer.wide_layout import SPAN, spans
@@ -48,6 +48,11 @@ def dense(ctx: Context, product: Product) -> Code | None:
     weights = _blocks(ctx, p.w, per, more)
     sizes = f"{rows}u, {n_in}u, {vectors}u, {n_out + more}u"
     return Code(f"eights_{form}", [f"ek_eights_{form}({to}, {p.c}, {p.step}u, {weights}, {from_}, {sizes});"])
+
+
+def in_spans(ctx: Context, product: Product) -> bool:
+    """Whether each output reads so few neighbouring inputs that it is summed by itself."""
+    return bool(span_parts(ctx, product))
 
 
 def _nibbles(ctx: Context, product: Product) -> Code:
@@ -181,4 +186,4 @@ def _span_rows(ctx: Context, w: str, number: int, part: Array, per: int) -> str:
     return f"{weights}, {begins}, {vectors}u"
 
 
-VECTORS = Forms(groups, dense, events, memory, fused, lookup, lists=lists)
+VECTORS = Forms(fired, groups, dense, events, memory, fused, lookup, lists=lists, in_spans=in_spans, by_list=by_list)

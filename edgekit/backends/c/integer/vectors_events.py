@@ -8,8 +8,10 @@ import numpy as np
 
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.addend import addend_of
+from edgekit.backends.c.integer.blocks import layout_of
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
+from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
 from edgekit.backends.c.integer.palette_vectors import coded_events, event_rows, row_bytes
 from edgekit.backends.c.integer.weights import stored
@@ -23,19 +25,24 @@ MOST_OFFSET, UNITS = 2**16, (1, 8)  # offsets of rows have 16 bits, in units of 
 NO_ROWS = "0, 0, 0u, 1u"  # what a kernel gets in place of a second list
 
 
-def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
-    """For each spike vector whose linears have weights of one width, or of few values: theirs side by side in bytes."""
-    return joint_groups(graph, entry, _group)
+def groups(graph: Graph, entry: Entry, flavour: Flavour) -> dict[str, Group]:
+    """For each spike vector whose linears have weights of one width, or of few values: theirs side by side in bytes.
+
+    Weights in blocks are elsewhere: their group has a list of numbers of rows.
+    """
+    return joint_groups(graph, entry, lambda graph, ops: _group(graph, ops, flavour))
 
 
-def _group(graph: Graph, ops: Sequence[Op]) -> Group | None:
-    names = list(dict.fromkeys(op.inputs[1] for op in ops))
-    starts = [0, *np.cumsum([_matrix_bytes(graph, w) for w in names]).tolist()]
-    rows = -(-graph.tensors[names[0]].shape[1] // LANES) * LANES
+def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
+    everything = list(dict.fromkeys(op.inputs[1] for op in ops))
+    names = [w for w in everything if layout_of(flavour, graph.tensors[w], spikes=True) is None]
+    numbered = names != everything
+    starts = [0, *np.cumsum([_matrix_bytes(graph, w) for w in names], dtype=int).tolist()]
+    rows = -(-graph.tensors[everything[0]].shape[1] // LANES) * LANES
     widths = {weight_bits(graph.tensors[w]) for w in names if coded_events(graph, w) is None}
-    if len(widths) > 1 or rows * starts[-1] > MOST_OFFSET * UNITS[-1]:
+    if len(widths) > 1 or (rows > MOST_OFFSET if numbered else rows * starts[-1] > MOST_OFFSET * UNITS[-1]):
         return None
-    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1])
+    return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1], numbered)
 
 
 def _matrix_bytes(graph: Graph, name: str) -> int:
@@ -73,6 +80,11 @@ def events(ctx: Context, product: Product) -> Code | None:
     return Code(f"event_eights_w{bits}_a{p.bits}", lines)
 
 
+def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
+    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
+
+
 def lists(ctx: Context) -> list[str]:
     """Fills the lists that a step takes over from the one before it."""
     return carried_lists(ctx, _fill)
@@ -81,7 +93,8 @@ def lists(ctx: Context) -> list[str]:
 def _fill(ctx: Context, entry: Entry, value: str, where: str, n: int) -> str:
     group = ctx.groups[entry.name][value]
     fired, count = list_of(ctx, entry, value)
-    return f"{count} = ek_fired_rows({fired}, {where}, {n}u, {group.stride // _unit(ctx, group)}u);"
+    step = 1 if group.numbered else group.stride // _unit(ctx, group)
+    return f"{count} = ek_fired_rows({fired}, {where}, {n}u, {step}u);"
 
 
 def _rows(ctx: Context, product: Product, done: int) -> str:
@@ -93,7 +106,9 @@ def _rows(ctx: Context, product: Product, done: int) -> str:
 
 
 def _unit(ctx: Context, group: Group) -> int:
-    """Bytes of one unit of offset, of which 16 bits hold as many as the group has."""
+    """Bytes of one unit of what the list holds: a whole row, or so few that 16 bits hold the offset of any row."""
+    if group.numbered:
+        return group.stride
     rows = -(-ctx.tensor(group.weights[0]).shape[1] // LANES) * LANES
     return next(unit for unit in UNITS if rows * group.stride <= MOST_OFFSET * unit)
 
@@ -124,6 +139,8 @@ def _leaves(ctx: Context, entry: Entry, at: int) -> bool:
     if any(o.kind != "linear" for o in (op, after)) or after.inputs[2:] != (sums,) or uses.count(sums) > 1:
         return False
     pair = [_product_at(ctx, entry, n) for n in (at, at + 1)]
+    if any(layout_of(ctx.flavour, ctx.tensor(p.w), spikes=True) is not None for p in pair):
+        return False
     widths = {(weight_bits(ctx.tensor(p.w)), coded_events(ctx.graph, p.w)) for p in pair}
     return all(group_of(ctx, p) is not None for p in pair) and len(widths) == 1 and not _clobbers(ctx, entry, op, after)
 
@@ -169,6 +186,11 @@ def _matrix_rows(ctx: Context, w: str) -> Array:
 def nibble_pairs(a: Array, b: Array) -> Array:
     """int4 weights two to an int8: 16 b + (a + 8)."""
     return np.asarray((16 * b.astype(np.int64) + a + 8).astype(np.int8))
+
+
+def by_list(ctx: Context, rows: Array) -> Array:
+    """Rows of neurons in the order of their bits."""
+    return _by_bit(rows, ctx.flavour.slots)
 
 
 def _by_bit(rows: Array, slots: Sequence[int]) -> Array:

@@ -8,6 +8,7 @@ from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer import palette_wide
 from edgekit.backends.c.integer.context import Context
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, joint_groups, list_of
+from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Forms, Group, Product
 from edgekit.backends.c.integer.portable import is_listed
 from edgekit.backends.c.integer.weights import CTYPES, stored
@@ -59,7 +60,17 @@ def dense(ctx: Context, product: Product) -> Code | None:
     return Code(f"wide_{form}", [f"ek_wide_{form}({to}, {p.c}, {p.step}u, {weights}, {lift}, {from_}, {sizes});"])
 
 
-def groups(graph: Graph, entry: Entry) -> dict[str, Group]:
+def in_spans(ctx: Context, product: Product) -> bool:
+    """Whether each output reads so few neighbouring inputs that it is summed by itself."""
+    return is_spanned(ctx.graph, product.op, product.x, product.w)
+
+
+def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
+    """The list of a listed x, its count, and the line that fills it in the op that reads it first."""
+    return *list_of(ctx, product.entry, product.x), filled(ctx, product, _fill)
+
+
+def groups(graph: Graph, entry: Entry, _: Flavour) -> dict[str, Group]:
     """One group for each listed spike vector, so that lists last from step to step; its matrices have rows apart."""
     return joint_groups(graph, entry, lambda _, ops: Group(tuple(op.inputs[1] for op in ops), {}, 0))
 
@@ -130,4 +141,15 @@ def lookup(ctx: Context, entry: Entry, op: Op) -> Code | None:
     return Code("wide_lookup", [f"ek_wide_lookup({to}, {from_}, {where}, {x.size}u, {fraction}u);"])
 
 
-WIDE = Forms(groups, dense, events, memory, fused, lookup, scratch=palette_wide.scratch, lists=lists)
+WIDE = Forms(
+    fired,
+    groups,
+    dense,
+    events,
+    memory,
+    fused,
+    lookup,
+    scratch=palette_wide.scratch,
+    lists=lists,
+    in_spans=in_spans,
+)

@@ -318,38 +318,6 @@ EK_PAIR_DENSE(x16_w16, 16, ek_i16, 8u * words)
 EK_PAIR_ROWS_OF(32, ek_i32)
 EK_PAIR_ROWS_OF(16, ek_i16)
 
-/* Outputs that each read only a few inputs: of output o `counts[o]` words of weights, and at which words they are. Bytes of
- * a word of weights are in the order 0, 2, 1, 3 for int16, of which it then is for two words.
- */
-#define EK_PICKED_X8_W8 \
-    const uint32_t a = p[*at++], b = *w++; \
-    sum = ek_pair_dot(ek_even_bytes(a), ek_even_bytes(b), sum); \
-    sum = ek_pair_dot(ek_odd_bytes(a), ek_odd_bytes(b), sum);
-#define EK_PICKED_X16_W8 \
-    const ek_word *const two = p + 2u * *at++; \
-    const uint32_t b = *w++; \
-    sum = ek_pair_dot(two[0], ek_even_bytes(b), sum); \
-    sum = ek_pair_dot(two[1], ek_odd_bytes(b), sum);
-#define EK_PICKED_X16_W16 sum = ek_pair_dot(p[*at++], *w++, sum);
-#define EK_PAIR_PICKED(NAME, TX, TY, STEP) \
-    EK_INLINE void NAME(TY *y, const TY *c, const ek_word *w, const uint16_t *at, const uint16_t *counts, const TX *x, \
-                        uint32_t n_out) { \
-        const ek_word *const p = (const ek_word *)x; \
-        uint32_t o, i; \
-        EK_UNROLL1 for (o = 0; o < n_out; ++o) { \
-            const uint32_t count = counts[o]; \
-            uint32_t sum = c ? (uint32_t)c[o] : 0u; \
-            EK_UNROLL4 for (i = 0; i < count; ++i) { STEP } \
-            y[o] = (TY)sum; \
-        } \
-    }
-EK_PAIR_PICKED(ek_picked_x8_w8_a32, ek_i8, ek_i32, EK_PICKED_X8_W8)
-EK_PAIR_PICKED(ek_picked_x8_w8_a16, ek_i8, ek_i16, EK_PICKED_X8_W8)
-EK_PAIR_PICKED(ek_picked_x16_w8_a32, ek_i16, ek_i32, EK_PICKED_X16_W8)
-EK_PAIR_PICKED(ek_picked_x16_w8_a16, ek_i16, ek_i16, EK_PICKED_X16_W8)
-EK_PAIR_PICKED(ek_picked_x16_w16_a32, ek_i16, ek_i32, EK_PICKED_X16_W16)
-EK_PAIR_PICKED(ek_picked_x16_w16_a16, ek_i16, ek_i16, EK_PICKED_X16_W16)
-
 /* y = A m + B u of short rows of int16, of an even number `order` in m: for each output a word of A for each pair of m, then
  * one of B for each of the `inputs` of u.
  */
