@@ -178,8 +178,8 @@ def keep_promise(out: Output, model: Path | None, importing: ImportOptions, aske
         settings = Settings(asked.trials, asked.minutes, asked.seed, epochs=asked.epochs, vary=asked.vary)
         with (
             Storage(asked.storage, problem.identity) as storage,
-            _kept(storage),
-            _pool(problem, asked, progress) as pool,
+            kept(storage),
+            workers(problem, asked, progress) as pool,
         ):
             search = Search(problem, asked.limits, settings, pool, storage, progress)
             found = answer(search, imported, held_out, margin=asked.margin, progress=progress)
@@ -241,7 +241,8 @@ def _windows(path: Path) -> Windows:
 
 
 @contextmanager
-def _pool(problem: Problem, asked: Asked, progress: Progress) -> Iterator[Pool]:
+def workers(problem: Problem, asked: Asked, progress: Progress) -> Iterator[Pool]:
+    """The workers that are asked for, which are ended with the context."""
     from edgekit.search.pool import Processes
     from edgekit.search.ray_pool import RayPool
 
@@ -255,7 +256,7 @@ def _pool(problem: Problem, asked: Asked, progress: Progress) -> Iterator[Pool]:
 
 
 @contextmanager
-def _kept(storage: Any) -> Iterator[None]:
+def kept(storage: Any) -> Iterator[None]:
     """Say after an interrupt what is kept, and how to go on."""
     try:
         yield

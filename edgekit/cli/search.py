@@ -36,6 +36,7 @@ from edgekit.cli.imports import (
 )
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.cli.replay import replay
+from edgekit.cli.sensitivity import check_alone, tell_sensitivity
 from edgekit.errors import UsageError
 
 
@@ -94,6 +95,9 @@ def search(
     reset: ResetOption = None,
     convention: ConventionOption = None,
     round_delays: RoundDelaysOption = False,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Only tell what each single change loses and saves; no limits then.")
+    ] = False,
     replay_: Annotated[
         Path | None,
         typer.Option(
@@ -132,7 +136,11 @@ def search(
     asked_too = (*promised, eval_, trials, minutes, storage, html, ray, vary)
     if replay_ is not None and (any(v is not None for v in asked_too) or (tune, seed, jobs, margin) != (0, 0, 1, 1.0)):
         raise UsageError("--replay", "does not search", "give it the model, --target, --calib and --valid alone")
-    limits = limits_of(*promised) if replay_ is None else Limits(0.0)
+    if sensitivity:
+        check_alone(
+            promised, {"--eval": eval_, "--html": html, "-o": output, "--replay": replay_, "--tune": tune or None}
+        )
+    limits = limits_of(*promised) if replay_ is None and not sensitivity else Limits(0.0)
     if calib is None:
         raise UsageError("--calib", "is missing: scales come from windows", "--calib train.npz, with x and perhaps y")
     path = output or Path(f"{(model or weights or Path('model')).stem}.{target}.edge")
@@ -157,7 +165,9 @@ def search(
         margin=margin,
     )
     out = Output(as_json=json, quiet=quiet)
-    if replay_ is not None:
+    if sensitivity:
+        tell_sensitivity(out, model, importing, asked)
+    elif replay_ is not None:
         replay(out, model, importing, replay_, asked)
     else:
         keep_promise(out, model, importing, asked)

@@ -75,15 +75,19 @@ class Search:
     storage: Storage
     progress: Progress = silent
 
-    def run(self) -> Found:
-        """Search; what an interrupt leaves in the storage is taken up by the next call."""
-        started, before = time.monotonic(), len(self.storage)
+    def sensitivity(self) -> Sensitivity:
+        """Plain int8 and every single change from it, on fewer windows; UsageError where int8 gives no program."""
         whole = space_of(self.problem.optimised, self.problem.target, self.settings.vary)
         alone = [Asked(whole, point, quick=True) for point in ({}, *singles(whole))]
         plain, *changed = self._results(ALONE, alone, Stage("single changes"))
         if not isinstance(plain, Outcome):
             raise UsageError("plain int8", f"gives no program: {plain.reason}", "convert --precision fp32 or w8")
-        seen = sensitivity_of(whole, plain, changed)
+        return sensitivity_of(whole, plain, changed)
+
+    def run(self) -> Found:
+        """Search; what an interrupt leaves in the storage is taken up by the next call."""
+        started, before = time.monotonic(), len(self.storage)
+        seen = self.sensitivity()
         groups = {units_name(group): group for group in units(self.problem.optimised)}
         space, costs = worth_it(seen, self.limits, groups)
         name = self._name(space)

@@ -10,7 +10,7 @@ from edgekit.profile.html import check_html
 from edgekit.profile.html.page import Page, write_page
 from edgekit.profile.html.parts import Badge, Cell, Figure, Section, Table, Tile, finite
 from edgekit.profile.numbers import number, quantity
-from edgekit.search.tables import COLUMNS, NEAR, cells, change_cells, promise_words
+from edgekit.search.tables import CHANGES, COLUMNS, NEAR, cells, change_cells, promise_words
 
 Document = Mapping[str, Any]
 
@@ -106,9 +106,8 @@ def _frontier(document: Document) -> Section:
 
 def _sensitivity(document: Document) -> Section:
     changes: Sequence[Document] = document["sensitivity"]["changes"]
-    columns = ("held", "as", "points lost", "±", "weights saved", "flash saved", "instructions saved")
     table = Table(
-        columns, tuple(change_cells(change) for change in changes), (2, 3, 4, 5, 6), fold="All single changes"
+        CHANGES, tuple(change_cells(change) for change in changes), (2, 3, 4, 5, 6), fold="All single changes"
     )
     windows = document["judged"]["quick_windows"]
     lead = f"Each thing held in another way than plain int8 holds it, alone, judged on {windows:,} of the windows."

@@ -17,6 +17,8 @@ COLUMNS: Mapping[str, str] = {
     "words": "what differs from int8",
 }
 """Of the table of trials: the key of each in the document, and its title."""
+CHANGES = ("held", "as", "points lost", "±", "weights saved", "flash saved", "instructions saved")
+"""The columns of the table of single changes."""
 NEAR = 2.0  # points beyond the promise that trials are shown up to before the others
 UNITS = {"flash": " bytes of flash", "weights": " bytes of weights", "ram": " bytes of RAM"}
 

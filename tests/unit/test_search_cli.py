@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgekit.artifact import Artifact
+from edgekit.search.space import MEASURES
 
 EDGEKIT = str(Path(sys.executable).with_name("edgekit"))
 WAIT_S = 240
@@ -124,6 +125,17 @@ def test_a_promise_that_nothing_keeps_is_answered_with_no(folder: Path) -> None:
     assert answer["closest"][0]["excess"]["weights"] > 0
     assert not (folder / "no.edge").exists()
     assert not said
+
+
+@pytest.mark.drawn(3)
+def test_the_sensitivity_of_each_thing_is_told(folder: Path) -> None:
+    told = (EDGEKIT, "search", "net.pt", "--target", "smartwatch", "--calib", "train.npz", "--valid", "valid.npz")
+    asked = (*told, "--sensitivity", "--vary", "units *", "--storage", "alone.search", "--json")
+    done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {change["option"] for change in answer["changes"]} == {f"{n} by {by}" for n in (8, 4) for by in MEASURES}
+    assert all(change["flash"] > 0 for change in answer["changes"])
 
 
 @pytest.mark.parametrize(
