@@ -135,8 +135,8 @@ def table(found: list[dict[str, Any]], command: str) -> list[str]:
     return [
         "![the page that `--html` writes](images/search.png)",
         "",
-        f"The HAR L2MU, from plain int8 to at most {WEIGHTS} of weights and {DROP:g} point of accuracy, on the M33 of a "
-        f"smartwatch (`{command}`; [log](logs/har-search.txt)):",
+        f"The HAR L2MU, from plain int8 to at most {WEIGHTS} of weights and {DROP:g} point of accuracy, on the M33 of "
+        f"a smartwatch (`{command}`; [log](logs/har-search.txt)):",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",
