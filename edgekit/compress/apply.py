@@ -53,9 +53,10 @@ def compressed(
     """Apply the rules of a compression to the optimised float graph of a step.
 
     `graph` is that of `run_passes(imported.graph, (*OPTIMISE, *FOR_INTEGERS))`, or for floats `OPTIMISE` alone. `seen`
-    is what calibration saw of it: the activity of units, and which inputs of a matrix count. `scores` holds, by the
-    name of a group of units, a number for each of them: the measure `taylor`. The result is quantised with a new
-    calibration of its own graph. UsageError for a rule that is not possible, or that fits nothing (it lists the names).
+    is what calibration saw of it: which units and inputs count, and by what the weights that stay make good those that
+    go. `scores` holds, by the name of a group of units, a number for each of them: the measure `taylor`. The result is
+    quantised with a new calibration of its own graph. Rules for nested widths, and the tuning, are for those who
+    convert and train. UsageError for a rule that is not possible, or that fits nothing (it lists the names).
     """
     check_compression(compression)
     smaller = without_units(graph, compression.units, seen, scores)

@@ -20,6 +20,8 @@ from edgekit.errors import UsageError
 from edgekit.ir import Graph, verify
 from edgekit.ir.widths import FULL, width_entry
 
+MOST_WIDTHS = 8
+
 
 @dataclass(frozen=True)
 class Nesting:
@@ -115,6 +117,8 @@ def _percents(rules: Sequence[NestedRule]) -> tuple[int, ...]:
     widths = asked.pop()
     percents = tuple(round(FULL * width) for width in widths)
     wrong = [w for w, p in zip(widths, percents, strict=True) if not 0 < w <= 1 or abs(FULL * w - p) > 1e-6 or p < 1]
+    if len(percents) > MOST_WIDTHS:
+        raise UsageError(f"{len(percents)} widths", f"are more than {MOST_WIDTHS}", "give fewer")
     if wrong or len(set(percents)) < 2:
         what = ", ".join(f"{w:g}" for w in wrong or widths)
         raise UsageError(f"widths {what}", "are no shares of the units", "whole per cents, such as 0.25, 0.5, 1")

@@ -11,7 +11,9 @@ from edgekit.artifact import SelfTest
 from edgekit.backends.c.data import c_array
 from edgekit.errors import ToolchainError
 from edgekit.ir import Graph
+from edgekit.ir.widths import narrow_widths
 from edgekit.runtime.build import Program
+from edgekit.runtime.selftest import width_selftest
 from edgekit.runtime.streams import Array
 from edgekit.target import Target, firmware_files
 from edgekit.toolchain import Machine, build_firmware
@@ -69,30 +71,50 @@ def firmware_result(machine: Machine, graph: Graph) -> FirmwareResult:
 
 
 def selftest_source(graph: Graph, selftest: SelfTest) -> str:
-    """The C of a main that replays a self-test: data, buffers and one call; the loops are in selftest.h."""
+    """The C of a main that replays a self-test: data, buffers and one call; the loops are in selftest.h.
+
+    An integer program with nested widths is tested at each of them, the full one last.
+    """
     step, p = graph.entries["step"], f"ek_{graph.name}"
     steps = len(selftest.inputs[step.inputs[0]])
     texts = [_array(f"given{i}", selftest.inputs[name]) for i, name in enumerate(step.inputs)]
-    texts += [_array(f"wanted{i}", selftest.outputs[name]) for i, name in enumerate(step.outputs)]
-    texts.append(_array("wanted_state", np.frombuffer(selftest.final_state, np.uint8)))
     texts.append(f"static {p} model;\nstatic uint8_t state[{len(selftest.final_state)}];\n")
-    rows = []
-    for i, name in enumerate(step.outputs):
-        array, n = selftest.outputs[name], graph.tensors[name].size
-        texts.append(f"static {_CTYPES[array.dtype.name]} got{i}[{n}];\n")
-        rows.append(f"    {{got{i}, wanted{i}, {n}u, {array.itemsize}u}},\n")
+    texts += [
+        f"static {_CTYPES[selftest.outputs[name].dtype.name]} got{i}[{graph.tensors[name].size}];\n"
+        for i, name in enumerate(step.outputs)
+    ]
     given = [f"given{i} + t * {graph.tensors[name].size}u" for i, name in enumerate(step.inputs)]
     arguments = ", ".join(["&model", *given, *(f"got{i}" for i in range(len(step.outputs)))])
-    compare = "EK_BYTES" if graph.is_integer else "EK_FLOATS"
+    texts += [
+        f"static int step(uint32_t t) {{ return {p}_step({arguments}); }}\n",
+        f"static int save(void) {{ return {p}_save(&model, state); }}\n\n",
+    ]
+    calls = []
+    for percent in narrow_widths(graph)[::-1] if graph.is_integer else ():
+        texts.append(_test(graph, width_selftest(graph, percent, selftest.inputs), f"_{percent}", steps))
+        calls.append(f"{p}_init_width(&model, {percent}u) || edgekit_selftest(&TEST_{percent})")
+    texts.append(_test(graph, selftest, "", steps))
+    calls.append(f"{p}_init(&model) || edgekit_selftest(&TEST)")
     return (
         f"/* The self-test of {graph.name}, written by edgekit: {steps} steps. */\n"
         f'#include "selftest.h"\n#include "{p}.h"\n\n{"".join(texts)}'
-        f"static int step(uint32_t t) {{ return {p}_step({arguments}); }}\n"
-        f"static int save(void) {{ return {p}_save(&model, state); }}\n\n"
-        f"static const edgekit_output_t OUTPUTS[] = {{\n{''.join(rows)}}};\n"
-        f"static const edgekit_selftest_t TEST = {{{steps}u, {len(rows)}u, {compare}, OUTPUTS, step, save,\n"
-        f"                                   {{state, wanted_state, sizeof state, 1u}}}};\n\n"
-        f"int main(void) {{ return {p}_init(&model) || edgekit_selftest(&TEST); }}\n"
+        f"int main(void) {{ return {' || '.join(calls)}; }}\n"
+    )
+
+
+def _test(graph: Graph, wanted: SelfTest, ending: str, steps: int) -> str:
+    """What is wanted of a self-test, under names with an ending."""
+    texts, rows = list[str](), list[str]()
+    for i, name in enumerate(graph.entries["step"].outputs):
+        array = wanted.outputs[name]
+        texts.append(_array(f"wanted{i}{ending}", array))
+        rows.append(f"    {{got{i}, wanted{i}{ending}, {graph.tensors[name].size}u, {array.itemsize}u}},\n")
+    texts.append(_array(f"wanted_state{ending}", np.frombuffer(wanted.final_state, np.uint8)))
+    compare = "EK_BYTES" if graph.is_integer else "EK_FLOATS"
+    return (
+        f"{''.join(texts)}static const edgekit_output_t OUTPUTS{ending}[] = {{\n{''.join(rows)}}};\n"
+        f"static const edgekit_selftest_t TEST{ending} = {{{steps}u, {len(rows)}u, {compare}, OUTPUTS{ending}, step,\n"
+        f"    save, {{state, wanted_state{ending}, sizeof state, 1u}}}};\n\n"
     )
 
 

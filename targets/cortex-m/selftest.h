@@ -88,6 +88,7 @@ static int edgekit_selftest(const edgekit_selftest_t *test) {
     uint32_t t, i, least = 0xffffffffu, most = 0;
     uint32_t here = 0;
     edgekit_selftest_result.magic = 0x54534b45u;
+    edgekit_selftest_result.verdict = edgekit_selftest_result.steps = 0;
     edgekit_count_cycles();
     for (t = 0; t < test->steps; ++t) {
         const uint32_t before = edgekit_cycles();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import re
 
 import numpy as np
@@ -16,9 +17,11 @@ from edgekit.ir.widths import at_width
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime.build import build_program, emitted_for
 from edgekit.runtime.codec import Codec
+from edgekit.runtime.firmware import firmware_result, with_selftest
 from edgekit.runtime.load import program_stream, rebuild
 from edgekit.runtime.streams import NativeStream, ReferenceStream
 from edgekit.target import load_target
+from edgekit.toolchain import Emulator
 
 TARGETS = {core: target for target, core in CORES.items()} | {"M55": "smartwatch-m55"}
 ON = ("A72", "A7", "M4", "M33", "M55")
@@ -122,3 +125,20 @@ def test_a_plan_that_would_write_over_what_is_needed_is_not_shared() -> None:
     places = [plan.buffers["step_50"][name] for name in narrow.outputs]
     size = buffer_bytes(graph.tensors[narrow.outputs[0]], LANES)
     assert abs(places[0].offset - places[1].offset) >= size
+
+
+def test_firmware_tests_itself_at_every_width() -> None:
+    target, artifact = load_target("smartwatch-m4"), converted("mlp").artifact
+    graph, selftest = artifact.graph, artifact.selftest
+    right = with_selftest(graph, build_program(graph, target), selftest, target)
+    with Emulator(right.library, target) as emulator:
+        assert emulator.call("main").value == 0
+        assert firmware_result(emulator, graph).passed
+    (name,) = [n for n in graph.consts if n.startswith("step_25.") and n.endswith("y/bias")]
+    bias = graph.tensors[name]
+    wrong = dataclasses.replace(bias, data=bias.data + 2**16)
+    other = build_program(graph.replace(tensors={**graph.tensors, name: wrong}), target)
+    with Emulator(with_selftest(graph, other, selftest, target).library, target) as emulator:
+        assert emulator.call("main").value == 1
+        found = firmware_result(emulator, graph)
+    assert (found.passed, found.steps, found.output) == (False, 0, "y")

@@ -59,6 +59,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return run_command_line()
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_small_verified_and_made_again_from_its_manifest(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from edgekit.compress.feedback import rounded_to
 from edgekit.compress.forms import ternary_scale
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.lowrank import factors
-from edgekit.compress.masks import mask_of
+from edgekit.compress.masks import costs, damped, mask_of, refitted
 from edgekit.compress.matrices import matrices
 from edgekit.compress.palette import best_levels, nearest
 from edgekit.compress.pinned import pinned
@@ -75,6 +75,26 @@ def test_a_mask_keeps_the_share_of_blocks_that_weighs_most(
     gone = [energy for m, energy in blocks if not m.any()]
     assert len(kept) == max(1, int(np.floor(density * len(blocks) + 0.5)))
     assert not gone or min(kept) >= max(gone) - 1e-12
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 999), st.tuples(st.integers(1, 3), st.integers(1, 4)))
+def test_what_the_loss_of_a_block_costs_is_what_is_left_when_the_others_made_it_good(
+    seed: int, block: tuple[int, int]
+) -> None:
+    """One block goes, all other weights are refitted: their error is the cost that was told beforehand."""
+    random = np.random.default_rng(seed)
+    w, x = random.normal(size=(3, 6)), random.normal(size=(50, 6)) @ random.normal(size=(6, 6))
+    moments = x.T @ x / 50
+    told, h = costs(w, block, moments), damped(moments)
+    for i, j in np.ndindex(told.shape):
+        mask = np.ones(w.shape, bool)
+        mask[i * block[0] : (i + 1) * block[0], j * block[1] : (j + 1) * block[1]] = False
+        off = w - refitted(w, mask, moments)
+        assert not refitted(w, mask, moments)[~mask].any()
+        np.testing.assert_allclose(np.einsum("oi,ij,oj->", off, h, off), told[i, j], rtol=1e-6)
+        plain = np.where(mask, 0, w)
+        assert told[i, j] <= np.einsum("oi,ij,oj->", plain, h, plain) * (1 + 1e-9)
 
 
 @pytest.mark.drawn(2)

@@ -37,6 +37,7 @@ def tuned(family: str, rules: Compression = RULES, run: Run | None = None, given
     return tune(imported(family), rules, given or data(), run)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_helps_and_the_best_epoch_is_kept(family: str) -> None:
     done = tuned(family, replace(RULES, tuning=replace(TUNING, epochs=6)))
@@ -49,7 +50,7 @@ def test_training_helps_and_the_best_epoch_is_kept(family: str) -> None:
     assert reached[done.fitted.best - 1] == max(reached)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_runs_end_in_the_same_bits(family: str) -> None:
     first, second = (tuned(family).imported.graph for _ in range(2))
@@ -124,6 +125,7 @@ def test_a_larger_model_of_another_family_teaches() -> None:
         tuned("mlp", rules, Run(ModuleTeacher(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 4)), "4")))
 
 
+@pytest.mark.drawn(2)
 def test_traces_bring_membranes_near_those_of_the_teacher() -> None:
     """With the model as its own teacher, and nothing else to learn, rounding is what is made good."""
     losses = {}

@@ -36,6 +36,7 @@ def rounded(family: str, precision: str) -> tuple[Rounding, GraphNetwork, Intege
     return made, tuned, made.apply(tuned)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("precision", ["int8", "int4"])  # int8s8: each element of a state has a scale of its own
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_on_the_grid_keep_their_integers(family: str, precision: str) -> None:
@@ -58,6 +59,7 @@ def real(how: Stored | None, whole: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(reals, np.float32))
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_rounded_step_gives_the_integers_of_the_program(family: str, precision: str) -> None:
