@@ -221,6 +221,7 @@ def test_every_kernel_of_blocks_runs() -> None:
         if name.startswith("dsp"):  # which is how int8 lie where no weight is -128, and how they do where one is
             wanted = {f"{prefix}_{w}" for w in widths if not w.startswith("x8_w16")}
             wanted |= {f"{prefix}_wide_{w}" for w in widths if w.startswith("x8")}
+            wanted |= {f"{prefix}_plain_{w}" for w in widths if w.startswith("x8_w8")}
         wanted |= {f"{prefix.replace('tiles', 'blocks').removesuffix('s')}_rows_{row}" for row in rows}
         assert wanted <= ran
         kept = {

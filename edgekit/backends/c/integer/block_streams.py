@@ -17,9 +17,10 @@ PAIRS_UNROLLED = 4
 NEIGHBOURS = [0, 2, 1, 3]  # bytes of a word, of which SXTB16 makes pairs of neighbours
 # bytes of code of one pair of blocks, four times each in a round of a kernel: a stream says where its blocks enter
 CODE_BYTES: Mapping[str, int] = {
-    **{"x8_w8": 44, "x16_w8": 52, "x16_w16": 36},
+    **{"x8_w8": 44, "plain_x8_w8": 68, "x16_w8": 52, "x16_w16": 36},
     **{"w8_a16": 44, "w16_a16": 48, "w8_a32": 60, "w16_a32": 64},
 }
+WIDENED, PLAIN = 7, 3  # instructions of four inputs that are widened, and of each block more where they are not
 MOST_BY_BYTES = 2**23 // 128 - 1  # weights of one output whose sum with int8 inputs stays below 2^23
 
 
@@ -36,21 +37,25 @@ def dense(ctx: Context, product: Product) -> Code | None:
     rows = x.size // n_in
     if rows > 1 and n_in % PER:
         return None
-    by_bytes = x.dtype is INT8 and bits == 8 and fits_bytes(w)
-    widened = "wide_" if x.dtype is INT8 and not by_bytes else ""
-    code = "x8_w8" if by_bytes else f"x16_w{bits}"
+    data = np.pad(ctx.data(p.w), ((0, 0), (0, -n_in % PER)))
+    blocks = cover(data, PER, PER if x.dtype is INT8 else 2)
+    bytes_alone = x.dtype is INT8 and bits == 8
+    plain = bytes_alone and PLAIN * blocks.row.size < WIDENED * n_in // PER
+    by_bytes = bytes_alone and not plain and fits_bytes(w)
+    widened = "plain_" if plain else "wide_" if x.dtype is INT8 and not by_bytes else ""
+    code = "plain_x8_w8" if plain else "x8_w8" if by_bytes else f"x16_w{bits}"
 
     def make() -> Array:
-        data = np.pad(ctx.data(p.w), ((0, 0), (0, -n_in % PER)))
-        blocks = cover(data, PER, PER if x.dtype is INT8 else 2)
         first = -127 * data[:, 0::2].astype(np.int64).sum(axis=1) if by_bytes else None
         # x in int16 is as it is, x of bytes in the order that SXTB16 makes of them
         values = blocks.values if (x.dtype is INT8) == (bits == 8) else blocks.values[:, NEIGHBOURS]
-        return stream(blocks, n_out, _words(values, bits, by_bytes=by_bytes), unit=2, code=code, first=first)[0]
+        return stream(
+            blocks, n_out, _words(values, bits, by_bytes=by_bytes), unit=1 if plain else 2, code=code, first=first
+        )[0]
 
     words = f"(const ek_word *){ctx.consts.add((p.w, f'stream of blocks, {code}'), 'uint32_t', make)}"
     kernel = f"pair_blocks_{widened}x{x.dtype.bits}_w{bits}_a{p.bits}"
-    wide = "m->wide" if x.dtype is INT8 else "0"
+    wide = "m->wide" if x.dtype is INT8 and not plain else "0"
     values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {p.step}u, {words}, {ctx.pointer(p.entry, p.x)}, {wide}"
     return Code(kernel, [f"ek_{kernel}({values}, {rows}u, {n_in}u, {n_out}u);"])
 

@@ -16,6 +16,7 @@
  *   x16_w8, x16_w16   of x in int16
  *   x8_w8             of x and weights in the form that ek_widen_bytes gives them; before the head of an output is what
  *                     its sum begins at
+ *   plain_x8_w8       of x in int8 as it is: longer, but where few blocks read an input that is not worth widening it
  */
 #if EK_DSP
 /* r0 the stream, r1 y, r2 the sum, r3 x, lr the end of these blocks */
@@ -25,12 +26,17 @@
     "ldrd r4, r5, [r4]\n\tsxtb16 r6, " W "\n\tsmlad r2, r6, r4, r2\n\tsxtb16 " W ", " W ", ror #8\n\t" \
     "smlad r2, " W ", r5, r2\n\t"
 #define EK_BLOCK_X16_W16(V, W) "ldrd r4, r5, [r4]\n\tsmlad r2, " V ", r4, r2\n\tsmlad r2, " W ", r5, r2\n\t"
+#define EK_BLOCK_PLAIN(W) \
+    "ldr.w r4, [r4]\n\tsxtb16 r5, r4\n\tsxtb16 r6, " W "\n\tsmlad r2, r6, r5, r2\n\tsxtb16 r4, r4, ror #8\n\t" \
+    "sxtb16 " W ", " W ", ror #8\n\tsmlad r2, " W ", r4, r2\n\t"
 #define EK_BLOCK_AT_FIRST "uxtah r4, r3, r8\n\t"
 #define EK_BLOCK_AT_SECOND "add.w r4, r3, r8, lsr #16\n\t"
 #define EK_PAIR_X8_W8 \
     "ldm.w r0!, {r8, r9, r10}\n\t" EK_BLOCK_AT_FIRST EK_BLOCK_X8_W8("r9") EK_BLOCK_AT_SECOND EK_BLOCK_X8_W8("r10")
 #define EK_PAIR_X16_W8 \
     "ldm.w r0!, {r8, r9, r10}\n\t" EK_BLOCK_AT_FIRST EK_BLOCK_X16_W8("r9") EK_BLOCK_AT_SECOND EK_BLOCK_X16_W8("r10")
+#define EK_PAIR_PLAIN \
+    "ldm.w r0!, {r8, r9, r10}\n\t" EK_BLOCK_AT_FIRST EK_BLOCK_PLAIN("r9") EK_BLOCK_AT_SECOND EK_BLOCK_PLAIN("r10")
 #define EK_PAIR_X16_W16 \
     "ldm.w r0!, {r8-r12}\n\t" EK_BLOCK_AT_FIRST EK_BLOCK_X16_W16("r9", "r10") \
     EK_BLOCK_AT_SECOND EK_BLOCK_X16_W16("r11", "r12")
@@ -62,6 +68,8 @@
     }
 EK_PAIR_BLOCKS(x8_w8, 16, EK_PAIR_X8_W8, EK_SUM_FIRST, EK_SUM_SHIFTED, "ldrsh", "strh", "2", "r11")
 EK_PAIR_BLOCKS(x8_w8, 32, EK_PAIR_X8_W8, EK_SUM_FIRST, EK_SUM_SHIFTED, "ldr", "str", "4", "r11")
+EK_PAIR_BLOCKS(plain_x8_w8, 16, EK_PAIR_PLAIN, EK_SUM_HERE, EK_SUM_DONE, "ldrsh", "strh", "2", "r11")
+EK_PAIR_BLOCKS(plain_x8_w8, 32, EK_PAIR_PLAIN, EK_SUM_HERE, EK_SUM_DONE, "ldr", "str", "4", "r11")
 EK_PAIR_BLOCKS(x16_w8, 16, EK_PAIR_X16_W8, EK_SUM_HERE, EK_SUM_DONE, "ldrsh", "strh", "2", "r11")
 EK_PAIR_BLOCKS(x16_w8, 32, EK_PAIR_X16_W8, EK_SUM_HERE, EK_SUM_DONE, "ldr", "str", "4", "r11")
 EK_PAIR_BLOCKS(x16_w16, 16, EK_PAIR_X16_W16, EK_SUM_HERE, EK_SUM_DONE, "ldrsh", "strh", "2", "r6")
@@ -69,6 +77,10 @@ EK_PAIR_BLOCKS(x16_w16, 32, EK_PAIR_X16_W16, EK_SUM_HERE, EK_SUM_DONE, "ldr", "s
 #else
 EK_INLINE uint32_t ek_block_x8_w8(const ek_word *w, const ek_word *x, uint32_t sum) {
     return ek_pair_dot(ek_even_bytes(w[0]), x[1], ek_pair_dot(w[0], x[0], sum));
+}
+EK_INLINE uint32_t ek_block_plain_x8_w8(const ek_word *w, const ek_word *x, uint32_t sum) {
+    sum = ek_pair_dot(ek_even_bytes(w[0]), ek_even_bytes(x[0]), sum);
+    return ek_pair_dot(ek_odd_bytes(w[0]), ek_odd_bytes(x[0]), sum);
 }
 EK_INLINE uint32_t ek_block_x16_w8(const ek_word *w, const ek_word *x, uint32_t sum) {
     return ek_pair_dot(ek_odd_bytes(w[0]), x[1], ek_pair_dot(ek_even_bytes(w[0]), x[0], sum));
@@ -91,6 +103,8 @@ EK_INLINE uint32_t ek_block_x16_w16(const ek_word *w, const ek_word *x, uint32_t
     }
 EK_PAIR_BLOCKS(x8_w8, 16, 1u, 1)
 EK_PAIR_BLOCKS(x8_w8, 32, 1u, 1)
+EK_PAIR_BLOCKS(plain_x8_w8, 16, 1u, 0)
+EK_PAIR_BLOCKS(plain_x8_w8, 32, 1u, 0)
 EK_PAIR_BLOCKS(x16_w8, 16, 1u, 0)
 EK_PAIR_BLOCKS(x16_w8, 32, 1u, 0)
 EK_PAIR_BLOCKS(x16_w16, 16, 2u, 0)
@@ -130,6 +144,7 @@ EK_BEGIN_SUMS(32)
     }
 #define EK_PAIR_BLOCK_SUMS_OF(B) \
     EK_PAIR_BLOCK_SUMS(ek_pair_blocks_x8_w8_a##B, x8_w8, B, ek_i8, ek_widen_bytes(wide, x, words)) \
+    EK_PAIR_BLOCK_SUMS(ek_pair_blocks_plain_x8_w8_a##B, plain_x8_w8, B, ek_i8, ready = (const ek_word *)x) \
     EK_PAIR_BLOCK_SUMS(ek_pair_blocks_wide_x8_w8_a##B, x16_w8, B, ek_i8, ek_widen(wide, x, words)) \
     EK_PAIR_BLOCK_SUMS(ek_pair_blocks_wide_x8_w16_a##B, x16_w16, B, ek_i8, ek_widen(wide, x, words)) \
     EK_PAIR_BLOCK_SUMS(ek_pair_blocks_x16_w8_a##B, x16_w8, B, ek_i16, ready = (const ek_word *)x) \
