@@ -33,7 +33,7 @@ class RayPool:
             ray.init(**where, **QUIET)
         except (ConnectionError, ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            remedy = f"start one with ray start --head, or give {LOCAL}"
+            remedy = f"see that it runs, and that Ray's own configuration here has its token; or give {LOCAL}"
             raise UsageError(f"--ray {address}", f"is no cluster that answers ({first})", remedy) from error
         cores = int(ray.cluster_resources().get("CPU", 1))
         self._count = min(count or cores, cores)
