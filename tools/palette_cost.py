@@ -4,17 +4,18 @@ python -m tools.palette_cost [--targets smartwatch-m4,smartwatch-m33,…] [--pag
 
 One product of a matrix of 128 x 128, on A-class cores and here 512 x 512, with a vector of int8, of int16, and of
 spikes a quarter of which fired; sums are int32, those of spikes int16. Every program gave the bytes of the numpy
-reference before it was counted. On the host nothing counts instructions: there it is the time of a step in a long run,
-the least of several. With --page the tables take the place of those that the page has between two marks.
+reference before it was counted; on the host instructions are counted one by one. With --page the tables take the place
+of those that the page has between two marks.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
@@ -24,11 +25,12 @@ from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.profile.grades import EMULATED, MEASURED
 from edgekit.runtime.build import build_program, emitted_for
 from edgekit.runtime.load import program_stream
-from edgekit.runtime.streams import MachineStream, ReferenceStream, Stream
+from edgekit.runtime.streams import MachineStream, ReferenceStream
 from edgekit.target import load_target
+from tools.single_step import count_functions
 
 SMALL, LARGE = 128, 512  # inputs and outputs; of A-class cores, on which only large matrices are stored so
-ACTIVITY, STEPS, TURNS = 0.25, 1000, 9
+ACTIVITY = 0.25
 MARK = "<!-- tables: python -m tools.palette_cost -->"
 TARGETS = ("smartwatch-m4", "smartwatch-m33", "smartwatch-m55", "raspberrypi4", "host")
 # what the weights are: how many distinct values, of which dtype; of few neighbouring ones, or anywhere
@@ -45,7 +47,7 @@ INPUTS: dict[str, DType] = {"int8": INT8, "int16": INT16, "spikes": SPIKE}
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one product: its kernel, the bytes of its constants, its weights, and instructions or nanoseconds for each."""
+    """Of one product: its kernel, the bytes of its constants, its weights, and the instructions for each."""
 
     kernel: str
     nbytes: int
@@ -81,42 +83,50 @@ def cost(target: str, weights: str, inputs: str) -> Cost:
     graph = product(weights, inputs, n)
     emitted, _ = emitted_for(graph, device)
     use = next(use for use in emitted.kernels if use.kind == "linear")
-    stream = program_stream(graph, build_program(graph, device), device)
+    program = build_program(graph, device)
+    stream = program_stream(graph, program, device)
     x = stimulus(inputs, 4, n)
     wanted = [ReferenceStream(graph).call("step", [row])[0] for row in x]
     for row, right in zip(x, wanted, strict=True):
         if not np.array_equal(stream.call("step", [row])[0], right):
             raise SystemExit(f"{graph.name} on {target} is not what the reference says")
     done = n * n * (ACTIVITY if INPUTS[inputs] is SPIKE else 1)
-    if not isinstance(stream, MachineStream):
-        return Cost(use.kernel, emitted.const_bytes, n * n, _nanoseconds(stream, stimulus(inputs, STEPS, n)) / done)
-    _, counted = stream.measure("step", [x[-1]])
-    instructions = sum(site.instructions for site in counted.by_call if site.callee == use.symbol)
+    if isinstance(stream, MachineStream):
+        _, counted = stream.measure("step", [x[-1]])
+        instructions = sum(site.instructions for site in counted.by_call if site.callee == use.symbol)
+    else:
+        instructions = _here(graph, emitted.struct_bytes, program.library, use.symbol, x[-1])
     return Cost(use.kernel, emitted.const_bytes, n * n, instructions / done)
 
 
-def _nanoseconds(stream: Stream, inputs: np.ndarray) -> float:
-    x, least = [inputs], float("inf")
-    for _ in range(TURNS):
-        start = perf_counter()
-        stream.run(x)
-        least = min(least, perf_counter() - start)
-    return 1e9 * least / STEPS
+def _here(graph: Graph, nbytes: int, library: bytes, symbol: str, x: np.ndarray) -> int:
+    """Instructions of a function in one step on this computer."""
+    y = graph.tensors[graph.entries["step"].outputs[0]]
+    struct, out, prefix = np.zeros(nbytes + 64, np.uint8), np.zeros(y.shape, y.dtype.numpy), f"ek_{graph.name}"
+    at = ctypes.c_void_p(-(-struct.ctypes.data // 64) * 64)
+
+    def call(handle: ctypes.CDLL) -> None:
+        handle[f"{prefix}_init"](at)
+        handle[f"{prefix}_step"](at, ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        path = Path(folder) / "program.so"
+        path.write_bytes(library)
+        return count_functions(path, {symbol: symbol}, call)[symbol]
 
 
 def lines(target: str) -> Iterator[str]:
     """A table of one target."""
     device = load_target(target)
-    what, grade = ("ns", MEASURED) if device.is_host else ("instructions", EMULATED)
-    yield f"**{target}** ({device.cpu if device.is_host else device.emulated_core}): {what} a weight, {grade}."
+    core, grade = (device.cpu, MEASURED) if device.is_host else (device.emulated_core, EMULATED)
+    yield f"**{target}** ({core}): instructions a weight, {grade}."
     yield ""
     yield f"| weights | bits each | bytes | {' | '.join(f'x {x}' for x in INPUTS)} | kernels |"
     yield f"|---|---:|---:|{'---:|' * len(INPUTS)}---|"
     for weights in WEIGHTS:
         found = [cost(target, weights, inputs) for inputs in INPUTS]
         kernels = ", ".join(dict.fromkeys(f"`{f.kernel.removeprefix('linear_')}`" for f in found))
-        nbytes, digits = found[0].nbytes, 3 if device.is_host else 2
-        costs = [f"{f.each:.{digits}f}" for f in found]
+        nbytes, costs = found[0].nbytes, [f"{f.each:.3f}" for f in found]
         yield f"| {' | '.join([weights, f'{8 * nbytes / found[0].weights:.2f}', f'{nbytes:,}', *costs, kernels])} |"
     yield ""
 

@@ -176,8 +176,8 @@ class Blocks:
         own = self._label(self.origin.get(name, name), place)
         if added is not None:
             own, data = f"{self._prefix}{own}", (data + added).astype(data.dtype)
-        while own in self.tensors and not np.array_equal(self.tensors[own].data, data):  # another use, split elsewhere
-            own += ":"
+        while own in self.tensors and not np.array_equal(np.asarray(self.tensors[own].data), data):
+            own += ":"  # another use, split elsewhere
         return own if own in self.tensors else self._declare(own, name, place, data)
 
     def number(self, stem: str, data: Array, like: Tensor) -> str:

@@ -105,7 +105,8 @@ class IntegerStage:
         notes += [f"on the calibration windows: {self.score}"]
         notes += [f"at {p} % of the units, on the calibration windows: {score}" for p, score in self.narrow.items()]
         if isinstance(self.score, Agreement) and self.score.value < POOR:
-            notes.append("so many decisions differ that this program is hardly the model: try --precision auto")
+            remedy = "try --precision auto" if self.compressed is None else "edgekit compress trains it to bear that"
+            notes.append(f"so many decisions differ that this program is hardly the model: {remedy}")
         if self.on_noise:
             notes.append("calibrated on noise: scales fit no data; give windows with --calib before relying on it")
         return tuple(notes)

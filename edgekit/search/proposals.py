@@ -1,4 +1,4 @@
-"""Points to try next: Optuna's multi-objective TPE, and neighbours of what it proposes for a second time."""
+"""Points to try next: by turns from Optuna's multi-objective TPE, and near the best that are known."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from edgekit.search.space import Point, Space
 from edgekit.search.storage import parameters, values
 
 STRIDE = 100_003  # between the seeds of two searches: more than a search has trials
+REACH = 2.0  # points beyond the promise from which one step may lead back
 STEPS = 64  # away from a point that is known already, until one is found that is not
 
 
@@ -21,8 +22,9 @@ class Proposals:
     """Asks for the next points of a space, given what all earlier ones came to.
 
     What is asked depends on those results alone, not on when they came nor on whether the search was interrupted: for
-    the same seed the same points are tried, by one worker or by many (Bergstra et al., 2011; Ozaki et al., 2022). A
-    point that is known already gives way to one near it: of a space that is nearly exhausted the same may come again.
+    the same seed the same points are tried, by one worker or by many (Bergstra et al., 2011; Ozaki et al., 2022). Every
+    second one is a step or few away from a point that no other beats and that the promise is not far from. A point that
+    is known already gives way to one near it: of a space that is nearly exhausted the same may come again.
     """
 
     def __init__(self, space: Space, limits: Limits, seed: int) -> None:
@@ -30,11 +32,13 @@ class Proposals:
         self._study = optuna.create_study(directions=["minimize", "minimize"])
         self._asked: list[optuna.Trial] = []
         self._known: set[tuple[int, ...]] = set()
+        self._best: list[tuple[Point, list[float]]] = []  # those that no other beats, with their values
 
     def add(self, point: Point, result: Result) -> None:
         """Tell what a point came to that was not asked for."""
         params, distributions = parameters(self._space, point)
         self._known.add(self._at(point))
+        self._rank(point, result)
         if isinstance(result, Outcome):
             found = create_trial(
                 params=params,
@@ -54,6 +58,7 @@ class Proposals:
     def tell(self, results: Sequence[Result]) -> None:
         """What the points came to that were asked for last, in their order."""
         for trial, result in zip(self._asked, results, strict=True):
+            self._rank(dict(trial.params), result)
             if isinstance(result, Outcome):
                 for name, share in self._limits.shares(result).items():
                     trial.set_constraint(name, share)
@@ -66,15 +71,31 @@ class Proposals:
         _, distributions = parameters(self._space, {})
         number = len(self._study.get_trials(deepcopy=False))
         seed = STRIDE * self._seed + number
-        self._study.sampler = TPESampler(seed=seed, multivariate=True, n_startup_trials=1)
-        trial = self._study.ask(distributions)
-        if self._at(trial.params) in self._known:
-            near = self._near(trial.params, np.random.default_rng(seed))
-            self._study.tell(trial, state=TrialState.FAIL)
-            self._study.enqueue_trial(near)
+        rng = np.random.default_rng(seed)
+        near = [point for point, (drop, _) in self._best if drop <= self._limits.drop + REACH]
+        if near and len(self._known) % 2:
+            trial = self._exactly(self._near(near[int(rng.integers(len(near)))], rng))
+        else:
+            self._study.sampler = TPESampler(seed=seed, multivariate=True, n_startup_trials=1)
             trial = self._study.ask(distributions)
+            if self._at(trial.params) in self._known:
+                point = self._near(trial.params, rng)
+                self._study.tell(trial, state=TrialState.FAIL)
+                trial = self._exactly(point)
         self._known.add(self._at(trial.params))
         return trial
+
+    def _exactly(self, point: dict[str, int]) -> optuna.Trial:
+        """A trial of this point."""
+        self._study.enqueue_trial(point)
+        return self._study.ask(parameters(self._space, {})[1])
+
+    def _rank(self, point: Point, result: Result) -> None:
+        """Take a point among the best, unless one of those beats it, and out those that it beats."""
+        if isinstance(result, Outcome):
+            found = values(result, self._limits)
+            if not any(_beats(other, found) for _, other in self._best):
+                self._best = [(p, v) for p, v in self._best if not _beats(found, v)] + [(point, found)]
 
     def _near(self, point: Point, rng: np.random.Generator) -> dict[str, int]:
         """A point that is not known, few steps away, each to the next option of some choice."""
@@ -89,3 +110,7 @@ class Proposals:
 
     def _at(self, point: Point) -> tuple[int, ...]:
         return tuple(point.get(choice.name, 0) for choice in self._space)
+
+
+def _beats(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(x <= y for x, y in zip(a, b, strict=True))

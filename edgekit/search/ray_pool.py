@@ -28,12 +28,12 @@ class RayPool:
         except ImportError as error:
             raise UsageError("--ray", f"needs {error.name}", "pip install 'edgekit[search]'") from error
         self._ray = ray
-        where = {"num_cpus": count} if address == LOCAL else {"address": address}
+        here = {"num_cpus": count} if address == LOCAL else {}  # of a cluster that runs they are what they are
         try:
-            ray.init(**where, **QUIET)
+            ray.init(address=address, **here, **QUIET)
         except (ConnectionError, ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            remedy = f"start one with ray start --head, or give {LOCAL}"
+            remedy = f"see that it runs, and that Ray's own configuration here has its token; or give {LOCAL}"
             raise UsageError(f"--ray {address}", f"is no cluster that answers ({first})", remedy) from error
         cores = int(ray.cluster_resources().get("CPU", 1))
         self._count = min(count or cores, cores)

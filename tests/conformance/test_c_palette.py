@@ -264,3 +264,45 @@ def test_nothing_is_written_outside_the_callers_buffers(target: str) -> None:
                 guarded.check()
             for name, port, a in zip(step.outputs, ports[len(step.inputs) :], wanted.outputs, strict=True):
                 assert port.data.tobytes() == a[t].tobytes(), name
+
+
+def alone(values: Sequence[int], w: DType, shape: tuple[int, int], density: float = 1.0) -> Graph:
+    """One product of int8 with weights of these values."""
+    rng, b = np.random.default_rng(4), GraphBuilder("alone")
+    weights = rng.choice(values, shape) * (rng.random(shape) < density)
+    weights.reshape(-1)[: len(values)] = values
+    b.output(b.op("linear", b.input("x", (shape[1],), INT8), b.const("w", weights, w), accumulate="int32"))
+    return run_passes(b.build(), LOWER)
+
+
+@pytest.mark.drawn(1)
+@pytest.mark.parametrize(
+    ("graph", "target", "kernel", "nbytes"),
+    [
+        (alone((-1, 0, 1), INT4, (128, 128)), "smartwatch-m4", "pairs_x8_w2_a32", 128 * 128 // 4),
+        (alone(LEVELS["four"], INT8, (128, 128)), "smartwatch-m4", "pairs_x8_p4_a32", 128 * 128 // 4 + 4 * 16),
+        (alone(LEVELS["eight"], INT8, (128, 128)), "smartwatch-m55", "eights_x8_n3_a32", 128 * 128 * 3 // 8 + 16),
+        (alone((-1, 0, 1), INT4, (512, 512)), "raspberrypi4", "wide_x8_n2_a32", 512 * 512 // 4 + 4 * 512 + 16),
+        (alone(range(-7, 8), INT4, (128, 128)), "smartwatch-m4", "pairs_x8_w4_a32", 128 * 128 // 2),
+        (alone(LEVELS["sixteen"], INT8, (32, 32)), "smartwatch-m4", "pairs_wide_x8_w8_a32", 32 * 32),
+        (alone((-1, 0, 1), INT8, (16, 16)), "smartwatch-m55", "eights_x8_w8_a32", 16 * 16),
+        (alone((-1, 0, 1), INT8, (128, 128)), "raspberrypi4", "wide_x8_w8_a32", 128 * 128 + 4 * 128),
+        (alone((-1, 0, 1), INT8, (128, 128), 0.01), "smartwatch-m4", "pair_blocks_x8_w8_a32", None),
+        (alone((-1, 0, 1), INT8, (128, 128), 0.30), "smartwatch-m4", "pairs_x8_w2_a32", 128 * 128 // 4),
+    ],
+)
+def test_what_takes_the_fewest_bytes_is_stored(graph: Graph, target: str, kernel: str, nbytes: int | None) -> None:
+    """Not tables that are larger than what they save, nor nibbles in place of nibbles, nor small matrices."""
+    program = emitted(graph, load_target(target))
+    assert [k.kernel for k in program.kernels] == [f"linear_{kernel}"]
+    assert program.const_bytes == nbytes if nbytes else program.const_bytes < 128 * 128 // 4
+
+
+def test_matrices_of_the_same_values_share_a_table() -> None:
+    b, rng = GraphBuilder("shared"), np.random.default_rng(5)
+    x = b.input("x", (128,), INT8)
+    for at in range(3):
+        weights = picked(rng, (64, 128), "four")
+        b.output(b.op("linear", x, b.const(f"w{at}", weights, INT8), accumulate="int32"))
+    program = emitted(run_passes(b.build(), LOWER), load_target("smartwatch-m4"))
+    assert program.const_bytes == 3 * 64 * 128 // 4 + 4 * 16
