@@ -39,17 +39,19 @@ class Goal:
     recipe: str
     bytes: int | None
     points: float
+    options: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.family if self.bytes is not None else f"{self.family} in int4"
 
 
+TURNED = ("--augment", "examples.har.augment:turned")
 GOALS = (
     Goal("l2mu", "l2mu", 16 * KB, 1.0),
     Goal("elm", "elm", 10 * KB, 1.0),
     Goal("lmu", "lmu", 8 * KB, 1.0),
-    Goal("mlp", "mlp", 8 * KB, 1.5),
+    Goal("mlp", "mlp", 8 * KB, 1.5, TURNED),
     *(Goal(family, "int4", None, NEAR) for family in ("l2mu", "elm", "lmu", "mlp")),
 )
 
@@ -81,7 +83,7 @@ def command(goal: Goal, seed: int, folder: str = "out/compressed_har") -> list[s
     stem = goal.name.replace(" ", "_")
     return [
         *("edgekit", "compress", f"examples/har/checkpoints/{goal.family}_B.pt"),
-        *("--recipe", str(RECIPES / f"{goal.recipe}.toml")),
+        *("--recipe", str(RECIPES / f"{goal.recipe}.toml"), *goal.options),
         *("--train", f"{folder}/train.npz", "--valid", f"{folder}/validation.npz", "--eval", f"{folder}/test.npz"),
         *("--target", TARGET, "--seed", str(seed), "-o", f"{folder}/{stem}_{seed}.edge"),
     ]
