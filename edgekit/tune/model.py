@@ -131,12 +131,16 @@ def compress(step: Step, compression: Compression, seen: Calibration, windows: W
 
 
 def by_channel(rounding: Rounding) -> Rounding:
-    """With one scale for each channel of a window laid out flat: a program then stores a few, not one per element."""
+    """With one scale for each channel of a window laid out flat: a program then stores a few, not one per element.
+
+    Where the input has but 8 bits, each element needs its own.
+    """
     step, recipe = rounding.step, rounding.recipe
     (name,) = step.graph.entries["step"].inputs
     channels = len((step.meta.get("input") or {}).get("scale") or ())
-    scale = np.asarray(rounding.program(step.graph).held[name].scale) if channels else np.ones(())
-    if scale.ndim != 1 or scale.size <= channels:
+    held = rounding.program(step.graph).held[name]
+    scale = np.asarray(held.scale)
+    if not channels or held.dtype.bits < 16 or scale.ndim != 1 or scale.size <= channels:
         return rounding
     widest = np.tile(scale.reshape(-1, channels).max(axis=0), scale.size // channels)
     return dataclasses.replace(rounding, recipe=dataclasses.replace(recipe, scales={**recipe.scales, name: widest}))
