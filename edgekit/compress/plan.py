@@ -307,9 +307,11 @@ class Plan:
         proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
         known = self.weights.pinned(terms)
         reach = 2 * self.bounds.seen(root).largest if proven is None else float(proven.max())
-        scale = self.weights.scale(terms, bits, reach) if known is None else known
-        if threshold and known is None and (steps := np.floor(threshold / scale)).min() >= 16:
-            scale = threshold / steps  # thresholds become whole: they are met exactly
+        scale = known
+        if scale is None:
+            scale = _met_exactly(self.weights.scale(terms, bits, reach), threshold)
+            if bits == 16:
+                scale = self._not_needlessly_fine(root, terms, scale, threshold)
         if bits == 8:
             seen = max(self.bounds.seen(root).largest, threshold)
             coarse = np.asarray(seen / largest_of(INT8))
@@ -317,8 +319,7 @@ class Plan:
                 coarse = threshold / np.maximum(np.floor(threshold / coarse), 1)
             return Spec(INT8, coarse, sums=scale, bound=seen, reason="calibrated, saturates")
         finer = self._finer_bits(root, terms, threshold / scale, self.bounds.seen(root).largest / np.max(scale))
-        room = floor(log2(largest_of(INT16) / np.max(bound / scale)))
-        if bits == 16 and finer <= (room - 1 if finer else room):
+        if bits == 16 and (scale >= _finest_in16(bound, finer)).all():
             held = scale * largest_of(INT16) * 2.0**-finer
             if proven is not None and (proven <= held).all():
                 return self._finer(INT16, scale, finer, proven, "proven")
@@ -326,6 +327,17 @@ class Plan:
         bound = bound if proven is None else proven
         finer = max(0, min(MOST_FINER, floor(log2(TOP32 / np.max(bound / scale)))))
         return self._finer(INT32, scale, finer, bound, "calibrated, 2 times" if proven is None else "proven")
+
+    def _not_needlessly_fine(self, root: str, terms: Sequence[Term], scale: Array, threshold: float) -> Array:
+        """The scale, where an int16 would not hold all of it raised to what it holds in the rows of small weights.
+
+        A row keeps small weights alone where the others were pruned. What rounds them is then as small, against what
+        the sum is compared with or reaches, as in half of the rows: a row is raised to their median at most.
+        """
+        seen = self.bounds.seen(root).largest
+        finer = self._finer_bits(root, terms, threshold / scale, seen / np.max(scale))
+        least = _finest_in16(self.bounds.of(root, 1.0)[0], finer)
+        return _met_exactly(np.maximum(scale, least), threshold) if least <= np.median(scale) else scale
 
     def _finer_bits(self, root: str, terms: Sequence[Term], threshold: Array, seen: float) -> int:
         """Bits below the scale of its weights that a sum of spikes needs for what is rounded on the way into it.
@@ -376,3 +388,14 @@ class Plan:
     def reason(self, name: str) -> str:
         """Why a value is held as it is."""
         return self.notes.get(name, self.spec(name).reason)
+
+
+def _met_exactly(scale: Array, threshold: float) -> Array:
+    """A scale of which a threshold is a whole multiple, where it is at least 16 times it: it is then met exactly."""
+    steps = np.floor(threshold / scale)
+    return np.asarray(threshold / steps if threshold and steps.min() >= 16 else scale)
+
+
+def _finest_in16(bound: float | Array, finer: int) -> float:
+    """The finest scale at which an int16 that is so many bits finer holds a bound, with a bit to spare in that case."""
+    return float(bound / largest_of(INT16) * 2.0 ** (finer + (finer > 0)))
