@@ -76,7 +76,7 @@ class Weights:
             )
         scale = np.maximum.reduce(np.broadcast_arrays(*scales)) if scales else np.ones(())
         positive = scale[scale > 0] if scale.ndim else scale.reshape(1)
-        return np.where(scale > 0, scale, positive.max(initial=1.0) if positive.size else 1.0)
+        return np.where(scale > 0, scale, positive.max() if positive.size else 1.0)
 
     def pinned(self, terms: Sequence[Term]) -> Array | None:
         """The scale of sums of spikes whose weights are all whole numbers on scales that the recipe knows."""
