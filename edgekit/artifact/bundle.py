@@ -19,7 +19,7 @@ from edgekit.artifact.read import ArtifactFile, load_bytes, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_object
 from edgekit.artifact.tensors import dump_tensors, load_tensors
 from edgekit.artifact.trust import is_trusted, trust_own
-from edgekit.artifact.validate import CODED_VERSION
+from edgekit.artifact.validate import LATER, LATER_KEYS, SCHEMA_VERSION
 from edgekit.artifact.weights import dump_weights, load_weights
 from edgekit.artifact.write import pack_artifact
 from edgekit.artifact.zipform import packed_bytes
@@ -97,13 +97,15 @@ class Artifact:
     ) -> Artifact:
         """Pack a new artifact; `programs` holds the members under native/ and c/.
 
-        What the weights take in the file is filled into the `sizes` of the manifest, and the schema version of coded
-        ones where there are such.
+        What coded weights take in the file is filled into the `sizes` of the manifest, and the schema version that
+        readers need.
         """
         document, arrays = to_document(graph)
         weights, is_coded = dump_weights(arrays)
-        sizes = {**manifest["sizes"], "weights_coded_bytes": packed_bytes(weights)}
-        manifest = {**manifest, "sizes": sizes} | ({"schema_version": CODED_VERSION} if is_coded else {})
+        sizes = {key: size for key, size in manifest["sizes"].items() if key != "weights_coded_bytes"}
+        sizes |= {"weights_coded_bytes": packed_bytes(weights)} if is_coded else {}
+        version = LATER if is_coded or LATER_KEYS & manifest.keys() else SCHEMA_VERSION
+        manifest = {**manifest, "sizes": sizes, "schema_version": version}
         members = {
             GRAPH: dump_json(document),
             WEIGHTS: weights,
@@ -130,7 +132,8 @@ class Artifact:
     def graph(self) -> Graph:
         """The verified graph of the program; GraphError or ArtifactError when the members do not fit together."""
         document = parse_object(self.file.members[GRAPH], GRAPH, max_bytes(GRAPH))
-        graph = from_document(document, load_weights(self.file.members[WEIGHTS]))
+        may_be_coded = self.manifest["schema_version"] >= LATER
+        graph = from_document(document, load_weights(self.file.members[WEIGHTS], may_be_coded=may_be_coded))
         if graph.hash() != self.manifest["graph_sha256"]:
             raise ArtifactError(GRAPH, "is not the graph that the manifest names")
         entries = {e.name: {"inputs": list(e.inputs), "outputs": list(e.outputs)} for e in graph.entries.values()}

@@ -22,6 +22,7 @@ from edgekit.artifact.rans import TOTAL, Bytes, Counts, Form, Model, Words, deco
 from edgekit.errors import ArtifactError
 
 MAX_SYMBOLS = 1 << 22  # of one block: reading takes about half a microsecond each
+TABLE = 1 << 10  # symbols that take as long to read as a table does
 ORDERS = range(8)
 HALVES = 1.03
 SPANS = (0, 16, 64, 256, 1024)  # symbols
@@ -35,6 +36,11 @@ class Coded:
     count: int
     model: Model
     words: Words
+
+    @property
+    def effort(self) -> int:
+        """How long reading takes, in symbols: each table counts as many."""
+        return self.count + TABLE * self.model.form.contexts
 
     def decoded(self, where: str = "coded bytes") -> Bytes:
         """The bytes; ArtifactError when the stream does not hold exactly them."""

@@ -140,10 +140,10 @@ def decode(words: Words, count: int, model: Model, where: str) -> Bytes:
             for i in range(start, min(start + span, count)):
                 if wide:
                     c = context[i % planes]
-                names, factors, offsets = known[c]
+                names, frequencies, starts = known[c]
                 slot = state & TOTAL - 1
                 s = names[slot]
-                state = factors[slot] * (state >> PRECISION) + offsets[slot]
+                state = frequencies[s] * (state >> PRECISION) + slot - starts[s]
                 if state < FIRST:
                     state = state << 16 | stream[at]
                     at += 1
@@ -160,11 +160,6 @@ def decode(words: Words, count: int, model: Model, where: str) -> Bytes:
 
 
 def _by_slot(frequencies: Counts) -> tuple[bytes, list[int], list[int]]:
-    """Of each number below 2^12: the symbol whose range it lies in, its frequency, and how far into the range it is."""
-    symbols = np.repeat(np.arange(frequencies.size), frequencies)
-    start = np.cumsum(frequencies) - frequencies
-    return (
-        symbols.astype(np.uint8).tobytes(),
-        frequencies[symbols].tolist(),
-        (np.arange(TOTAL) - start[symbols]).tolist(),
-    )
+    """Of each number below 2^12 its symbol; of each symbol its frequency, and where its range begins."""
+    names = np.repeat(np.arange(frequencies.size, dtype=np.uint8), frequencies)
+    return names.tobytes(), frequencies.tolist(), (np.cumsum(frequencies) - frequencies).tolist()

@@ -26,8 +26,9 @@ from edgekit.errors import ArtifactError
 from edgekit.ir import DTYPES
 
 SCHEMA_VERSION = 1
-CODED_VERSION = 2  # of files whose weights are entropy-coded, which readers of version 1 cannot read
-VERSIONS = (SCHEMA_VERSION, CODED_VERSION)
+LATER = 2  # of files that readers of version 1 do not understand: weights are coded, or the manifest has one of
+LATER_KEYS = frozenset({"widths", "compression"})
+VERSIONS = (SCHEMA_VERSION, LATER)
 PRECISIONS = ("fp32", "w8", "int8", "int8s8", "int4", "auto")
 DECISIONS = ("sum", "mean", "last")
 LAYOUTS = ("sequence", "flattened")

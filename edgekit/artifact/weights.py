@@ -21,7 +21,7 @@ from edgekit.errors import ArtifactError
 CODING = {"coding": "ek-rans-1"}
 SUFFIX = ":coded"
 LEAST = 64  # bytes: fewer are not worth a try
-MAX_CODED = 4 * MAX_SYMBOLS  # bytes that all coded arrays of an artifact may hold: what reading them may take
+MAX_CODED = 4 * MAX_SYMBOLS  # symbols that all coded arrays of an artifact may take to read: `Coded.effort`
 
 _LETTERS: Mapping[str, np.dtype] = {
     "b": np.dtype(np.int8),
@@ -37,38 +37,40 @@ def dump_weights(tensors: Mapping[str, Array]) -> tuple[bytes, bool]:
         return dump_tensors(tensors), False
     left, found = MAX_CODED, dict(tensors)
     for name, array in sorted(tensors.items()):
-        block = _block(array) if array.nbytes <= left else None
-        if block is not None:
+        made = _block(array) if array.nbytes <= left else None
+        if made is not None and made[1] <= left:
             del found[name]
-            found[name + SUFFIX] = np.frombuffer(block, np.uint8)
-            left -= array.nbytes
+            found[name + SUFFIX] = np.frombuffer(made[0], np.uint8)
+            left -= made[1]
     if found.keys() == tensors.keys():
         return dump_tensors(tensors), False
     return dump_tensors(found, CODING), True
 
 
-def load_weights(data: bytes, where: str = WEIGHTS) -> dict[str, Array]:
-    """The arrays again; ArtifactError for malformed safetensors and malformed coded arrays."""
+def load_weights(data: bytes, where: str = WEIGHTS, *, may_be_coded: bool = True) -> dict[str, Array]:
+    """The arrays again; ArtifactError for malformed safetensors, malformed coded arrays, and any where none may be."""
     tensors, metadata = load_with_metadata(data, where)
     if not metadata:
         return tensors
     if metadata != CODING:
         raise ArtifactError(where, f"is coded in a way that is not known: {metadata!r:.80}")
+    if not may_be_coded:
+        raise ArtifactError(where, "is coded, in a file of a schema version that has no coded weights")
     left, found = MAX_CODED, dict[str, Array]()
     for stored, array in tensors.items():
         name = stored.removesuffix(SUFFIX)
         if name in found or (stored != name and name in tensors):
             raise ArtifactError(where, f"holds tensor {name!r} twice")
         if stored != name:
-            found[name] = _array(array, f"{where} tensor {name!r}", left)
-            left -= found[name].nbytes
+            found[name], effort = _array(array, f"{where} tensor {name!r}", left)
+            left -= effort
         else:
             found[name] = array
     return found
 
 
-def _block(array: Array) -> bytes | None:
-    """An array in coded form; None where that is not smaller than what deflating makes of it."""
+def _block(array: Array) -> tuple[bytes, int] | None:
+    """An array in coded form, and the effort of reading it; None where that is no smaller than the array deflated."""
     letter = next((c for c, dtype in _LETTERS.items() if dtype == array.dtype), None)
     if letter is None or array.nbytes < LEAST or array.ndim > MAX_RANK:
         return None
@@ -79,10 +81,11 @@ def _block(array: Array) -> bytes | None:
         return None
     head = struct.pack(f"<cB{array.ndim}I", letter.encode(), array.ndim, *array.shape)
     block = head + found.to_bytes()
-    return block if len(block) < len(zlib.compress(plain, 9)) else None
+    return (block, found.effort) if len(block) < len(zlib.compress(plain, 9)) else None
 
 
-def _array(data: Array, where: str, most: int) -> Array:
+def _array(data: Array, where: str, most: int) -> tuple[Array, int]:
+    """The array in such bytes, and the effort of reading it, which may be `most`."""
     raw = data.tobytes()
     if data.dtype != np.uint8 or data.ndim != 1 or len(raw) < 2:
         raise ArtifactError(where, "is no coded array")
@@ -92,7 +95,8 @@ def _array(data: Array, where: str, most: int) -> Array:
         raise ArtifactError(where, "is coded with a dtype or a shape that no array has")
     shape = struct.unpack_from(f"<{rank}I", raw, 2)
     nbytes = prod(shape) * dtype.itemsize
-    if nbytes > most:
-        raise ArtifactError(where, f"brings coded arrays over the cap of {MAX_CODED:,} bytes")
-    found = Coded.from_bytes(raw[start:], nbytes, where).decoded(where)
-    return found.view(dtype).reshape(shape)
+    if nbytes <= most:
+        found = Coded.from_bytes(raw[start:], nbytes, where)
+        if found.effort <= most:
+            return found.decoded(where).view(dtype).reshape(shape), found.effort
+    raise ArtifactError(where, f"brings coded arrays over the cap: they take {MAX_CODED:,} symbols to read at most")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 import numpy as np
 import pytest
+from artifact_samples import manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgekit.artifact import Artifact, pack_artifact, read_artifact
 from edgekit.artifact.entropy import MAX_SYMBOLS, Coded, coded
-from edgekit.artifact.rans import TOTAL, normalised
+from edgekit.artifact.rans import TOTAL, Form, Model, encode, normalised
 from edgekit.artifact.tensors import dump_tensors, load_tensors
 from edgekit.artifact.weights import CODING, SUFFIX, dump_weights, load_weights
 from edgekit.errors import ArtifactError
+from edgekit.ir import FLOAT32, INT8, GraphBuilder
+from edgekit.runtime.selftest import make_selftest
 
 RANDOM = np.random.default_rng(9)
 NORMAL = np.clip(np.round(RANDOM.normal(0, 11, (100, 1000))), -127, 127).astype(np.int8)
@@ -164,6 +169,23 @@ def test_malformed_blocks_are_refused() -> None:
     refused(head + b"\0\0\x80" + b"\0" * 41, "after its tables")
 
 
+def test_tables_count_as_what_reading_them_takes() -> None:
+    """A short array with tables of every context is small in a file, and would take long: many are refused at once."""
+    form = Form(planes=8, zeros=True, span=16)
+    only = np.zeros(256, np.int64)
+    only[form.zero] = TOTAL
+    model = Model(form, np.zeros(4, np.uint8), (only,) * form.contexts)
+    short = Coded(64, model, encode(np.full(64, form.zero, np.uint8), model))
+    block = np.frombuffer(b"b\1" + (64).to_bytes(4, "little") + short.to_bytes(), np.uint8)
+    few = {f"{at}{SUFFIX}": block for at in range(20)}
+    assert not any(array.any() for array in load_weights(dump_tensors(few, CODING)).values())
+    many = dump_tensors({f"{at}{SUFFIX}": block for at in range(2000)}, CODING)
+    began = time.process_time()
+    with pytest.raises(ArtifactError, match="cap"):
+        load_weights(many)
+    assert time.process_time() - began < 20
+
+
 def test_a_member_with_a_tensor_twice_or_an_unknown_coding_is_refused() -> None:
     both = {"w": NORMAL[:1], "w" + SUFFIX: np.frombuffer(BLOCK, np.uint8)}
     with pytest.raises(ArtifactError, match="twice"):
@@ -172,6 +194,43 @@ def test_a_member_with_a_tensor_twice_or_an_unknown_coding_is_refused() -> None:
         load_weights(dump_tensors({"w": NORMAL}, {"coding": "zip"}))
     with pytest.raises(ArtifactError, match="no coded array"):
         load_weights(dump_tensors({"w" + SUFFIX: NORMAL}, CODING))
+
+
+def built(weights: np.ndarray, **more: Any) -> Artifact:
+    """An artifact of one product, whose manifest says no more than it has to."""
+    b = GraphBuilder("tiny")
+    dtype, sums = (INT8, {"accumulate": "int32"}) if weights.dtype == np.int8 else (FLOAT32, {})
+    b.output(b.op("linear", b.input("x", weights.shape[1:], dtype), b.const("w", weights, dtype), **sums))
+    graph = b.build()
+    ports = {name: {"shape": list(t.shape), "dtype": t.dtype.name} for name, t in graph.tensors.items()}
+    step = graph.entries["step"]
+    io = {side: [{"name": n, **ports[n]} for n in getattr(step, side)] for side in ("inputs", "outputs")}
+    told = manifest(
+        graph_sha256=graph.hash(),
+        entries={"step": {"inputs": list(step.inputs), "outputs": list(step.outputs)}},
+        io=io,
+        **more,
+    )
+    stream = {n: np.zeros((1, 3, *graph.tensors[n].shape), graph.port_dtype(n)) for n in step.inputs}
+    return Artifact.build(told, graph, make_selftest(graph, stream), {"native/libek_tiny.so": b"\x7fELF"})
+
+
+def test_files_that_old_readers_understand_stay_at_version_1() -> None:
+    coded_file, plain = built(NORMAL), built(NORMAL.astype(np.float32))
+    assert coded_file.manifest["schema_version"] == 2
+    assert coded_file.manifest["sizes"]["weights_coded_bytes"] < NORMAL.size
+    assert plain.manifest["schema_version"] == 1
+    assert "weights_coded_bytes" not in plain.manifest["sizes"]
+    recipe = {"recipe": {"schema_version": 1, "precision": "fp32"}, "original_sha256": "0" * 64}
+    assert built(NORMAL.astype(np.float32), compression=recipe).manifest["schema_version"] == 2
+
+
+def test_a_file_of_version_1_has_no_coded_weights() -> None:
+    artifact = built(NORMAL)
+    told = {key: value for key, value in artifact.manifest.items() if key != "members"} | {"schema_version": 1}
+    packed = pack_artifact(told, artifact.file.members)
+    with pytest.raises(ArtifactError, match="no coded weights"):
+        Artifact(read_artifact(packed), packed).graph  # noqa: B018  (read on first use)
 
 
 def test_the_form_is_what_the_page_says() -> None:
