@@ -17,7 +17,8 @@ def members_beside(
 ) -> tuple[dict[str, bytes], list[str]]:
     """The members `model.<format>` of an artifact, checked against the reference, and remarks on what they lack.
 
-    A format without the precision that was asked for, or without learning, is left out, and a remark says so.
+    A format without the precision that was asked for, without learning or without nested widths is left out, and a
+    remark says so.
     """
     from edgekit.convert.exports import EXCHANGED, Wanted, exchanged  # here, since exports are made of conversions
 
@@ -26,6 +27,7 @@ def members_beside(
     for name in target.exports:
         why = f"has no precision {options.precision}" if options.precision not in EXCHANGED[name] else ""
         why = "holds a step alone, without learning" if options.learn is not None else why
+        why = "has one width" if options.nested else why
         why = "cannot follow a recipe for integers" if options.compression and options.is_integer else why
         if why:
             notes.append(f"no model.{name} beside the libraries: {name} {why}")

@@ -162,6 +162,8 @@ def check_wanted(wanted: Wanted, options: Options) -> None:
         faults.append(f"--learn: {', '.join(exchanged)} files hold a step alone; make edge and c apart from them")
     if options.compression is not None and (lost := [n for n in exchanged if options.is_integer or n == NIR]):
         faults.append(f"--recipe: {', '.join(lost)} files cannot have it; {ONNX} and {TFLITE} can in fp32 and w8")
+    elif options.nested and exchanged:
+        faults.append(f"[[nested]]: {', '.join(exchanged)} files have one width; make edge and c apart from them")
     if options.widen and exchanged:
         faults.append(f"--widen: has no meaning in {', '.join(exchanged)} files")
     if options.compiler is not None and not formats & COMPILED:

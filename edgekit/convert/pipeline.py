@@ -23,6 +23,7 @@ from edgekit.convert.options import FLOAT_PRECISIONS, Options, check_options
 from edgekit.convert.progress import Progress, silent
 from edgekit.convert.widths import prove_widths, widths_section
 from edgekit.ir import SCALAR_OPS, Graph
+from edgekit.ir.widths import at_width, narrow_widths
 from edgekit.learn import learning_section, ready_to_learn, with_learning
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
@@ -181,7 +182,7 @@ def convert_prepared(prepared: Prepared, options: Options, *, progress: Progress
     remarks += [f"self-test of the library beside it on {other.engine}: {other.steps} steps" for other in others]
     notes = [
         *_notes(imported, exact, options, changed),
-        *_effect(prepared, options),
+        *_effect(prepared, options, whole),
         *(integer.notes if integer else ()),
         *coding,
         *remarks,
@@ -215,15 +216,20 @@ def _notes(imported: Imported, exact: Graph, options: Options, rounding: Roundin
     return notes
 
 
-def _effect(prepared: Prepared, options: Options) -> list[str]:
-    """What a recipe did to a program of floats, and how much that is still like the original."""
+def _effect(prepared: Prepared, options: Options, made: Graph) -> list[str]:
+    """What a recipe did to a program of floats, and how much that is still like the original, at each of its widths."""
     if prepared.compressed is None:
         return []
     graph, meta = prepared.imported.graph, prepared.meta
     original = run_passes(normalised(graph, meta), OPTIMISE)
-    score = judge_of(original, prepared.raw, decision_rule(graph, meta)).score(prepared.exact)
+    judge = judge_of(original, prepared.raw, decision_rule(graph, meta))
     where = "the calibration windows" if options.windows is not None else "noise"
-    return [*prepared.compressed.notes, f"on {where}: {score}"]
+    narrow = {percent: judge.score(at_width(made, percent)) for percent in narrow_widths(made)}
+    return [
+        *prepared.compressed.notes,
+        f"on {where}: {judge.score(prepared.exact)}",
+        *(f"at {percent} % of the units, on {where}: {score}" for percent, score in narrow.items()),
+    ]
 
 
 def _with_free_name(graph: Graph) -> Graph:

@@ -16,6 +16,7 @@ from edgekit.compress.nested import joined, nested, nesting_of
 from edgekit.compress.order import reordered
 from edgekit.compress.recipes import recipe
 from edgekit.compress.rules import Compression, NestedRule
+from edgekit.convert.exports import Wanted, check_wanted
 from edgekit.convert.options import Options, check_options
 from edgekit.errors import GraphError, UsageError
 from edgekit.ir import Graph, GraphBuilder, verify
@@ -130,6 +131,15 @@ def test_learning_and_widths_exclude_each_other() -> None:
         check_options(Options(precision="fp32", learn=Learning(rule="delta"), compression=compression))
 
 
+@pytest.mark.parametrize("name", ["onnx", "tflite"])
+def test_files_of_one_width_are_refused(name: str) -> None:
+    """Their recipe would be lost."""
+    options = Options(precision="w8", compression=Compression("w8", nested=rules("mlp")))
+    with pytest.raises(UsageError, match="one width"):
+        check_wanted(Wanted((name,)), options)
+    check_wanted(Wanted(("edge",)), options)
+
+
 def test_a_session_runs_at_one_width(tmp_path: Path) -> None:
     file = tmp_path / "model.edge"
     converted("lmu").artifact.save(file)
@@ -169,17 +179,18 @@ def test_a_state_goes_from_width_to_width(tmp_path: Path) -> None:
     assert fresh.run(x).tobytes() != got[0][0]
 
 
-@pytest.mark.parametrize("family", ["mlp", "lmu"])
-def test_what_the_manifest_says_of_widths(family: str) -> None:
-    rows = converted(family).artifact.manifest["widths"]
+@pytest.mark.parametrize(("family", "precision"), [("mlp", "int8"), ("lmu", "int8"), ("mlp", "fp32")])
+def test_what_the_manifest_says_of_widths(family: str, precision: str) -> None:
+    made = converted(family, precision=precision)
+    rows = made.artifact.manifest["widths"]
     assert [row["percent"] for row in rows] == [100, 50, 25]
     for key in ("weights_bytes", "ram_bytes"):
         found = [row[key] for row in rows]
         assert found == sorted(found, reverse=True)
         assert found[0] > found[-1]
-    notes = converted(family).notes
+    notes = made.notes
     assert [sum(note.startswith(f"at {p} % of the units") for note in notes) for p in (50, 25)] == [1, 1]
-    assert rows[0]["weights_bytes"] <= converted(family).artifact.manifest["sizes"]["weights_bytes"]
+    assert rows[0]["weights_bytes"] <= made.artifact.manifest["sizes"]["weights_bytes"]
 
 
 def test_a_width_that_is_another_step_is_refused() -> None:
