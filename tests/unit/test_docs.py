@@ -35,6 +35,17 @@ import numpy as np
 np.savetxt("recording.csv", np.load("windows.npz")["x"][:2].reshape(-1, 6), delimiter=",")
 ```
 """
+# What the page on fine-tuning does.
+TUNING = """```sh
+python -m examples.har.export --split synthetic -o train.npz
+python -m examples.har.export --split synthetic --side validation -o valid.npz
+cp examples/har/checkpoints/mlp_synthetic.pt model.pt
+```
+```python
+from pathlib import Path
+Path("recipe.toml").write_text('schema_version = 1\\nprecision = "int4"\\n[tuning]\\nepochs = 1\\n')
+```
+"""
 SENSORS = re.compile(r"serial:|udp:|/dev/")
 
 
@@ -81,7 +92,16 @@ def test_a_page_for_use_runs_as_written_and_prints_what_it_says(page, tmp_path, 
 
 def test_there_is_no_page_whose_blocks_nobody_runs():
     run = {page for page in pages() if any(block.language in (SHELL, PYTHON) for block in blocks(page))}
-    assert {page.relative_to(ROOT).as_posix() for page in run} == {*ALWAYS, *DRAWN, "docs/STREAM.md"}
+    assert {page.relative_to(ROOT).as_posix() for page in run} == {*ALWAYS, *DRAWN, "docs/STREAM.md", "docs/TUNING.md"}
+
+
+@pytest.mark.drawn(3)
+@pytest.mark.slow
+def test_the_page_on_fine_tuning_trains_a_model(tmp_path, worker):
+    given = tmp_path / "given.md"
+    fenced = [f"```{block.language}\n{block.text}```\n" for block in blocks(DOCS / "TUNING.md")]
+    given.write_text(TUNING + "\n".join(fenced))
+    assert execute(given, prepare(tmp_path), worker=worker) == []
 
 
 @pytest.mark.slow
