@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgekit.profile.spread import Spread
 
 WIDTH = 100  # of what is printed
-SHARES = ("lists", "states", "arena")
+SHARES = ("lists", "states", "arena", "decoded")
 
 
 def print_profile(console: Console, found: Profile, *, verbose: bool, html: Path | None) -> None:

@@ -143,7 +143,8 @@ def run_stream(
     with stop.listening(), reading as opened:
         every = f", one every {door.plan.stride}" if door.plan.stride != door.plan.length else ""
         windows = f"windows of {_count(door.plan.length, 'step{s}')}{every}"
-        _note(f"{session.engine}; {windows}; reading {opened.source.name}")
+        part = f"; {session.width} % of the units" if session.width != 100 else ""
+        _note(f"{session.engine}{part}; {windows}; reading {opened.source.name}")
         if not (door.session.stateful or door.session.facts.io.get("classes")):
             _warn("the program names no classes: the number of its largest output is taken for a decision")
         fault: EdgekitError | None = None
@@ -171,6 +172,7 @@ def _summary(
     return {
         "artifact": str(artifact),
         "engine": door.session.engine,
+        "width": door.session.width,
         "source": opened.source.name,
         "channels": list(door.channels),
         "window": {"length": door.plan.length, "stride": door.plan.stride},

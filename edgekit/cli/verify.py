@@ -28,7 +28,7 @@ from edgekit.cli.imports import (
     import_options,
 )
 from edgekit.cli.output import JsonOption, Output, QuietOption, table
-from edgekit.cli.run import PROGRAM_HELP, engine_of
+from edgekit.cli.run import PROGRAM_HELP, WidthOption, engine_of
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def verify(
     round_delays: RoundDelaysOption = False,
     on: Annotated[str, typer.Option(help="host, or emulator: the target's own machine code.")] = "host",
     engine: Annotated[str | None, typer.Option(help="On the host: native, rebuilt, reference or qemu.")] = None,
+    width: WidthOption = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N windows.")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -84,7 +85,7 @@ def verify(
     if reference is None and factory is None:
         raise UsageError("--reference", "is missing", "give the model file that the program was made from")
     out = Output(as_json=json, quiet=quiet)
-    session = load(artifact, engine=engine_of(artifact, on, engine), learned=False)
+    session = load(artifact, engine=engine_of(artifact, on, engine), learned=False, width=width / 100)
     found = None if data is None else read_data(data)
     with out.stages() as progress:
         progress("import the original")
@@ -104,6 +105,8 @@ def verify(
         console.print(
             f"{report.windows} {what} x {report.steps} steps, {report.precision}, on {report.engine}", markup=False
         )
+        if session.width != 100:
+            console.print(f"width: {session.width} % of the units")
         if report.layers:
             console.print(_layer_table(report.layers))
         else:
@@ -130,7 +133,7 @@ def verify(
             console.print(f"  widen first: {name}", markup=False)
         console.print(f"{'passed' if report.passed else 'FAILED'}: {report.rule}")
 
-    out.answer(report.to_dict(), human)
+    out.answer({**report.to_dict(), "width": session.width}, human)
     if not report.passed:
         raise typer.Exit(ANSWER_IS_NO)
 

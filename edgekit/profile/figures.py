@@ -59,6 +59,7 @@ def named_timings(document: Document) -> tuple[tuple[str, Document], ...]:
 def memory_rows(memory: Document) -> list[tuple[str, int | None, str, str]]:
     """Each figure of a program's memory: its name, bytes, grade and meaning."""
     stack, ram = str(memory["stack_grade"]), DERIVED if memory.get("stack") is None else EMULATED
+    decoded = memory.get("decoded")  # not in profiles of before entropy coding
     return [
         ("flash", memory["flash"], DERIVED, "code and constants"),
         ("code", memory["code"], DERIVED, "machine code of all functions"),
@@ -67,6 +68,7 @@ def memory_rows(memory: Document) -> list[tuple[str, int | None, str, str]]:
         ("struct", memory["struct"], DERIVED, "what the caller owns"),
         ("states", memory["states"], DERIVED, "carried from step to step"),
         ("arena", memory["arena"], DERIVED, "values of one step, places shared"),
+        *([("decoded", decoded, DERIVED, "constants that init has read from flash")] if decoded else []),
         ("lists", memory["lists"], DERIVED, "neurons that fired, copies of inputs"),
         ("stack", memory.get("stack"), stack, "the most that a step used, by the bytes it changed"),
     ]

@@ -14,8 +14,8 @@ from edgekit.toolchain.elf import EXECUTE
 @dataclass(frozen=True)
 class Memory:
     """`code` and `constants` are what is loaded of the program, `struct` the memory that the caller owns: `states`,
-    `arena`, and copies of inputs with lists of neurons that fired. `stack` is the most that a step used where it was
-    emulated, else None.
+    `arena`, constants that init has `decoded`, and copies of inputs with lists of neurons that fired. `stack` is the
+    most that a step used where it was emulated, else None.
     """
 
     code: int
@@ -24,6 +24,7 @@ class Memory:
     states: int
     arena: int
     stack: int | None = None
+    decoded: int = 0
 
     @property
     def flash(self) -> int:
@@ -37,8 +38,8 @@ class Memory:
 
     @property
     def lists(self) -> int:
-        """What of the struct is neither states nor arena."""
-        return self.struct - self.states - self.arena
+        """What of the struct is neither states nor arena nor decoded."""
+        return self.struct - self.states - self.arena - self.decoded
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -51,7 +52,7 @@ def program_memory(artifact: Artifact, stack: int | None = None) -> Memory:
     sizes: dict[str, Any] = artifact.manifest["sizes"]
     code, flash = _flash(artifact, sizes)
     struct, states, arena = (int(sizes[f"{name}_bytes"]) for name in ("ram", "state", "arena"))
-    return Memory(code, flash - code, struct, states, arena, stack)
+    return Memory(code, flash - code, struct, states, arena, stack, int(sizes.get("decoded_bytes", 0)))
 
 
 def _flash(artifact: Artifact, sizes: dict[str, Any]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgekit.errors import DataError
 from edgekit.ir import Graph
+from edgekit.ir.widths import FULL, at_width
 from edgekit.passes.own_outputs import own_outputs
 from edgekit.reference import Interpreter
 from edgekit.runtime import Session
@@ -114,11 +115,14 @@ def verify_artifact(
     differ must have a first divergence with a float64 margin below 1e-5, and be at most 0.2 % of all. A lower
     precision, or a program that a recipe made smaller, passes when it loses at most 0.5 points of accuracy on labelled
     data; without labels, when 90 % of its decisions are the original's, or its outputs are off by at most a tenth of
-    their standard deviation.
+    their standard deviation. A session at a narrow width is judged like that, as a whole and not layer by layer.
     Outputs of the artifact that are not finite never pass; DataError when those of the original are not.
     """
     shape = next(iter(session.facts.inputs.values()))
     program = program_of(session, original)
+    narrow = session.width != FULL
+    if program is not None and narrow:
+        program = at_width(program, session.width)
     x = session.arrange(x)
     axes = 2 if session.stateful else 1
     if x.ndim != len(shape) + axes or x.shape[axes:] != shape:
@@ -141,6 +145,7 @@ def verify_artifact(
     exact = original.quantised("fp32") if optimised or recipe else original.graph
     whole = bool(recipe) and recipe["original_sha256"] == original.digest()  # else the model that was tuned
     thinner = without_dropped(exact, recipe.get("dropped", {})) if whole else exact
+    thinner = None if narrow else thinner  # a width has not the units of the original
     layers = compare_layers(thinner, program, windows[:layer_windows]) if program and thinner else []
     errors = window_errors(before, after)
     differing = np.nonzero(errors > FLOAT_TOLERANCE)[0]

@@ -74,6 +74,7 @@ def test_a_file_gives_the_decisions_of_the_batch_and_a_summary(edge: Path, x: np
     assert made[0]["time"] == pytest.approx((LENGTH - 1) * STEP)
     assert (summary["type"], summary["stopped"], summary["resampled"]) == ("summary", False, False)
     assert summary["window"] == {"length": LENGTH, "stride": STRIDE}
+    assert summary["width"] == 100
     assert summary["counters"]["steps"] == len(x)
     assert f"120 samples, 120 steps, {len(made)} decisions" in answer.stderr
     assert "native" in answer.stderr.splitlines()[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nested_models import WIDTHS, converted, raw, rules
-from tuned_models import FAMILIES, step, windows
+from tuned_models import FAMILIES, imported, step, windows
 
 from edgekit.compress.calibrate import calibrate
 from edgekit.compress.integer import quantise_program
@@ -16,6 +16,7 @@ from edgekit.compress.nested import joined, nested, nesting_of
 from edgekit.compress.order import reordered
 from edgekit.compress.recipes import recipe
 from edgekit.compress.rules import Compression, NestedRule
+from edgekit.convert import original_of
 from edgekit.convert.exports import Wanted, check_wanted
 from edgekit.convert.options import Options, check_options
 from edgekit.errors import GraphError, UsageError
@@ -24,6 +25,7 @@ from edgekit.ir.widths import at_width, widths_of
 from edgekit.learn import Learning
 from edgekit.reference import Interpreter
 from edgekit.runtime import load
+from edgekit.verify import verify_artifact
 
 
 def outputs(graph: Graph, family: str, steps: int = 30) -> np.ndarray:
@@ -161,6 +163,19 @@ def test_a_session_runs_at_one_width(tmp_path: Path) -> None:
         load(file, width=0.3)
     with pytest.raises(UsageError, match="it has 100 %"):
         load(file, width=0.5001)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_verify_judges_a_width_as_a_whole(precision: str) -> None:
+    artifact, original = converted("lmu", precision=precision).artifact, original_of(imported("lmu"))
+    x = np.asarray(windows(12, 3).x, np.float32)
+    narrow = load(artifact, width=0.5)
+    own = narrow.decide(narrow.run(x))
+    report = verify_artifact(narrow, original, x, own)
+    assert report.accuracy_after == 1
+    assert report.passed  # which takes that it is what the reference says of that width
+    assert (report.layers, report.unmatched_states) == ((), ())
+    assert verify_artifact(load(artifact), original, x).layers
 
 
 def test_a_state_goes_from_width_to_width(tmp_path: Path) -> None:

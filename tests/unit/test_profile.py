@@ -15,6 +15,7 @@ from edgekit.errors import DataError, ToolchainError, UsageError
 from edgekit.profile import report
 from edgekit.profile.counts import StepCounts, count_steps, counting_stream
 from edgekit.profile.estimate import estimates
+from edgekit.profile.figures import memory_rows
 from edgekit.profile.grades import DERIVED, EMULATED, ESTIMATED, MEASURED, UNAVAILABLE
 from edgekit.profile.memory import program_memory
 from edgekit.profile.report import Given, profile_emulated, profile_host
@@ -165,6 +166,14 @@ def test_memory_is_that_of_the_program(pi, watch):
     assert program_memory(pi).flash < len(library)
     # Of firmware, the program alone: no start-up code, no self-test.
     assert program_memory(watch).flash < len(watch.file.members[watch.manifest["program"]["library"]])
+
+
+def test_weights_that_init_decodes_are_told_apart():
+    coded = edgekit.convert(module("l2mu"), precision="int8", calib="synthetic", name="coded", flash_coding=True)
+    memory, decoded = program_memory(coded), coded.manifest["sizes"]["decoded_bytes"]
+    assert memory.decoded == decoded > 0
+    assert memory.lists == memory.struct - memory.states - memory.arena - decoded >= 0
+    assert ("decoded", decoded) in [row[:2] for row in memory_rows(memory.to_dict())]
 
 
 def test_an_estimate_is_its_formula_and_names_sources_and_assumptions():
