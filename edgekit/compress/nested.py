@@ -31,14 +31,23 @@ class Nesting:
     groups: tuple[tuple[Units, tuple[int, ...]], ...]
 
     def gone(self, graph: Graph, at: int) -> dict[str, Mask]:
-        """What a graph does without at the width numbered `at`, by tensor: that of the model or one made of it."""
+        """What a graph does without at the width numbered `at`, by tensor: that of the model or one made of it.
+
+        UsageError where nothing would be left of a value: of inputs that have a scale for each group of them, say.
+        """
         first: dict[str, Mask] = {}
         for group, counts in self.groups:
             name, axis = _anchor(graph, group)
             shape = graph.tensors[name].shape
             mask = slab(shape, axis, range(counts[at], group.size))
             first[name] = first.get(name, np.zeros(shape, bool)) | mask
-        return closure(graph, first)
+        try:
+            return closure(graph, first)
+        except UsageError as error:
+            cause = f"cannot be nested: at {self.percents[at]} % of them {error.thing} {error.cause}"
+            named = ", ".join(group.name for group, _ in self.groups)
+            remedy = "nest others, or wider, or leave out [[weights]] with group"
+            raise UsageError(f"units {named}", cause, remedy) from error
 
     def kept(self, graph: Graph, at: int) -> dict[str, Kept]:
         """The other way round: which indices of each axis stay, by tensor."""

@@ -92,6 +92,12 @@ def check_teacher(teacher: Teacher | None, step: Step, data: Data) -> None:
         raise UsageError("teacher", f"gives scores {found[1:]}, the model has {step.classes} classes", "take another")
 
 
+def one_cycle(optimiser: torch.optim.Optimizer, rate: float, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
+    """One cycle of the learning rate over so many steps, up to `rate` in the first tenth of them."""
+    share = WARM if WARM * steps != 1 else 1.5 / steps  # torch divides by the steps of the rise less one
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=share)
+
+
 class Fit:
     """A training of a rounded step on labelled windows: Adam on one cycle of the learning rate.
 
@@ -114,9 +120,7 @@ class Fit:
         self.averaged = GraphNetwork(self.step.graph)
         self.narrow = narrow_networks(self.network, self.hooks.nesting) if self.hooks.nesting is not None else []
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=tuning.rate)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, tuning.rate, total_steps=max(1, tuning.epochs * self.batches), pct_start=WARM
-        )
+        self.schedule = one_cycle(self.optimiser, tuning.rate, max(1, tuning.epochs * self.batches))
         self.generator = torch.Generator().manual_seed(tuning.seed)
         self.history: list[Epoch] = []
         self.settled: Recipe | None = None  # with the scales of weights that no longer change

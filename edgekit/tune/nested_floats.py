@@ -15,7 +15,7 @@ from edgekit.compress.nested import Nesting
 from edgekit.compress.rules import Tuning
 from edgekit.errors import UsageError
 from edgekit.ir import Graph
-from edgekit.tune.fitting import CLIP, WARM
+from edgekit.tune.fitting import CLIP, one_cycle
 from edgekit.tune.nested import NestedNetwork, narrow_losses
 from edgekit.tune.windows import Data, Step, Windows
 
@@ -60,9 +60,7 @@ def fit_nested(
     x, y = torch.from_numpy(np.array(data.train.x, np.float32)), torch.from_numpy(np.array(data.train.y, np.int64))
     batches = ceil(len(y) / tuning.batch)
     optimiser = torch.optim.Adam(network.whole.parameters(), lr=tuning.rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, tuning.rate, total_steps=tuning.epochs * batches, pct_start=WARM
-    )
+    schedule = one_cycle(optimiser, tuning.rate, tuning.epochs * batches)
     generator = torch.Generator().manual_seed(tuning.seed)
     best = NestedEpoch(0, 0.0, accuracies(step, network, data.valid))
     graph, history = network.whole.tuned(), list[NestedEpoch]()

@@ -15,10 +15,11 @@ from edgekit.compress.integer import quantise_program
 from edgekit.compress.nested import joined, nested, nesting_of
 from edgekit.compress.order import reordered
 from edgekit.compress.recipes import recipe
-from edgekit.compress.rules import Compression, NestedRule
+from edgekit.compress.rules import Compression, NestedRule, WeightRule
 from edgekit.convert import original_of
 from edgekit.convert.exports import Wanted, check_wanted
 from edgekit.convert.options import Options, check_options
+from edgekit.convert.pipeline import convert_imported
 from edgekit.errors import GraphError, UsageError
 from edgekit.ir import Graph, GraphBuilder, verify
 from edgekit.ir.widths import at_width, widths_of
@@ -125,6 +126,12 @@ def test_rules_that_cannot_be_followed_are_refused(family: str, given: list[Nest
     graph = step(family).graph
     with pytest.raises(UsageError, match=says):
         nested(graph, nesting_of(graph, given))
+
+
+def test_groups_of_inputs_that_a_width_would_lack_are_refused_in_its_own_words() -> None:
+    grouped = Compression("int8", weights=(WeightRule("*", group=8),), nested=rules("mlp"))
+    with pytest.raises(UsageError, match=r"cannot be nested: at 25 %.*group"):
+        convert_imported(imported("mlp"), Options(precision="int8", calib=windows(9, 3).x, compression=grouped))
 
 
 def test_learning_and_widths_exclude_each_other() -> None:

@@ -37,6 +37,14 @@ def tuned(family: str, rules: Compression = RULES, run: Run | None = None, given
     return tune(imported(family), rules, given or data(), run)
 
 
+def test_a_training_of_ten_batches_is_one_too() -> None:
+    """A tenth of them is one: the learning rate has risen before it began."""
+    few = Data(Windows(data().train.x[:20], data().train.y[:20]), data().valid)
+    done = tuned("mlp", replace(RULES, tuning=replace(TUNING, epochs=2, batch=4)), given=few)
+    assert done.fitted is not None
+    assert len(done.fitted.history) == 2
+
+
 @pytest.mark.drawn(2)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_helps_and_the_best_epoch_is_kept(family: str) -> None:
