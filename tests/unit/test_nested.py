@@ -24,7 +24,7 @@ from edgekit.errors import GraphError, UsageError
 from edgekit.ir import Graph, GraphBuilder, verify
 from edgekit.ir.widths import at_width, widths_of
 from edgekit.learn import Learning
-from edgekit.reference import Interpreter
+from edgekit.reference import Interpreter, unpack_states
 from edgekit.runtime import load
 from edgekit.verify import verify_artifact
 
@@ -199,6 +199,23 @@ def test_a_state_goes_from_width_to_width(tmp_path: Path) -> None:
     assert got[0] == got[1]
     fresh = load(artifact)
     assert fresh.run(x).tobytes() != got[0][0]
+
+
+def test_a_narrow_width_leaves_the_units_beyond_it_alone() -> None:
+    """What a wider one saved stays where no unit of the width is, until a reset."""
+    artifact, x = converted("lmu").artifact, raw("lmu", 20)
+    wide = load(artifact)
+    wide.run(x)
+    for engine in ("auto", "reference"):
+        narrow = load(artifact, engine=engine, width=0.25)
+        narrow.restore_state(wide.save_state())
+        narrow.run(x)
+        graph = artifact.graph
+        before, after = (unpack_states(graph, session.save_state()) for session in (wide, narrow))
+        same = {name for name in before if np.array_equal(before[name], after[name])}
+        assert same == {name for name in before if not name.endswith("/25")}
+        narrow.reset()
+        assert narrow.save_state() == load(artifact).save_state()
 
 
 @pytest.mark.parametrize(("family", "precision"), [("mlp", "int8"), ("lmu", "int8"), ("mlp", "fp32")])

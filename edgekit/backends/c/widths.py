@@ -22,9 +22,9 @@ def width_declared(prefix: str, graph: Graph) -> str:
         return ""
     known = ", ".join(map(str, sorted(widths_of(graph))))
     return f"""/* {prefix}_init, and from there on {prefix}_step and {prefix}_run with the first units alone:
- * {known} per cent of them. Units beyond the width keep their first values; a blob may be restored at every width.
- * Returns 3, and has done nothing, for another width. Who knows the width beforehand calls the step of that width, so
- * that a linker can leave out the others.
+ * {known} per cent of them. Units beyond the width keep what they have: their first values, or what a blob of a wider
+ * one brought; a blob may be restored at every width. Returns 3, and has done nothing, for another width. Who
+ * knows the width beforehand calls the step of that width, so that a linker can leave out the others.
  */
 int {prefix}_init_width({prefix} *m, uint32_t percent);
 """
