@@ -128,9 +128,11 @@ def _percents(rules: Sequence[NestedRule]) -> tuple[int, ...]:
     wrong = [w for w, p in zip(widths, percents, strict=True) if not 0 < w <= 1 or abs(FULL * w - p) > 1e-6 or p < 1]
     if len(percents) > MOST_WIDTHS:
         raise UsageError(f"{len(percents)} widths", f"are more than {MOST_WIDTHS}", "give fewer")
-    if wrong or len(set(percents)) < 2:
-        what = ", ".join(f"{w:g}" for w in wrong or widths)
+    if wrong:
+        what = ", ".join(f"{w:g}" for w in wrong)
         raise UsageError(f"widths {what}", "are no shares of the units", "whole per cents, such as 0.25, 0.5, 1")
+    if percents == (FULL,):
+        raise UsageError("[[nested]] rules", "name the whole width alone", "give a narrower one too, such as 0.25")
     return percents
 
 

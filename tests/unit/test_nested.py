@@ -114,7 +114,7 @@ def test_units_in_another_order_are_the_same_model() -> None:
     [
         ("mlp", [NestedRule("nothing")], "groups of units"),
         ("mlp", [NestedRule("*", (0.333, 1.0))], "whole per cents"),
-        ("mlp", [NestedRule("*", (1.0,))], "whole per cents"),
+        ("mlp", [NestedRule("*", (1.0,))], "the whole width alone"),
         ("mlp", [NestedRule("*", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0))], "9 widths: are more than 8"),
         ("mlp", [NestedRule("*", (0.02, 0.04, 1.0))], "too few"),
         ("lmu", [NestedRule("h", (0.5,)), NestedRule("m[0]", (0.25,))], "different widths"),
