@@ -54,12 +54,16 @@ class Product:
 
     def rounded(self, scale: Array) -> Rounded:
         """How the tensor [out, in] is rounded at a scale per output."""
+        scale, form = scale * self.form.step, self.form
         unit = np.asarray((scale / self.times)[:, None] / self._rows)
-        return Rounded(unit, self.form.largest, self._levels(self.effective / scale[:, None]))
+        return Rounded(unit, form.largest, self._levels(self.effective / scale[:, None]), form.step)
 
     def stored_at(self, scale: Array) -> Array:
         """The integer weights at a scale per output."""
-        weights, largest = self.effective / scale[:, None], self.form.largest
+        return self._in_steps(self.effective / (scale * self.form.step)[:, None]) * self.form.step
+
+    def _in_steps(self, weights: Array) -> Array:
+        largest = self.form.largest
         levels = self._levels(weights)
         if self.correlation is not None and not self.form.is_fine and self.pinned is None:
             return self.correlation.rounded(weights, self._rows, largest, levels)
@@ -147,7 +151,8 @@ def write_weights(writer: Writer, p: Product, scale: Array) -> str:
     quant = None
     if np.ndim(p.x.scale) == 0:
         real = np.asarray(scale / p.x.scale, np.float32)
-        quant = QuantParams(real, np.zeros(real.size, np.int32), 0, -p.form.largest, p.form.largest)
+        largest = p.form.largest * p.form.step
+        quant = QuantParams(real, np.zeros(real.size, np.int32), 0, -largest, largest)
     dtype = p.form.dtype
     if p.form.unit is not None and not p.form.is_fine and not _as_pinned(p, scale):
         writer.notes.append(f"{p.tensor}: is not held on the scale that its training had, which does not fit any more")

@@ -20,7 +20,8 @@ class Form:
 
     `bits` are 16, 8, 4, or 2 for -1, 0 and 1. With `levels` all outputs share a scale, at which no weight is larger.
     A `palette` says which integers there are, or how many are to be found. `unit` [out, 1] or [out, in] pins what 1
-    stands for, as training had it. A matrix that is `alone` has accumulators that no other matrix adds to.
+    stands for, as training had it. A matrix that is `alone` has accumulators that no other matrix adds to. With a
+    `step` above 1 it is held in int8 as whole multiples of that: what it is added to is so much finer than its bits.
     """
 
     bits: int
@@ -28,15 +29,16 @@ class Form:
     palette: int | tuple[int, ...] | None = None
     unit: Array | None = None
     alone: bool = False
+    step: int = 1
 
     @property
     def dtype(self) -> DType:
         """The integers that hold it."""
-        return WIDTHS[self.bits]
+        return WIDTHS[self.bits] if self.step == 1 else INT8
 
     @property
     def largest(self) -> int:
-        """The largest magnitude of a weight."""
+        """The largest magnitude of a weight, in steps."""
         largest = int(2 ** (self.bits - 1) - 1)
         return largest if self.levels is None else min(largest, self.levels)
 
@@ -48,11 +50,11 @@ class Form:
     def finest(self, weights: Array, power: Array | None = None) -> Array:
         """The scale per output that its bits want for weights [out, in] whose inputs have the power E[x²] each."""
         if self.bits == 2:
-            return ternary_scale(weights, power)
-        return finest_scale(weights, self.largest, self.levels)
+            return ternary_scale(weights, power) / self.step
+        return finest_scale(weights, self.largest, self.levels) / self.step
 
     def chosen(self, weights: Array, power: Array | None = None) -> tuple[int, ...] | None:
-        """The integers that there are for weights in units of the scale; None for all up to the largest."""
+        """The integers that there are for weights in units of a step; None for all up to the largest."""
         if self.palette is None or isinstance(self.palette, tuple):
             return self.palette
         return best_levels(weights, self.palette, self.largest, power)
@@ -63,7 +65,7 @@ class Form:
         """
         if self.unit is None or self.is_fine:
             return None
-        scale = self.unit * np.reshape(times, (-1, 1)) * rows
+        scale = self.unit * np.reshape(times, (-1, 1)) * rows / self.step
         first = np.array(scale[:, 0])
         return first if bool((np.abs(scale - first[:, None]) <= SAME * np.abs(first[:, None])).all()) else None
 

@@ -106,7 +106,7 @@ class SumLowering:
         for memory in groups.real_memory:
             parts.append(self._memory(root, spec, memory))
         if groups.spikes:
-            products = self._spike_products(groups.spikes)
+            products = self._spike_products(groups.spikes, spec.stepped)
             if together := [p for p in products if not p.form.alone]:
                 part, joined = self._spikes(root, spec, groups, together, real=real, bias=bias if flat else None)
                 parts.append(part)
@@ -246,8 +246,8 @@ class SumLowering:
         scale = spec.scale if spec.sums is None else spec.sums
         return np.array(_rows(scale, rows))
 
-    def _spike_products(self, dots: Sequence[Dot]) -> list[Product]:
-        forms = self.plan.weights.forms(dots)
+    def _spike_products(self, dots: Sequence[Dot], stepped: bool) -> list[Product]:
+        forms = self.plan.weights.forms(dots, stepped)
         return [product(self.values.operand(d.x), d, f, self._correlation(d)) for d, f in zip(dots, forms, strict=True)]
 
     def _correlation(self, dot: Dot) -> Correlation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil, floor, log2
 
 import numpy as np
@@ -25,6 +26,17 @@ MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane ge
 INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
 LEAST_OWN = 2.0**-6  # of the range of a value: the least that an element with a scale of its own has room for
 FEW = 16  # elements or rows: with fewer, an int8 operand saves less than making it int8 costs
+
+
+@dataclass(frozen=True, eq=False)
+class _Driven:
+    """A sum that spikes drive: the number it is compared with (0: none), how far it goes, weights in steps or not."""
+
+    root: str
+    terms: Sequence[Term]
+    threshold: float
+    reach: float
+    stepped: bool = False
 
 
 class Plan:
@@ -304,50 +316,66 @@ class Plan:
         states = self.sums.states_of(root)
         bits = self._state_bits(states) if states else 16
         threshold = self._threshold(root, states)
-        proven, bound = self._lif(root, terms, threshold), np.asarray(self.bounds.of(root, 1.0)[0])
-        known = self.weights.pinned(terms)
+        proven = self._lif(root, terms, threshold)
         reach = 2 * self.bounds.seen(root).largest if proven is None else float(proven.max())
-        scale = known
-        if scale is None:
-            scale = _met_exactly(self.weights.scale(terms, bits, reach), threshold)
-            if bits == 16:
-                scale = self._not_needlessly_fine(root, terms, scale, threshold)
+        driven = _Driven(root, terms, threshold, reach)
+        if bits == 16:
+            found = self._in16(driven, proven)
+            apart = any(form.alone for form in self.weights.forms(self.weights.of_spikes(terms)))
+            if (found is None or _is_finer(found) or apart) and self.weights.can_step(terms):
+                found = self._in16(replace(driven, stepped=True), proven) or found
+            if found is not None:
+                return found
+        scale = self._sums(driven, bits)
         if bits == 8:
             seen = max(self.bounds.seen(root).largest, threshold)
             coarse = np.asarray(seen / largest_of(INT8))
             if threshold:
                 coarse = threshold / np.maximum(np.floor(threshold / coarse), 1)
             return Spec(INT8, coarse, sums=scale, bound=seen, reason="calibrated, saturates")
-        finer = self._finer_bits(root, terms, threshold / scale, self.bounds.seen(root).largest / np.max(scale))
-        if bits == 16 and (scale >= _finest_in16(bound, finer)).all():
-            held = scale * largest_of(INT16) * 2.0**-finer
-            if proven is not None and (proven <= held).all():
-                return self._finer(INT16, scale, finer, proven, "proven")
-            return self._finer(INT16, scale, finer, held, "saturates: a proof would waste bits")
-        bound = bound if proven is None else proven
+        bound = np.asarray(self.bounds.of(root, 1.0)[0]) if proven is None else proven
         finer = max(0, min(MOST_FINER, floor(log2(TOP32 / np.max(bound / scale)))))
         return self._finer(INT32, scale, finer, bound, "calibrated, 2 times" if proven is None else "proven")
 
-    def _not_needlessly_fine(self, root: str, terms: Sequence[Term], scale: Array, threshold: float) -> Array:
+    def _in16(self, driven: _Driven, proven: Array | None) -> Spec | None:
+        """A sum of spikes in int16; None where that does not hold it, and what is rounded on the way into it."""
+        scale = self._sums(driven, 16)
+        finer = self._finer_bits(driven, scale)
+        if (scale < _finest_in16(self.bounds.of(driven.root, 1.0)[0], finer)).any():
+            return None
+        held, reason = scale * largest_of(INT16) * 2.0**-finer, "saturates: a proof would waste bits"
+        if proven is not None and (proven <= held).all():
+            held, reason = proven, "proven"
+        return replace(self._finer(INT16, scale, finer, held, reason), stepped=driven.stepped)
+
+    def _sums(self, driven: _Driven, bits: int) -> Array:
+        """The scale in which spikes add weights: the pinned one, or the finest; where it can it meets the threshold."""
+        known = self.weights.pinned(driven.terms, driven.stepped)
+        if known is not None:
+            return known
+        scale = self.weights.scale(driven.terms, bits, driven.reach, driven.stepped)
+        scale = _met_exactly(scale, driven.threshold)
+        return self._not_needlessly_fine(driven, scale) if bits == 16 else scale
+
+    def _not_needlessly_fine(self, driven: _Driven, scale: Array) -> Array:
         """The scale, where an int16 would not hold all of it raised to what it holds in the rows of small weights.
 
         A row keeps small weights alone where the others were pruned. What rounds them is then as small, against what
         the sum is compared with or reaches, as in half of the rows: a row is raised to their median at most.
         """
-        seen = self.bounds.seen(root).largest
-        finer = self._finer_bits(root, terms, threshold / scale, seen / np.max(scale))
-        least = _finest_in16(self.bounds.of(root, 1.0)[0], finer)
-        return _met_exactly(np.maximum(scale, least), threshold) if least <= np.median(scale) else scale
+        least = _finest_in16(self.bounds.of(driven.root, 1.0)[0], self._finer_bits(driven, scale))
+        return _met_exactly(np.maximum(scale, least), driven.threshold) if least <= np.median(scale) else scale
 
-    def _finer_bits(self, root: str, terms: Sequence[Term], threshold: Array, seen: float) -> int:
+    def _finer_bits(self, driven: _Driven, scale: Array) -> int:
         """Bits below the scale of its weights that a sum of spikes needs for what is rounded on the way into it.
 
-        `threshold` and the largest value `seen` are in units of that scale. The share of them that rounding may add up
-        to is SPIKE_ROUNDING of a threshold, where only the decay counts, and without one that of the recipe.
+        The share of the threshold, or of the largest value seen, that rounding may add up to is SPIKE_ROUNDING of a
+        threshold, where only the decay counts, and without one that of the recipe.
         """
-        decay = self.decay(root)
+        terms, decay = driven.terms, self.decay(driven.root)
+        threshold, seen = driven.threshold / scale, self.bounds.seen(driven.root).largest / np.max(scale)
         times = 1 / (1 - decay) if decay < 1 else 0.0  # at 1 nothing is rounded
-        apart = sum(form.alone for form in self.weights.forms(self.weights.of_spikes(terms)))
+        apart = sum(form.alone for form in self.weights.forms(self.weights.of_spikes(terms), driven.stepped))
         if threshold.min() > 0:
             stays, may = 0.5 * times * ((decay > 0) + apart), SPIKE_ROUNDING * threshold.min()
         else:
@@ -388,6 +416,10 @@ class Plan:
     def reason(self, name: str) -> str:
         """Why a value is held as it is."""
         return self.notes.get(name, self.spec(name).reason)
+
+
+def _is_finer(spec: Spec) -> bool:
+    return spec.sums is not None and not np.array_equal(spec.sums, spec.scale)
 
 
 def _met_exactly(scale: Array, threshold: float) -> Array:

@@ -37,8 +37,9 @@ def finest_scale(weights: Array, largest: int, levels: int | None = None) -> Arr
 class Spec:
     """The integers chosen for a value, before it is computed: dtype, scale (scalar or of the value's shape), zero.
 
-    `sums` is the scale per output in which spikes add weights, where it differs from the value's own; `bound` the
-    largest magnitude expected, `reason` where that comes from.
+    `sums` is the scale per output in which spikes add weights, where it differs from the value's own; where they are
+    `stepped`, weights of few bits are whole multiples of a step in it. `bound` is the largest magnitude expected,
+    `reason` where that comes from.
     """
 
     dtype: DType
@@ -47,6 +48,7 @@ class Spec:
     sums: Array | None = None
     bound: float = 0.0
     reason: str = ""
+    stepped: bool = False
 
     @property
     def uniform(self) -> bool:
@@ -72,12 +74,14 @@ class Stored:
 class Rounded:
     """How a matrix [out, in] was rounded: to whole multiples of `unit`, of magnitude `largest` at most.
 
-    With `levels`, ascending, to the nearest of those multiples alone, the upper one of two that are as near.
+    With `levels`, ascending, to the nearest of those multiples alone, the upper one of two that are as near. The
+    integers of the program are `step` times those multiples.
     """
 
     unit: Array
     largest: int
     levels: tuple[int, ...] | None = None
+    step: int = 1
 
 
 def tidy(scale: Array) -> Array:

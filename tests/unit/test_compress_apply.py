@@ -43,9 +43,11 @@ def program_of(made: Compressed) -> IntegerProgram:
 
 
 def integers(program: IntegerProgram, name: str) -> np.ndarray:
-    """The constant that a matrix of the float graph became."""
+    """The constant that a matrix of the float graph became, in units of its rounding."""
     (found,) = [n for n in program.graph.consts if n.startswith(f"{name}.int")]
-    return np.asarray(program.graph.consts[found].data)
+    data, step = np.asarray(program.graph.consts[found].data), program.rounded[name].step
+    assert not (data % step).any()
+    return data // step
 
 
 # --- masks ---

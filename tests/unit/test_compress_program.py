@@ -16,7 +16,7 @@ from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import OPERANDS, STATES, WEIGHTS, with_bits
 from edgekit.compress.recipes import RECIPES, Recipe, recipe
 from edgekit.errors import UnsupportedError, UsageError
-from edgekit.ir import SPIKE, Graph, GraphBuilder, to_document
+from edgekit.ir import INT8, SPIKE, Graph, GraphBuilder, to_document
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.passes.ranges import analyse, certificate
 from edgekit.runtime.codec import real_outputs
@@ -107,8 +107,9 @@ def test_whatever_can_be_widened_has_the_bits_that_were_asked_for(seed: int, dat
         held = made.graph.tensors[name].dtype.bits
         assert held == bits or any(f"{name}: asked for in int{bits}" in note for note in made.notes)
     elif name in weights:
-        found = [t.dtype.bits for n, t in made.graph.tensors.items() if n.startswith(f"{name}.int")]
-        assert not found or bits in found
+        found = [t for n, t in made.graph.tensors.items() if n.startswith(f"{name}.int")]
+        in_steps = [t for t in found if t.dtype is INT8 and not (t.data % 16).any()]  # beside finer ones
+        assert not found or bits in [t.dtype.bits for t in found] or (bits == 4 and in_steps)
 
 
 def test_parts_of_a_sum_may_cancel_out() -> None:
@@ -150,28 +151,62 @@ def test_a_current_keeps_its_precision_between_spikes() -> None:
     assert error(RECIPES["int8"]) < 0.002 < 0.5 * error(coarse)
 
 
+def spiking_layer(weights: np.ndarray, more: np.ndarray | None = None, decay: float = 0.8) -> Graph:
+    """LIF neurons that spikes of inputs drive through `w`, and those of the step before through `r`."""
+    b = GraphBuilder("layer", dt=None)
+    x = b.input("x", (weights.shape[1],))
+    b.state("v", np.zeros(len(weights)))
+    b.state("fired_before", np.zeros(len(weights), bool), SPIKE)
+    spikes = b.op("gt", x, b.const("level", np.float32(1.5)), out="s")
+    total = b.op("mul", "v", b.const("decay", np.float32(decay)), out="decayed")
+    if more is not None:
+        total = b.op("linear", "fired_before", b.const("r", more), total)
+    driven = b.op("linear", spikes, b.const("w", weights), total, out="driven")
+    threshold = b.const("threshold", np.float32(0.2))
+    back = b.op("where", b.op("gt", "v", threshold), threshold, b.const("nothing", np.float32(0)))
+    now = b.op("sub", driven, back, out="now")
+    fired = b.op("gt", now, threshold, out="fired")
+    b.update("v", now)
+    b.update("fired_before", fired)
+    b.output(fired)
+    return run_passes(b.build(), (*OPTIMISE, *FOR_INTEGERS))
+
+
 @pytest.mark.parametrize("share", [0.001, 0.0])
 def test_an_output_that_keeps_small_weights_or_none_costs_its_layer_no_bits(share: float) -> None:
-    """LIF neurons, of which pruning left one a thousandth of the others' weights, or nothing: sums stay int16."""
-    rng, b = np.random.default_rng(0), GraphBuilder("pruned", dt=None)
-    x = b.input("x", (12,))
-    b.state("v", np.zeros(6))
-    spikes = b.op("gt", x, b.const("level", np.float32(1.5)), out="s")
-    weights = 0.1 * rng.normal(size=(6, 12)) * np.array([1, 1, share, 1, 1, 1])[:, None]
-    decayed = b.op("mul", "v", b.const("decay", np.float32(0.8)), out="decayed")
-    driven = b.op("linear", spikes, b.const("w", weights), decayed, out="driven")
-    fired = b.op("gt", driven, b.const("threshold", np.float32(0.2)), out="fired")
-    b.update("v", b.op("sub", driven, b.op("cast", fired, to="float32", out="back"), out="next"))
-    b.output(fired)
-    graph = run_passes(b.build(), OPTIMISE)
+    """Neurons, of which pruning left one a thousandth of the others' weights, or nothing: states stay int16."""
+    rng = np.random.default_rng(0)
+    graph = spiking_layer(0.1 * rng.normal(size=(6, 12)) * np.array([1, 1, share, 1, 1, 1])[:, None])
     given = {"x": rng.normal(size=(20, 50, 12)).astype(np.float32)}
     made = quantise_program(graph, calibrate(graph, given), RECIPES["int8"])
-    assert made.choices["driven"].dtype == "int16"
+    assert made.choices["v"].dtype == "int16"
     unit = made.rounded["w"].unit[:, 0]
     others = np.delete(unit, 2)
     assert unit[2] <= (np.median(others) if share else others.max())
     (exact,), (got,) = real_outputs(graph, given), real_outputs(made.graph, given)
     assert np.mean(exact != got) < 0.01
+
+
+@pytest.mark.parametrize("bits", [(8, 4), (4, 4), (4, 8)])
+def test_weights_of_few_bits_join_the_sums_of_others(bits: tuple[int, int]) -> None:
+    """They are whole sixteenths of int8: one accumulator, on the scale of the int16 membrane, and 15 values still."""
+    rng = np.random.default_rng(0)
+    shapes = {"w": (24, 16), "r": (24, 24)}
+    weights = {name: 0.05 * rng.normal(size=shape) for name, shape in shapes.items()}
+    graph = spiking_layer(weights["w"], weights["r"], decay=0.9)
+    held = RECIPES["int8"].widened(weights=dict(zip(shapes, bits, strict=True)))
+    given = {"x": rng.normal(size=(20, 50, 16)).astype(np.float32)}
+    made = quantise_program(graph, calibrate(graph, given), held)
+    sums = [op for op in made.graph.entries["step"].ops if op.kind == "linear"]
+    assert len(sums) == 2
+    assert sums[1].inputs[2] == sums[0].outputs[0]
+    assert made.choices["v"].dtype == "int16"
+    for name, few in zip(shapes, bits, strict=True):
+        whole = made.graph.tensors[f"{name}.int8"].data
+        unit, step = made.rounded[name].unit, made.rounded[name].step
+        assert step == (16 if few == 4 else 1)
+        assert (np.unique(whole).size <= 15) == (few == 4)
+        assert np.abs(unit * (whole / step) - weights[name]).max() <= 1.5 * unit.max()
 
 
 def test_the_magnitude_of_the_lowest_number_is_held() -> None:

@@ -15,6 +15,7 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
+from edgekit.backends.c.integer.levels import HALVES, shortened
 from edgekit.backends.c.integer.palette_pairs import coded_events, event_bytes, event_call, row_bytes
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
@@ -43,7 +44,8 @@ def _row_bytes(graph: Graph, name: str, flavour: Flavour) -> int:
     w, coded = graph.tensors[name], coded_events(graph, name)
     if layout_of(flavour, w, spikes=True) is not None:
         return HEAD_BYTES
-    return -(-w.shape[0] // BLOCK) * BLOCK * weight_bits(w) // 8 if coded is None else row_bytes(w, coded)
+    bits = weight_bits(shortened(graph, name)[0])
+    return -(-w.shape[0] // BLOCK) * BLOCK * bits // 8 if coded is None else row_bytes(w, coded)
 
 
 def events(ctx: Context, product: Product) -> Code | None:
@@ -59,7 +61,8 @@ def events(ctx: Context, product: Product) -> Code | None:
         values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, (const ek_word *){words}, {fired}, {count}"
         kernel = f"pair_block_rows_{form}"
         return Code(kernel, [*filled(ctx, p, _fill), f"ek_{kernel}({values}, {w.shape[0]}u);"])
-    form, blocks = coded.name if coded else f"w{weight_bits(w)}", -(-w.shape[0] * p.bits // (16 * BLOCK))
+    whole = "s4" if shortened(ctx.graph, p.w)[1] == HALVES else f"w{weight_bits(w)}"
+    form, blocks = coded.name if coded else whole, -(-w.shape[0] * p.bits // (16 * BLOCK))
     kernel = f"event_pairs_{form}_a{p.bits}"
     rows += f", {event_call(ctx, p.w, coded)}" if coded else ""
     call = f"ek_{kernel}({ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, {fired}, {count}, {blocks}u);"
@@ -103,10 +106,12 @@ def _bytes(ctx: Context, w: str) -> Array:
         return np.ascontiguousarray(rows_stream(ctx, w, form)[1].astype("<u4")[:, None]).view(np.uint8)
     if (coded := coded_events(ctx.graph, w)) is not None:
         return event_bytes(ctx, w, coded)
-    bits, columns = weight_bits(ctx.tensor(w)), ctx.data(w).T.astype(np.int64)
+    short, step = shortened(ctx.graph, w)
+    bits, columns = weight_bits(short), ctx.data(w).T.astype(np.int64)
     rows = np.pad(columns, ((0, 0), (0, -columns.shape[1] % BLOCK)))
     if bits == 4:
-        lower, upper = ((half + 8) & 15 for half in np.split(rows.reshape(len(rows), -1, 2, 4), 2, axis=2))
+        rows = rows // step if step > 1 else rows + 8
+        lower, upper = (half & 15 for half in np.split(rows.reshape(len(rows), -1, 2, 4), 2, axis=2))
         return weights.neighbours((lower | upper << 4).reshape(len(rows), -1)).astype(np.uint8)
     if bits == 8:
         return weights.neighbours(rows).astype(np.int8).view(np.uint8)

@@ -13,6 +13,7 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
+from edgekit.backends.c.integer.levels import HALVES, shortened
 from edgekit.backends.c.integer.palette_vectors import coded_events, event_rows, row_bytes
 from edgekit.backends.c.integer.weights import stored
 from edgekit.ir import Entry, Graph, Op
@@ -39,7 +40,7 @@ def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
     numbered = names != everything
     starts = [0, *np.cumsum([_matrix_bytes(graph, w) for w in names], dtype=int).tolist()]
     rows = -(-graph.tensors[everything[0]].shape[1] // LANES) * LANES
-    widths = {weight_bits(graph.tensors[w]) for w in names if coded_events(graph, w) is None}
+    widths = {_form(graph, w) for w in names if coded_events(graph, w) is None}
     if len(widths) > 1 or (rows > MOST_OFFSET if numbered else rows * starts[-1] > MOST_OFFSET * UNITS[-1]):
         return None
     return Group(tuple(names), dict(zip(names, starts, strict=False)), starts[-1], numbered)
@@ -48,8 +49,18 @@ def _group(graph: Graph, ops: Sequence[Op], flavour: Flavour) -> Group | None:
 def _matrix_bytes(graph: Graph, name: str) -> int:
     """Bytes of the part of a row that one matrix takes."""
     w, coded = graph.tensors[name], coded_events(graph, name)
-    bits = weight_bits(w)
+    bits = _bits(graph, name)
     return -(-w.shape[0] // PAD[bits]) * PAD[bits] * bits // 8 if coded is None else row_bytes(w, coded)
+
+
+def _bits(graph: Graph, name: str) -> int:
+    """Bits of a weight as the rows hold it."""
+    return weight_bits(shortened(graph, name)[0])
+
+
+def _form(graph: Graph, name: str) -> str:
+    """What kernels of rows are called by: the bits of a weight, s4 where it is in steps."""
+    return "s4" if shortened(graph, name)[1] == HALVES else f"w{weight_bits(graph.tensors[name])}"
 
 
 def events(ctx: Context, product: Product) -> Code | None:
@@ -60,7 +71,7 @@ def events(ctx: Context, product: Product) -> Code | None:
     p = product
     if group_of(ctx, p) is None:
         return None
-    (n_out, _), bits = ctx.tensor(p.w).shape, weight_bits(ctx.tensor(p.w))
+    (n_out, _), bits, form = ctx.tensor(p.w).shape, _bits(ctx.graph, p.w), _form(ctx.graph, p.w)
     lines = filled(ctx, p, _fill)
     if _leaves(ctx, p.entry, p.at):
         return Code("event_list", lines or ["(void)m;"])
@@ -75,9 +86,9 @@ def events(ctx: Context, product: Product) -> Code | None:
     for wide, blocks in _split(-(-n_out // lanes), most):
         rows = ", ".join([*(_rows(ctx, part, done) for part in parts), *[NO_ROWS] * (2 - len(parts))])
         start = c if c == "0" else f"{c} + {done}"
-        lines.append(f"ek_rows_w{bits}_a{p.bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
+        lines.append(f"ek_rows_{form}_a{p.bits}_{wide}({to} + {done}, {start}, {blocks}u, {rows});")
         done += lanes * wide * blocks
-    return Code(f"event_eights_w{bits}_a{p.bits}", lines)
+    return Code(f"event_eights_{form}_a{p.bits}", lines)
 
 
 def fired(ctx: Context, product: Product) -> tuple[str, str, list[str]]:
@@ -101,7 +112,7 @@ def _rows(ctx: Context, product: Product, done: int) -> str:
     """The arguments of a kernel for the rows of one product, from output `done` on."""
     group = ctx.groups[product.entry.name][ctx.root(product.entry, product.x)]
     fired, count = list_of(ctx, product.entry, product.x)
-    first = group.columns[product.w] + done * weight_bits(ctx.tensor(product.w)) // 8
+    first = group.columns[product.w] + done * _bits(ctx.graph, product.w) // 8
     return f"(const ek_i8 *){_grouped_rows(ctx, group)} + {first}, {fired}, {count}, {_unit(ctx, group)}u"
 
 
@@ -141,7 +152,7 @@ def _leaves(ctx: Context, entry: Entry, at: int) -> bool:
     pair = [_product_at(ctx, entry, n) for n in (at, at + 1)]
     if any(layout_of(ctx.flavour, ctx.tensor(p.w), spikes=True) is not None for p in pair):
         return False
-    widths = {(weight_bits(ctx.tensor(p.w)), coded_events(ctx.graph, p.w)) for p in pair}
+    widths = {(_form(ctx.graph, p.w), coded_events(ctx.graph, p.w)) for p in pair}
     return all(group_of(ctx, p) is not None for p in pair) and len(widths) == 1 and not _clobbers(ctx, entry, op, after)
 
 
@@ -173,13 +184,13 @@ def _grouped_rows(ctx: Context, group: Group) -> str:
 
 def _matrix_rows(ctx: Context, w: str) -> Array:
     """Rows [in][bytes] of a matrix."""
-    bits, columns = weight_bits(ctx.tensor(w)), ctx.data(w).T
+    step, bits, columns = shortened(ctx.graph, w)[1], _bits(ctx.graph, w), ctx.data(w).T
     if (coded := coded_events(ctx.graph, w)) is not None:
         return event_rows(columns, coded).view(np.int8)
     rows = np.pad(columns, ((0, 0), (0, -columns.shape[1] % PAD[bits])))
     if bits > 4:
         return stored(rows, bits).astype(f"<i{bits // 8}").view(np.int8).reshape(len(rows), -1)
-    halves = rows.reshape(len(rows), -1, 2, 8)
+    halves = (rows // step).reshape(len(rows), -1, 2, 8)
     return nibble_pairs(halves[:, :, 0], halves[:, :, 1]).reshape(len(rows), -1)
 
 

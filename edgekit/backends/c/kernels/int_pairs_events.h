@@ -27,9 +27,10 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
 /* y += the rows of weights at the offsets in the list, in words, with eight registers of sums at a time: sixteen int16 or
  * eight int32. Weights of every 16 outputs begin at a word; int8 lie in the order 0, 2, 1, 3 of every four, int4 are 8 more
  * than they should be, those of outputs 0, 2, 1, 3 of every eight in the lower halves of four bytes, 4, 6, 5, 7 in the upper.
+ * s4 are sixteenths of int8 that are multiples of 16, in that order: a half byte is the upper one of its int8.
  */
 #if EK_DSP
-/* r0 the list, lr the weights of these outputs, r4-r11 sums, of w4 r3 the mask of lower halves; on the stack the end of the
+/* r0 the list, lr the weights of these outputs, r4-r11 sums, of w4 and s4 r3 the mask of halves; on the stack the end of the
  * list, its begin, y, blocks, and where a block enters the eight unrolled rows
  */
 #define EK_ROW_AT "ldrh.w r12, [r0], #2\n\tadd.w r12, lr, r12, lsl #2\n\t"
@@ -58,6 +59,12 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
 #define EK_ROW_W4_A16 \
     EK_ROW_AT "ldrd r1, r2, [r12]\n\t" EK_ADD_W4_A16("r4", "r5", "r6", "r7", "r1") \
         EK_ADD_W4_A16("r8", "r9", "r10", "r11", "r2")
+#define EK_ADD_S4_A16(A, B, C, D, W) \
+    "and.w r12, r3, " W ", lsl #4\n\tsxtab16 " A ", " A ", r12\n\tsxtab16 " B ", " B ", r12, ror #8\n\t" \
+    "and.w r12, r3, " W "\n\tsxtab16 " C ", " C ", r12\n\tsxtab16 " D ", " D ", r12, ror #8\n\t"
+#define EK_ROW_S4_A16 \
+    EK_ROW_AT "ldrd r1, r2, [r12]\n\t" EK_ADD_S4_A16("r4", "r5", "r6", "r7", "r1") \
+        EK_ADD_S4_A16("r8", "r9", "r10", "r11", "r2")
 #define EK_ADD_W4_A32(A, B, C, D) \
     "uxtab " A ", " A ", r12\n\tuxtab " B ", " B ", r12, ror #16\n\tuxtab " C ", " C ", r12, ror #8\n\t" \
     "uxtab " D ", " D ", r12, ror #24\n\t"
@@ -65,7 +72,7 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
     EK_ROW_AT "ldr.w r1, [r12]\n\tand.w r12, r3, r1\n\t" EK_ADD_W4_A32("r4", "r5", "r6", "r7") \
     "and.w r12, r3, r1, lsr #4\n\t" EK_ADD_W4_A32("r8", "r9", "r10", "r11")
 
-#define EK_ROWS(FORM, TY, ROW, ROW_BYTES, BLOCK_BYTES) \
+#define EK_ROWS(FORM, TY, MASK, ROW, ROW_BYTES, BLOCK_BYTES) \
     EK_NAKED void ek_add_rows_##FORM(TY *y EK_ARGUMENT, const ek_word *w EK_ARGUMENT, const uint16_t *list EK_ARGUMENT, \
                                      uint32_t count EK_ARGUMENT, uint32_t blocks EK_ARGUMENT) { \
         __asm__ volatile("ldr r12, [sp]\n\t" \
@@ -82,7 +89,7 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
                          "strd r1, r2, [sp]\n\t" \
                          "strd r0, r12, [sp, #8]\n\t" \
                          "str r3, [sp, #16]\n\t" \
-                         "mov r3, #0x0f0f0f0f\n" \
+                         "mov r3, #" MASK "\n" \
                          "1:\n\tldm r0, {r4-r11}\n\t" \
                          "ldr r0, [sp, #4]\n\t" \
                          "ldr pc, [sp, #16]\n\t" \
@@ -99,15 +106,19 @@ EK_INLINE uint32_t ek_fired_rows(uint16_t *list, const ek_word *words, uint32_t 
                          "add sp, #20\n\t" \
                          "pop {r4-r11, pc}\n"); \
     }
-EK_ROWS(w4_a16, ek_i16, EK_ROW_W4_A16, "60", "8")
-EK_ROWS(w8_a16, ek_i16, EK_ROW_W8_A16, "44", "16")
-EK_ROWS(w16_a16, ek_i16, EK_ROW_W16_A16, "52", "32")
-EK_ROWS(w4_a32, ek_i32, EK_ROW_W4_A32, "52", "4")
-EK_ROWS(w8_a32, ek_i32, EK_ROW_W8_A32, "44", "8")
-EK_ROWS(w16_a32, ek_i32, EK_ROW_W16_A32, "44", "16")
+EK_ROWS(w4_a16, ek_i16, "0x0f0f0f0f", EK_ROW_W4_A16, "60", "8")
+EK_ROWS(s4_a16, ek_i16, "0xf0f0f0f0", EK_ROW_S4_A16, "60", "8")
+EK_ROWS(w8_a16, ek_i16, "0x0f0f0f0f", EK_ROW_W8_A16, "44", "16")
+EK_ROWS(w16_a16, ek_i16, "0x0f0f0f0f", EK_ROW_W16_A16, "52", "32")
+EK_ROWS(w4_a32, ek_i32, "0x0f0f0f0f", EK_ROW_W4_A32, "52", "4")
+EK_ROWS(w8_a32, ek_i32, "0x0f0f0f0f", EK_ROW_W8_A32, "44", "8")
+EK_ROWS(w16_a32, ek_i32, "0x0f0f0f0f", EK_ROW_W16_A32, "44", "16")
 #else
 EK_INLINE uint32_t ek_row_w4(const ek_word *row, uint32_t o) {
     return row[o / 8u] >> (8u * ((o % 4u) >> 1 | (o % 2u) << 1) + 4u * (o % 8u / 4u)) & 15u;
+}
+EK_INLINE uint32_t ek_row_s4(const ek_word *row, uint32_t o) {
+    return (uint32_t)(int8_t)(uint8_t)(ek_row_w4(row, o) << 4);
 }
 EK_INLINE uint32_t ek_row_w8(const ek_word *row, uint32_t o) {
     return (uint32_t)(int8_t)(uint8_t)(row[o / 4u] >> 8u * ((o % 4u) >> 1 | (o % 2u) << 1));
@@ -122,6 +133,7 @@ EK_INLINE uint32_t ek_row_w16(const ek_word *row, uint32_t o) {
             for (o = 0; o < OUTPUTS * blocks; ++o) y[o] = (TY)((uint32_t)y[o] + WEIGHT(w + list[k], o)); \
     }
 EK_ROWS(w4_a16, ek_row_w4, ek_i16, 16u)
+EK_ROWS(s4_a16, ek_row_s4, ek_i16, 16u)
 EK_ROWS(w8_a16, ek_row_w8, ek_i16, 16u)
 EK_ROWS(w16_a16, ek_row_w16, ek_i16, 16u)
 EK_ROWS(w4_a32, ek_row_w4, ek_i32, 8u)
@@ -143,6 +155,7 @@ EK_ROWS(w16_a32, ek_row_w16, ek_i32, 8u)
 #define EK_PLAIN_SUM(a, b) ((a) + (b))
 #define EK_PAIRED_SUM(a, b) ek_pair_add(a, ((b) & 0xffffu) * 0x10001u)
 EK_EVENT_PAIRS(w4_a16, ek_i16, EK_PAIRED_SUM, 8u)
+EK_EVENT_PAIRS(s4_a16, ek_i16, EK_PLAIN_SUM, 0u)
 EK_EVENT_PAIRS(w8_a16, ek_i16, EK_PLAIN_SUM, 0u)
 EK_EVENT_PAIRS(w16_a16, ek_i16, EK_PLAIN_SUM, 0u)
 EK_EVENT_PAIRS(w4_a32, ek_i32, EK_PLAIN_SUM, 8u)

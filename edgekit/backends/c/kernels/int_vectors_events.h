@@ -68,6 +68,7 @@ EK_INLINE ek_four ek_four_upper(ek_four x) { return vshrq_n_s32(x, 4); }
 EK_INLINE ek_four ek_four_lower(ek_four both, ek_four upper) { return vsubq_s32(both, vshlq_n_s32(upper, 4)); }
 EK_INLINE ek_eight ek_eight_upper(ek_eight x) { return vshrq_n_s16(x, 4); }
 EK_INLINE ek_eight ek_eight_lower(ek_eight both, ek_eight upper) { return vsubq_s16(both, vshlq_n_s16(upper, 4)); }
+EK_INLINE ek_eight ek_eight_16(ek_eight x) { return vshlq_n_s16(x, 4); }
 #else
 typedef struct {
     int32_t e[4];
@@ -94,6 +95,7 @@ EK_INLINE ek_eight ek_eight_upper(ek_eight x) { EK_EACH(ek_eight, (int16_t)ek_up
 EK_INLINE ek_eight ek_eight_lower(ek_eight both, ek_eight upper) {
     EK_EACH(ek_eight, (int16_t)(uint16_t)((uint32_t)both.e[i] - 16u * (uint32_t)upper.e[i]))
 }
+EK_INLINE ek_eight ek_eight_16(ek_eight x) { EK_EACH(ek_eight, (int16_t)(uint16_t)(16u * (uint32_t)x.e[i])) }
 #endif
 
 /* sums of int16 eight to a vector, of int32 four; weights of int8 or int16 */
@@ -165,6 +167,12 @@ EK_EIGHT_EVENTS(16, 32)
     s##k = ek_eight_lower(s##k, u##k); \
     ek_eight_store16(y + 16u * k, from ? ek_eight_add(s##k, ek_eight_load16(c + 16u * k)) : s##k); \
     ek_eight_store16(y + 16u * k + 8, from ? ek_eight_add(u##k, ek_eight_load16(c + 16u * k + 8)) : u##k);
+/* of sixteenths: every sum is 16 times as large */
+#define EK_NIBBLE_ENDS16(k) \
+    s##k = ek_eight_16(ek_eight_lower(s##k, u##k)); \
+    u##k = ek_eight_16(u##k); \
+    ek_eight_store16(y + 16u * k, from ? ek_eight_add(s##k, ek_eight_load16(c + 16u * k)) : s##k); \
+    ek_eight_store16(y + 16u * k + 8, from ? ek_eight_add(u##k, ek_eight_load16(c + 16u * k + 8)) : u##k);
 #define EK_NIBBLE_START32(k) ek_four s##k = ek_four_set(-8 * (int32_t)fired), u##k = ek_four_set(0);
 #define EK_NIBBLE_ADD32(k) \
     { \
@@ -177,8 +185,8 @@ EK_EIGHT_EVENTS(16, 32)
     ek_four_store32(y + 4u * k, from ? ek_four_add(s##k, ek_four_load32(c + 4u * k)) : s##k); \
     ek_four_store32(y + 4u * k + 8, from ? ek_four_add(u##k, ek_four_load32(c + 4u * k + 8)) : u##k);
 /* the same as for whole bytes; LOADS vectors of bytes for WIDE times sixteen sums */
-#define EK_NIBBLE_EVENT(TOTAL, WIDE, LOADS) \
-    EK_INLINE void ek_rows_w4_a##TOTAL##_##WIDE( \
+#define EK_NIBBLE_EVENT(FORM, TOTAL, WIDE, LOADS, END) \
+    EK_INLINE void ek_rows_##FORM##_a##TOTAL##_##WIDE( \
         ek_i##TOTAL *y, const ek_i##TOTAL *c, uint32_t blocks, const ek_i8 *w, const uint16_t *list, uint32_t count, \
         uint32_t unit, const ek_i8 *v, const uint16_t *more, uint32_t others, uint32_t measure) { \
         const int from = c != 0, both = v != 0; \
@@ -188,17 +196,20 @@ EK_EIGHT_EVENTS(16, 32)
             EK_REP##LOADS(EK_NIBBLE_START##TOTAL) \
             EK_ROWS_OF(w, list, count, unit, EK_REP##LOADS(EK_NIBBLE_ADD##TOTAL)) \
             if (both) EK_ROWS_OF(v, more, others, measure, EK_REP##LOADS(EK_NIBBLE_ADD##TOTAL)) \
-            EK_REP##LOADS(EK_NIBBLE_END##TOTAL) \
+            EK_REP##LOADS(END) \
             y += 16u * WIDE; \
             w += 8u * WIDE; \
             if (both) v += 8u * WIDE; \
             if (from) c += 16u * WIDE; \
         } \
     }
-EK_NIBBLE_EVENT(16, 1, 1)
-EK_NIBBLE_EVENT(16, 2, 2)
-EK_NIBBLE_EVENT(16, 3, 3)
-EK_NIBBLE_EVENT(32, 1, 2)
+EK_NIBBLE_EVENT(w4, 16, 1, 1, EK_NIBBLE_END16)
+EK_NIBBLE_EVENT(w4, 16, 2, 2, EK_NIBBLE_END16)
+EK_NIBBLE_EVENT(w4, 16, 3, 3, EK_NIBBLE_END16)
+EK_NIBBLE_EVENT(s4, 16, 1, 1, EK_NIBBLE_ENDS16)
+EK_NIBBLE_EVENT(s4, 16, 2, 2, EK_NIBBLE_ENDS16)
+EK_NIBBLE_EVENT(s4, 16, 3, 3, EK_NIBBLE_ENDS16)
+EK_NIBBLE_EVENT(w4, 32, 1, 2, EK_NIBBLE_END32)
 
 /* --- memory update of a few values, eight sums at a time -------------------------------------------------------------
  *
