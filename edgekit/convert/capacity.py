@@ -53,7 +53,7 @@ def measured(stream: Stream, graph: Graph, selftest: SelfTest, raw: Inputs) -> E
 def coding_note(program: Program, emulated: Emulated | None) -> str:
     """What entropy coding of constants in flash has come to."""
     if not program.coded_bytes:
-        return "no constant gets smaller by entropy coding: none lies in flash so, and none in RAM"
+        return "entropy coding of constants would save less than its code takes: none lies in flash so, and none in RAM"
     what = f"init decodes {program.coded_bytes:,} bytes of flash into {program.decoded_bytes:,} of RAM"
     counted = f": {emulated.init_instructions:,} instructions on {emulated.core}" if emulated else ""
     return f"{what}{counted}, once"

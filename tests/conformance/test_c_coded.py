@@ -14,6 +14,7 @@ from integer_engines import EMULATED, HOST, MAIN, Engine, Library, merged
 from integer_equality import check, reference_of
 from integer_forms import spiking
 
+from edgekit.artifact.entropy import coded as coded_bytes
 from edgekit.backends.c import emit
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.convert.capacity import check_capacity, coding_note
@@ -137,6 +138,19 @@ def test_floats_and_short_arrays_stay_as_they_are() -> None:
     b.output(b.op("linear", b.input("x", (80,)), b.const("w", np.zeros((64, 80), np.float32))))
     made = emit(graph := run_passes(b.build(), LOWER), plan_memory(graph), coded=True)
     assert (made.coded_bytes, made.decoded_bytes) == (0, 0)
+
+
+def test_what_saves_less_than_its_code_takes_is_not_coded() -> None:
+    rng, b = np.random.default_rng(5), GraphBuilder("coded_little")
+    weights = skewed(rng, (30, 100), 20, INT8)
+    block = coded_bytes(weights.view(np.uint8).reshape(-1))
+    assert block is not None
+    assert 100 < weights.size - 2 * block.words.size < 650  # of which the tables take some
+    b.output(b.op("linear", b.input("x", (100,), INT8), b.const("w", weights, INT8), accumulate="int32"))
+    graph = run_passes(b.build(), LOWER)
+    coded, plain = (emitted_for(graph, load_target("smartwatch-m33"), coded=coded)[0] for coded in (True, False))
+    assert (coded.coded_bytes, coded.decoded_bytes) == (0, 0)
+    assert coded.files == plain.files
 
 
 def test_what_does_not_fit_the_ram_of_a_target_is_refused() -> None:

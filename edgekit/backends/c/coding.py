@@ -14,6 +14,7 @@ from edgekit.backends.c.layout import Field, field_of
 LEAST = 256  # bytes of an array that is worth a try
 HINTED = 128  # of the 4096 have a hint in common at where their ranges begin: 32 bytes of them are EK_CODED_HINTS
 SAVED = 32  # bytes that coding has to save at least: about what the call takes
+DECODER = 600  # bytes of code of ek_decode: arrays have to save more in all
 _MEMBERS = {"uint8_t": "int8_t"}  # C type -> that of the field; those that are missing are their own
 _CODED = ("int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t")
 
@@ -26,7 +27,13 @@ class Coding:
     fields: list[Field] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     nbytes: int = 0
+    saved: int = 0
     closed: bool = False
+
+    @property
+    def pays(self) -> bool:
+        """Whether the arrays save more than the code that decodes them takes."""
+        return self.saved > DECODER
 
     def close(self) -> None:
         """Code no more: the struct is laid out now."""
@@ -62,6 +69,7 @@ class Coding:
         self.fields.append(member)
         self.lines.append(f"ek_decode((uint8_t *)m->{member.name}, {arguments});")
         self.nbytes += code.nbytes
+        self.saved += data.size - code.nbytes - SAVED
         return c_array("uint16_t", name, code, 4), f"((const {ctype} *)m->{member.name})", code.nbytes
 
 

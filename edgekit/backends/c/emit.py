@@ -58,7 +58,8 @@ def emit(
     where AVX-512 may run. int8 weights of dense linears with at least `dot` inputs (0: of none) are packed for integer
     dot products, which are right everywhere and fast where the target has them (Armv8.2 asimddp, AVX2). `name` is the
     model's C identifier, by default the graph's name. An integer graph is laid out for the instruction set `simd`. With
-    `coded`, larger constants of integers lie in flash entropy-coded, and `init` decodes them into the struct.
+    `coded`, larger constants of integers lie in flash entropy-coded, and `init` decodes them into the struct, if that
+    saves more than the code that does it takes.
 
     Raises UnsupportedError that lists every op and value for which there is no kernel.
     """
@@ -78,6 +79,8 @@ def emit(
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
+    if coding is not None and not coding.pays:
+        return emit(graph, plan, pad=pad, dot=dot, name=name)
     if coding is not None:
         coding.close()
         ctx = replace(ctx, layout=replace(ctx.layout, others=(*ctx.layout.others, *coding.fields)))

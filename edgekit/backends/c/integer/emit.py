@@ -35,7 +35,7 @@ KERNEL_HEADERS = ("int_core", "int_distance", "int_io", "int_linear", "int_ops",
 def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str, *, coded: bool = False) -> Program:
     """Write a lowered integer graph as C99; UnsupportedError lists every op and value for which there is no kernel.
 
-    With `coded`, its larger constants are entropy-coded, and `init` decodes them into the struct.
+    With `coded`, its larger constants are entropy-coded, and `init` decodes them into the struct, if that pays.
     """
     _check(graph)
     rows = max((graph.tensors[x].shape[-1] for x in _listed_in_rows(graph)), default=0)
@@ -50,6 +50,8 @@ def emit_integer(graph: Graph, plan: Plan, flavour: Flavour, name: str, *, coded
         text, uses = entry_text(ctx, entry)
         texts.append(text)
         kernels += uses
+    if coding is not None and not coding.pays:
+        return emit_integer(graph, plan, flavour, name)
     if coding is not None:
         coding.close()
         ctx = replace(ctx, layout=replace(layout, others=(*layout.others, *coding.fields)))
