@@ -18,7 +18,7 @@ from edgekit.ir import INT16
 SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of rounding
 SMALL = 2048  # weights: a smaller matrix of reals is kept in int16, operand and all, where it costs next to nothing
 STEPPED = WIDTHS[8].bits  # bits that steps are held in
-STEPS = {4: 16, 2: 64}  # by which a sum is finer than weights of so few bits, which are added to it as int8
+STEPS = {4: 16}  # by which a sum is finer than weights of so few bits, which are added to it as int8
 FINER_THAN_ALONE = 4.0  # times: a membrane all of whose weights are added up apart from it
 
 

@@ -13,7 +13,7 @@ from edgekit.ir.ops.contract import accumulator
 FIRST = 256  # weights that tell most matrices apart from those of few values
 MOST = 16  # distinct values of a matrix that is stored as numbers of them
 NEIGHBOURS = 4  # distinct values that two bits tell apart, and that need no table where they follow one another
-HALVES, QUARTERS = 16, 64  # steps of int8 of which half a byte is enough, or a quarter
+STEP = 16  # of int8 of which half a byte is enough
 SUMS = 16  # bits of what such weights are added to
 SAVES, PART = 256, 8  # what has to be saved: about the code of a kernel, and one in so many bytes
 
@@ -53,20 +53,18 @@ def levels_of(w: Tensor) -> Levels | None:
 def shortened(graph: Graph, name: str) -> tuple[Tensor, int]:
     """A matrix as rows for spikes hold it, and the step that its weights there stand for.
 
-    Where int16 sums are all that it is added to, int8 multiples of 16 are held as int4, and those of 64 as the few
-    neighbouring numbers that they are; any other matrix as it is, in steps of 1.
+    Where all that it is added to are int16 sums, int8 multiples of 16 are held as int4, unless they are so few that
+    they have numbers of fewer bits; any other matrix as it is, in steps of 1.
     """
     w = graph.tensors[name]
-    if w.data is None or w.dtype is not INT8 or len(w.shape) != 2 or (w.data[0] % HALVES).any():
+    if w.data is None or w.dtype is not INT8 or len(w.shape) != 2 or (w.data[0] % STEP).any():
         return w, 1
     ops = [op for _, op in graph.ops() if op.kind == "linear" and op.inputs[1] == name]
     if any(graph.tensors[op.inputs[0]].dtype is not SPIKE or accumulator(op.attrs).bits != SUMS for op in ops):
         return w, 1
-    for step in (QUARTERS, HALVES):
-        found = replace(w, dtype=INT4, data=w.data // step, quant=None)
-        if not (w.data % step).any() and (step == HALVES or ((few := levels_of(found)) and few.low is not None)):
-            return found, step
-    return w, 1
+    if (w.data % STEP).any() or ((few := levels_of(w)) is not None and few.bits < INT4.bits):
+        return w, 1
+    return replace(w, dtype=INT4, data=w.data // STEP, quant=None), STEP
 
 
 def pays(before: int, after: int, least: int = SAVES) -> bool:

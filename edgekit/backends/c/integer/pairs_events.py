@@ -15,7 +15,7 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.backends.c.integer.levels import HALVES, shortened
+from edgekit.backends.c.integer.levels import shortened
 from edgekit.backends.c.integer.palette_pairs import coded_events, event_bytes, event_call, row_bytes
 from edgekit.ir import INT16, SPIKE, Entry, Graph, Op
 from edgekit.ir.ops.contract import accumulator
@@ -61,7 +61,7 @@ def events(ctx: Context, product: Product) -> Code | None:
         values = f"{ctx.pointer(p.entry, p.y)}, {p.c}, {rows}, (const ek_word *){words}, {fired}, {count}"
         kernel = f"pair_block_rows_{form}"
         return Code(kernel, [*filled(ctx, p, _fill), f"ek_{kernel}({values}, {w.shape[0]}u);"])
-    whole = "s4" if shortened(ctx.graph, p.w)[1] == HALVES else f"w{weight_bits(w)}"
+    whole = "s4" if shortened(ctx.graph, p.w)[1] > 1 else f"w{weight_bits(w)}"
     form, blocks = coded.name if coded else whole, -(-w.shape[0] * p.bits // (16 * BLOCK))
     kernel = f"event_pairs_{form}_a{p.bits}"
     rows += f", {event_call(ctx, p.w, coded)}" if coded else ""

@@ -10,13 +10,13 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Product
-from edgekit.backends.c.integer.levels import HALVES, Levels, levels_of, pays, shortened
+from edgekit.backends.c.integer.levels import Levels, levels_of, pays, shortened
 from edgekit.backends.c.integer.pairs_dense import BLOCK, dense_form, is_left
 from edgekit.backends.c.integer.weights import neighbours
 from edgekit.ir import INT8, Graph, Tensor
 from edgekit.ir.ops.contract import accumulator
 
-EIGHT = 8  # inputs of a step of a dense kernel
+STEP = 8  # inputs of a step of a dense kernel
 ROW = 16  # outputs that rows of events are padded to
 TABLE_BYTES = 4  # of a pair of weights
 FIELD = 2  # bits of a weight without a table
@@ -24,14 +24,10 @@ FIELD = 2  # bits of a weight without a table
 
 @dataclass(frozen=True)
 class Coded:
-    """How a matrix is stored: `pair` bits for each pair of weights, 4, 6 or 8; with a `table`, or `low` is missing.
-
-    The levels are those of weights divided by `step`.
-    """
+    """How a matrix is stored: `pair` bits for each pair of weights, 4, 6 or 8; with a `table`, or `low` is missing."""
 
     levels: Levels
     table: bool
-    step: int = 1
 
     @property
     def pair(self) -> int:
@@ -39,11 +35,11 @@ class Coded:
 
     @property
     def name(self) -> str:
-        return f"p{self.pair}" if self.table else "w2" if self.step == 1 else "s2"
+        return f"p{self.pair}" if self.table else "w2"
 
     @property
     def low(self) -> int:
-        return 0 if self.table else (self.levels.low or 0) * self.step
+        return 0 if self.table else self.levels.low or 0
 
     @property
     def table_bytes(self) -> int:
@@ -52,7 +48,7 @@ class Coded:
     def pairs(self, rows: Array) -> Array:
         """The numbers of neighbouring pairs in rows of weights, or their distances from `low`, [row][pair]."""
         if not self.table:
-            return ((rows.astype(np.int64) - self.low) // self.step).clip(0, 3)
+            return (rows.astype(np.int64) - self.low).clip(0, 3)
         numbers = self.levels.numbers(rows)
         return np.asarray(numbers[:, 0::2] * len(self.levels.values) + numbers[:, 1::2])
 
@@ -76,10 +72,10 @@ def coded_dense(graph: Graph, x: str, w: str) -> Coded | None:
     if levels is None or form is None:
         return None
     (n_out, n_in), bits = tensor.shape, weight_bits(tensor)
-    if inputs.size > n_in and n_in % EIGHT:
+    if inputs.size > n_in and n_in % STEP:
         return None
     coded = Coded(levels, levels.low is None)
-    outputs, width = -(-n_out // BLOCK) * BLOCK, -(-n_in // EIGHT) * EIGHT
+    outputs, width = -(-n_out // BLOCK) * BLOCK, -(-n_in // STEP) * STEP
     before = outputs * (-(-n_in // 4) * 4 * bits // 8 + 4 * (form == "x8_w8"))
     return coded if pays(before, outputs * width * coded.pair // 16 + coded.table_bytes) else None
 
@@ -92,15 +88,15 @@ def dense(ctx: Context, product: Product) -> Code | None:
     x, (n_out, n_in) = ctx.tensor(p.x), ctx.tensor(p.w).shape
 
     def make() -> Array:
-        rows = np.pad(ctx.data(p.w), ((0, -n_out % BLOCK), (0, -n_in % EIGHT)))
+        rows = np.pad(ctx.data(p.w), ((0, -n_out % BLOCK), (0, -n_in % STEP)))
         rows = neighbours(rows) if x.dtype is INT8 else rows
         if not coded.table:
-            fields = coded.pairs(rows).reshape(-1, 2, rows.shape[1] // EIGHT, 4, 2).astype(np.uint64)
+            fields = coded.pairs(rows).reshape(-1, 2, rows.shape[1] // STEP, 4, 2).astype(np.uint64)
             at = 8 * np.arange(2)[:, None, None, None] + FIELD * np.arange(4)[:, None] + 16 * np.arange(2)
             words = (fields << at.astype(np.uint64)).sum(axis=(1, 3, 4))
             blocks = words.astype("<u4").reshape(-1, BLOCK // 2, words.shape[1]).swapaxes(1, 2)
             return np.ascontiguousarray(blocks).reshape(-1).view(np.uint8)
-        steps = coded.packed(rows).reshape(-1, BLOCK, rows.shape[1] // EIGHT, coded.pair // 2).swapaxes(1, 2)
+        steps = coded.packed(rows).reshape(-1, BLOCK, rows.shape[1] // STEP, coded.pair // 2).swapaxes(1, 2)
         return np.pad(steps.reshape(-1), (0, int(coded.pair == 6)))  # words are read that reach past three bytes
 
     weights = ctx.consts.add((p.w, f"{coded.name} in blocks of four, x{x.dtype.bits}"), "uint8_t", make)
@@ -114,7 +110,7 @@ def dense(ctx: Context, product: Product) -> Code | None:
 
 def _in_scratch(x: Tensor, w: Tensor, coded: Coded) -> bool:
     """Whether the kernel reads x elsewhere: int8 widened, and what is past the end as zeros where no weight is one."""
-    return x.dtype is INT8 or (coded.table and w.shape[1] % EIGHT > 0 and 0 not in coded.levels.values)
+    return x.dtype is INT8 or (coded.table and w.shape[1] % STEP > 0 and 0 not in coded.levels.values)
 
 
 def scratch(graph: Graph) -> int:
@@ -123,7 +119,7 @@ def scratch(graph: Graph) -> int:
     for x, w in _products(graph):
         coded = coded_dense(graph, x, w)
         if coded is not None and _in_scratch(graph.tensors[x], graph.tensors[w], coded):
-            widths.append(-(-graph.tensors[w].shape[1] // EIGHT) * EIGHT * 2)
+            widths.append(-(-graph.tensors[w].shape[1] // STEP) * STEP * 2)
     return max(widths)
 
 
@@ -139,11 +135,11 @@ def _products(graph: Graph) -> Iterator[tuple[str, str]]:
 def coded_events(graph: Graph, w: str) -> Coded | None:
     """How the rows of a matrix are stored that events read; None where they stay as they are."""
     tensor, step = shortened(graph, w)
-    levels = levels_of(tensor) if step != HALVES else None
+    levels = levels_of(tensor) if step == 1 else None
     if levels is None:
         return None
     narrow = all(accumulator(op.attrs).bits == 16 for _, op in graph.ops() if op.kind == "linear" and op.inputs[1] == w)
-    coded = Coded(levels, levels.low is None or not narrow, step)
+    coded = Coded(levels, levels.low is None or not narrow)
     before = tensor.shape[1] * -(-tensor.shape[0] // ROW) * ROW * weight_bits(tensor) // 8
     return coded if pays(before, tensor.shape[1] * row_bytes(tensor, coded) + coded.table_bytes) else None
 

@@ -9,7 +9,7 @@ import numpy as np
 from edgekit.backends.c.data import Array
 from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.forms import Code, Product
-from edgekit.backends.c.integer.levels import HALVES, NEIGHBOURS, Levels, levels_of, pays, shortened
+from edgekit.backends.c.integer.levels import NEIGHBOURS, Levels, levels_of, pays, shortened
 from edgekit.ir import INT8, Graph, Tensor
 from edgekit.ir.ops.contract import accumulator
 
@@ -20,14 +20,10 @@ ROW = 32  # outputs that rows of events are padded to
 
 @dataclass(frozen=True)
 class Coded:
-    """How a matrix is stored: `bits` of each weight, 2 or 4; with a `table`, or `low` is missing.
-
-    The levels are those of weights divided by `step`.
-    """
+    """How a matrix is stored: `bits` of each weight, 2 or 4; with a `table`, or `low` is missing."""
 
     levels: Levels
     table: bool
-    step: int = 1
 
     @property
     def bits(self) -> int:
@@ -41,14 +37,14 @@ class Coded:
 
     @property
     def name(self) -> str:
-        return f"n{self.bits}" if self.table else "w2" if self.step == 1 else "s2"
+        return f"n{self.bits}" if self.table else "w2"
 
     def joined(self, parts: Array) -> Array:
         """Weights [..., part, element] as bytes [..., element], the first part in the lowest bits."""
         if self.table:
             numbers = self.levels.numbers(parts).astype(np.int64)
         else:
-            numbers = parts.astype(np.int64) // self.step - (self.levels.low or 0)
+            numbers = parts.astype(np.int64) - (self.levels.low or 0)
             numbers[..., -1, :] -= 2  # so that the byte is a signed number
         shifts = self.bits * np.arange(parts.shape[-2])[:, None]
         return np.asarray((numbers << shifts).sum(axis=-2).astype(np.uint8 if self.table else np.int8))
@@ -103,11 +99,11 @@ def _with_thirds(numbers: Array) -> Array:
 def coded_events(graph: Graph, w: str) -> Coded | None:
     """How the rows of a matrix are stored that events read; None where they stay as they are."""
     tensor, step = shortened(graph, w)
-    levels = levels_of(tensor) if step != HALVES else None
+    levels = levels_of(tensor) if step == 1 else None
     narrow = all(accumulator(op.attrs).bits == 16 for _, op in graph.ops() if op.kind == "linear" and op.inputs[1] == w)
     if levels is None or not narrow:
         return None
-    coded = Coded(levels, levels.low is None, step)
+    coded = Coded(levels, levels.low is None)
     before = -(-tensor.shape[0] // (2 * LANES)) * 2 * LANES * weight_bits(tensor) // 8
     return coded if pays(tensor.shape[1] * before, tensor.shape[1] * row_bytes(tensor, coded)) else None
 

@@ -13,7 +13,7 @@ from edgekit.backends.c.integer.context import Context, weight_bits
 from edgekit.backends.c.integer.event_groups import carried_lists, filled, group_of, joint_groups, list_of
 from edgekit.backends.c.integer.flavour import Flavour
 from edgekit.backends.c.integer.forms import Code, Group, Product
-from edgekit.backends.c.integer.levels import HALVES, shortened
+from edgekit.backends.c.integer.levels import shortened
 from edgekit.backends.c.integer.palette_vectors import coded_events, event_rows, row_bytes
 from edgekit.backends.c.integer.weights import stored
 from edgekit.ir import Entry, Graph, Op
@@ -60,7 +60,7 @@ def _bits(graph: Graph, name: str) -> int:
 
 def _form(graph: Graph, name: str) -> str:
     """What kernels of rows are called by: the bits of a weight, s4 where it is in steps."""
-    return "s4" if shortened(graph, name)[1] == HALVES else f"w{weight_bits(graph.tensors[name])}"
+    return "s4" if shortened(graph, name)[1] > 1 else f"w{weight_bits(graph.tensors[name])}"
 
 
 def events(ctx: Context, product: Product) -> Code | None:

@@ -1,7 +1,7 @@
 /* Sums over weights of few distinct values on cores with two int16 in a register.
  *
  *   p4 p6 p8   a pair of neighbouring weights is a number of 4, 6 or 8 bits: the word of a table of all pairs of int16
- *   w2, s2     a weight is two bits: how far it is above `low`, the least of four neighbouring values, s2 of 64ths
+ *   w2         a weight is two bits: how far it is above `low`, the least of four neighbouring values
  *
  * Dense weights lie in blocks of four outputs, a block in steps of eight inputs, in a step the outputs one after the
  * other: of p4, p6 and p8 four pairs in 16, 24 or 32 bits; of w2 two outputs in a word, the first weights of their pairs
@@ -121,9 +121,6 @@ EK_PAIR_CODED(w2, uint32_t, "mov lr, #0x00030003\n", EK_FROM_FIRST, EK_STEP_W2)
 #define EK_CODED_ROW_W2_A16 \
     EK_CODED_AT "ldr.w r1, [r12]\n\t" EK_MASKED_FOUR("r4", "r5", "") EK_MASKED_FOUR("r6", "r7", ", lsr #2") \
     EK_MASKED_FOUR("r8", "r9", ", lsr #4") EK_MASKED_FOUR("r10", "r11", ", lsr #6")
-#define EK_CODED_ROW_S2_A16 \
-    EK_CODED_AT "ldr.w r1, [r12]\n\t" EK_MASKED_FOUR("r4", "r5", ", lsl #6") EK_MASKED_FOUR("r6", "r7", ", lsl #4") \
-    EK_MASKED_FOUR("r8", "r9", ", lsl #2") EK_MASKED_FOUR("r10", "r11", "")
 #define EK_CODED_ROWS(FORM, TY, READY, ROW, BLOCK_BYTES) \
     EK_NAKED void ek_add_rows_##FORM(TY *y EK_ARGUMENT, const ek_word *w EK_ARGUMENT, const uint16_t *list EK_ARGUMENT, \
                                      uint32_t count EK_ARGUMENT, uint32_t blocks EK_ARGUMENT, \
@@ -157,7 +154,6 @@ EK_CODED_ROWS(p4_a32, ek_i32, EK_TABLE_IN_R3, EK_CODED_ROW_A32("ldrh.w", "4"), "
 EK_CODED_ROWS(p6_a32, ek_i32, EK_TABLE_IN_R3, EK_CODED_ROW_A32("ldr.w", "6"), "3")
 EK_CODED_ROWS(p8_a32, ek_i32, EK_TABLE_IN_R3, EK_CODED_ROW_A32("ldr.w", "8"), "4")
 EK_CODED_ROWS(w2_a16, ek_i16, "mov r3, #0x03030303", EK_CODED_ROW_W2_A16, "4")
-EK_CODED_ROWS(s2_a16, ek_i16, "mov r3, #0xc0c0c0c0", EK_CODED_ROW_S2_A16, "4")
 
 #else
 /* number `at` of those of so many bits */
@@ -221,7 +217,6 @@ EK_CODED_ROWS(p4_a32, ek_i32, 8u, ek_row_coded(w + list[k], table, 4u, o))
 EK_CODED_ROWS(p6_a32, ek_i32, 8u, ek_row_coded(w + list[k], table, 6u, o))
 EK_CODED_ROWS(p8_a32, ek_i32, 8u, ek_row_coded(w + list[k], table, 8u, o))
 EK_CODED_ROWS(w2_a16, ek_i16, 16u, ek_row_masked(w + list[k], o))
-EK_CODED_ROWS(s2_a16, ek_i16, 16u, ek_row_masked(w + list[k], o) << 6)
 #endif
 
 /* A row of x as the kernels read it: int8 as int16 in the order 0, 2, 1, 3 of every four, int16 as they are where there is no
@@ -292,6 +287,5 @@ EK_CODED_EVENT(p4_a32, ek_i32, EK_PLAIN_SUM)
 EK_CODED_EVENT(p6_a32, ek_i32, EK_PLAIN_SUM)
 EK_CODED_EVENT(p8_a32, ek_i32, EK_PLAIN_SUM)
 EK_CODED_EVENT(w2_a16, ek_i16, EK_PAIRED_SUM)
-EK_CODED_EVENT(s2_a16, ek_i16, EK_PAIRED_SUM)
 
 #endif

@@ -183,7 +183,6 @@ EK_EIGHT_CODED(x16, ek_i16, 8u, 32, ek_i32)
 #if EK_MVE
 #define ek_eight_down(x, s) vshrq_n_s16(x, s)
 EK_INLINE ek_eight ek_eight_quarter(ek_eight both, ek_eight upper) { return vsubq_s16(both, vshlq_n_s16(upper, 2)); }
-EK_INLINE ek_eight ek_eight_64(ek_eight x) { return vshlq_n_s16(x, 6); }
 #define EK_EIGHT_LOOKED_AT(row, s, mask) \
     vldrbq_gather_offset_s16(table, vandq_u16(vshrq_n_u16(vldrbq_u16((const uint8_t *)(row)), s), vdupq_n_u16(mask)))
 #define EK_EIGHT_LOOKED_FIRST(row, mask) \
@@ -193,7 +192,6 @@ EK_INLINE ek_eight ek_eight_down(ek_eight x, uint32_t s) { EK_EACH(ek_eight, (in
 EK_INLINE ek_eight ek_eight_quarter(ek_eight both, ek_eight upper) {
     EK_EACH(ek_eight, (int16_t)(uint16_t)((uint32_t)both.e[i] - 4u * (uint32_t)upper.e[i]))
 }
-EK_INLINE ek_eight ek_eight_64(ek_eight x) { EK_EACH(ek_eight, (int16_t)(uint16_t)(64u * (uint32_t)x.e[i])) }
 EK_INLINE ek_eight ek_eight_looked_at(const int8_t *table, const ek_i8 *row, uint32_t s, uint32_t mask) {
     EK_EACH(ek_eight, table[(uint32_t)(uint8_t)row[i] >> s & mask])
 }
@@ -257,14 +255,7 @@ EK_INLINE ek_eight ek_eight_looked_at(const int8_t *table, const ek_i8 *row, uin
         s2 = ek_eight_add(ek_eight_quarter(s2, s3), lows); \
         s3 = ek_eight_add(s3, ek_eight_set((low + 2) * fired)); \
     }
-#define EK_S2_END \
-    EK_W2_END \
-    s0 = ek_eight_64(s0); \
-    s1 = ek_eight_64(s1); \
-    s2 = ek_eight_64(s2); \
-    s3 = ek_eight_64(s3);
 EK_EIGHT_CODED_EVENT(w2, 8u, int32_t low, EK_ADD_W2, EK_W2_END)
-EK_EIGHT_CODED_EVENT(s2, 8u, int32_t low, EK_ADD_W2, EK_S2_END)
 EK_EIGHT_CODED_EVENT(n2, 8u, const int8_t *table, EK_ADD_N2, )
 EK_EIGHT_CODED_EVENT(n4, 16u, const int8_t *table, EK_ADD_N4, )
 
