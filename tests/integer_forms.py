@@ -160,12 +160,12 @@ def chained(targets: int) -> Graph:
     return run_passes(b.build(), LOWER)
 
 
-def memory(channels: int) -> Graph:
-    """A memory of four spikes a channel that one spike drives, by table."""
-    rng, b = np.random.default_rng(channels), GraphBuilder(f"memory_{channels}")
+def memory(channels: int, order: int = 4) -> Graph:
+    """A memory of so many spikes a channel that one spike drives, by table."""
+    rng, b = np.random.default_rng(channels), GraphBuilder(f"memory_{channels}_{order}")
     u = b.input("u", (channels,), SPIKE)
-    m = b.state("m", rng.random((channels, 4)) < 0.5, SPIKE)
-    a, d = (b.const(n, rng.integers(-8000, 8001, (4, k)), INT16) for n, k in (("A", 4), ("B", 1)))
+    m = b.state("m", rng.random((channels, order)) < 0.5, SPIKE)
+    a, d = (b.const(n, rng.integers(-8000, 8001, (order, k)), INT16) for n, k in (("A", order), ("B", 1)))
     y = b.op("memory_update", m, a, b.op("reshape", u, shape=(channels, 1)), d, accumulate="int16")
     b.update(m, b.op("gt", y, b.const("level", 2000, INT16)))
     b.output(y)

@@ -252,6 +252,9 @@ def test_rows_past_the_reach_of_a_list_are_left_to_plain_c(engine: str) -> None:
 def test_memories_of_every_number_of_channels(engine: str) -> None:
     graphs = [memory(n) for n in (1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 31, 32, 33, 35, 37, 64, 70)]
     assert all("memory_pairs_a16" in kernels(g) for g in graphs)
+    few = [memory(n, order) for n in (1, 11, 32, 43, 70) for order in (2, 3)]
+    assert all(f"memory_{g.name[-1]}_a16" in kernels(g) for g in few)
+    graphs += few
     hold(engine, graphs, 10, steps=12)
 
 

@@ -154,6 +154,9 @@ def test_rows_that_bytes_do_not_count(engine: str) -> None:
 def test_memories_of_every_number_of_channels(engine: str) -> None:
     graphs = [memory(n) for n in (1, 3, 4, 5, 8, 9, 12, 13, 31, 32, 33, 37, 64, 70)]
     assert all("memory4_a16" in kernels(g) for g in graphs)
+    few = [memory(n, order) for n in (1, 11, 32, 43, 70) for order in (2, 3)]
+    assert all(f"memory_{g.name[-1]}_a16" in kernels(g) for g in few)
+    graphs += few
     hold(engine, graphs, 7, steps=12)
 
 

@@ -8,6 +8,7 @@ from edgekit.backends.c.integer.weights import dense_rows, event_rows, memory_ta
 from edgekit.ir import SPIKE, Entry, Op
 from edgekit.ir.ops.contract import accumulator
 
+FEW = (2, 3)  # orders of memories with one input whose bits come as a stream
 TABLE_BITS = 8  # a memory update over this many spikes is a table of at most 256 rows
 
 
@@ -67,8 +68,10 @@ def memory(ctx: Context, entry: Entry, op: Op) -> Code | None:
     both = ctx.tensor(m).dtype is SPIKE and ctx.tensor(u).dtype is SPIKE
     if not both or order + inputs > TABLE_BITS:
         return None
-    total = accumulator(op.attrs)
+    total, few = accumulator(op.attrs), inputs == 1 and order in FEW
     table = ctx.array((a, b, f"table {total.bits}"), total, memory_table(ctx, (a, b), total.bits))
     values = f"{ctx.pointer(entry, op.outputs[0])}, {table}, {ctx.pointer(entry, m)}, {ctx.pointer(entry, u)}"
+    if few and total.bits == 16:
+        return Code(f"memory_{order}_a16", [f"ek_memory_{order}_a16({values}, {channels}u);"])
     kernel = f"memory_table_a{total.bits}"
     return Code(kernel, [f"ek_{kernel}({values}, {channels}u, {order}u, {inputs}u);"])

@@ -146,6 +146,21 @@ EK_INLINE int32_t ek_scaled_below(int32_t x, int32_t m2) {
 #define EK_ELEMENT(s) (s)
 #endif
 
+/* a word of spikes with bit i for element i: blocks of bits change places */
+#define EK_BITS_CHANGED(word, by, mask) ((word) ^ ((((word) ^ (word) >> (by)) & (mask)) * (1u | 1u << (by))))
+EK_INLINE uint32_t ek_in_order(uint32_t word) {
+#if EK_PAIRS
+    word = EK_BITS_CHANGED(word, 8, 0x0000ff00u);
+    word = EK_BITS_CHANGED(word, 4, 0x00f000f0u);
+    word = EK_BITS_CHANGED(word, 2, 0x0c0c0c0cu);
+    word = EK_BITS_CHANGED(word, 1, 0x22222222u);
+#elif EK_VECTORS_OF_8
+    word = EK_BITS_CHANGED(word, 1, 0x22222222u);
+    word = EK_BITS_CHANGED(word, 2, 0x0c0c0c0cu);
+    word = EK_BITS_CHANGED(word, 4, 0x00f000f0u);
+#endif
+    return word;
+}
 EK_INLINE uint32_t ek_spike(const ek_word *words, uint32_t i) { return words[i / 32u] >> EK_SLOT(i % 32u) & 1u; }
 EK_INLINE void ek_put_spike(ek_word *words, uint32_t i, uint32_t bit) {
     const uint32_t slot = EK_SLOT(i % 32u);

@@ -73,4 +73,38 @@ EK_INT_EVENT(ek_event_w16_a32, int16_t, ek_i32, EK_WEIGHT)
 EK_INT_MEMORY_TABLE(ek_memory_table_a16, ek_i16)
 EK_INT_MEMORY_TABLE(ek_memory_table_a32, ek_i32)
 
+/* the same of order 2 and 3 with one input: bits as a stream in the order of elements */
+EK_INLINE void ek_memory_2_a16(ek_i16 *y, const ek_i16 *table, const ek_word *m, const ek_word *u, uint32_t channels) {
+    uint32_t at, word = 0, driven = 0;
+    EK_UNROLL2 for (at = 0; at < channels; ++at, word >>= 2, driven >>= 1, y += 2) {
+        const ek_i16 *row;
+        if (at % 16u == 0u) word = ek_in_order(*m++);
+        if (at % 32u == 0u) driven = ek_in_order(*u++);
+        row = table + 2u * ((word & 3u) | (driven & 1u) << 2);
+        y[0] = row[0];
+        y[1] = row[1];
+    }
+}
+EK_INLINE void ek_memory_3_a16(ek_i16 *y, const ek_i16 *table, const ek_word *m, const ek_word *u, uint32_t channels) {
+    uint32_t at, word = 0, left = 0, driven = 0;
+    EK_UNROLL1 for (at = 0; at < channels; ++at, driven >>= 1, y += 3) {
+        const ek_i16 *row;
+        uint32_t bits = word;
+        if (at % 32u == 0u) driven = ek_in_order(*u++);
+        if (left < 3u) {
+            const uint32_t next = ek_in_order(*m++);
+            bits |= next << left;
+            word = next >> (3u - left);
+            left += 29u;
+        } else {
+            word >>= 3;
+            left -= 3u;
+        }
+        row = table + 3u * ((bits & 7u) | (driven & 1u) << 3);
+        y[0] = row[0];
+        y[1] = row[1];
+        y[2] = row[2];
+    }
+}
+
 #endif
