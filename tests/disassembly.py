@@ -68,9 +68,20 @@ class _Code:
             out += [Instruction(name, at, mnemonic, operands) for at, _, mnemonic, operands in decoded]
         return out
 
+    def takes_a_place(self, name: str) -> bool:
+        """Whether a function jumps into a loop of its own, at so many steps before its end: it adds to such a place."""
+        function = self.image.function(name)
+        end = function.address + function.size
+        for i in self.of(name):
+            if i.mnemonic.startswith("adr") or (i.mnemonic == "addw" and ", pc, " in i.operands):
+                return function.address <= (i.address + 4 & ~3) + int(i.operands.rpartition("#")[2], 0) < end
+        return False
+
     def goes_to(self, instruction: Instruction) -> str | None:
         """The function that a branch goes to; None for any other instruction, and for a return."""
         mnemonic, operands = instruction.mnemonic.removesuffix(".w"), instruction.operands
+        if mnemonic == "bx" and operands != "lr" and self.takes_a_place(instruction.function):
+            return None
         if mnemonic == "blx" or (mnemonic.startswith("bx") and operands != "lr"):
             raise AssertionError(f"{instruction} goes to where nobody knows")
         target = operands.rpartition("#")[2]

@@ -14,7 +14,7 @@ SECOND = ("M4 qemu", "M33 qemu", "M4 gcc", "M55 gcc", "clang")  # other compiler
 SWEEP = "EDGEKIT_SWEEPS" in os.environ
 
 
-@pytest.mark.drawn(8)
+@pytest.mark.drawn(16)
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("engine", [name for name in every() if SWEEP or name not in SECOND])

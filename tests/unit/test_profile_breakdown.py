@@ -104,7 +104,7 @@ def test_a_program_with_counters_does_the_same_and_counts(program, compiler):
     assert sums_of(running, calls, native) == [0] * calls, "to read them is to start again"
     cost = native.function("ticks_cost")
     cost.restype = ctypes.c_uint64
-    assert cost(20_000) > cost(1_000) > 0
+    assert min(cost(20_000) for _ in range(5)) > min(cost(1_000) for _ in range(5)) > 0, "but for other programs' time"
 
 
 @pytest.mark.drawn(2)

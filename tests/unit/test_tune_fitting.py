@@ -27,6 +27,7 @@ from edgekit.tune.windows import Data, Windows
 
 TUNING = Tuning(epochs=4, rate=2e-2, batch=32, seed=3, average=0.5)
 RULES = Compression("int4", weights=(WeightRule("*", bits=4),), tuning=TUNING)
+LONG = replace(RULES, tuning=replace(TUNING, epochs=16))  # long enough for a slow hand to end it
 
 
 def constants(graph: Graph) -> dict[str, bytes]:
@@ -166,7 +167,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from test_tune_fitting import RULES, constants, data, imported
+from test_tune_fitting import LONG, constants, data, imported
 from edgekit.frontends.graph_files import save_graph
 from edgekit.tune.fitting import Hooks
 from edgekit.tune.model import Run, tune
@@ -175,7 +176,7 @@ def tell(epoch):
     with log.open("a") as file:
         file.write(f"{{epoch.number}}\\n")
 run = Run(hooks=Hooks(on_epoch=tell), checkpoint=checkpoint, resume=checkpoint.exists())
-graph = tune(imported("mlp"), RULES, data(), run).imported.graph
+graph = tune(imported("mlp"), LONG, data(), run).imported.graph
 save_graph(done, graph, {{}})
 """
 
@@ -206,7 +207,7 @@ def test_a_killed_training_loses_one_epoch_at_most_and_ends_in_the_same_bits(tmp
     assert kills == 2
     from edgekit.frontends import import_file
 
-    assert constants(import_file(done).graph) == constants(tuned("mlp").imported.graph)
+    assert constants(import_file(done).graph) == constants(tuned("mlp", LONG).imported.graph)
 
 
 def _epochs(log: Path) -> int:

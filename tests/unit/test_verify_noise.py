@@ -42,7 +42,7 @@ def by_name(found: list[LayerReport], name: str) -> LayerReport:
 
 
 @pytest.mark.parametrize(("state", "weights"), [("u.membrane", "e_m.weight"), ("h.membrane", "W_m.weight")])
-def test_the_layer_that_was_made_coarse_is_named_first(state: str, weights: str) -> None:
+def test_the_layer_that_was_made_coarse_is_told_and_the_noisiest_named_first(state: str, weights: str) -> None:
     fine, coarse = layers(), layers(**{weights.replace(".", "__"): 4})
     noise = [by_name(found, f"state {state}").noise or 0 for found in (fine, coarse)]
     assert noise[1] > 4 * noise[0]
@@ -50,7 +50,9 @@ def test_the_layer_that_was_made_coarse_is_named_first(state: str, weights: str)
     states = [layer.name for layer in fine if layer.name.startswith("state ")]
     for name in (n for n in states if not n.startswith(population)):  # given what is exact of the layers before it
         assert by_name(coarse, name).noise == pytest.approx(by_name(fine, name).noise)
-    assert f"--widen {weights}=16" in noisiest(coarse)[0]
+    assert f"{weights}=16" in by_name(coarse, f"state {state}").widen
+    worst = max((layer for layer in coarse if layer.widen), key=lambda layer: layer.noise or 0)
+    assert all(f"--widen {option}" in noisiest(coarse)[0] for option in worst.widen)
 
 
 def test_widening_what_was_named_makes_it_less() -> None:
