@@ -181,6 +181,7 @@ save_graph(done, graph, {{}})
 """
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_a_killed_training_loses_one_epoch_at_most_and_ends_in_the_same_bits(tmp_path: Path, drawn_seed: int) -> None:
     here = Path(__file__).parent
