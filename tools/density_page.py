@@ -94,8 +94,7 @@ The HAR L2MU of split B (`examples/har/checkpoints/l2mu_B.pt`), int8, 40 steps a
 test subjects, on x86 the first of them. Masks by magnitude, of every row the same share, nothing tuned afterwards:
 neurons fire more or less often with the weights that are left, which is part of the count and stands beside it.
 *Units*: memory orders that hardly fire, then hidden neurons and memory channels; *units and blocks*: half of the way
-(in logarithms) by each. Where an output keeps small weights alone, the unit of its sums becomes small, and its layer's
-states may no longer fit int16: that costs more than the blocks save, and is what stands out below.
+(in logarithms) by each.
 """
 
 
