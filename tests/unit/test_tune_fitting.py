@@ -139,11 +139,11 @@ def test_traces_bring_membranes_near_those_of_the_teacher() -> None:
     """With the model as its own teacher, and nothing else to learn, rounding is what is made good."""
     losses = {}
     for traces in (0.0, 10.0):
-        rules = replace(RULES, tuning=replace(TUNING, hard=0.0, soft=1e-6, traces=traces, rate=1e-3, epochs=3))
-        done = tuned("l2mu", rules)
+        rules = replace(RULES, tuning=replace(TUNING, hard=0.0, soft=1e-6, traces=traces, rate=1e-3))
+        done = tuned("lmu", rules)
         assert done.fitted is not None
         losses[traces] = [epoch.loss for epoch in done.fitted.history]
-    assert losses[10.0][-1] < losses[10.0][0]
+    assert losses[10.0][-1] < 0.85 * losses[10.0][0]
     assert losses[10.0][0] > 100 * losses[0.0][0]
     rules = replace(RULES, tuning=replace(TUNING, traces=1.0))
     with pytest.raises(UsageError, match="traces"):
