@@ -30,7 +30,7 @@ from edgekit.convert.options import Options
 from edgekit.convert.pipeline import Conversion, convert_imported
 from edgekit.demo.har.data import load_windows
 from edgekit.frontends import Imported, import_file
-from edgekit.frontends.graph_files import GraphOriginal
+from edgekit.frontends.graph_original import GraphOriginal
 from edgekit.ir import Graph
 from edgekit.ir.widths import FULL
 from edgekit.profile.counts import count_steps

@@ -86,6 +86,14 @@ def read_data(path: Path, names: Sequence[str] = (X,)) -> Data:
     return Data(made, y)
 
 
+def read_finite(path: Path) -> Data:
+    """The same for windows that a program is made from: DataError also where one holds NaN or Inf."""
+    data = read_data(path)
+    if not np.isfinite(data.x).all():
+        raise DataError(str(path), "holds NaN or Inf", "leave those windows out")
+    return data
+
+
 def read_array(path: Path, name: str) -> Array | None:
     """One array of a file as it is: that of a .npy, or the one of a .npz with a name, None where it has none such.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekit.cli.arrays import check_output, read_array, read_data
+from edgekit.cli.arrays import check_output, read_array, read_finite
 from edgekit.cli.exits import ANSWER_IS_NO
 from edgekit.cli.output import Output
 from edgekit.cli.search_tables import print_answer
@@ -140,7 +140,8 @@ def asked_of_convert(
         return None
     for option, value in others.items():
         if value:
-            raise UsageError(option, f"does not go with {named[0]}: the search decides that", "leave one of them out")
+            cause = f"does not go with {named[0]}: a search decides that, or has no use for it"
+            raise UsageError(option, cause, "leave one of them out")
     if calib is None or calib == "synthetic":
         raise UsageError(named[0], "needs windows: scales and losses are measured on them", "--calib train.npz")
     assert output is not None  # the only format is edge
@@ -236,7 +237,7 @@ def read_problem(imported: Imported, asked: Asked, *, train: bool) -> tuple[Prob
 def _windows(path: Path) -> Windows:
     from edgekit.search.problem import Windows
 
-    found = read_data(path)
+    found = read_finite(path)
     return Windows(found.x, found.y)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from edgekit.cli.arrays import check_output, read_data
+from edgekit.cli.arrays import check_output, read_finite
 from edgekit.cli.imports import (
     MODEL_HELP,
     ConfigOption,
@@ -28,9 +28,6 @@ from edgekit.cli.imports import (
 from edgekit.cli.output import JsonOption, Output, QuietOption, kilobytes, table
 from edgekit.cli.tuning_bar import tuning_bar
 from edgekit.errors import DataError, UsageError
-
-PLAIN = "int8"
-"""The precision that a compressed program is compared with."""
 
 if TYPE_CHECKING:
     from edgekit.compress.rules import Compression
@@ -118,8 +115,10 @@ def compress(
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
     rules = _asked(read_recipe(recipe), seed, epochs)
-    if not rules.tuning.epochs and (teacher or augment or resume):
-        raise UsageError("--teacher, --augment, --resume", "are for training, and the recipe has none", "add [tuning]")
+    training = {"--teacher": teacher, "--augment": augment, "--resume": resume, "--seed": seed is not None}
+    if not rules.tuning.epochs and (given := [name for name, value in training.items() if value]):
+        cause = f"{'is' if len(given) == 1 else 'are'} for training, and the recipe has none"
+        raise UsageError(", ".join(given), cause, "add [tuning] to the recipe, or --epochs")
     hooks = Hooks() if augment is None else Hooks(augment=augment_of(augment), augment_name=augment)
     if resume and not paths["checkpoint"].is_file():
         cause = f"{paths['checkpoint']} does not exist: no interrupted run to go on with"
@@ -180,7 +179,7 @@ def _files(paths: dict[str, Path]) -> dict[str, str]:
 def _windows(path: Path) -> Windows:
     from edgekit.tune.windows import Windows
 
-    found = read_data(path)
+    found = read_finite(path)
     if found.y is None:
         raise DataError(str(path), "has no labels", "give a .npz with x and y, a class for each window")
     return Windows(found.x, found.y)
@@ -189,7 +188,7 @@ def _windows(path: Path) -> Windows:
 def _print(console: Console, done: Outcome, paths: dict[str, Path]) -> None:
     asked, fitted = done.asked, done.tuned.fitted
     console.print(f"{done.conversion.artifact.name} for {asked.target}", style="bold")
-    rows = table("", "float", PLAIN, "compressed", right=(1, 2, 3))
+    rows = table("", "float", "int8", "compressed", right=(1, 2, 3))
     for what, values in done.rows():
         if any(value is not None for value in values):
             rows.add_row(what, *(_shown(what, value) for value in values))

@@ -264,6 +264,10 @@ def convert(
             "--min-agreement": min_agreement,
             "--flash-coding": flash_coding,
             "--format": None if format_ == "edge" else format_,
+            "--sequence": sequence,
+            "--tflite-states": None if tflite_states == "io" else tflite_states,
+            "--approximate": approximate,
+            "-v": verbose,
         },
     )
     if promise is not None:

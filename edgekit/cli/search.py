@@ -137,9 +137,9 @@ def search(
     if replay_ is not None and (any(v is not None for v in asked_too) or (tune, seed, jobs, margin) != (0, 0, 1, 1.0)):
         raise UsageError("--replay", "does not search", "give it the model, --target, --calib and --valid alone")
     if sensitivity:
-        check_alone(
-            promised, {"--eval": eval_, "--html": html, "-o": output, "--replay": replay_, "--tune": tune or None}
-        )
+        searching = {"--trials": trials, "--minutes": minutes, "--seed": seed or None, "--tune": tune or None}
+        searching["--margin"] = None if margin == 1.0 else margin
+        check_alone(promised, {"--eval": eval_, "--html": html, "-o": output, "--replay": replay_, **searching})
     limits = limits_of(*promised) if replay_ is None and not sensitivity else Limits(0.0)
     if calib is None:
         raise UsageError("--calib", "is missing: scales come from windows", "--calib train.npz, with x and perhaps y")

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from edgekit.artifact.atomic import write_atomic
 from edgekit.errors import GraphError, ModelError, UsageError
+from edgekit.frontends.graph_original import GraphOriginal
 from edgekit.frontends.imported import Imported, finished, identifier
-from edgekit.frontends.original import CHUNK, Streams
 from edgekit.ir import Graph
 from edgekit.ir.document import from_document, to_document
-from edgekit.reference import Interpreter
-
-Array = npt.NDArray[Any]
 
 FORMAT, VERSION = "edgekit.graph", 1
-BATCH = 3
 FIELDS = {"document": str, "tensors": dict, "io": str, "provenance": dict}
 
 
@@ -95,37 +90,3 @@ def import_graph(path: Path, content: Mapping[str, Any], name: str, config: Mapp
 
 def _plain(provenance: Mapping[Any, Any]) -> dict[str, str | int]:
     return {str(k): v for k, v in provenance.items() if isinstance(v, (str, int))}
-
-
-class GraphOriginal:
-    """A graph that is a model itself: the reference interpreter runs it."""
-
-    def __init__(self, thing: str, graph: Graph) -> None:
-        self.thing, self.graph = thing, graph
-
-    @property
-    def batch(self) -> int:
-        return BATCH
-
-    @property
-    def most(self) -> int:
-        return CHUNK
-
-    def draw(self, batch: int, random: np.random.Generator) -> list[Array] | None:  # noqa: ARG002  (any number will do)
-        return None
-
-    def start(self, batch: int, *, native: bool = False) -> Streams:  # noqa: ARG002  (one form serves both)
-        return _Streams(self.graph, batch)
-
-
-class _Streams:
-    def __init__(self, graph: Graph, batch: int) -> None:
-        self._run, self._state = Interpreter(graph), Interpreter(graph).initial_state(batch)
-
-    def step(self, inputs: Sequence[Array]) -> list[Array]:
-        entry = self._run.graph.entries["step"]
-        outputs, self._state = self._run.execute(dict(zip(entry.inputs, inputs, strict=True)), self._state)
-        return [outputs[name] for name in entry.outputs]
-
-    def states(self) -> Mapping[str, Array]:
-        return self._state

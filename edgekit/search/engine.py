@@ -76,13 +76,19 @@ class Search:
     progress: Progress = silent
 
     def sensitivity(self) -> Sensitivity:
-        """Plain int8 and every single change from it, on fewer windows; UsageError where int8 gives no program."""
+        """Plain int8 and every single change from it, on fewer windows.
+
+        UsageError where int8 gives no program, or instructions are limited that nothing counts.
+        """
         whole = space_of(self.problem.optimised, self.problem.target, self.settings.vary)
-        alone = [Asked(whole, point, quick=True) for point in ({}, *singles(whole))]
-        plain, *changed = self._results(ALONE, alone, Stage("single changes"))
+        (plain,) = self._results(ALONE, [Asked(whole, {}, quick=True)], Stage("plain int8"))
         if not isinstance(plain, Outcome):
             raise UsageError("plain int8", f"gives no program: {plain.reason}", "convert --precision fp32 or w8")
-        return sensitivity_of(whole, plain, changed)
+        if self.limits.instructions is not None and plain.instructions is None:
+            cause = f"nothing counts the instructions of {self.problem.target_name} here, so no trial could be judged"
+            raise UsageError("--max-instructions", cause, "leave it out, or --target smartwatch-m4")
+        alone = [Asked(whole, point, quick=True) for point in singles(whole)]
+        return sensitivity_of(whole, plain, self._results(ALONE, alone, Stage("single changes")))
 
     def run(self) -> Found:
         """Search; what an interrupt leaves in the storage is taken up by the next call."""

@@ -126,7 +126,7 @@ class Problem:
     def imported(self) -> Imported:
         """The graph as a model of its own, which is what can be trained."""
         from edgekit.frontends import Imported
-        from edgekit.frontends.graph_files import GraphOriginal
+        from edgekit.frontends.graph_original import GraphOriginal
         from edgekit.frontends.replay import replay
 
         original = GraphOriginal(self.graph.name, self.graph)

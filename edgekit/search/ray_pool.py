@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ from edgekit.search.problem import Problem
 from edgekit.search.trial import Job, run_trial
 
 LOCAL = "local"
+CONNECT_S = 5.0
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
 
 
@@ -30,8 +32,9 @@ class RayPool:
         self._ray = ray
         here = {"num_cpus": count} if address == LOCAL else {}  # of a cluster that runs they are what they are
         try:
+            _check_address(address)
             ray.init(address=address, **here, **QUIET)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0][:120]
             remedy = f"see that it runs, and that Ray's own configuration here has its token; or give {LOCAL}"
             raise UsageError(f"--ray {address}", f"is no cluster that answers ({first})", remedy) from error
@@ -59,6 +62,13 @@ class RayPool:
         for worker in self._workers:
             self._ray.kill(worker)
         self._ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """OSError where nothing listens at host:port: Ray itself would try for minutes, and end the process."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), CONNECT_S).close()
 
 
 class _Worker:

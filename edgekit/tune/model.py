@@ -21,7 +21,7 @@ from edgekit.compress.rules import Compression, WeightRule
 from edgekit.compress.saliency import by_activity
 from edgekit.compress.shrink import units
 from edgekit.errors import UsageError
-from edgekit.frontends.graph_files import GraphOriginal
+from edgekit.frontends.graph_original import GraphOriginal
 from edgekit.ir import Graph
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.tune.compressing import Masks, Rounding, Thin

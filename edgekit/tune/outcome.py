@@ -22,7 +22,7 @@ from edgekit.profile.stimulus import given_stimulus
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
 from edgekit.tune.distil import GraphTeacher, Several, Teacher
-from edgekit.tune.model import Run, Tuned, step_of, tune
+from edgekit.tune.model import Run, Tuned, few, step_of, tune
 from edgekit.tune.windows import Array, Data, Step, Windows
 
 if TYPE_CHECKING:
@@ -119,10 +119,13 @@ def outcome(imported: Imported, asked: Asked, run: Run, *, progress: Progress = 
 
     Raises as `tune` and `convert_imported` do.
     """
-    progress("compress")
     step = step_of(imported)
-    if asked.test is not None:
-        step.check("test windows", asked.test)
+    for what, windows in (("training", asked.train), ("validation", asked.valid), ("test", asked.test)):
+        if windows is not None:
+            step.check(f"{what} windows", windows)
+    plain = Options(target=asked.target, precision=PLAIN, calib=few(asked.train.x), compiler=asked.compiler)
+    before = convert_imported(imported, plain, progress=progress)  # first: what the target refuses, it refuses now
+    progress("compress")
     tuned = tune(imported, asked.compression, Data(asked.train, asked.valid), run)
     options = Options(
         target=asked.target,
@@ -134,8 +137,6 @@ def outcome(imported: Imported, asked: Asked, run: Run, *, progress: Progress = 
         compiler=asked.compiler,
     )
     conversion = convert_imported(tuned.imported, options, progress=progress)
-    plain = Options(target=asked.target, precision=PLAIN, calib=tuned.calibration, compiler=asked.compiler)
-    before = convert_imported(imported, plain, progress=progress)
     progress("measure")
     exact = Side(step.exact_accuracy(asked.valid), None if asked.test is None else step.exact_accuracy(asked.test))
     sides = [_side(step, done.artifact, asked) for done in (before, conversion)]

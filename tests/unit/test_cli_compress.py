@@ -93,6 +93,7 @@ def test_what_it_cannot_do_is_one_line(
     assert folder
     plain = np.load("valid.npz")["x"]
     np.savez("nolabels.npz", x=plain)
+    np.savez("nan.npz", x=np.where(plain == plain.max(), np.nan, plain), y=np.zeros(len(plain), int))
     np.savez("classes.npz", x=plain, y=np.full(len(plain), 5))
     Path("none.toml").write_text('schema_version = 1\nprecision = "int8"\n')
     Path("nothing.toml").write_text(RECIPE.replace("network.0", "hidden*"))
@@ -101,13 +102,21 @@ def test_what_it_cannot_do_is_one_line(
         (("compress", "mlp.pt"), "--recipe, --train, --valid: are missing"),
         ((*base, "--train", "train.npz", "--valid", "nolabels.npz"), "has no labels"),
         ((*base, "--train", "train.npz", "--valid", "classes.npz"), "labels"),
+        ((*base, "--train", "nan.npz", "--valid", "valid.npz"), "nan.npz: holds NaN or Inf"),
+        ((*base, "--train", "train.npz", "--valid", "nan.npz"), "nan.npz: holds NaN or Inf"),
+        ((*base, *DATA, "--target", "nowhere"), "target 'nowhere': is not known"),
+        ((*base, *DATA, "--compiler", "tcc"), "tcc"),
         ((*base, *DATA, "--resume"), "no interrupted run"),
         ((*base, *DATA, "-o", "out.bin"), "is not the name of an .edge file"),
         ((*base, *DATA, "-o", "mlp.edge"), "is what is to be read"),
         ((*base, *DATA, "--augment", "turn:wrong"), "returned"),
         ((*base, *DATA, "--augment", "turn:absent"), "failed"),
         ((*base, *DATA, "--augment", "turn"), "is not of the form"),
-        (("compress", "mlp.pt", "--recipe", "none.toml", *DATA, "--teacher", "mlp.pt"), "the recipe has none"),
+        (
+            ("compress", "mlp.pt", "--recipe", "none.toml", *DATA, "--teacher", "mlp.pt"),
+            "--teacher: is for training, and",
+        ),
+        (("compress", "mlp.pt", "--recipe", "none.toml", *DATA, "--seed", "3"), "--seed: is for training, and"),
         (("compress", "mlp.pt", "--recipe", "nothing.toml", *DATA), "fits none of the groups of units"),
     ):
         assert run(monkeypatch, *arguments) == 2, arguments
@@ -115,6 +124,7 @@ def test_what_it_cannot_do_is_one_line(
         assert says in error.splitlines()[0], error
         assert "Traceback" not in error
     assert not list(folder.glob("*.edge"))
+    assert not list(folder.glob("*.tuning"))  # nothing was trained before it was refused
 
 
 def test_help_needs_no_torch() -> None:

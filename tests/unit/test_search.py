@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -231,6 +232,17 @@ def test_processes_and_ray_give_the_results_of_one_process(problem: Problem) -> 
             assert dict(pool.run(jobs)) == expected, pool.name
         finally:
             pool.close()
+
+
+def test_a_ray_cluster_that_does_not_answer_is_refused_within_seconds(problem: Problem) -> None:
+    pytest.importorskip("ray")
+    from edgekit.search.ray_pool import RayPool
+
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"--ray {address}: is no cluster that answers"):
+            RayPool(problem, address)
 
 
 def test_a_search_goes_on_with_other_limits_and_its_artifact_has_the_program_of_its_trial(

@@ -144,6 +144,8 @@ def test_the_sensitivity_of_each_thing_is_told(folder: Path) -> None:
         (("--max-flash", "24kB"), "--max-drop: is missing"),
         (("--max-drop", "1", "--precision", "int8"), "--precision: does not go with --max-drop"),
         (("--max-drop", "1", "--calib", "synthetic"), "--max-drop: needs windows"),
+        (("--max-drop", "1", "--sequence"), "--sequence: does not go with --max-drop"),
+        (("--max-drop", "1", "--tflite-states", "resource"), "--tflite-states: does not go with --max-drop"),
     ],
 )
 def test_a_conversion_with_a_promise_refuses_what_the_search_decides(
@@ -152,3 +154,27 @@ def test_a_conversion_with_a_promise_refuses_what_the_search_decides(
     code, answer, _ = run(folder, *more, verb="convert")
     assert code == 2
     assert answer["error"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--sensitivity", "--trials", "5"), "--sensitivity: writes nothing and knows no limits: not with --trials"),
+        (("--sensitivity", "--seed", "5"), "--sensitivity: writes nothing and knows no limits: not with --seed"),
+        (("--sensitivity", "--margin", "2"), "--sensitivity: writes nothing and knows no limits: not with --margin"),
+    ],
+)
+def test_an_option_that_would_not_be_read_is_refused(folder: Path, more: tuple[str, ...], said: str) -> None:
+    told = (EDGEKIT, "search", "net.pt", "--calib", "train.npz", "--json", *more)
+    done = subprocess.run(told, cwd=folder, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"].startswith(said)
+
+
+def test_a_limit_of_instructions_that_nothing_counts_is_refused(folder: Path) -> None:
+    code, answer, _ = run(
+        folder, "--target", "host", "--max-drop", "1", "--max-instructions", "5", "-o", "counted.edge"
+    )
+    assert code == 2
+    assert answer["error"].startswith("--max-instructions: nothing counts the instructions of host")
+    assert not (folder / "counted.edge").exists()
