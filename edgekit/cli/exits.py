@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import TextIO
 
@@ -13,6 +15,7 @@ from edgekit.cli.packages import explain_import
 from edgekit.errors import EdgekitError
 
 SCHEMA_VERSION = 1
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OK, ANSWER_IS_NO, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STOPPED = "interrupted; no file is half written"  # all may be: it comes as well while the answer is printed
 
@@ -66,8 +69,10 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return "memory: the input is too large for this computer; use less data at once", BAD_INPUT
     if isinstance(error, OSError):
         stuck = _stuck_output() if error.filename is None else None
-        thing = f"{stuck}: cannot be written" if stuck else error.filename or "file"
-        return f"{thing}: {error.strerror or error}", BAD_INPUT
+        unnamed = f"a file in {tempfile.gettempdir()}, or what is written"  # Python names no file that it could open
+        thing = f"{stuck}: cannot be written" if stuck else error.filename or unnamed
+        remedy = "; make some room" if error.errno in FULL else ""
+        return f"{thing}: {error.strerror or error}{remedy}", BAD_INPUT
     raise error
 
 

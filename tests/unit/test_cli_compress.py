@@ -35,6 +35,7 @@ rate = 2e-2
 batch = 32
 seed = 7
 """
+EDGEKIT = str(Path(sys.executable).with_name("edgekit"))
 DATA = ("--train", "train.npz", "--valid", "valid.npz")
 
 
@@ -125,6 +126,16 @@ def test_what_it_cannot_do_is_one_line(
         assert "Traceback" not in error
     assert not list(folder.glob("*.edge"))
     assert not list(folder.glob("*.tuning"))  # nothing was trained before it was refused
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(folder: Path) -> None:
+    arguments = ("mlp.pt", "--recipe", "r.toml", *DATA, "-o", "full.edge")
+    small = ("bash", "-c", 'ulimit -f 2; exec "$0" compress "$@"', EDGEKIT, *arguments)  # no file above 2 KiB
+    done = subprocess.run(small, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("File too large; make some room")
+    assert not list(folder.glob("full.*"))
 
 
 def test_help_needs_no_torch() -> None:
