@@ -265,7 +265,7 @@ def test_what_no_verb_can_write_is_said_by_name(words: list[str]) -> None:
         command = [sys.executable, "-c", "from edgekit.cli import main; main()", *words]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert ended.returncode == 2
-    assert ended.stderr == "error: standard output: cannot be written: No space left on device\n"
+    assert ended.stderr == "error: standard output: cannot be written: No space left on device; make some room\n"
 
 
 @pytest.mark.parametrize(
