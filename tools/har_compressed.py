@@ -47,11 +47,12 @@ class Goal:
 
 
 TURNED = ("--augment", "examples.har.augment:turned")
+TAUGHT = tuple(w for family in ("elm", "mlp") for w in ("--teacher", f"examples/har/checkpoints/{family}_B.pt"))
 GOALS = (
     Goal("l2mu", "l2mu", 16 * KB, 1.0),
     Goal("elm", "elm", 10 * KB, 1.0),
     Goal("lmu", "lmu", 8 * KB, 1.0),
-    Goal("mlp", "mlp", 8 * KB, 1.5, TURNED),
+    Goal("mlp", "mlp", 8 * KB, 1.5, (*TURNED, *TAUGHT)),
     *(Goal(family, "int4", None, NEAR) for family in ("l2mu", "elm", "lmu", "mlp")),
 )
 

@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 MODEL = Path("examples") / "har" / "checkpoints" / "l2mu_B.pt"
-OUT = ROOT / "out" / "har_search"
+OUT = Path("out") / "har_search"  # from ROOT: what is printed and drawn names no place of one machine
 LOG, PAGE, PICTURE = (ROOT / "docs" / p for p in ("logs/har-search.txt", "SEARCH.md", "images/search.png"))
 START, END = "<!-- har_search -->", "<!-- end -->"
 SIDES = ("train", "validation", "test")
@@ -41,10 +41,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--trials", type=int, default=120, help="of each search, beside the single changes")
-    parser.add_argument("--tune", type=int, default=0, help="epochs that the most promising trials are trained for")
+    parser.add_argument("--tune", type=int, default=6, help="epochs that the most promising trials are trained for")
     parser.add_argument("--write", action="store_true", help="the log, the table and the picture in docs/")
     options = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
+    (ROOT / OUT).mkdir(parents=True, exist_ok=True)
     for side in SIDES:
         export = (sys.executable, "-m", "examples.har.export", "--split", "B", "--side", side)
         run(*export, "-o", str(OUT / f"{side}.npz"))
@@ -57,14 +57,14 @@ def main() -> int:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
         page = "\n".join([before + START, *table(found, command), END + rest.partition(END)[2]])
         PAGE.write_text(page, encoding="utf-8")
-        photograph(OUT / f"seed{found[0]['search']['seed']}.html")
+        photograph(ROOT / OUT / f"seed{found[0]['search']['seed']}.html")
     return 0 if all(answer["reached"] for answer in found) else 1
 
 
 def search(seed: int, trials: int, tune: int) -> dict[str, Any]:
     """One search from nothing, with the time that it took: on the clock, and of the processors."""
     stem = OUT / f"seed{seed}"
-    stem.with_suffix(".search").unlink(missing_ok=True)
+    (ROOT / stem).with_suffix(".search").unlink(missing_ok=True)
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run(
         *(str(Path(sys.executable).with_name("edgekit")), "search", str(MODEL), "--target", "smartwatch"),
@@ -80,7 +80,7 @@ def search(seed: int, trials: int, tune: int) -> dict[str, Any]:
     answer["processor_s"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     answer["load"] = os.getloadavg()[2]
     answer["reached"] = bool(answer["kept"]) and answer["clock_s"] <= GOAL_S
-    stem.with_suffix(".json").write_text(json.dumps(answer, indent=1), encoding="utf-8")
+    (ROOT / stem).with_suffix(".json").write_text(json.dumps(answer, indent=1), encoding="utf-8")
     return answer
 
 
