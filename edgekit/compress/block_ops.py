@@ -60,17 +60,23 @@ def _linear(to: Blocks, op: Op) -> None:
 
 
 def _addend(to: Blocks, op: Op, at: int | None) -> list[str]:
-    """The block of the addend, with what the units that the width lacks add to the sums."""
+    """The block of the addend, with what the units that the width lacks add to the sums.
+
+    A constant of one row of numbers takes it up; else it is a constant of its own, added to what is computed.
+    """
     (_, w, *addend), (y,) = op.inputs, op.outputs
     rows = at if to.axes[w][0] is not None else None
     extra = to.left_out(op, rows)
     if extra is None:
         return [_beside(to, c, y, at) for c in addend]
     if not addend:
-        return [to.number(f"{y}/left-out", extra, to.graph.tensors[y])]
+        return [to.number(y, at, "left-out", extra)]
     tensor = to.graph.tensors[addend[0]]
-    if not tensor.is_const or tensor.dtype is not INT32:
+    if tensor.dtype is not INT32:
         raise refused(y, "its sums begin with a value that zero points cannot be taken from")
+    if not tensor.is_const:
+        inputs = [_beside(to, addend[0], y, at), to.number(y, at, "left-out", extra)]
+        return [to.emit(op, inputs, at, part="/begun", kind="add")]
     split = to.axes[addend[0]][-1] is not None
     place = (*(None,) * (len(tensor.shape) - 1), at if split else None)
     return [to.const(addend[0], place, extra)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,17 +50,14 @@ def unshared(graph: Graph) -> Unshared:
 class Blocks:
     """Writes entries of a step over shared blocks; `tensors` is what they need so far.
 
-    `percents` are the widths, ascending, `zeros` the integers that stand for 0 where those are not 0.
+    `percents` are the widths, ascending.
     """
 
-    def __init__(self, apart: Unshared, axes: Mapping[str, Axes], percents: Sequence[int], zeros: Mapping[str, int]):
+    def __init__(self, apart: Unshared, axes: Mapping[str, Axes], percents: Sequence[int]):
         self.graph, self.origin, self.axes, self.percents = apart.graph, apart.origin, axes, percents
         self.step = self.graph.entries["step"]
         self.tensors: dict[str, Tensor] = {}
-        self._zeros = dict(zeros)
-        for op in self.step.ops:
-            if op.kind in MOVES and op.inputs[0] in self._zeros:
-                self._zeros.setdefault(op.outputs[0], self._zeros[op.inputs[0]])
+        self._zeros = _zeros(self.graph)
         self._roots = _chains(self.step)
         self._limit, self._prefix = 0, ""
         self._own: dict[tuple[str, int | None], str] = {}
@@ -96,11 +94,11 @@ class Blocks:
         for op in self.step.ops:
             write(self, op)
         updates = {
-            self._own[state, at]: self._own[value, at]
+            self._own[state, at]: self.block(value, at)
             for state, value in self.step.updates.items()
             for at in self.present(state)
         }
-        outputs = tuple(self._own[n, None] for n in self.step.outputs)
+        outputs = tuple(self.block(n, None) for n in self.step.outputs)
         return Entry(name, inputs, outputs, tuple(self._ops), updates)
 
     def axis(self, name: str) -> int | None:
@@ -180,10 +178,10 @@ class Blocks:
             own += ":"  # another use, split elsewhere
         return own if own in self.tensors else self._declare(own, name, place, data)
 
-    def number(self, stem: str, data: Array, like: Tensor) -> str:
-        """A constant of this width alone."""
-        own = f"{self._prefix}{stem}"
-        self.tensors[own] = Tensor(own, data.shape, like.dtype, None, data.astype(like.dtype.numpy))
+    def number(self, name: str, at: int | None, what: str, data: Array) -> str:
+        """A constant of this width alone for a block of a value, in its dtype."""
+        own, dtype = f"{self._prefix}{self._block_name(name, at)}/{what}", self.graph.tensors[name].dtype
+        self.tensors[own] = Tensor(own, data.shape, dtype, None, data.astype(dtype.numpy))
         return own
 
     def emit(self, op: Op, inputs: Sequence[str], at: int | None, *, part: str = "", **attrs: Any) -> str:
@@ -220,13 +218,31 @@ class Blocks:
         return total
 
 
+def _zeros(graph: Graph) -> dict[str, int]:
+    """The integers that stand for 0 in values of an integer program, where those are not 0."""
+    found = {
+        name: int(tensor.quant.zero_point[0])
+        for name, tensor in graph.tensors.items()
+        if not tensor.is_const and tensor.quant is not None and tensor.quant.zero_point.any()
+    }
+    for op in graph.entries["step"].ops:
+        if op.kind in MOVES and op.inputs[0] in found:
+            found.setdefault(op.outputs[0], found[op.inputs[0]])
+    return found
+
+
 def _chains(step: Entry) -> dict[str, list[Op]]:
-    """The linears that add to one accumulator, by the result of the first of them, whose addend is no linear's."""
+    """The linears that add to one accumulator, by the result of the first of them.
+
+    The addend of that is no linear's, or something else reads it too.
+    """
+    read = Counter([*(n for op in step.ops for n in op.inputs), *step.outputs, *step.updates.values()])
     made = {op.outputs[0]: op for op in step.ops if op.kind == "linear"}
+    joined = {name for name in made if read[name] == 1}
     found: dict[str, list[Op]] = {}
     for op in made.values():
         first = op
-        while len(first.inputs) > 2 and first.inputs[2] in made:
+        while len(first.inputs) > 2 and first.inputs[2] in joined:
             first = made[first.inputs[2]]
         found.setdefault(first.outputs[0], []).append(op)
     return found

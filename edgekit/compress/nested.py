@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from edgekit.compress.block_ops import write_op
 from edgekit.compress.blocks import Axes, Blocks, unshared
 from edgekit.compress.calibrate import Calibration, Observation
 from edgekit.compress.gone import Mask, closure
-from edgekit.compress.integer import IntegerProgram
 from edgekit.compress.matching import fitting
 from edgekit.compress.rules import NestedRule
 from edgekit.compress.shrink import Kept, Units, cut, kept_of, slab, units
@@ -78,17 +77,16 @@ def nesting_of(graph: Graph, rules: Sequence[NestedRule]) -> Nesting:
     return Nesting(percents, tuple(found.items()))
 
 
-def nested(graph: Graph, nesting: Nesting, zeros: Mapping[str, int] | None = None) -> Graph:
+def nested(graph: Graph, nesting: Nesting) -> Graph:
     """The graph with an entry for each width beside `step`, all over the same constants and states in blocks.
 
     Rows, columns and states are split where a width ends: W = [W_11 W_12; W_21 W_22], and y_1 is W_11 x_1 at the first
-    width, W_11 x_1 + W_12 x_2 at the second, in one accumulator. `zeros` are the integers that stand for 0 in values
-    of an integer program, where those are not 0: what units that a width lacks would add to its sums is left out.
-    UsageError where units cannot be split.
+    width, W_11 x_1 + W_12 x_2 at the second, in one accumulator. Where an integer other than 0 stands for 0, what units
+    that a width lacks would add to its sums is made good. UsageError where units cannot be split.
     """
     apart = unshared(graph)
     axes = _axes(apart.graph, nesting)
-    blocks = Blocks(apart, axes, nesting.percents, zeros or {})
+    blocks = Blocks(apart, axes, nesting.percents)
     last = len(nesting.percents) - 1
     entries = [blocks.entry("step", last, write_op)]
     entries += [blocks.entry(width_entry(nesting.percents[at]), at, write_op) for at in reversed(range(last))]
@@ -97,11 +95,6 @@ def nested(graph: Graph, nesting: Nesting, zeros: Mapping[str, int] | None = Non
         blocks.copy(entry)
     made = {e.name: e for e in (entries[0], *others, *entries[1:])}
     return verify(graph.replace(tensors=blocks.tensors, states=blocks.states(), entries=made))
-
-
-def zeros_of(program: IntegerProgram) -> dict[str, int]:
-    """The integers that stand for 0 in the values of an integer program, where those are not 0."""
-    return {held.name: held.zero for held in program.held.values() if held.zero}
 
 
 def joined(seen: Calibration, graph: Graph, nesting: Nesting, others: Sequence[Calibration]) -> Calibration:

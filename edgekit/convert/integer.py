@@ -12,7 +12,7 @@ from edgekit.compress.apply import Compressed
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.named import with_bits
-from edgekit.compress.nested import joined, nested, nesting_of, zeros_of
+from edgekit.compress.nested import joined, nested, nesting_of
 from edgekit.compress.recipes import AUTO, recipe
 from edgekit.compress.search import Score, widen_until
 from edgekit.convert.agreement import Agreement, decision_rule, judge_of
@@ -93,7 +93,7 @@ class IntegerStage:
             whole = add_learning(plastic, Fixed, fitted(options.learn, plastic, stored_inputs(whole, raw)))
         narrow = dict[int, Score]()
         if nesting is not None:
-            whole = nested(whole, nesting, zeros_of(program))
+            whole = nested(whole, nesting)
             narrow = {percent: judge.score(at_width(whole, percent)) for percent in narrow_widths(whole)}
         origin = (options.windows is None, weights_digest(graph))
         return cls(program, whole, seen, score, widened, narrow, *origin, compressed=made)

@@ -78,6 +78,7 @@ def at_width(graph: Graph, percent: int) -> Graph:
     )
     kept = {n for e in (entry, *entries.values()) for n in (*e.inputs, *(o for op in e.ops for o in op.outputs))}
     used = {n for e in (entry, *entries.values()) for op in e.ops for n in op.inputs} | graph.state_names | kept
+    used |= {n for e in (entry, *entries.values()) for n in (*e.outputs, *e.updates.values())}  # constants too
     tensors = {
         renamed.get(name, name): dataclasses.replace(tensor, name=renamed.get(name, name))
         for name, tensor in graph.tensors.items()

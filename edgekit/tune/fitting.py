@@ -13,7 +13,7 @@ from torch import Tensor as Values
 from torch import nn
 
 from edgekit.compress.integer import IntegerProgram
-from edgekit.compress.nested import Nesting, nested, zeros_of
+from edgekit.compress.nested import Nesting, nested
 from edgekit.compress.pinned import pinned
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.rules import Tuning
@@ -175,7 +175,7 @@ class Fit:
         """The integer program at each of its widths."""
         if self.hooks.nesting is None:
             return [program.graph]
-        whole = nested(program.graph, self.hooks.nesting, zeros_of(program))
+        whole = nested(program.graph, self.hooks.nesting)
         return [at_width(whole, percent) for percent in self.hooks.nesting.percents]
 
     def _pass(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ from nested_models import WIDTHS, converted, raw, rules
 from tuned_models import FAMILIES, imported, step, windows
 
 from edgekit.compress.calibrate import calibrate
-from edgekit.compress.integer import quantise_program
 from edgekit.compress.nested import joined, nested, nesting_of
 from edgekit.compress.order import reordered
-from edgekit.compress.recipes import recipe
 from edgekit.compress.rules import Compression, NestedRule, WeightRule
 from edgekit.convert import original_of
 from edgekit.convert.exports import Wanted, check_wanted
@@ -58,31 +55,6 @@ def test_all_widths_read_the_same_constants(family: str) -> None:
     assert sum(t.size for t in whole.consts.values()) == sum(t.size for t in graph.consts.values())
     read = {e.name: {n for op in e.ops for n in op.inputs if whole.tensors[n].is_const} for e in whole.entries.values()}
     assert read["step_25"] < read["step_50"] < read["step"]
-
-
-def test_units_that_a_width_lacks_hold_what_stands_for_zero() -> None:
-    """The hidden units of an MLP stand at -128 for 0; silenced ones, whose bias is far below, add what is left out."""
-    model = step("mlp")
-    nesting = nesting_of(model.graph, rules("mlp"))
-    x = {"x": np.random.default_rng(0).standard_normal((300, 1, 36)).astype(np.float32)}
-    program = quantise_program(model.graph, calibrate(model.graph, x), recipe("int8"))
-    zeros = {held.name: held.zero for held in program.held.values() if held.zero}
-    assert set(zeros.values()) == {-128}
-    whole = nested(program.graph, nesting, zeros)
-    given = np.random.default_rng(1).integers(-128, 128, (300, 1, 36)).astype(np.int8)
-    (group, counts), *_ = nesting.groups
-    for percent, count in zip(nesting.percents, counts, strict=True):
-        silenced = dict(program.graph.tensors)
-        for name, tensor in program.graph.consts.items():
-            if tensor.shape[:1] == (group.size,):
-                low = -(2**30) if name.endswith("/bias") else 0
-                beyond = low if name.endswith(("/bias", ".int8", ".int16")) else tensor.data[count:]
-                data = np.concatenate([tensor.data[:count], np.broadcast_to(beyond, tensor.data[count:].shape)])
-                silenced[name] = dataclasses.replace(tensor, data=data.astype(tensor.data.dtype))
-        wanted, _ = Interpreter(program.graph.replace(tensors=silenced)).run({"x": given})
-        got, _ = Interpreter(at_width(whole, percent)).run({"x": given})
-        (a,), (b,) = wanted.values(), got.values()
-        assert np.array_equal(a, b)
 
 
 def test_scales_have_room_for_what_narrow_widths_do() -> None:
