@@ -117,7 +117,7 @@ def _together(graph: Graph, out: Mapping[Units, Sequence[int]]) -> Mapping[str, 
 
 def made_good(graph: Graph, gone: Mapping[str, Mask], seen: Calibration) -> tuple[Graph, list[str]]:
     """The graph whose biases and matrices make good what is about to go, as far as calibration tells; and remarks."""
-    fitted = dict(graph.tensors)
+    fitted, shares = dict(graph.tensors), dict[str, Array]()
     for name, operands in matrices(graph).items():
         moments, width = power_of(operands, seen.moments), graph.tensors[name].shape[1]
         columns = np.asarray(gone[name].all(axis=0))
@@ -128,22 +128,30 @@ def made_good(graph: Graph, gone: Mapping[str, Mask], seen: Calibration) -> tupl
         left = refitted(np.where(changes, w, 0.0), np.broadcast_to(~columns, w.shape), moments)
         data = np.where(columns | ~changes, w, left).astype(np.float32)
         fitted[name] = dataclasses.replace(fitted[name], data=data)
-    return with_constants(graph.replace(tensors=fitted), gone, seen)
+        shares[name] = np.where(columns | changes, 0.0, left)
+    return with_constants(graph.replace(tensors=fitted), gone, seen, shares)
 
 
-def with_constants(graph: Graph, gone: Mapping[str, Mask], seen: Calibration) -> tuple[Graph, list[str]]:
+def with_constants(
+    graph: Graph, gone: Mapping[str, Mask], seen: Calibration, shares: Mapping[str, Array]
+) -> tuple[Graph, list[str]]:
     """The graph whose biases hold what operands that go and never change add: y = W x + c + W[:, i] x_i.
 
-    A note says where a constant other than zero is lost, because something else than a linear takes it.
+    They also hold what a fit gives those that never change and stay: `shares` [out, in] of a matrix, by its name. In
+    the matrix it would widen the scale of all weights. A note says where a constant other than zero is lost, because
+    something else than a linear takes it.
     """
     sums, offsets, notes = Sums(graph), dict[str, Array](), list[str]()
     for op in sums.step.ops:
+        share = shares.get(op.inputs[1]) if op.kind == "linear" else None
+        if share is not None and share.any():
+            offsets[op.outputs[0]] = seen.means[sums.uncast(op.inputs[0])] @ share.T
         for x, w, columns, _rows in handed_on(sums, gone, (op,)):
             still = np.where(seen.variances[x] > 0, 0.0, seen.means[x]) * columns
             if not still.any():
                 continue
             if op.kind == "linear":
-                offsets[op.outputs[0]] = still @ w.T
+                offsets[op.outputs[0]] = offsets.get(op.outputs[0], 0.0) + still @ w.T
             else:
                 notes.append(f"{x}: a constant that {op.kind} takes goes with its units")
 

@@ -98,6 +98,18 @@ def test_what_stays_makes_good_what_went() -> None:
     assert errors[0] < 0.1 * errors[1]
 
 
+def test_a_constant_that_stays_takes_over_what_went_on_average() -> None:
+    """A fit beside a unit that is always the same finds an intercept; it becomes a bias, and rounds no weight."""
+    graph = silenced(float_step("mlp"), "network.0.weight", "network.0.bias", {2: 1.0})
+    x, gone = noise(graph), (5, 6, 7, 8)
+    made = compressed(graph, Compression(units=(UnitRule("network.0", drop=gone),)), seen_of(graph))
+    alone = compressed(graph, Compression(units=(UnitRule("network.0", drop=gone),)))
+    off, cut = (np.abs((outputs(m.graph, x) - outputs(graph, x)).mean(axis=(0, 1))) for m in (made, alone))
+    assert off.max() < 0.1 * cut.max()
+    column = constant(graph, "network.2.weight")[:, 2]
+    assert np.array_equal(constant(made.graph, "network.2.weight")[:, 2], column)
+
+
 def test_a_dead_order_of_a_spiking_memory_leaves() -> None:
     """What never reaches its threshold leaves with rows and columns of all that listened."""
     graph = float_step("l2mu")
