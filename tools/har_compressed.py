@@ -2,13 +2,14 @@
 
     python -m tools.har_compressed [--only elm,lmu] [--seeds 0,1,2] [--page]     # an hour on one core; wants ../shared
 
-What was run is kept in docs/logs/compressed_har.json and not run again; an interrupted training goes on. --page writes
-docs/COMPRESSED_HAR.md from what is there, and runs nothing.
+What was run is kept in docs/logs/compressed_har.json and not run again, unless its recipe, checkpoint or options have
+changed; an interrupted training goes on. --page writes docs/COMPRESSED_HAR.md from what is there, and runs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from edgekit.profile.arena import artifact_places
 ROOT = Path(__file__).parent.parent
 LOG, PAGE = ROOT / "docs" / "logs" / "compressed_har.json", ROOT / "docs" / "COMPRESSED_HAR.md"
 RECIPES = Path("examples") / "har" / "compress"
+CHECKPOINTS = Path("examples") / "har" / "checkpoints"
 SIDES = ("train", "validation", "test")
 TARGET, STEPS = "smartwatch-m4", {"mlp": 1}  # steps of a window: 40 but for a model that takes it flat
 LENGTH = 40
@@ -47,7 +49,7 @@ class Goal:
 
 
 TURNED = ("--augment", "examples.har.augment:turned")
-TAUGHT = tuple(w for family in ("elm", "mlp") for w in ("--teacher", f"examples/har/checkpoints/{family}_B.pt"))
+TAUGHT = tuple(w for family in ("elm", "mlp") for w in ("--teacher", str(CHECKPOINTS / f"{family}_B.pt")))
 GOALS = (
     Goal("l2mu", "l2mu", 16 * KB, 1.0),
     Goal("elm", "elm", 10 * KB, 1.0),
@@ -67,11 +69,15 @@ def main() -> int:
     options = parser.parse_args()
     log = json.loads(LOG.read_text()) if LOG.is_file() else {}
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    chosen = [goal for goal in GOALS if options.only is None or goal.name in options.only.split(",")]
+    only = None if options.only is None else options.only.split(",")
+    if unknown := set(only or ()) - {goal.name for goal in GOALS}:
+        parser.error(f"--only {', '.join(sorted(unknown))}: goals are {', '.join(goal.name for goal in GOALS)}")
+    log = {key: found for goal in GOALS for key, found in log.items() if is_current(goal, key, found)}
+    chosen = [goal for goal in GOALS if only is None or goal.name in only]
     for seed in seeds if not options.page else ():
         for goal in chosen:
             key = f"{goal.name} {seed}"
-            if key not in log or "parameters" not in log[key]:
+            if key not in log:
                 log[key] = run(goal, seed, options.output)
                 write_atomic(LOG, (json.dumps(log, indent=1, sort_keys=True) + "\n").encode())
                 print(key, json.dumps(log[key]), flush=True)
@@ -83,11 +89,23 @@ def command(goal: Goal, seed: int, folder: str = "out/compressed_har") -> list[s
     """The command that makes a program."""
     stem = goal.name.replace(" ", "_")
     return [
-        *("edgekit", "compress", f"examples/har/checkpoints/{goal.family}_B.pt"),
+        *("edgekit", "compress", str(CHECKPOINTS / f"{goal.family}_B.pt")),
         *("--recipe", str(RECIPES / f"{goal.recipe}.toml"), *goal.options),
         *("--train", f"{folder}/train.npz", "--valid", f"{folder}/validation.npz", "--eval", f"{folder}/test.npz"),
         *("--target", TARGET, "--seed", str(seed), "-o", f"{folder}/{stem}_{seed}.edge"),
     ]
+
+
+def asked(goal: Goal) -> dict[str, Any]:
+    """What a run follows: when it changes, the run is of the past."""
+    files = {"recipe": RECIPES / f"{goal.recipe}.toml", "checkpoint": CHECKPOINTS / f"{goal.family}_B.pt"}
+    sums = {name: hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for name, path in files.items()}
+    return {**sums, "options": list(goal.options), "target": TARGET}
+
+
+def is_current(goal: Goal, key: str, found: dict[str, Any]) -> bool:
+    """Whether a run of the log is one of this goal as it is asked for now."""
+    return key.rsplit(" ", 1)[0] == goal.name and found.get("asked") == asked(goal)
 
 
 def run(goal: Goal, seed: int, folder: Path) -> dict[str, Any]:
@@ -108,7 +126,7 @@ def run(goal: Goal, seed: int, folder: Path) -> dict[str, Any]:
         raise SystemExit(done.stderr)
     answer = json.loads(done.stdout)
     kept = ("float", "int8", "compressed", "compression", "sha256", "seconds")
-    return {key: answer[key] for key in kept} | {"parameters": parameters(Path(whole[-1]))}
+    return {key: answer[key] for key in kept} | {"parameters": parameters(Path(whole[-1])), "asked": asked(goal)}
 
 
 def parameters(path: Path) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-KEPT = re.compile(r"(?:#|/\*) (?P<name>\w+\.(?:py|c))\b")
+KEPT = re.compile(r"(?:#|/\*) (?P<name>\w+\.(?:py|c|toml))\b")
 EXIT = re.compile(r"#.*\bexit code (?P<code>\d+)")
 SHELL, PYTHON, OUTPUT = "sh", "python", "text"
 

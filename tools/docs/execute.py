@@ -4,7 +4,7 @@ python -m tools.docs.execute PAGE…
 
 A `text` block after another says what that prints, at least: its lines have to come in their order, `…` stands for
 anything. A command that has to fail says so in a comment: `# exit code 2`. Every Python block is a program of its own.
-A block that begins with the name of a file in a comment (`# own.py`, `/* main.c */`) is kept in it.
+A block that begins with the name of a file in a comment (`# own.py`, `# small.toml`, `/* main.c */`) is kept in it.
 """
 
 from __future__ import annotations
