@@ -9,6 +9,7 @@ import pytest
 from nested_models import WIDTHS, converted, raw, rules
 from tuned_models import FAMILIES, imported, step, windows
 
+from edgekit.cli.widths import replayed_widths
 from edgekit.compress.calibrate import calibrate
 from edgekit.compress.nested import joined, nested, nesting_of
 from edgekit.compress.order import reordered
@@ -16,8 +17,9 @@ from edgekit.compress.rules import Compression, NestedRule, WeightRule
 from edgekit.convert import original_of
 from edgekit.convert.exports import Wanted, check_wanted
 from edgekit.convert.options import Options, check_options
-from edgekit.convert.pipeline import convert_imported
+from edgekit.convert.pipeline import convert_file, convert_imported
 from edgekit.errors import GraphError, UsageError
+from edgekit.frontends.graph_files import save_graph
 from edgekit.ir import Graph, GraphBuilder, verify
 from edgekit.ir.widths import at_width, widths_of
 from edgekit.learn import Learning
@@ -155,6 +157,36 @@ def test_verify_judges_a_width_as_a_whole(precision: str) -> None:
     assert report.passed  # which takes that it is what the reference says of that width
     assert (report.layers, report.unmatched_states) == ((), ())
     assert verify_artifact(load(artifact), original, x).layers
+
+
+def on_thresholds(levels: np.ndarray | None = None) -> Graph:
+    """Leaky membranes [32] behind nested units [24] that spike at these levels, or never."""
+    rng, b = np.random.default_rng(4), GraphBuilder("on_thresholds", dt=0.05)
+    w1, w2 = (rng.standard_normal(shape).astype(np.float32) for shape in ((24, 6), (32, 24)))
+    h = b.op("relu", b.op("linear", b.input("x", (6,)), b.const("W1", w1)), out="h")
+    m = b.state("m", np.zeros(32, np.float32))
+    leaky = b.op("mul", m, b.const("decay", np.float32(0.9)))
+    following = b.op("linear", h, b.const("W2", w2), leaky, out="following")
+    b.update(m, following)
+    b.output(b.op("ge", following, b.const("levels", np.full(32, 1e9, np.float32) if levels is None else levels)))
+    return b.build()
+
+
+def test_a_width_whose_membranes_meet_thresholds_is_not_called_broken(tmp_path: Path) -> None:
+    """Where the stream of the full width is on the brink of spikes at another one, that is tested by another."""
+    calib = np.random.default_rng(5).standard_normal((8, 32, 6)).astype(np.float32)
+    whole = nested(on_thresholds(), nesting_of(on_thresholds(), [NestedRule("*", (0.5, 1.0))]))
+    _, met = Interpreter(at_width(whole, 50)).run({"x": calib[:1, :9]})
+    file = tmp_path / "model.pt"
+    save_graph(file, on_thresholds(met["m"][0]), None)
+    compression = Compression("fp32", nested=(NestedRule("*", (0.5, 1.0)),))
+    made = convert_file(file, Options(precision="fp32", calib=calib, compression=compression)).artifact
+    narrow = at_width(made.graph, 50)
+    exact, _ = Interpreter(narrow, np.float64).run({"x": calib[:1]})
+    rounded, _ = Interpreter(narrow).run({"x": calib[:1]})
+    assert any(not np.array_equal(exact[n], rounded[n]) for n in exact)  # the stream of the full width
+    assert np.array_equal(made.selftest.inputs["x"], calib[0])
+    assert [report.steps for report in replayed_widths(made)] == [32, 32]
 
 
 def test_a_state_goes_from_width_to_width(tmp_path: Path) -> None:
