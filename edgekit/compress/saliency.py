@@ -33,7 +33,7 @@ def by_magnitude(graph: Graph, units: Units) -> Saliency:
     size = {n: float(np.sqrt(np.mean(w**2))) or 1.0 for n, w in weights.items()}
     scores = [
         np.sqrt(sum(float(np.sum((w[gone[n]] / size[n]) ** 2)) for n, w in weights.items()))
-        for gone in _each(graph, units)
+        for gone in each(graph, units)
     ]
     return Saliency(np.asarray(scores))
 
@@ -47,7 +47,7 @@ def by_activity(graph: Graph, units: Units, seen: Calibration) -> Saliency:
     """
     sums, found, idle = Sums(graph), [], []
     inverses: dict[str, Array] = {}
-    for at, gone in enumerate(_each(graph, units)):
+    for at, gone in enumerate(each(graph, units)):
         share, still = 0.0, True
         for op in sums.step.ops:
             for x, w, columns, rows in handed_on(sums, gone, (op,)):
@@ -93,7 +93,7 @@ def _inverse(known: dict[str, Array], x: str, moments: Array) -> Array:
     return known[x]
 
 
-def _each(graph: Graph, units: Units) -> Iterator[Mapping[str, Mask]]:
+def each(graph: Graph, units: Units) -> Iterator[Mapping[str, Mask]]:
     """What goes with each unit of a group."""
     shape = graph.tensors[units.value].shape
     for at in range(units.size):

@@ -17,7 +17,7 @@ from edgekit.compress.matching import fits
 from edgekit.compress.nested import nesting_of
 from edgekit.compress.order import by_saliency
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.rules import Compression, WeightRule
+from edgekit.compress.rules import HOLDS, Compression, WeightRule
 from edgekit.compress.saliency import by_activity
 from edgekit.compress.shrink import units
 from edgekit.errors import UsageError
@@ -86,15 +86,18 @@ def tune(imported: Imported, compression: Compression, data: Data, run: Run | No
     if compression.nested:
         step = in_order(step, compression, seen)
         seen = calibrate(step.graph, step.inputs(calibration), normalisation=step.normalisation)
-    smaller = compress(step, compression, seen, data.train)
+    scores = scores_of(step, compression, data.train)
+    smaller = compressed(step.graph, compression, seen, scores=scores)
     if smaller.recipe is None:
         raise UsageError(f"precision {compression.precision}", "has no integers to train for", "int8, int8s8 or int4")
-    rounding = Rounding(Step(smaller.graph, step.meta), smaller.recipe, step.inputs(calibration), smaller.masks)
-    rounding = by_channel(rounding)
-    graph, recipe, fitted = smaller.graph, rounding.recipe, None
+    graph, masks, gradual = smaller.graph, smaller.masks, compression.tuning.schedule == "gradual"
+    if gradual and compression.tuning.epochs:  # begins with all weights, as the other rules leave them
+        graph, masks = compressed(step.graph, dense(compression), seen, scores=scores).graph, {}
+    rounding = by_channel(Rounding(Step(graph, step.meta), smaller.recipe, step.inputs(calibration), masks))
+    recipe, fitted = rounding.recipe, None
     if compression.tuning.epochs:
-        nesting = nesting_of(smaller.graph, compression.nested) if compression.nested else None
-        thin = thinning(compression, smaller.masks, rounding)
+        nesting = nesting_of(graph, compression.nested) if compression.nested else None
+        thin = thinning(compression, smaller.masks, rounding) if gradual else None
         hooks = dataclasses.replace(run.hooks, thin=thin, nesting=nesting)
         fitted = fit(
             rounding,
@@ -122,12 +125,18 @@ def in_order(step: Step, compression: Compression, seen: Calibration) -> Step:
     return Step(by_saliency(step.graph, scores), step.meta)
 
 
-def compress(step: Step, compression: Compression, seen: Calibration, windows: Windows) -> Compressed:
-    """A recipe applied to a step; what its rules `by = "taylor"` go by is measured on labelled windows."""
+def scores_of(step: Step, compression: Compression, windows: Windows) -> dict[str, Array] | None:
+    """What rules `by = "taylor"` go by, measured on labelled windows; None without such rules."""
     wanted = [rule.match for rule in compression.units if rule.by == "taylor" and rule.keep is not None]
     groups = [group for group in units(step.graph) if any(fits(match, group.name) for match in wanted)]
-    scores = taylor_scores(step, groups, windows) if groups else None
-    return compressed(step.graph, compression, seen, scores=scores)
+    return dict(taylor_scores(step, groups, windows)) if groups else None
+
+
+def dense(compression: Compression) -> Compression:
+    """The recipe without what it says of densities: what a gradual schedule begins with."""
+    rules = (dataclasses.replace(r, density=None, block=(1, 1), by="magnitude") for r in compression.weights)
+    said = tuple(rule for rule in rules if any(getattr(rule, key) is not None for key in HOLDS))
+    return dataclasses.replace(compression, weights=said)
 
 
 def by_channel(rounding: Rounding) -> Rounding:
@@ -147,13 +156,16 @@ def by_channel(rounding: Rounding) -> Rounding:
 
 
 def thinning(compression: Compression, masks: Masks, rounding: Rounding) -> Thin | None:
-    """How a gradual schedule chooses the weights that stay: by the rules for density, of the weights of the moment."""
-    dense = [_density(compression.weights, name) for name in masks]
-    if not dense or compression.tuning.schedule != "gradual":
+    """How a gradual schedule chooses the weights that stay: by the rules for density, of the weights of the moment.
+
+    `masks` are those of the densities that are asked for; None where there are none.
+    """
+    asked = [_density(compression.weights, name) for name in masks]
+    if not asked:
         return None
 
     def thin(graph: Graph, share: float) -> Masks:
-        rules = tuple(dataclasses.replace(rule, density=1 - (1 - (rule.density or 1)) * share) for rule in dense)
+        rules = tuple(dataclasses.replace(rule, density=1 - (1 - (rule.density or 1)) * share) for rule in asked)
         seen = calibrate(graph, rounding.calibration, normalisation=rounding.step.normalisation)
         return compressed(graph, Compression(compression.precision, weights=rules), seen).masks
 

@@ -22,7 +22,8 @@ class GraphNetwork(nn.Module):
 
     y_t, s_t = step(x_t, s_{t-1}) from the initial states. Constants named in `trained` are parameters, the others
     buffers; None trains all weights that linears multiply and add. `weights` and `values` say what becomes of single
-    constants and results of ops before they are used: masks, rounding. UnsupportedError lists ops without a form here.
+    constants and results of ops before they are used: masks, rounding; `taken` what becomes of the first input of
+    the op that makes a value. UnsupportedError lists ops without a form here.
     """
 
     def __init__(self, graph: Graph, trained: Collection[str] | None = None) -> None:
@@ -34,6 +35,7 @@ class GraphNetwork(nn.Module):
         self.graph = graph
         self.weights: dict[str, Change] = {}
         self.values: dict[str, Change] = {}
+        self.taken: dict[str, Change] = {}
         used = {name for op in step.ops for name in op.inputs}
         names = weights_of(graph) if trained is None else tuple(trained)
         self._attribute: dict[str, str] = {}
@@ -79,7 +81,10 @@ class GraphNetwork(nn.Module):
             found = {**constants, **states, step.inputs[0]: self._changed(step.inputs[0], x[:, t])}
             for op, function, types in plan:
                 (name,) = op.outputs
-                found[name] = self._changed(name, function([found[n] for n in op.inputs], op, types))
+                inputs = [found[n] for n in op.inputs]
+                if name in self.taken:
+                    inputs[0] = self.taken[name](inputs[0])
+                found[name] = self._changed(name, function(inputs, op, types))
             outputs.append(found[step.outputs[0]])
             for name, kept in seen.items():
                 kept.append(found[name])

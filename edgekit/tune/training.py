@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from edgekit.compress.rules import Tuning
 from edgekit.tune.checkpoint import restore, save
 from edgekit.tune.compressing import Rounding
 from edgekit.tune.distil import Teacher
 from edgekit.tune.fitting import Fit, Fitted, Hooks
+from edgekit.tune.threads import one_thread
 from edgekit.tune.windows import Data
 
 
@@ -33,7 +30,7 @@ def fit(
     tuning that is out of range, and for a checkpoint that is missing, damaged, or of other arguments; DataError for
     windows that do not fit.
     """
-    with _one_thread():
+    with one_thread():
         run = Fit(rounding, data, tuning, teacher, hooks)
         if resume and checkpoint is not None:
             restore(run, checkpoint)
@@ -45,14 +42,3 @@ def fit(
                 save(run, checkpoint)
             run.hooks.on_epoch(epoch)
         return run.fitted()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order: several threads share them out as they find time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

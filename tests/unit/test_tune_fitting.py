@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +17,16 @@ import torch
 from tuned_models import FAMILIES, data, imported, step, windows
 
 from edgekit.compress.rules import Compression, Tuning, UnitRule, WeightRule
+from edgekit.compress.shrink import Units, units, without
 from edgekit.errors import DataError, UsageError
+from edgekit.frontends import import_module
 from edgekit.ir import Graph
 from edgekit.tune.distil import GraphTeacher, ModuleTeacher, Several
-from edgekit.tune.fitting import Fit, Hooks
-from edgekit.tune.model import Run, Tuned, tune
-from edgekit.tune.windows import Data, Windows
+from edgekit.tune.fitting import Hooks
+from edgekit.tune.model import Run, Tuned, step_of, tune
+from edgekit.tune.network import GraphNetwork
+from edgekit.tune.taylor import taylor_scores
+from edgekit.tune.windows import Data, Step, Windows
 
 TUNING = Tuning(epochs=4, rate=2e-2, batch=32, seed=3, average=0.5)
 RULES = Compression("int4", weights=(WeightRule("*", bits=4),), tuning=TUNING)
@@ -66,46 +69,48 @@ def test_two_runs_end_in_the_same_bits(family: str) -> None:
     assert constants(first) == constants(second)
 
 
-def test_a_schedule_lets_densities_fall_and_pruned_weights_stay_zero() -> None:
-    rules = Compression(
-        "int8",
-        weights=(WeightRule("network.0.weight", density=0.25),),
-        tuning=replace(TUNING, epochs=6, schedule="gradual"),
-    )
-    seen: list[float] = []
-
-    def watch(fit: Fit) -> None:
-        weights = fit.network.tuned().tensors["network.0.weight"].data
-        seen.append(float(np.mean(np.asarray(weights) != 0)))
-
-    run = _Watched(rules, watch)
-    assert seen == sorted(seen, reverse=True)
-    assert seen[0] > 0.4
-    assert seen[2] == pytest.approx(0.25, abs=0.01)
-    best = run.fit.best
-    assert best.best >= 3  # none before the last density counts
-    assert np.mean(np.asarray(best.graph.tensors["network.0.weight"].data) != 0) <= 0.25
-    zero = ~np.asarray(best.masks["network.0.weight"])
-    assert not np.asarray(best.graph.tensors["network.0.weight"].data)[zero].any()
+GRADUAL = Compression(
+    "int8",
+    weights=(WeightRule("network.0.weight", density=0.25), WeightRule("network.0.*", bits=4)),
+    tuning=replace(TUNING, epochs=6, schedule="gradual"),
+)
 
 
-class _Watched:
-    """A training whose insides a test looks at after each epoch."""
+def gradual(path: Path, rules: Compression) -> tuple[Tuned, list[np.ndarray], list[float]]:
+    """A training, and the first matrix and the share of it that stays after each epoch, as its checkpoint has them."""
+    weights, shares = [], []
 
-    def __init__(self, rules: Compression, watch: Callable[[Fit], None]) -> None:
-        from edgekit.compress.calibrate import calibrate
-        from edgekit.tune.compressing import Rounding
-        from edgekit.tune.model import compress, thinning
+    def look(_epoch: object) -> None:
+        content = torch.load(path, weights_only=True)
+        mask = content["masks"]["network.0.weight"].numpy()
+        (raw,) = (value for value in content["parts"]["network"].values() if value.shape == mask.shape)
+        weights.append(np.where(mask, raw, 0))
+        shares.append(float(mask.mean()))
 
-        at = step("mlp")
-        seen = calibrate(at.graph, at.inputs(data().train.x), normalisation=at.normalisation)
-        made = compress(at, rules, seen, data().train)
-        rounding = Rounding(replace(at, graph=made.graph), made.recipe, at.inputs(data().train.x), made.masks)
-        hooks = Hooks(thin=thinning(rules, made.masks, rounding))
-        self.fit = Fit(rounding, data(), rules.tuning, GraphTeacher(at), hooks)
-        for _ in range(rules.tuning.epochs):
-            self.fit.run_epoch()
-            watch(self.fit)
+    return tuned("mlp", rules, Run(hooks=Hooks(on_epoch=look), checkpoint=path)), weights, shares
+
+
+def test_a_schedule_lets_densities_fall_and_pruned_weights_stay_zero(tmp_path: Path) -> None:
+    done, weights, shares = gradual(tmp_path / "run.tuning", GRADUAL)
+    assert shares == sorted(shares, reverse=True)
+    assert 0.4 < shares[0] < 1
+    assert shares[2:] == pytest.approx([0.25] * 4, abs=0.01)
+    assert done.fitted is not None
+    assert done.fitted.best >= 3  # none before the last density counts
+    assert np.mean(np.asarray(done.imported.graph.tensors["network.0.weight"].data) != 0) <= 0.25
+    zero = ~np.asarray(done.fitted.masks["network.0.weight"])
+    assert not np.asarray(done.imported.graph.tensors["network.0.weight"].data)[zero].any()
+    assert [np.mean(w != 0) for w in weights] == shares
+
+
+def test_a_schedule_begins_with_all_weights(tmp_path: Path) -> None:
+    """Nearly without training those that the first mask leaves are the model's: none had gone before."""
+    still = replace(GRADUAL, tuning=replace(GRADUAL.tuning, rate=1e-9))
+    _, weights, shares = gradual(tmp_path / "run.tuning", still)
+    whole = np.asarray(imported("mlp").graph.tensors["network.0.weight"].data)
+    stays = weights[0] != 0
+    assert np.mean(stays) == shares[0] > 0.4
+    np.testing.assert_allclose(weights[0][stays], whole[stays], atol=1e-6)
 
 
 def test_units_go_by_what_the_loss_loses_with_them() -> None:
@@ -114,6 +119,49 @@ def test_units_go_by_what_the_loss_loses_with_them() -> None:
     assert done.imported.graph.tensors["network.0.weight"].shape == (12, 36)
     by_size = replace(rules, units=(UnitRule("network.0", keep=0.5),))
     assert done.compressed.dropped != tuned("mlp", by_size).compressed.dropped
+
+
+def rises(at: Step, group: Units) -> np.ndarray:
+    """By how much the loss rises when each unit is really taken out."""
+    given = data().train
+
+    def loss(graph: Graph) -> float:
+        with torch.no_grad():
+            out, _ = GraphNetwork(graph, ())(at.normalised(torch.from_numpy(given.x)))
+            return float(torch.nn.functional.cross_entropy(at.scores(out), torch.from_numpy(given.y)))
+
+    return np.array([loss(without(at.graph, {group: [i]})) for i in range(group.size)]) - loss(at.graph)
+
+
+class Pooled(torch.nn.Module):
+    """Units that a sum and a maximum take in, and no matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(36, 48), torch.nn.Linear(4, 3)
+        self.io = imported("mlp").io
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = torch.sigmoid(self.first(x)).reshape(-1, 12, 4)
+        return self.last(wide.amax(1) + 0.1 * wide.sum(1))
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "least"),
+    [
+        *(("mlp", "network.0", 0.95), ("lmu", "h", 0.8), ("lmu", "m[1]", 0.75), ("elm", "b", 0.7), ("elm", "m", 0.95)),
+        *(("elm", "mlp.network.0", 0.95), ("l2mu", "h.membrane", 0.75), ("pooled", "step.reshape3[0]", 0.9)),
+    ],
+)
+def test_taylor_scores_rank_units_as_taking_them_out_does(family: str, name: str, least: float) -> None:
+    """Whatever the ops are called: by what others read of a unit, not by one part of what it sums up."""
+    torch.manual_seed(1)
+    at = step(family) if family != "pooled" else step_of(import_module(Pooled(), torch.zeros(1, 36), name="pooled"))
+    groups = units(at.graph)
+    (group,) = (group for group in groups if group.name == name)
+    scores = taylor_scores(at, groups, data().train)  # of all at once, some of which share values
+    ranks = [np.argsort(np.argsort(found)) for found in (scores[name], rises(at, group))]
+    assert np.corrcoef(*ranks)[0, 1] >= least
 
 
 def test_a_larger_model_of_another_family_teaches() -> None:
