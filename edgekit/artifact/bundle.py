@@ -19,7 +19,7 @@ from edgekit.artifact.read import ArtifactFile, load_bytes, read_artifact
 from edgekit.artifact.strict_json import dump_json, parse_object
 from edgekit.artifact.tensors import dump_tensors, load_tensors
 from edgekit.artifact.trust import is_trusted, trust_own
-from edgekit.artifact.validate import LATER, LATER_KEYS, SCHEMA_VERSION
+from edgekit.artifact.validate import LATER, LATER_KEYS, LATER_SIZES, SCHEMA_VERSION
 from edgekit.artifact.weights import dump_weights, load_weights
 from edgekit.artifact.write import pack_artifact
 from edgekit.artifact.zipform import packed_bytes
@@ -104,7 +104,8 @@ class Artifact:
         weights, is_coded = dump_weights(arrays)
         sizes = {key: size for key, size in manifest["sizes"].items() if key != "weights_coded_bytes"}
         sizes |= {"weights_coded_bytes": packed_bytes(weights)} if is_coded else {}
-        version = LATER if is_coded or LATER_KEYS & manifest.keys() else SCHEMA_VERSION
+        later = is_coded or LATER_KEYS & manifest.keys() or LATER_SIZES & sizes.keys()
+        version = LATER if later else SCHEMA_VERSION
         manifest = {**manifest, "sizes": sizes, "schema_version": version}
         members = {
             GRAPH: dump_json(document),

@@ -28,6 +28,7 @@ from edgekit.ir import DTYPES
 SCHEMA_VERSION = 1
 LATER = 2  # of files that readers of version 1 do not understand: weights are coded, or the manifest has one of
 LATER_KEYS = frozenset({"widths", "compression"})
+LATER_SIZES = frozenset({"coded_bytes", "decoded_bytes"})  # or its sizes have one of these
 VERSIONS = (SCHEMA_VERSION, LATER)
 PRECISIONS = ("fp32", "w8", "int8", "int8s8", "int4", "auto")
 DECISIONS = ("sum", "mean", "last")

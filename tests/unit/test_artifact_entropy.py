@@ -223,6 +223,9 @@ def test_files_that_old_readers_understand_stay_at_version_1() -> None:
     assert "weights_coded_bytes" not in plain.manifest["sizes"]
     recipe = {"recipe": {"schema_version": 1, "precision": "fp32"}, "original_sha256": "0" * 64}
     assert built(NORMAL.astype(np.float32), compression=recipe).manifest["schema_version"] == 2
+    for of_flash in ("coded_bytes", "decoded_bytes"):  # of a program whose constants are coded in flash
+        sizes = {**plain.manifest["sizes"], of_flash: 300}
+        assert built(NORMAL.astype(np.float32), sizes=sizes).manifest["schema_version"] == 2
 
 
 def test_a_file_of_version_1_has_no_coded_weights() -> None:
