@@ -16,11 +16,13 @@ from integer_forms import spiking
 
 from edgekit.artifact.entropy import coded as coded_bytes
 from edgekit.backends.c import emit
+from edgekit.backends.c.coding import LEAST
 from edgekit.compress.quantize import quantize_weights_int8
 from edgekit.convert.capacity import check_capacity, coding_note
 from edgekit.convert.options import Options, check_options
 from edgekit.errors import CapacityError, UsageError
 from edgekit.ir import INT4, INT8, INT16, DType, Graph, GraphBuilder
+from edgekit.ir.plan import LANES
 from edgekit.passes.pipelines import LOWER, run_passes
 from edgekit.passes.plan_memory import plan_memory
 from edgekit.runtime import program_stream
@@ -138,6 +140,14 @@ def test_floats_and_short_arrays_stay_as_they_are() -> None:
     b.output(b.op("linear", b.input("x", (80,)), b.const("w", np.zeros((64, 80), np.float32))))
     made = emit(graph := run_passes(b.build(), LOWER), plan_memory(graph), coded=True)
     assert (made.coded_bytes, made.decoded_bytes) == (0, 0)
+    b = GraphBuilder("coded_one")
+    large, short = ((np.arange(size) % 64 == 0).astype(np.int8) for size in (ARRAY, LEAST - LANES))
+    for name, values in (("large", large), ("short", short)):
+        x = b.input(f"x_{name}", values.shape, INT8)
+        b.output(b.op("add", x, b.const(name, values, INT8), saturate=True))
+    made = emit(graph := run_passes(b.build(), LOWER), plan_memory(graph), coded=True)
+    assert made.decoded_bytes == large.nbytes
+    assert 0 < made.coded_bytes < ARRAY / 4
 
 
 def test_what_saves_less_than_its_code_takes_is_not_coded() -> None:
