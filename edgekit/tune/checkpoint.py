@@ -30,8 +30,8 @@ def settings_of(fit: Fit) -> dict[str, Any]:
         "edgekit": __version__,
         "torch": str(torch.__version__),
         "machine": platform.machine(),
-        "model": fit.step.graph.hash(),
-        "recipe": repr(fit.rounding.recipe),
+        "model": fit.step.identity(),
+        "recipe": _told(fit.rounding.recipe),
         "tuning": asdict(fit.tuning),
         "training data": fit.data.train.digest(),
         "validation data": fit.data.valid.digest(),
@@ -71,24 +71,46 @@ def restore(fit: Fit, path: Path) -> None:
     """
     if not path.is_file():
         raise UsageError("--resume", f"{path} does not exist: no interrupted run to go on with", START_OVER)
+    damaged = UsageError("--resume", f"{path} is damaged, or no interrupted run", START_OVER)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = content["settings"]
-        assert found["format"] == FORMAT
+        if found["format"] != FORMAT:
+            raise damaged
     except Exception as error:  # a damaged file raises RuntimeError, EOFError, KeyError, UnpicklingError and others
-        raise UsageError("--resume", f"{path} is damaged, or no interrupted run", START_OVER) from error
+        raise damaged from error
     if other := [name for name, value in settings_of(fit).items() if found.get(name) != value]:
         raise UsageError("--resume", f"{path} is of a run with another {', '.join(other)}", START_OVER)
+    try:
+        _take(fit, content)
+    except Exception as error:  # and one that somebody wrote raises whatever its parts are good for
+        raise damaged from error
+
+
+def _take(fit: Fit, content: Mapping[str, Any]) -> None:
+    """Put what a checkpoint holds in its place; some exception where it does not fit there."""
     for name, part in _parts(fit).items():
         part.load_state_dict(content["parts"][name])
+    for parameter, state in fit.optimiser.state.items():
+        if any(value.shape not in (parameter.shape, ()) for value in state.values()):
+            raise ValueError("optimiser")
     fit.generator.set_state(content["generator"])
-    fit.history = [Epoch(**epoch) for epoch in content["history"]]
-    fit.rounding = replace(fit.rounding, masks=_arrays(content["masks"]))
-    best = content["best"]
-    graph = _with_constants(fit.step.graph, best["constants"])
+    fit.history = [Epoch(int(e["number"]), float(e["loss"]), float(e["accuracy"])) for e in content["history"]]
+    graph, best = fit.step.graph, content["best"]
+    if [epoch.number for epoch in fit.history] != list(range(1, len(fit.history) + 1)):
+        raise ValueError("history")
+    if best["number"] not in range(len(fit.history) + 1):
+        raise ValueError("best")
+    fit.rounding = replace(fit.rounding, masks=_masks(graph, content["masks"]))
     recipe = _pinned(fit.rounding.recipe, best["pins"])
     fit.settled = None if content["settled"] is None else _pinned(fit.rounding.recipe, content["settled"])
-    fit.best = Fitted(graph, recipe, _arrays(best["masks"]), best["number"], best["accuracy"], ())
+    known = _with_constants(graph, best["constants"])
+    fit.best = Fitted(known, recipe, _masks(graph, best["masks"]), best["number"], float(best["accuracy"]), ())
+
+
+def _told(recipe: Recipe) -> str:
+    """A recipe as a text, in which a set is in order: its own order hangs on the hashes of a process."""
+    return f"{replace(recipe, alone=frozenset())!r} {sorted(recipe.alone)}"
 
 
 def _parts(fit: Fit) -> dict[str, Any]:
@@ -127,7 +149,19 @@ def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
+def _masks(graph: Graph, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    found = _arrays(tensors)
+    if any(mask.shape != graph.tensors[name].shape or mask.dtype != bool for name, mask in found.items()):
+        raise ValueError("masks")
+    return found
+
+
 def _with_constants(graph: Graph, constants: Mapping[str, torch.Tensor]) -> Graph:
-    tensors = dict(graph.tensors)
-    tensors |= {name: replace(tensors[name], data=data.numpy()) for name, data in constants.items()}
+    """The graph with other data in its constants, each of the shape and type that it had."""
+    tensors, known = dict(graph.tensors), graph.consts
+    for name, data in _arrays(constants).items():
+        before = np.asarray(known[name].data)
+        if (data.shape, data.dtype) != (before.shape, before.dtype):
+            raise ValueError(name)
+        tensors[name] = replace(tensors[name], data=data)
     return graph.replace(tensors=tensors)

@@ -38,23 +38,19 @@ class GraphNetwork(nn.Module):
         self.taken: dict[str, Change] = {}
         used = {name for op in step.ops for name in op.inputs}
         names = weights_of(graph) if trained is None else tuple(trained)
-        self._attribute: dict[str, str] = {}
+        self._attribute: dict[str, str] = {}  # numbered: a module has attributes called graph and weights itself
         for name, tensor in graph.consts.items():
             if name not in used:
                 continue
             data = torch.from_numpy(np.array(tensor.data, np.float32))
-            attribute = name.replace(".", "__dot__")
-            self._attribute[name] = attribute
+            attribute = self._attribute[name] = f"constant{len(self._attribute)}"
             if name in names:
                 self.register_parameter(attribute, nn.Parameter(data))
             else:
                 self.register_buffer(attribute, data)
+        self._initial = {state.tensor: f"initial{at}" for at, state in enumerate(graph.states)}
         for state in graph.states:
-            self.register_buffer(self._initial(state.tensor), torch.from_numpy(np.array(state.init, np.float32)))
-
-    @staticmethod
-    def _initial(state: str) -> str:
-        return f"{state}__init__".replace(".", "__dot__")
+            self.register_buffer(self._initial[state.tensor], torch.from_numpy(np.array(state.init, np.float32)))
 
     def constant(self, name: str) -> Values:
         """A constant as the step uses it, [*shape]."""
@@ -71,7 +67,7 @@ class GraphNetwork(nn.Module):
         step, tensors = self.graph.entries["step"], self.graph.tensors
         constants = {name: self.constant(name)[None] for name in self._attribute}
         states = {
-            s.tensor: getattr(self, self._initial(s.tensor))[None].expand(len(x), *s.init.shape)
+            s.tensor: getattr(self, self._initial[s.tensor])[None].expand(len(x), *s.init.shape)
             for s in self.graph.states
         } | dict(start or {})
         plan = [(op, FUNCTIONS[op.kind], [tensors[n] for n in op.inputs]) for op in step.ops]

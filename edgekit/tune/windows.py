@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,10 @@ class Step:
         if decision_rule(self.graph, self.meta) is None:
             cause = "needs a model that decides: scores of two or more classes, and how those of a window add up"
             raise UsageError("fine-tuning", cause, 'give the io section a "decision": sum, mean or last')
+
+    def identity(self) -> str:
+        """A text that differs where the step, or what its io section says of windows, does."""
+        return f"{self.graph.hash()} {json.dumps(self.meta, sort_keys=True)}"
 
     @property
     def rule(self) -> str:

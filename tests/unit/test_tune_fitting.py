@@ -30,7 +30,8 @@ from edgekit.tune.windows import Data, Step, Windows
 
 TUNING = Tuning(epochs=4, rate=2e-2, batch=32, seed=3, average=0.5)
 RULES = Compression("int4", weights=(WeightRule("*", bits=4),), tuning=TUNING)
-LONG = replace(RULES, tuning=replace(TUNING, epochs=16))  # long enough for a slow hand to end it
+LONG = Compression("int8", weights=(WeightRule("*", bits=2),), tuning=replace(TUNING, epochs=16))
+"""Long enough for a slow hand to end it; ternary matrices are a set, whose order is another in each process."""
 
 
 def constants(graph: Graph) -> dict[str, bytes]:
@@ -198,6 +199,27 @@ def test_traces_bring_membranes_near_those_of_the_teacher() -> None:
         tuned("mlp", rules, Run(ModuleTeacher(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3)), "m")))
 
 
+class Named(torch.nn.Module):
+    """Parameters that are called what a network in training has attributes called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights, self.values = torch.nn.Parameter(torch.randn(3, 36)), torch.nn.Parameter(torch.zeros(3))
+        self.graph = torch.nn.Parameter(torch.ones(3))
+        self.register_buffer("constant", torch.ones(3))
+        self.io = imported("mlp").io
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weights, self.values) * self.graph + self.constant
+
+
+def test_parameters_may_be_called_as_attributes_of_a_network_are() -> None:
+    torch.manual_seed(0)
+    done = tune(import_module(Named(), torch.zeros(1, 36), name="named"), RULES, data())
+    assert done.fitted is not None
+    assert len(done.fitted.history) == TUNING.epochs
+
+
 def test_what_does_not_fit_is_refused() -> None:
     for given, says in (
         (Data(Windows(data().train.x, data().train.y + 1), data().valid), "labels"),
@@ -236,9 +258,9 @@ def test_a_killed_training_loses_one_epoch_at_most_and_ends_in_the_same_bits(tmp
     script = SCRIPT.format(paths=[str(here), str(here.parent)])
     checkpoint, done, log = (tmp_path / name for name in ("run.tuning", "done.pt", "log"))
     command = [sys.executable, "-c", script, str(checkpoint), str(done), str(log)]
-    chance, kills = random.Random(drawn_seed), 0
+    chance, kills, quiet = random.Random(drawn_seed), 0, {"PYTHONDONTWRITEBYTECODE": "1"}
     while not done.exists():
-        child = subprocess.Popen(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        child = subprocess.Popen(command, env={**os.environ, **quiet, "PYTHONHASHSEED": str(kills)})
         before, patience = _epochs(log), time.monotonic() + 120
         wait = chance.choice([0, 1])  # epochs that it may finish
         while child.poll() is None and kills < 2 and _epochs(log) <= before + wait and time.monotonic() < patience:
@@ -288,8 +310,34 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(tmp_path: Path
     for what, run in others.items():
         with pytest.raises(UsageError, match=what):
             run()
+    turned = Step(step("mlp").graph, {**step("mlp").meta, "decision": "sum"})
+    with pytest.raises(UsageError, match="teacher"):  # the same graph, but it decides otherwise
+        tuned("mlp", run=Run(GraphTeacher(turned), checkpoint=path, resume=True))
+    scaled = {**(imported("mlp").io or {}), "input": {**(imported("mlp").io or {})["input"], "scale": [1.0, 0.5, 3.0]}}
+    with pytest.raises(UsageError, match="model"):
+        tune(replace(imported("mlp"), io=scaled), RULES, data(), Run(checkpoint=path, resume=True))
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"\x80\x04K\x01."):
         path.write_bytes(damaged)
+        with pytest.raises(UsageError, match="damaged"):
+            tuned("mlp", run=Run(checkpoint=path, resume=True))
+    path.write_bytes(content)
+    known = torch.load(path, weights_only=True)
+    best, weight = known["best"], next(iter(known["best"]["constants"]))
+    for part in (
+        {"parts": {}},
+        {"parts": {**known["parts"], "network": {}}},
+        {"generator": torch.zeros(3)},
+        {"history": [{"number": 1}]},
+        {"history": known["history"][1:]},
+        {"history": 7},
+        {"masks": {weight: torch.zeros(2)}},
+        {"settled": {}},
+        {"best": {**best, "constants": {weight: torch.zeros(1)}}},
+        {"best": {**best, "constants": {"none": torch.zeros(1)}}},
+        {"best": {**best, "number": 99}},
+        {"best": {}},
+    ):
+        torch.save({**known, **part}, path)
         with pytest.raises(UsageError, match="damaged"):
             tuned("mlp", run=Run(checkpoint=path, resume=True))
