@@ -9,7 +9,8 @@ import numpy as np
 from edgekit.compress.functions import FUNCTIONS, TIMES_ITSELF, domain_of, make_table
 from edgekit.compress.learned import plastic_product, take_weights
 from edgekit.compress.lower_sums import SumLowering
-from edgekit.compress.plan import MOVES, STEPS, Plan
+from edgekit.compress.plan import STEPS, Plan
+from edgekit.compress.readers import MOVES
 from edgekit.compress.stored import Array, Spec, Stored, largest_of, tidy, whole
 from edgekit.compress.terms import Sums
 from edgekit.compress.writer import Writer, multiplier

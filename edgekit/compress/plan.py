@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import ceil, floor, log2
 
 import numpy as np
 
 from edgekit.compress.bounds import WASTE, Bounds
 from edgekit.compress.calibrate import LARGEST as ENDLESS
 from edgekit.compress.functions import FUNCTIONS, domain_of, range_of
+from edgekit.compress.membranes import Membranes
+from edgekit.compress.readers import MOVES, feeds_linears_only, is_hidden, slides, weights_on
 from edgekit.compress.recipes import Recipe
-from edgekit.compress.stored import Array, Spec, largest_of, one_axis, tidy, whole
-from edgekit.compress.terms import Constant, Dot, Memory, Scaled, Sums, Switch, Term, spiking
+from edgekit.compress.stored import TOP32, Spec, largest_of, one_axis, tidy, whole
+from edgekit.compress.terms import Dot, Memory, Scaled, Sums, Switch, Term, spiking
 from edgekit.compress.weights import SMALL, Weights
-from edgekit.ir import INT8, INT16, INT32, DType, Op
+from edgekit.ir import INT8, INT16, Op
 from edgekit.ir.ops import OPS
 
-MOVES = ("reshape", "transpose", "expand", "slice", "gather", "windows")
 STEPS = ("floor", "round")
-TOP32 = 2**30  # what an int32 state is scaled to: one bit is left for sums on their way
-SPIKE_ROUNDING = 0.025  # share of a threshold that the rounding of a membrane may add up to
-MOST_FINER = 12  # bits below the scale of the weights that an int32 membrane gets
 INT8_NOISE = 0.015  # of the root mean square of an operand that a state feeds: what rounding it to int8 may add
 LEAST_OWN = 2.0**-6  # of the range of a value: the least that an element with a scale of its own has room for
 FEW = 16  # elements or rows: with fewer, an int8 operand saves less than making it int8 costs
-
-
-@dataclass(frozen=True, eq=False)
-class _Driven:
-    """A sum that spikes drive: the number it is compared with (0: none), how far it goes, weights in steps or not."""
-
-    root: str
-    terms: Sequence[Term]
-    threshold: float
-    reach: float
-    stepped: bool = False
 
 
 class Plan:
@@ -45,6 +30,7 @@ class Plan:
     def __init__(self, sums: Sums, bounds: Bounds, recipe: Recipe) -> None:
         self.sums, self.bounds, self.recipe = sums, bounds, recipe
         self.weights = Weights(sums, bounds, recipe)
+        self._membranes = Membranes(sums, bounds, recipe, self.weights)
         self.notes: dict[str, str] = {}
         self._specs: dict[str, Spec] = {}
         self._terms: dict[str, list[Term]] = {}
@@ -85,7 +71,7 @@ class Plan:
             return self._moved(name)
         if op.kind in STEPS and self.bounds.of(name, 1.0)[0] <= largest_of(INT16):
             return Spec(INT16, np.ones(()), bound=self.bounds.of(name, 1.0)[0], reason="whole numbers")
-        if self._is_hidden(name):
+        if is_hidden(self.sums, name):
             return self._hidden(name)
         if op.kind in FUNCTIONS:
             top = range_of(op.kind)
@@ -119,12 +105,12 @@ class Plan:
         return Spec(INT8, scale, bound=uniform.bound, reason=uniform.reason)
 
     def _input(self, name: str) -> Spec:
-        bits = self.operand_bits(name) if self._feeds_linears_only(name) else self.recipe.operand_bits
+        bits = self.operand_bits(name) if feeds_linears_only(self.sums, name) else self.recipe.operand_bits
         seen = self.bounds.seen(name)
         if seen.whole and seen.largest <= largest_of(INT8):
             return Spec(INT8, np.ones(()), bound=seen.largest, reason="whole numbers")
         top = largest_of(whole(bits))
-        if self.slides(name):  # what windows see of each element differs
+        if slides(self.sums, name):  # what windows see of each element differs
             return Spec(
                 whole(bits), np.asarray(max(seen.clip, 1e-30) / top), bound=seen.clip, reason="calibrated, clipped"
             )
@@ -165,21 +151,6 @@ class Plan:
         inner, value = self.spec(op.inputs[0]), float(op.attrs.get("value", 0.0))
         return inner.uniform and (abs(value) <= float(inner.scale) * largest_of(inner.dtype) or abs(value) > ENDLESS)
 
-    def slides(self, name: str) -> bool:
-        """Whether windows slide over a value, as it is or moved."""
-        found = [name]
-        for value in found:  # grows while it is walked
-            for op in self.sums.readers.get(value, []):
-                if op.kind == "windows":
-                    return True
-                found += op.outputs if op.kind in (*MOVES, "pad") else ()
-        return False
-
-    def _feeds_linears_only(self, name: str) -> bool:
-        leaves = name in self.sums.step.outputs or name in self.sums.step.updates.values()
-        readers = self.sums.readers.get(name, [])
-        return not leaves and all(op.kind == "linear" and op.inputs[2:] != (name,) for op in readers)
-
     def operand_bits(self, name: str) -> int:
         """Bits of a value as the operand of linears: `hidden_bits` where large matrices take it and no state feels it.
 
@@ -190,8 +161,8 @@ class Plan:
         if name in self.recipe.operands:
             return self.recipe.operands[name]
         size = self.sums.tensor(name).size
-        weights = sum(self.sums.tensor(w).size for w in self._weights_on(name))
-        if not self._is_hidden(name) and (weights <= SMALL or size < FEW or weights < FEW * size):
+        weights = sum(self.sums.tensor(w).size for w in weights_on(self.sums, name))
+        if not is_hidden(self.sums, name) and (weights <= SMALL or size < FEW or weights < FEW * size):
             return self.recipe.operand_bits
         if not self._integrates(name):
             return self.recipe.hidden_bits
@@ -199,15 +170,6 @@ class Plan:
         noise = seen.clip / largest_of(INT8) / np.sqrt(12)
         even = self.sums.view_of(name) not in self.sums.graph.state_names and noise < INT8_NOISE * seen.rms
         return self.recipe.hidden_bits if even else self.recipe.operand_bits
-
-    def _weights_on(self, name: str) -> list[str]:
-        """The matrices that a value or a view of it goes through."""
-        views = {name, self.sums.view_of(name)}
-        return [
-            op.inputs[1]
-            for op in self.sums.step.ops
-            if op.kind == "linear" and (op.inputs[0] in views or self.sums.view_of(op.inputs[0]) in views)
-        ]
 
     def _integrates(self, name: str) -> bool:
         root = self.sums.view_of(name)
@@ -218,11 +180,6 @@ class Plan:
         if not self.sums.is_sum(root):
             return False
         return any(isinstance(t, Scaled) and self._integrates(t.value) for t in self.terms(root))
-
-    def _is_hidden(self, name: str) -> bool:
-        made = self.sums.made.get(name)
-        plain = self._feeds_linears_only(name) and not self.sums.feeds_plastic(name)
-        return made is not None and made.kind == "relu" and plain
 
     def _hidden(self, name: str) -> Spec:
         """A value that is never negative and feeds linears alone: all 256 values of an int8, its zero at -128."""
@@ -242,9 +199,9 @@ class Plan:
         if len(terms) == 1 and isinstance(alone, Scaled) and self._decayed(alone):
             inner = self.spec(alone.value)  # it stays on the state's scale
             return Spec(inner.dtype, inner.scale, bound=inner.bound, reason=f"as {alone.value}")
-        if any(spiking(t, self.sums) for t in terms):
-            return self._spiking(root, terms)
         states = self.sums.states_of(root)
+        if any(spiking(t, self.sums) for t in terms):
+            return self._membranes.spec(root, terms, self._state_bits(states), self.decay(root))
         if states:
             return self._integrator(root, states, terms)
         domain = self._function_domain(root)
@@ -311,104 +268,6 @@ class Plan:
             bits = 32
         return self._own_scales(root) if bits == 8 else self.generic(root, bits, self._parts(root, terms))
 
-    def _spiking(self, root: str, terms: Sequence[Term]) -> Spec:
-        """A membrane or current that spikes add weights to: on the scale of those weights, or 2^-k of it."""
-        states = self.sums.states_of(root)
-        bits = self._state_bits(states) if states else 16
-        threshold = self._threshold(root, states)
-        proven = self._lif(root, terms, threshold)
-        reach = 2 * self.bounds.seen(root).largest if proven is None else float(proven.max())
-        driven = _Driven(root, terms, threshold, reach)
-        if bits == 16:
-            found = self._in16(driven, proven)
-            apart = any(form.alone for form in self.weights.forms(self.weights.of_spikes(terms)))
-            if (found is None or _is_finer(found) or apart) and self.weights.can_step(terms):
-                found = self._in16(replace(driven, stepped=True), proven) or found
-            if found is not None:
-                return found
-        scale = self._sums(driven, bits)
-        if bits == 8:
-            seen = max(self.bounds.seen(root).largest, threshold)
-            coarse = np.asarray(seen / largest_of(INT8))
-            if threshold:
-                coarse = threshold / np.maximum(np.floor(threshold / coarse), 1)
-            return Spec(INT8, coarse, sums=scale, bound=seen, reason="calibrated, saturates")
-        bound = np.asarray(self.bounds.of(root, 1.0)[0]) if proven is None else proven
-        finer = max(0, min(MOST_FINER, floor(log2(TOP32 / np.max(bound / scale)))))
-        return self._finer(INT32, scale, finer, bound, "calibrated, 2 times" if proven is None else "proven")
-
-    def _in16(self, driven: _Driven, proven: Array | None) -> Spec | None:
-        """A sum of spikes in int16; None where that does not hold it, and what is rounded on the way into it."""
-        scale = self._sums(driven, 16)
-        finer = self._finer_bits(driven, scale)
-        if (scale < _finest_in16(self.bounds.of(driven.root, 1.0)[0], finer)).any():
-            return None
-        held, reason = scale * largest_of(INT16) * 2.0**-finer, "saturates: a proof would waste bits"
-        if proven is not None and (proven <= held).all():
-            held, reason = proven, "proven"
-        return replace(self._finer(INT16, scale, finer, held, reason), stepped=driven.stepped)
-
-    def _sums(self, driven: _Driven, bits: int) -> Array:
-        """The scale in which spikes add weights: the pinned one, or the finest; where it can it meets the threshold."""
-        known = self.weights.pinned(driven.terms, driven.stepped)
-        if known is not None:
-            return known
-        scale = self.weights.scale(driven.terms, bits, driven.reach, driven.stepped)
-        scale = _met_exactly(scale, driven.threshold)
-        return self._not_needlessly_fine(driven, scale) if bits == 16 else scale
-
-    def _not_needlessly_fine(self, driven: _Driven, scale: Array) -> Array:
-        """The scale, where an int16 would not hold all of it raised to what it holds in the rows of small weights.
-
-        A row keeps small weights alone where the others were pruned. What rounds them is then as small, against what
-        the sum is compared with or reaches, as in half of the rows: a row is raised to their median at most.
-        """
-        least = _finest_in16(self.bounds.of(driven.root, 1.0)[0], self._finer_bits(driven, scale))
-        return _met_exactly(np.maximum(scale, least), driven.threshold) if least <= np.median(scale) else scale
-
-    def _finer_bits(self, driven: _Driven, scale: Array) -> int:
-        """Bits below the scale of its weights that a sum of spikes needs for what is rounded on the way into it.
-
-        The share of the threshold, or of the largest value seen, that rounding may add up to is SPIKE_ROUNDING of a
-        threshold, where only the decay counts, and without one that of the recipe.
-        """
-        terms, decay = driven.terms, self.decay(driven.root)
-        threshold, seen = driven.threshold / scale, self.bounds.seen(driven.root).largest / np.max(scale)
-        times = 1 / (1 - decay) if decay < 1 else 0.0  # at 1 nothing is rounded
-        apart = sum(form.alone for form in self.weights.forms(self.weights.of_spikes(terms), driven.stepped))
-        if threshold.min() > 0:
-            stays, may = 0.5 * times * ((decay > 0) + apart), SPIKE_ROUNDING * threshold.min()
-        else:
-            rounded = [t for t in terms if isinstance(t, Scaled)]
-            others = any(isinstance(t, Constant) for t in terms) + any(
-                isinstance(t, Dot) and not self.sums.is_spike(t.x) for t in terms
-            )
-            stays, may = 0.5 * times * (len(rounded) + others + apart), self.recipe.rounding * max(seen, 1.0)
-        return min(ceil(log2(stays / may)), MOST_FINER) if 0 < may < stays else 0
-
-    def _finer(self, dtype: DType, scale: Array, finer: int, bound: Array, reason: str) -> Spec:
-        return Spec(dtype, tidy(scale * 2.0**-finer), sums=tidy(scale), bound=float(bound.max()), reason=reason)
-
-    def _threshold(self, root: str, states: Sequence[str]) -> float:
-        """The number that a membrane is compared with, 0 where there is not one positive number."""
-        found = []
-        for name in (root, *states):
-            for op in self.sums.readers.get(name, []):
-                if op.kind in ("gt", "ge") and op.inputs[0] == name:
-                    data = self.sums.data(op.inputs[1])
-                    found.append(float(data.flat[0]) if data is not None and np.unique(data).size == 1 else 0.0)
-        return found[0] if found and min(found) > 0 and len(set(found)) == 1 else 0.0
-
-    def _lif(self, root: str, terms: Sequence[Term], threshold: float) -> Array | None:
-        """A bound of a leaky membrane with subtractive reset, whatever it is fed; None for anything else."""
-        decay = self.decay(root)
-        if not 0 < decay < 1:
-            return None
-        up, down = self.bounds.input_sums(terms)
-        high = np.maximum(decay * threshold + up, (up - threshold) / (1 - decay))
-        reach = np.maximum(high, (down + threshold) / (1 - decay))
-        return reach if np.isfinite(reach).all() else None
-
     def bound(self, name: str) -> float:
         """The magnitude that there is room for."""
         return float(self.spec(name).bound)
@@ -416,18 +275,3 @@ class Plan:
     def reason(self, name: str) -> str:
         """Why a value is held as it is."""
         return self.notes.get(name, self.spec(name).reason)
-
-
-def _is_finer(spec: Spec) -> bool:
-    return spec.sums is not None and not np.array_equal(spec.sums, spec.scale)
-
-
-def _met_exactly(scale: Array, threshold: float) -> Array:
-    """A scale of which a threshold is a whole multiple, where it is at least 16 times it: it is then met exactly."""
-    steps = np.floor(threshold / scale)
-    return np.asarray(threshold / steps if threshold and steps.min() >= 16 else scale)
-
-
-def _finest_in16(bound: float | Array, finer: int) -> float:
-    """The finest scale at which an int16 that is so many bits finer holds a bound, with a bit to spare in that case."""
-    return float(bound / largest_of(INT16) * 2.0 ** (finer + (finer > 0)))

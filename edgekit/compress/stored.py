@@ -13,6 +13,8 @@ from edgekit.ir.quant import QuantParams
 
 Array = npt.NDArray[Any]
 
+TOP32 = 2**30  # what an int32 value is scaled to: one bit is left for sums on their way
+
 
 def whole(bits: int) -> DType:
     """The signed integer dtype of so many bits."""
