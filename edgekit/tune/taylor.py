@@ -1,4 +1,4 @@
-"""How much the loss would change without each unit, to first order."""
+"""How much the loss would change without each unit, to first order, batch by batch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Share = tuple[str, tuple[npt.NDArray[np.generic], ...]]  # a matrix or gate, and
 
 
 def taylor_scores(step: Step, groups: Sequence[Units], windows: Windows) -> dict[str, npt.NDArray[np.float64]]:
-    """By how much the mean loss rises without each unit of each group, to first order, by the names of the groups.
+    """Σ (Σ w ∂loss/∂w)² over batches for each unit of each group, by the names of the groups (Molchanov et al., 2019).
 
     A unit is taken out when all that stays does without it: with the weights w of its columns in rows that stay at 0,
-    the loss rises by -Σ w ∂loss/∂w to first order (Molchanov et al., 2019; with its sign, so that units which do harm
-    go first). What a unit does to itself, such as the decay of its state, goes with it and does not count. The loss is
-    the cross entropy of the labels, over 4,096 windows at most.
+    the loss changes by -Σ w ∂loss/∂w to first order. In a trained model those changes cancel over the batches, whose
+    squares say what the unit is good for. What it does to itself, such as the decay of its state, goes with it and does
+    not count. The loss is the cross entropy of the labels, over 4,096 windows at most.
     """
     graph, consts = step.graph, step.graph.consts
     shares = {group.name: [tuple(_shares(graph, gone)) for gone in each(graph, group)] for group in groups}
@@ -46,7 +46,8 @@ def taylor_scores(step: Step, groups: Sequence[Units], windows: Windows) -> dict
     with one_thread():
         for parts in _parts(step, network, windows, factors):
             for name, of in shares.items():
-                found[name] -= [sum(float(parts[n][where].sum()) for n, where in unit) for unit in of]
+                change = [sum(float(parts[n][where].sum()) for n, where in unit) for unit in of]
+                found[name] += np.square(change)
     return found
 
 
