@@ -17,7 +17,9 @@ EdgekitError            anything a user can cause; the command line prints it an
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
+from typing import Any
 
 
 class EdgekitError(Exception):
@@ -31,6 +33,10 @@ class EdgekitError(Exception):
         self.thing, self.cause, self.remedy, self.items = thing, cause, remedy, tuple(items)
         first = f"{thing}: {cause}" + (f"; {remedy}" if remedy else "")
         super().__init__("\n".join([first, *(f"  - {item}" for item in self.items)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it stands, whatever a subclass is made of: it comes back from worker processes."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class UsageError(EdgekitError):

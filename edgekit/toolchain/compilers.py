@@ -229,7 +229,7 @@ def _run(command: Sequence[str], folder: str, main: str) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
         lines = output.decode("utf-8", "replace").splitlines()
-        faults = [line for line in lines if re.search(r"error|undefined|will not fit", line)] or lines
+        faults = [line for line in lines if re.search(r"error|undefined|will not fit|overflowed", line)] or lines
         raise ToolchainError(f"compiling {main}", "failed", f"{command[0]} says:", faults[:MAX_DIAGNOSTICS])
 
 
