@@ -1,31 +1,22 @@
-"""A promise of the command line, kept by a search: what `edgekit search` and `edgekit convert --max-drop` share."""
+"""A promise of the command line: its options, and what a search is to keep it with."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit.cli.arrays import check_output, read_array, read_finite
-from edgekit.cli.exits import ANSWER_IS_NO
-from edgekit.cli.output import Output
-from edgekit.cli.search_tables import print_answer
-from edgekit.errors import DataError, UsageError
+from edgekit.errors import UsageError
 from edgekit.target import load_target
 
 if TYPE_CHECKING:
-    from edgekit.convert.progress import Progress
-    from edgekit.frontends import Imported
-    from edgekit.frontends.options import ImportOptions
     from edgekit.search.limits import Limits
-    from edgekit.search.pool import Pool
-    from edgekit.search.problem import Problem, Windows
 
 FLASH_HELP = "Most bytes of flash for the program, code and constants, such as 24kB (1000 bytes), 16KiB or 24000."
 MaxFlashOption = Annotated[str | None, typer.Option(metavar="SIZE", help=FLASH_HELP)]
@@ -47,8 +38,12 @@ ValidOption = Annotated[
     Path | None,
     typer.Option(help="Windows that trials are judged on. Default: a fifth of --calib, held out and then not used."),
 ]
-JobsOption = Annotated[int, typer.Option(min=1, help="Trials at once, each on a core of its own.")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Trials at once, each on a core of its own; 1, with --ray as many as the cluster has."),
+]
 UNITS: Mapping[str, int] = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
+LARGEST = 2**63  # bytes: beyond what any file or memory can have
 SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 TRIALS = 200  # where neither their number nor the time was given
 SUFFIX = ".search"  # of the file that trials are kept in, beside the output
@@ -71,7 +66,7 @@ class Asked:
     trials: int | None = None
     minutes: float | None = None
     seed: int = 0
-    jobs: int = 1
+    jobs: int | None = None
     ray: str | None = None
     epochs: int = 0
     vary: tuple[str, ...] = ()
@@ -89,8 +84,8 @@ def bytes_of(option: str, text: str | None) -> int | None:
         return None
     found = SIZE.fullmatch(text.strip())
     factor = UNITS.get(found["unit"].lower()) if found else None
-    count = 0 if found is None or factor is None else int(float(found["number"]) * factor)
-    if count < 1:
+    count = 0 if found is None or factor is None else int(Decimal(found["number"]) * factor)
+    if not 1 <= count < LARGEST:
         raise UsageError(f"{option} {text}", "is no size", "give bytes, or such as 24kB, 16KiB, 1.5MB")
     return count
 
@@ -109,8 +104,8 @@ def limits_of(
         raise UsageError("--max-drop", "is missing: how many points may be lost?", "for example --max-drop 1")
     if not 0 <= drop <= 100:
         raise UsageError(f"--max-drop {drop:g}", "is no number of points", "give one from 0 to 100")
-    if instructions is not None and instructions <= 0:
-        raise UsageError(f"--max-instructions {instructions:g}", "is not above 0")
+    if instructions is not None and not 0 < instructions < inf:
+        raise UsageError(f"--max-instructions {instructions:g}", "is no number of instructions", "give one above 0")
     sizes = (("flash", flash), ("weights", weights), ("ram", ram))
     return Limits(drop, instructions=instructions, **{n: bytes_of(f"--max-{n}", text) for n, text in sizes})
 
@@ -139,7 +134,7 @@ def asked_of_convert(
     if not named:
         return None
     for option, value in others.items():
-        if value:
+        if value is not None and value is not False and value != []:  # 0 is a value, too
             cause = f"does not go with {named[0]}: a search decides that, or has no use for it"
             raise UsageError(option, cause, "leave one of them out")
     if calib is None or calib == "synthetic":
@@ -157,111 +152,3 @@ def asked_of_convert(
         storage=output.with_suffix(SUFFIX),
         trials=TRIALS,
     )
-
-
-def keep_promise(out: Output, model: Path | None, importing: ImportOptions, asked: Asked) -> None:
-    """Search, write the artifact that keeps the promise, and answer; exit code 1 where nothing keeps it."""
-    from edgekit.frontends.files import import_with
-    from edgekit.profile.html import check_html
-    from edgekit.search.answer import answer
-    from edgekit.search.engine import Search, Settings
-    from edgekit.search.html import write_search_html
-    from edgekit.search.storage import Storage
-
-    for path in filter(None, (asked.output, asked.storage, asked.html)):
-        check_output(path)
-    if asked.html is not None:
-        check_html(asked.html)
-    with out.stages() as progress:
-        progress("import")
-        imported = import_with(model, importing, None)
-        problem, held_out, words = read_problem(imported, asked, train=asked.epochs > 0)
-        settings = Settings(asked.trials, asked.minutes, asked.seed, epochs=asked.epochs, vary=asked.vary)
-        with (
-            Storage(asked.storage, problem.identity) as storage,
-            kept(storage),
-            workers(problem, asked, progress) as pool,
-        ):
-            search = Search(problem, asked.limits, settings, pool, storage, progress)
-            found = answer(search, imported, held_out, margin=asked.margin, progress=progress)
-        document = {**found.to_dict(), "validation": words}
-        if found.is_kept and found.conversion is not None:
-            progress("write")
-            found.conversion.artifact.save(asked.output)
-            document["artifact"] = str(asked.output)
-            document["sha256"] = found.conversion.artifact.sha256
-        if asked.html is not None:
-            write_search_html(document, asked.html)
-            document["html"] = str(asked.html)
-    out.answer(document, lambda console: print_answer(console, found, document))
-    if not found.is_kept:
-        raise typer.Exit(ANSWER_IS_NO)
-
-
-def read_problem(imported: Imported, asked: Asked, *, train: bool) -> tuple[Problem, Windows | None, str]:
-    """The problem that files make of a model, what is held out, and in words what trials are judged on.
-
-    DataError for windows that do not fit it, or that have no labels where compressions are to be trained.
-    """
-    from edgekit.search.holdout import hold_out
-    from edgekit.search.problem import Problem
-
-    rest = _windows(asked.calib)
-    if asked.valid is not None:
-        validation, words = _windows(asked.valid), str(asked.valid)
-    else:
-        subject = read_array(asked.calib, "subject") if asked.calib.suffix == ".npz" else None
-        rest, validation, which = hold_out(rest, subject)
-        words = f"{which} of {asked.calib}, held out; if the model was trained on them, they flatter it"
-    if train and (rest.y is None or validation.y is None):
-        raise DataError(str(asked.calib), "has no labels to train with", "give .npz files with x and y")
-    training = rest if train else None
-    problem = Problem.of(
-        imported,
-        asked.target,
-        rest.x,
-        validation,
-        training=training,
-        method=asked.method,
-        compiler=asked.compiler,
-    )
-    held_out = None if asked.held_out is None else _windows(asked.held_out)
-    if held_out is not None:
-        problem.check_windows(held_out)
-        if (held_out.y is None) != (validation.y is None):
-            cause = "and the windows for validation differ: one has labels, the other has none"
-            raise DataError(str(asked.held_out), cause, "a promise is about one of accuracy and agreement")
-    return problem, held_out, words
-
-
-def _windows(path: Path) -> Windows:
-    from edgekit.search.problem import Windows
-
-    found = read_finite(path)
-    return Windows(found.x, found.y)
-
-
-@contextmanager
-def workers(problem: Problem, asked: Asked, progress: Progress) -> Iterator[Pool]:
-    """The workers that are asked for, which are ended with the context."""
-    from edgekit.search.pool import Processes
-    from edgekit.search.ray_pool import RayPool
-
-    progress("start workers")
-    count = asked.jobs if asked.ray is None or asked.jobs > 1 else None
-    pool: Pool = Processes(problem, asked.jobs) if asked.ray is None else RayPool(problem, asked.ray, count)
-    try:
-        yield pool
-    finally:
-        pool.close()
-
-
-@contextmanager
-def kept(storage: Any) -> Iterator[None]:
-    """Say after an interrupt what is kept, and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = f"{len(storage):,} trials are kept in {storage.path}"
-        print(f"{kept}: the same command goes on from there", file=sys.stderr, flush=True)
-        raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from edgekit.cli.apart import check_apart
 from edgekit.cli.arrays import check_output, read_data
 from edgekit.cli.budget import (
     EvalOption,
@@ -19,7 +20,6 @@ from edgekit.cli.budget import (
     MaxWeightsOption,
     ValidOption,
     asked_of_convert,
-    keep_promise,
 )
 from edgekit.cli.imports import (
     MODEL_HELP,
@@ -65,6 +65,7 @@ from edgekit.cli.learning import (
 from edgekit.cli.ops import op_table
 from edgekit.cli.output import JsonOption, Output, QuietOption, VerboseOption, kilobytes, table
 from edgekit.cli.quantisation import quantisation_lines
+from edgekit.cli.search_work import keep_promise
 from edgekit.cli.sizes import size_rows
 from edgekit.errors import UsageError
 
@@ -215,7 +216,8 @@ def convert(
     paths = wanted.paths(output, f"{name}.{target}")
     for what, path in paths.items():
         (check_folder if what == C else check_output)(path)
-        _check_source(path, model, weights, config, recipe)
+    file = Path(calib) if calib not in (None, SYNTHETIC) else None
+    check_apart(paths, (model, weights, config, recipe, file, valid, eval_))
     started = time.perf_counter()
     compression = None if recipe is None else read_recipe(recipe)
     given_precision = precision
@@ -277,7 +279,6 @@ def convert(
         raise UsageError("--min-agreement", f"is not used with precision {precision!r}", "add --precision auto")
     if calib_method is not None and precision in FLOAT_PRECISIONS:
         raise UsageError("--calib-method", f"is not used with precision {precision!r}", "it is for integer programs")
-    file = Path(calib) if calib not in (None, SYNTHETIC) else None
     windows = None if file is None else read_data(file)
     options = Options(
         target=target,
@@ -301,13 +302,6 @@ def convert(
         console.print(f"done in {seconds:.1f} s")
 
     out.answer({**_document(done, paths, target, precision), "seconds": round(seconds, 3)}, human)
-
-
-def _check_source(path: Path, *sources: Path | None) -> None:
-    """UsageError when a file would be written over one that it is made from."""
-    for source in sources:
-        if source is not None and path.exists() and source.exists() and path.samefile(source):
-            raise UsageError(str(path), "is what is to be read", "name another output with -o")
 
 
 def _name(model: Path | None, weights: Path | None, factory: str | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edgekit.cli.arrays import check_output
 from edgekit.cli.budget import (
     SUFFIX,
     TRIALS,
@@ -17,7 +19,6 @@ from edgekit.cli.budget import (
     MaxFlashOption,
     MaxWeightsOption,
     ValidOption,
-    keep_promise,
     limits_of,
 )
 from edgekit.cli.imports import (
@@ -36,6 +37,7 @@ from edgekit.cli.imports import (
 )
 from edgekit.cli.output import JsonOption, Output, QuietOption
 from edgekit.cli.replay import replay
+from edgekit.cli.search_work import keep_promise
 from edgekit.cli.sensitivity import check_alone, tell_sensitivity
 from edgekit.errors import UsageError
 
@@ -57,8 +59,13 @@ def search(
     ] = None,
     valid: ValidOption = None,
     eval_: EvalOption = None,
-    trials: Annotated[int | None, typer.Option(min=1, help=f"How many to try; {TRIALS} without --minutes.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Or how long; whichever ends first.")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"How many to try, beside single changes and trained ones. {TRIALS} without --minutes."
+        ),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Or how long; no trial begins after it.")] = None,
     tune: Annotated[
         int, typer.Option(metavar="EPOCHS", min=0, help="Train the most promising trials for so long; --calib has y.")
     ] = 0,
@@ -73,7 +80,7 @@ def search(
         float,
         typer.Option(min=0, help="Standard errors of the drop that the chosen one has to spare, if any trial has."),
     ] = 1.0,
-    jobs: JobsOption = 1,
+    jobs: JobsOption = None,
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to work on: its address, auto, or local.")
     ] = None,
@@ -133,16 +140,20 @@ def search(
         round_delays=round_delays,
     )
     promised = (max_drop, max_flash, max_weights, max_ram, max_instructions)
-    asked_too = (*promised, eval_, trials, minutes, storage, html, ray, vary)
-    if replay_ is not None and (any(v is not None for v in asked_too) or (tune, seed, jobs, margin) != (0, 0, 1, 1.0)):
+    asked_too = (*promised, eval_, trials, minutes, storage, html, ray, vary, jobs)
+    if replay_ is not None and (any(v is not None for v in asked_too) or (tune, seed, margin) != (0, 0, 1.0)):
         raise UsageError("--replay", "does not search", "give it the model, --target, --calib and --valid alone")
     if sensitivity:
         searching = {"--trials": trials, "--minutes": minutes, "--seed": seed or None, "--tune": tune or None}
         searching["--margin"] = None if margin == 1.0 else margin
         check_alone(promised, {"--eval": eval_, "--html": html, "-o": output, "--replay": replay_, **searching})
+    if not margin < inf:
+        raise UsageError(f"--margin {margin:g}", "is no number of standard errors", "give one from 0")
     limits = limits_of(*promised) if replay_ is None and not sensitivity else Limits(0.0)
     if calib is None:
         raise UsageError("--calib", "is missing: scales come from windows", "--calib train.npz, with x and perhaps y")
+    if output is not None:
+        check_output(output)  # before others are named after it
     path = output or Path(f"{(model or weights or Path('model')).stem}.{target}.edge")
     asked = Asked(
         target=target,

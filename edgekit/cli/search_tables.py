@@ -28,6 +28,8 @@ def print_answer(console: Console, found: Answer, document: Mapping[str, Any]) -
         f"{search['fresh']:,} new ones with those of single changes; all are kept in {search['storage']}",
         soft_wrap=True,
     )
+    for note in document["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
     near = [trial for trial in document["frontier"] if trial["drop"] <= document["limits"]["drop"] + NEAR]
     left = len(document["frontier"]) - len(near[:MOST_ROWS])
     rows = table(*COLUMNS.values(), title="what no other trial beats", right=tuple(range(len(COLUMNS) - 1)))

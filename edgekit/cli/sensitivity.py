@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from edgekit.cli.arrays import check_output
-from edgekit.cli.budget import Asked, kept, read_problem, workers
+from edgekit.cli.budget import Asked
 from edgekit.cli.output import Output, table
+from edgekit.cli.search_work import check_files, kept, read_problem, workers
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,17 +21,19 @@ def check_alone(promised: tuple[object, ...], others: Mapping[str, object]) -> N
     """UsageError for options of a search that ends with an artifact."""
     named = ["--max-…"] * any(value is not None for value in promised)
     if wrong := [*named, *(option for option, value in others.items() if value is not None)]:
-        raise UsageError("--sensitivity", f"writes nothing and knows no limits: not with {wrong[0]}", "leave it out")
+        raise UsageError(
+            "--sensitivity", f"writes no artifact and knows no limits: not with {wrong[0]}", "leave it out"
+        )
 
 
 def tell_sensitivity(out: Output, model: Path | None, importing: ImportOptions, asked: Asked) -> None:
-    """Try plain int8 and every single change, and tell what they come to."""
+    """Try plain int8 and every single change, keep the trials, and tell what they come to."""
     from edgekit.frontends.files import import_with
     from edgekit.search.engine import Search, Settings
     from edgekit.search.storage import Storage
     from edgekit.search.tables import CHANGES, change_cells
 
-    check_output(asked.storage)
+    check_files({"the trials": asked.storage}, model, importing, asked)
     with out.stages() as progress:
         progress("import")
         problem, _, words = read_problem(import_with(model, importing, None), asked, train=False)
@@ -46,6 +48,7 @@ def tell_sensitivity(out: Output, model: Path | None, importing: ImportOptions, 
         "model": problem.graph.name,
         "target": problem.target_name,
         "judged": {"what": problem.jury.what, "windows": problem.quick_jury.windows, "which": words},
+        "storage": str(asked.storage),
         **found.to_dict(),
     }
 
@@ -60,5 +63,6 @@ def tell_sensitivity(out: Output, model: Path | None, importing: ImportOptions, 
         for change in found.to_dict()["changes"]:
             rows.add_row(*change_cells(change))
         console.print(rows)
+        console.print(f"the trials are kept in {asked.storage}, which a search goes on from", soft_wrap=True)
 
     out.answer(document, human)

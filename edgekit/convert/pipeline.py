@@ -90,7 +90,7 @@ def prepare(
     imported: Imported, options: Options, *, io: Mapping[str, Any] | None = None, progress: Progress = silent
 ) -> Prepared:
     """What every way out begins with; ModelError for an `io` that does not fit the model, before any work."""
-    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
+    imported = dataclasses.replace(imported, graph=with_free_name(imported.graph))
     meta = check_meta(io if io is not None else imported.io or {})
     check_io(imported.graph, meta)
     progress("optimise")
@@ -113,7 +113,7 @@ def convert_imported(
 
 def convert_ready(imported: Imported, options: Options, *, progress: Progress = silent) -> Conversion:
     """The rest of the way for a graph that is a program as it is: every entry stays, and the step takes raw units."""
-    imported = dataclasses.replace(imported, graph=_with_free_name(imported.graph))
+    imported = dataclasses.replace(imported, graph=with_free_name(imported.graph))
     meta = check_meta({})
     raw = raw_inputs(imported.graph, meta, options.windows)
     return convert_prepared(Prepared(imported, meta, raw, imported.graph), options, progress=progress)
@@ -232,7 +232,7 @@ def _effect(prepared: Prepared, options: Options, made: Graph) -> list[str]:
     ]
 
 
-def _with_free_name(graph: Graph) -> Graph:
+def with_free_name(graph: Graph) -> Graph:
     """The graph under a name that no kernel has: both become C identifiers that start with `ek_`."""
     prefix = f"ek_{graph.name}"
     clash = any(name == prefix or name.startswith(f"{prefix}_") for name in kernel_names())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from edgekit.artifact import Artifact
 from edgekit.compress.recipe_data import to_data
-from edgekit.convert.pipeline import Conversion
 from edgekit.convert.progress import Progress, silent
 from edgekit.errors import ToolchainError
 from edgekit.profile.grades import DERIVED, EMULATED, MEASURED
@@ -15,10 +15,6 @@ from edgekit.search.engine import Found, Search
 from edgekit.search.frontier import Trial, chosen, closest, frontier, limiting
 from edgekit.search.judging import Verdict
 from edgekit.search.problem import Windows
-from edgekit.search.program import convert_compressed
-
-if TYPE_CHECKING:
-    from edgekit.frontends import Imported
 
 GRADES: Mapping[str, str] = {
     "drop": MEASURED,
@@ -34,13 +30,13 @@ GRADES: Mapping[str, str] = {
 class Answer:
     """A search, the trial that was chosen and its artifact, and what held-out windows say of it.
 
-    `conversion` is None where no trial keeps the promise; `evaluated` where there are no windows for it.
+    `artifact` is None where no trial keeps the promise; `evaluated` where there are no windows for it.
     """
 
     search: Search
     found: Found
     trial: Trial | None
-    conversion: Conversion | None
+    artifact: Artifact | None
     evaluated: Verdict | None
     margin: float
 
@@ -52,6 +48,13 @@ class Answer:
         return self.evaluated is None or self.evaluated.drop <= self.search.limits.drop
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be known of the figures."""
+        if self.found.plain.instructions is not None:
+            return []
+        return [f"RAM is states and scratch: nothing measures the stack of {self.search.problem.target_name} here"]
+
+    @property
     def frontier(self) -> list[Trial]:
         """The trials that no other one beats."""
         return frontier(self.found.trials)
@@ -59,7 +62,7 @@ class Answer:
     @property
     def reasons(self) -> list[str]:
         """Why the promise is not kept, in words."""
-        limits = self.search.limits
+        limits = self.search.promise
         if self.trial is None:
             return limiting(self.found.trials, limits)
         if self.is_kept or self.evaluated is None:
@@ -72,12 +75,13 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: everything that a table or a page shows."""
-        problem, limits = self.search.problem, self.search.limits
+        problem, limits = self.search.problem, self.search.promise
         return {
             "model": problem.graph.name,
             "target": problem.target_name,
             "kept": self.is_kept,
             "reasons": self.reasons,
+            "notes": self.notes,
             "limits": asdict(limits),
             "size": limits.size_name,
             "margin": self.margin,
@@ -105,7 +109,7 @@ class Answer:
         }
 
     def _trial(self, trial: Trial) -> dict[str, Any]:
-        excess = self.search.limits.excess(trial.outcome)
+        excess = self.search.promise.excess(trial.outcome)
         return {
             "words": trial.words,
             "recipe": to_data(trial.compression),
@@ -114,29 +118,34 @@ class Answer:
         }
 
 
-def answer(
-    search: Search, imported: Imported, held_out: Windows | None, *, margin: float = 1.0, progress: Progress = silent
-) -> Answer:
+def answer(search: Search, held_out: Windows | None, *, margin: float = 1.0, progress: Progress = silent) -> Answer:
     """Search, make the artifact of the smallest trial that keeps the promise, and judge it once on `held_out` windows.
 
     ToolchainError where the artifact is not the program of its trial.
     """
     found = search.run()
-    trial = chosen(found.trials, search.limits, margin)
+    trial = chosen(found.trials, search.promise, margin)
     if trial is None:
         return Answer(search, found, None, None, None, margin)
-    conversion = convert_compressed(search.problem, imported, trial.compression, progress)
-    check_same(conversion, trial)
+    progress("make the artifact")
+    artifact = search.pool.make(trial.compression)
+    check_same(artifact, trial)
     evaluated = None
     if held_out is not None:
         progress("judge on held-out windows")
-        evaluated = search.problem.jury_of(held_out).verdict(conversion.artifact.graph)
-    return Answer(search, found, trial, conversion, evaluated, margin)
+        evaluated = search.problem.jury_of(held_out).verdict(artifact.graph)
+    return Answer(search, found, trial, artifact, evaluated, margin)
 
 
-def check_same(conversion: Conversion, trial: Trial) -> None:
-    """ToolchainError unless a conversion has the program that a trial had."""
-    if conversion.artifact.manifest["graph_sha256"] != trial.outcome.program:
+def check_same(artifact: Artifact, trial: Trial) -> None:
+    """ToolchainError unless an artifact has the program that a trial had, and its sizes."""
+    sizes, outcome = artifact.manifest["sizes"], trial.outcome
+    if artifact.manifest["graph_sha256"] != outcome.program:
         cause = "is not the program of its trial: the trial ran with other code, or floats add up otherwise here"
-        remedy = "search again with another --storage; if that does not help, with OMP_NUM_THREADS=1"
-        raise ToolchainError("artifact", cause, remedy)
+        raise ToolchainError("artifact", cause, "search again with another --storage")
+    if (sizes["flash_bytes"], sizes["weights_bytes"]) != (outcome.flash, outcome.weights):
+        cause = (
+            f"takes {sizes['flash_bytes']:,} bytes of flash and {sizes['weights_bytes']:,} of weights, its trial took "
+            f"{outcome.flash:,} and {outcome.weights:,}: that was compiled otherwise"
+        )
+        raise ToolchainError("artifact", cause, "search again with another --storage, or give one --compiler")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit.compress.rules import Compression
-from edgekit.search.limits import Limits, Outcome
+from edgekit.search.limits import ASKED, Limits, Outcome, points
 from edgekit.search.space import Point
 
 REACH = 8.0  # points beyond the promise that training may make good
@@ -80,15 +80,15 @@ def limiting(trials: Sequence[Trial], limits: Limits) -> list[str]:
     if not accurate:
         least = min((t.outcome for t in trials), key=lambda o: o.drop)
         return [f"drop: the least that was found is {least.drop:.2f} points, {least.drop - limits.drop:.2f} too many"]
-    for name in ("flash", "weights", "ram", "instructions"):
-        limit = getattr(limits, name)
+    for name in ASKED:
+        limit = limits.most(name)
         if limit is None:
             continue
         known = [getattr(o, name) for o in accurate if getattr(o, name) is not None]
         if known and min(known) > limit:
             unit = "" if name == "instructions" else " bytes"
             found.append(
-                f"{name}: the least that loses no more than {limits.drop:g} points is {min(known):,.0f}{unit}, "
+                f"{name}: the least that loses no more than {points(limits.drop)} is {min(known):,.0f}{unit}, "
                 f"{min(known) - limit:,.0f} too many"
             )
     return found or ["the limits together: each is kept by some point within the drop, all of them by none"]

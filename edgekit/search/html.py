@@ -10,6 +10,7 @@ from edgekit.profile.html import check_html
 from edgekit.profile.html.page import Page, write_page
 from edgekit.profile.html.parts import Badge, Cell, Figure, Section, Table, Tile, finite
 from edgekit.profile.numbers import number, quantity
+from edgekit.search.limits import points
 from edgekit.search.tables import CHANGES, COLUMNS, NEAR, cells, change_cells, promise_words
 
 Document = Mapping[str, Any]
@@ -33,6 +34,7 @@ def search_page(document: Document) -> Page:
         ("Judged by", f"{judged['what']} on {judged['windows']:,} windows; the original: {judged['original']:.2f} %"),
         ("Trials", f"{search['trials']:,}, seed {search['seed']}, {search['workers']}"),
         ("Storage", str(search["storage"])),
+        *(("Note", note) for note in document["notes"]),
     )
     return Page(
         kind="Search",
@@ -100,7 +102,7 @@ def _frontier(document: Document) -> Section:
         return Table(tuple(COLUMNS.values()), (badges, *rows), tuple(range(len(COLUMNS) - 1)), fold=fold)
 
     lead = "In flash, weights, RAM, instructions and loss together; the first row says how the figures came about."
-    more = (table(far, f"Those that lose more than {most:g} points"),) if far else ()
+    more = (table(far, f"Those that lose more than {points(most)}"),) if far else ()
     return Section("frontier", "What no other trial beats", lead, tables=(table(near), *more))
 
 

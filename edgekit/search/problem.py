@@ -17,12 +17,15 @@ from edgekit.artifact import check_io, check_meta
 from edgekit.compress.calibrate import Calibration, calibrate
 from edgekit.convert.agreement import decision_rule
 from edgekit.convert.inputs import Inputs, normalisation_of, normalised, raw_inputs
-from edgekit.errors import DataError
+from edgekit.convert.options import CALIBRATION_METHODS
+from edgekit.convert.pipeline import with_free_name
+from edgekit.errors import DataError, UsageError
 from edgekit.ir import Graph
 from edgekit.ir.document import from_document, to_document
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.search.judging import Jury
 from edgekit.target import Target, load_target
+from edgekit.toolchain import find_compiler
 
 if TYPE_CHECKING:
     from edgekit.frontends import Imported
@@ -44,6 +47,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def labels(self) -> list[Array]:
+        """The classes, where they are known."""
+        return [] if self.y is None else [self.y]
+
     def every(self, k: int) -> Windows:
         """Every k-th window."""
         return Windows(self.x[::k], None if self.y is None else self.y[::k])
@@ -53,13 +61,14 @@ class Windows:
 class Problem:
     """A model as it was imported, its target, and windows to calibrate and to judge with.
 
-    It is pickled as it stands: `document` and `arrays` are the graph, `source` is a hash of all windows that those for
-    calibration were taken from, and what is derived is derived again.
+    It is pickled as it stands: `document` and `arrays` are the graph, `story` how it was imported, `source` is a hash
+    of all windows that those for calibration were taken from, with their labels, and what is derived is derived again.
     """
 
     document: Mapping[str, Any]
     arrays: Mapping[str, Array]
     meta: Mapping[str, Any]
+    story: Mapping[str, Any]
     target_name: str
     calibration: Array
     validation: Windows
@@ -76,24 +85,38 @@ class Problem:
         cls,
         imported: Imported,
         target: str,
-        calibration: Array,
+        calibration: Windows,
         validation: Windows,
         *,
-        training: Windows | None = None,
+        train: bool = False,
         method: str = "min-max",
         compiler: str | None = None,
     ) -> Problem:
         """The problem of an imported model; of the calibration windows every k-th, so that there are 512 at most.
 
-        `training` are labelled windows for compressions that are to be trained. DataError where windows do not fit.
+        With `train`, which needs labels, they are for compressions that are to be trained, too. DataError where windows
+        do not fit; UsageError, TargetError or ToolchainError for a method, target or compiler that is not there.
         """
+        device = load_target(target)
+        find_compiler(device, compiler)
+        if method not in CALIBRATION_METHODS:
+            remedy = f"known are {', '.join(CALIBRATION_METHODS)}"
+            raise UsageError(f"calibration method {method!r}", "is not known", remedy)
         meta = check_meta(imported.io or {})
         check_io(imported.graph, meta)
-        source = digest(calibration, *([] if training is None or training.y is None else [training.y]))
-        few = calibration[:: -(-len(calibration) // CALIBRATION)]
-        document, arrays = to_document(imported.graph)
+        document, arrays = to_document(with_free_name(imported.graph))
         made = cls(
-            document, arrays, plain(meta), load_target(target).name, few, validation, training, source, method, compiler
+            document,
+            arrays,
+            plain(meta),
+            story=story_of(imported),
+            target_name=device.name,
+            calibration=calibration.every(-(-len(calibration) // CALIBRATION)).x,
+            validation=validation,
+            training=calibration if train else None,
+            source=digest(calibration.x, *calibration.labels),
+            method=method,
+            compiler=compiler,
         )
         made.check()
         return made
@@ -124,13 +147,13 @@ class Problem:
 
     @cached_property
     def imported(self) -> Imported:
-        """The graph as a model of its own, which is what can be trained."""
+        """The model as it was imported, with the graph in the place of its original: what can be trained, converted."""
         from edgekit.frontends import Imported
         from edgekit.frontends.graph_original import GraphOriginal
-        from edgekit.frontends.replay import replay
 
-        original = GraphOriginal(self.graph.name, self.graph)
-        return Imported(self.graph, replay(original, self.graph), (), original, io=self.meta)
+        story = dict(self.story)
+        original = GraphOriginal(story.pop("thing"), self.graph)
+        return Imported(self.graph, original=original, io=self.meta, **story)
 
     @cached_property
     def optimised(self) -> Graph:
@@ -181,15 +204,21 @@ class Problem:
     @cached_property
     def identity(self) -> dict[str, str]:
         """What the results of trials depend on, each as words or a hash: equal problems give equal results."""
-        labels = [] if self.validation.y is None else [self.validation.y]
         return {
             "model": f"{self.graph.hash()} {json.dumps(self.meta, sort_keys=True, default=str)}",
-            "target": self.target_name,
+            "target": f"{self.target_name} {self.target.cpu} {self.target.simd}",
             "calibration data": f"{self.source} {self.method}",
-            "validation data": digest(self.validation.x, *labels),
-            "compiler": self.compiler or "the first",
+            "validation data": digest(self.validation.x, *self.validation.labels),
+            "compiler": str(find_compiler(self.target, self.compiler)),
             "version of edgekit": __version__,
         }
+
+
+def story_of(imported: Imported) -> dict[str, Any]:
+    """What a manifest tells of an import, and what its original is called."""
+    told = {name: getattr(imported, name) for name in ("report", "notes", "family")}
+    told |= {name: dict(getattr(imported, name)) for name in ("assumed", "provenance")}
+    return {**told, "thing": imported.original.thing}
 
 
 def plain(value: Any) -> Any:

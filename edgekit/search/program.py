@@ -14,14 +14,12 @@ from edgekit.compress.rules import Compression, looks
 from edgekit.convert.inputs import normalisation_of
 from edgekit.convert.options import Options
 from edgekit.convert.pipeline import Conversion, convert_imported
-from edgekit.convert.progress import Progress, silent
 from edgekit.errors import DataError
 from edgekit.ir import Graph
 from edgekit.passes.pipelines import FOR_INTEGERS, OPTIMISE, run_passes
 from edgekit.search.problem import Problem
 
 if TYPE_CHECKING:
-    from edgekit.frontends import Imported
     from edgekit.tune.model import Tuned
 
 
@@ -36,7 +34,7 @@ class Held:
 def held_of(problem: Problem, compression: Compression) -> Held:
     """What a compression makes of the step of a problem; where it asks for training, on the training windows."""
     if compression.tuning.epochs:
-        tuned = tuned_of(problem, problem.imported, compression)
+        tuned = tuned_of(problem, compression)
         return Held(run_passes(tuned.imported.graph, (*OPTIMISE, *FOR_INTEGERS)), tuned.recipe)
     made = compressed(problem.optimised, compression, problem.seen if looks(compression) else None)
     assert made.recipe is not None  # every compression of a search computes with integers
@@ -50,7 +48,7 @@ def integer_graph(problem: Problem, held: Held) -> Graph:
     return quantise_program(held.graph, seen, held.recipe, known).graph
 
 
-def tuned_of(problem: Problem, imported: Imported, compression: Compression) -> Tuned:
+def tuned_of(problem: Problem, compression: Compression) -> Tuned:
     """The model trained to bear a compression; the validation windows choose among its epochs."""
     from edgekit.tune.model import tune
     from edgekit.tune.windows import Data, Windows
@@ -58,12 +56,10 @@ def tuned_of(problem: Problem, imported: Imported, compression: Compression) -> 
     train, valid = problem.training, problem.validation
     if train is None or train.y is None or valid.y is None:
         raise DataError("training windows", "have no labels", "give --calib and --valid as .npz with x and y")
-    return tune(imported, compression, Data(Windows(train.x, train.y), Windows(valid.x, valid.y)))
+    return tune(problem.imported, compression, Data(Windows(train.x, train.y), Windows(valid.x, valid.y)))
 
 
-def convert_compressed(
-    problem: Problem, imported: Imported, compression: Compression, progress: Progress = silent
-) -> Conversion:
+def convert_compressed(problem: Problem, compression: Compression) -> Conversion:
     """The artifact of a compression, with the program that its trial had."""
     options = Options(
         target=problem.target_name,
@@ -73,8 +69,8 @@ def convert_compressed(
         compression=compression,
         compiler=problem.compiler,
     )
+    imported = problem.imported
     if compression.tuning.epochs:
-        progress("train")
-        tuned = tuned_of(problem, imported, compression)
+        tuned = tuned_of(problem, compression)
         imported, options = tuned.imported, dataclasses.replace(options, held=tuned.recipe)
-    return convert_imported(imported, options, progress=progress)
+    return convert_imported(imported, options)

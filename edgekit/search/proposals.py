@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from math import prod
 
 import numpy as np
 import optuna
@@ -13,7 +15,6 @@ from edgekit.search.limits import Limits, Outcome, Result
 from edgekit.search.space import Point, Space
 from edgekit.search.storage import parameters, values
 
-STRIDE = 100_003  # between the seeds of two searches: more than a search has trials
 REACH = 2.0  # points beyond the promise from which one step may lead back
 STEPS = 64  # away from a point that is known already, until one is found that is not
 
@@ -24,7 +25,7 @@ class Proposals:
     What is asked depends on those results alone, not on when they came nor on whether the search was interrupted: for
     the same seed the same points are tried, by one worker or by many (Bergstra et al., 2011; Ozaki et al., 2022). Every
     second one is a step or few away from a point that no other beats and that the promise is not far from. A point that
-    is known already gives way to one near it: of a space that is nearly exhausted the same may come again.
+    is known already gives way to one near it, so that none comes twice.
     """
 
     def __init__(self, space: Space, limits: Limits, seed: int) -> None:
@@ -32,7 +33,7 @@ class Proposals:
         self._study = optuna.create_study(directions=["minimize", "minimize"])
         self._asked: list[optuna.Trial] = []
         self._known: set[tuple[int, ...]] = set()
-        self._best: list[tuple[Point, list[float]]] = []  # those that no other beats, with their values
+        self._best: list[tuple[Point, list[float]]] = []  # that no other beats: values, and what RAM and such miss
 
     def add(self, point: Point, result: Result) -> None:
         """Tell what a point came to that was not asked for."""
@@ -51,8 +52,9 @@ class Proposals:
             self._study.add_trial(create_trial(state=TrialState.FAIL, params=params, distributions=distributions))
 
     def ask(self, count: int) -> list[Point]:
-        """The next points, which have to be told of before more are asked for."""
-        self._asked = [self._next() for _ in range(count)]
+        """The next points, which have to be told of before more are asked for; fewer where no more are left."""
+        left = prod(len(choice.options) for choice in self._space) - len(self._known)
+        self._asked = [self._next() for _ in range(min(count, left))]
         return [{n: int(v) for n, v in trial.params.items() if v} for trial in self._asked]
 
     def tell(self, results: Sequence[Result]) -> None:
@@ -70,9 +72,9 @@ class Proposals:
     def _next(self) -> optuna.Trial:
         _, distributions = parameters(self._space, {})
         number = len(self._study.get_trials(deepcopy=False))
-        seed = STRIDE * self._seed + number
+        seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
         rng = np.random.default_rng(seed)
-        near = [point for point, (drop, _) in self._best if drop <= self._limits.drop + REACH]
+        near = [point for point, (drop, *_) in self._best if drop <= self._limits.drop + REACH]
         if near and len(self._known) % 2:
             trial = self._exactly(self._near(near[int(rng.integers(len(near)))], rng))
         else:
@@ -93,20 +95,24 @@ class Proposals:
     def _rank(self, point: Point, result: Result) -> None:
         """Take a point among the best, unless one of those beats it, and out those that it beats."""
         if isinstance(result, Outcome):
-            found = values(result, self._limits)
+            shares = self._limits.shares(result)
+            missed = sum(max(0.0, shares.get(name, 0.0)) for name in ("ram", "instructions"))
+            found = [*values(result, self._limits), missed]
             if not any(_beats(other, found) for _, other in self._best):
                 self._best = [(p, v) for p, v in self._best if not _beats(found, v)] + [(point, found)]
 
     def _near(self, point: Point, rng: np.random.Generator) -> dict[str, int]:
-        """A point that is not known, few steps away, each to the next option of some choice."""
+        """A point that is not known, few steps away, each to the next option of some choice; else the first such."""
         params, distributions = parameters(self._space, point)
         for _ in range(STEPS):
             name = sorted(params)[int(rng.integers(len(params)))]
             step = params[name] + int(rng.choice((-1, 1)))
             params[name] = min(max(step, 0), distributions[name].high)
             if self._at(params) not in self._known:
-                break
-        return params
+                return params
+        options = product(*(range(len(choice.options)) for choice in self._space))
+        unknown = next(at for at in options if at not in self._known)
+        return {choice.name: at for choice, at in zip(self._space, unknown, strict=True) if choice.name in params}
 
     def _at(self, point: Point) -> tuple[int, ...]:
         return tuple(point.get(choice.name, 0) for choice in self._space)

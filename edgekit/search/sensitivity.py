@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from math import inf
 from typing import Any
 
 from edgekit.compress.shrink import Units
 from edgekit.search.limits import Failed, Limits, Outcome, Result
 from edgekit.search.space import FEW, Choice, Option, Point, Space, one_by_one
+from edgekit.search.ways import Cost, Costs
 
 HOPELESS = 4.0  # points beyond the promise that one change may lose by itself, where searching it makes sense
-MOST_STEPS = 48  # of the way from plain int8 to the smallest
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,15 @@ def sensitivity_of(space: Space, plain: Outcome, found: Sequence[Result]) -> Sen
     return Sensitivity(plain, space, results)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an option of a choice loses and saves against plain int8."""
-
-    lost: float
-    size: int
-
-
-def worth_it(seen: Sensitivity, limits: Limits, groups: Mapping[str, Units]) -> tuple[Space, dict[str, list[Cost]]]:
+def worth_it(seen: Sensitivity, limits: Limits, groups: Mapping[str, Units]) -> tuple[Space, list[Costs]]:
     """The choices with the options that no other one beats, from plain int8 to the smallest, and what each costs.
 
-    An option is beaten by one that loses no more and takes no more. Units of small groups go one by one, those first
-    that lose least for what they save.
+    The costs are those in size, and then in every other figure that is limited and that a change may save. An option is
+    beaten by one that loses no more and takes no more of any of them; one that saves nothing stays where plain int8
+    loses more than was promised, and it less. Units of small groups go one by one, those first that lose least.
     """
-    space, costs = list[Choice](), dict[str, list[Cost]]()
+    sizes = _sizes(seen.plain, limits)
+    space, costs = list[Choice](), [dict[str, list[Cost]]() for _ in sizes(seen.plain)]
     for choice in seen.space:
         options = list(zip(choice.options, seen.results[choice.name], strict=True))
         if choice.name in groups and groups[choice.name].size <= FEW:
@@ -90,28 +84,9 @@ def worth_it(seen: Sensitivity, limits: Limits, groups: Mapping[str, Units]) -> 
             narrowed, held = _unbeaten(choice, options, seen.plain, limits)
         if len(narrowed.options) > 1:
             space.append(narrowed)
-            costs[choice.name] = held
-    return tuple(space), costs
-
-
-def way_down(space: Space, costs: Mapping[str, Sequence[Cost]]) -> list[Point]:
-    """Points from plain int8 to the smallest, each with one more change: what saves most for its loss comes first.
-
-    Losses are taken to add up. Of each choice only steps of the lower convex hull of its costs are made, so that every
-    step follows from the one before.
-    """
-    steps = []
-    for choice in space:
-        hull = _hull(costs[choice.name])
-        for before, after in pairwise(hull):
-            a, b = costs[choice.name][before], costs[choice.name][after]
-            steps.append((max(0.0, b.lost - a.lost) / (a.size - b.size), -(a.size - b.size), choice.name, after))
-    point: dict[str, int] = {}
-    points: list[Point] = [{}]
-    for _, _, name, at in sorted(steps)[:MOST_STEPS]:
-        point[name] = at
-        points.append(dict(point))
-    return points
+            for each, of_choice in zip(costs, held, strict=True):
+                each[choice.name] = of_choice
+    return tuple(space), list(costs)
 
 
 def _row(plain: Outcome, name: str, option: Option, result: Result) -> Row:
@@ -130,53 +105,57 @@ def _row(plain: Outcome, name: str, option: Option, result: Result) -> Row:
     )
 
 
+def _sizes(plain: Outcome, limits: Limits) -> Callable[[Outcome], tuple[float, ...]]:
+    """What gives the size of an outcome, and its other figures that matter."""
+    others = limits.figures(plain)
+    return lambda outcome: (limits.size(outcome), *(getattr(outcome, name) or 0.0 for name in others))
+
+
 def _in_order(
     choice: Choice, found: Sequence[Result], plain: Outcome, limits: Limits, group: Units
-) -> tuple[Choice, list[Cost]]:
+) -> tuple[Choice, list[list[Cost]]]:
     """Units of a small group that go one by one; those that cannot go alone, or lose too much, never do."""
+    sizes = _sizes(plain, limits)
     known = {at: r for at, r in enumerate(found) if isinstance(r, Outcome) and not _hopeless(r, plain, limits)}
     lost = {at: max(0.0, r.drop - plain.drop) for at, r in known.items()}
     order = sorted(known, key=lambda at: (lost[at], at))[: group.size - 1]
-    costs = [Cost(0.0, limits.size(plain))]
+    costs = [[Cost(0.0, size)] for size in sizes(plain)]
     for at in order:
-        saved = limits.size(plain) - limits.size(known[at])
-        costs.append(Cost(costs[-1].lost + lost[at], costs[-1].size - saved))
-    narrowed = one_by_one(choice, order, group)
-    return narrowed, costs
+        for held, whole, size in zip(costs, sizes(plain), sizes(known[at]), strict=True):
+            held.append(Cost(held[-1].lost + lost[at], held[-1].size - (whole - size)))
+    return one_by_one(choice, order, group), costs
 
 
 def _unbeaten(
     choice: Choice, options: Sequence[tuple[Option, Result]], plain: Outcome, limits: Limits
-) -> tuple[Choice, list[Cost]]:
-    known = [
-        (option, Cost(max(0.0, r.drop - plain.drop), limits.size(r)), r.drop)
-        for option, r in options[1:]
-        if isinstance(r, Outcome) and r.program != plain.program and not _hopeless(r, plain, limits)
+) -> tuple[Choice, list[list[Cost]]]:
+    sizes, is_short = _sizes(plain, limits), plain.drop > limits.drop
+    known = sorted(
+        (
+            (sizes(r), r.drop, option)
+            for option, r in options[1:]
+            if isinstance(r, Outcome) and r.program != plain.program and not _hopeless(r, plain, limits)
+        ),
+        key=lambda each: (each[0][0], each[1], each[0][1:]),
+    )
+    kept: list[tuple[tuple[float, ...], float, Option]] = []
+    for taken, drop, option in known:
+        saves = any(size < whole for size, whole in zip(taken, sizes(plain), strict=True))
+        beaten = any(least <= drop and _no_more(other, taken) for other, least, _ in kept)
+        if (saves or (is_short and drop < plain.drop)) and not beaten:
+            kept.append((taken, drop, option))
+    kept.reverse()  # from plain int8 to the smallest
+    least = -inf if is_short else 0.0
+    costs = [
+        [Cost(0.0, whole), *(Cost(max(least, drop - plain.drop), taken[at]) for taken, drop, _ in kept)]
+        for at, whole in enumerate(sizes(plain))
     ]
-    kept, costs, least = [options[0][0]], [Cost(0.0, limits.size(plain))], float("inf")
-    for option, cost, drop in sorted(known, key=lambda each: (each[1].size, each[2])):
-        if cost.size < limits.size(plain) and drop < least:
-            least = drop
-            kept.insert(1, option)
-            costs.insert(1, cost)
-    return choice.with_options(kept), costs
+    return choice.with_options([options[0][0], *(option for *_, option in kept)]), costs
+
+
+def _no_more(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def _hopeless(result: Outcome, plain: Outcome, limits: Limits) -> bool:
     return result.drop > max(limits.drop, plain.drop) + HOPELESS
-
-
-def _hull(costs: Sequence[Cost]) -> list[int]:
-    """The options on the lower convex hull of loss over bytes saved, from plain int8 on."""
-    hull = [0]
-    for at in range(1, len(costs)):
-        while len(hull) > 1 and _slope(costs, hull[-2], hull[-1]) >= _slope(costs, hull[-1], at):
-            hull.pop()
-        if costs[at].size < costs[hull[-1]].size:
-            hull.append(at)
-    return hull
-
-
-def _slope(costs: Sequence[Cost], a: int, b: int) -> float:
-    saved = costs[a].size - costs[b].size
-    return float("inf") if saved <= 0 else max(0.0, costs[b].lost - costs[a].lost) / saved

@@ -12,6 +12,7 @@ from edgekit.compress.matrices import matrices
 from edgekit.compress.rules import Compression, StateRule, UnitRule, WeightRule
 from edgekit.compress.shrink import Units, units
 from edgekit.compress.terms import Sums
+from edgekit.errors import UsageError
 from edgekit.ir import SPIKE, Graph
 from edgekit.ir.blocks import block_for
 from edgekit.target import Target
@@ -59,8 +60,16 @@ def space_of(graph: Graph, target: Target, vary: Sequence[str] = ()) -> Space:
     """
     space = (*_units(graph), *_matrices(graph, target), *_states(graph))
     names = [choice.name for choice in space]
-    wanted = {name for pattern in vary for name in fitting(pattern, names, "things that can vary")}
+    wanted = {name for pattern in vary for name in _fitting(pattern, names)}
     return tuple(choice for choice in space if not vary or choice.name in wanted)
+
+
+def _fitting(pattern: str, names: Sequence[str]) -> list[str]:
+    try:
+        return fitting(pattern, names, "things that can vary")
+    except UsageError as error:
+        remedy = error.remedy if names else "leave it out"
+        raise UsageError(f"--vary {pattern!r}", error.cause, remedy, error.items) from None
 
 
 def compression_of(space: Space, point: Point) -> Compression:

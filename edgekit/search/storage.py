@@ -26,6 +26,9 @@ from edgekit.search.trial import Job
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 ALONE = "sensitivity"  # the study of single changes, which also says what the file is of
+NO_JOURNAL = (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError)
+"""What reading something else as a journal comes to."""
+FIRST = b'{"op_code":0,"worker_id":'  # how a journal begins
 ELSEWHERE = "name another file with --storage"
 
 
@@ -63,7 +66,8 @@ class _NoLock(JournalFileOpenLock):
 class Storage:
     """The results of trials by their jobs, of one problem; UsageError for a file of another, or that is in use.
 
-    A last line that was cut short is taken off. DataError for a file that is no journal.
+    A last line that was cut short is taken off. DataError for a file that is no journal of a search, which stays as it
+    is.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
@@ -80,9 +84,9 @@ class Storage:
                 for study in self._studies.values()
                 for trial in study.trials
             }
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        except (DataError, *NO_JOURNAL) as error:
             self._file.close()
-            raise DataError(str(path), "is not the storage of a search", ELSEWHERE) from error
+            raise _no_storage(path) from error
         except BaseException:
             self._file.close()
             raise
@@ -130,13 +134,14 @@ class Storage:
 
     def _check(self, identity: Mapping[str, str]) -> None:
         if ALONE not in self._studies:
-            if self._studies:
-                raise DataError(str(self.path), "holds studies, but none of a search", ELSEWHERE)
-            study = optuna.create_study(storage=self._storage, study_name=ALONE, directions=["minimize", "minimize"])
-            study.set_user_attr("problem", dict(identity))
-            self._studies[ALONE] = study
+            self._studies[ALONE] = optuna.create_study(
+                storage=self._storage, study_name=ALONE, directions=["minimize", "minimize"]
+            )
+        alone = self._studies[ALONE]
+        if not alone.user_attrs and not any(study.trials for study in self._studies.values()):
+            alone.set_user_attr("problem", dict(identity))  # a line of its own: the search may have ended before it
             return
-        before = self._studies[ALONE].user_attrs.get("problem", {})
+        before = alone.user_attrs["problem"]
         if other := [name for name in identity if before.get(name) != identity[name]]:
             cause = f"is of a search with another {' and another '.join(other)}"
             raise UsageError(str(self.path), cause, f"{ELSEWHERE}, or delete this one")
@@ -174,11 +179,17 @@ def _locked(path: Path) -> IO[bytes]:
 
 
 def _mend(file: IO[bytes], path: Path) -> None:
-    """Take off a last line that was cut short as it was written."""
+    """Take off a last line that was cut short as it was written, where all before it is a journal of ours."""
     file.seek(0)
     data = file.read()
-    if data and not data.startswith(b"{"):
-        raise DataError(str(path), "is not the storage of a search", ELSEWHERE)
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        file.truncate(whole)
+    end = data.rfind(b"\n") + 1
+    lines = [json.loads(line) for line in data[:end].splitlines()]
+    begins = lines[0]["op_code"] == 0 and lines[0]["study_name"] == ALONE if lines else data.startswith(FIRST)
+    if data and not (begins and all("op_code" in line for line in lines)):
+        raise _no_storage(path)
+    if end < len(data):
+        file.truncate(end)
+
+
+def _no_storage(path: Path) -> DataError:
+    return DataError(str(path), "is not the storage of a search", ELSEWHERE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgekit.search.limits import points
+
 Document = Mapping[str, Any]
 
 COLUMNS: Mapping[str, str] = {
@@ -59,7 +61,7 @@ def promise_words(document: Document) -> str:
     found = [f"at most {limits[name]:,}{unit}" for name, unit in UNITS.items() if limits[name] is not None]
     if limits["instructions"] is not None:
         found.append(f"at most {limits['instructions']:,.0f} instructions per step")
-    lost = f"at most {limits['drop']:g} points of {document['judged']['what']} lost"
+    lost = f"at most {points(limits['drop'])} of {document['judged']['what']} lost"
     return "; ".join([lost, *found]) if found else f"{lost}, as small as can be"
 
 

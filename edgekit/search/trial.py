@@ -8,7 +8,7 @@ from edgekit.backends.c import SUPPORTED
 from edgekit.compress.rules import Compression
 from edgekit.convert.inputs import Inputs, some
 from edgekit.convert.integer import stored_inputs
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, TargetError, ToolchainError
 from edgekit.ir import SCALAR_OPS, Graph
 from edgekit.passes.activity import measure_activity
 from edgekit.passes.choose_forms import choose_forms
@@ -21,6 +21,8 @@ from edgekit.search.limits import Failed, Outcome, Result
 from edgekit.search.problem import COUNTED, Problem
 from edgekit.search.program import held_of, integer_graph
 
+OVERFLOW = "overflowed by"  # as linkers say of a program that is too large for a board
+
 
 @dataclass(frozen=True)
 class Job:
@@ -31,13 +33,20 @@ class Job:
 
 
 def run_trial(problem: Problem, job: Job) -> Result:
-    """The outcome of a compression: the same for the same problem wherever it is computed."""
+    """The outcome of a compression: the same for the same problem wherever it is computed.
+
+    What this computer lacks is no property of the compression: ToolchainError and TargetError, not Failed.
+    """
     try:
         integer = integer_graph(problem, held_of(problem, job.compression))
         stimulus = stored_inputs(integer, problem.raw)
         graph = lowered(integer, stimulus)
         program = build_program(graph, problem.target, compiler=problem.compiler)
         stack, instructions = counted(problem, graph, program, stimulus)
+    except (ToolchainError, TargetError) as error:
+        if not any(OVERFLOW in item for item in error.items):
+            raise
+        return Failed(f"{error.items[0].strip()}, on the board that the target is emulated on")
     except EdgekitError as error:
         return Failed(str(error).splitlines()[0])
     verdict = (problem.quick_jury if job.quick else problem.jury).verdict(integer)
@@ -69,9 +78,9 @@ def counted(problem: Problem, graph: Graph, program: Program, stimulus: Inputs) 
     if not isinstance(stream, MachineStream) or not stream.counts:
         return None, None
     names = graph.entries["step"].inputs
-    every = max(1, len(stimulus[names[0]]) // COUNTED)
+    count = len(stimulus[names[0]])
     stack, total, steps = 0, 0, 0
-    for at in range(0, every * COUNTED, every):
+    for at in range(0, count, max(1, count // COUNTED))[:COUNTED]:
         window = [stimulus[name][at][:CHUNK] for name in names]
         stream.reset()
         call = stream.measure_run(window)

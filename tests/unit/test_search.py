@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgekit.cli.budget import bytes_of, limits_of
-from edgekit.compress.rules import Compression
+from edgekit.compress.rules import Compression, WeightRule
 from edgekit.errors import DataError, UsageError
-from edgekit.search.engine import Search, Settings
+from edgekit.search.engine import Settings
 from edgekit.search.frontier import Trial, chosen, frontier, limiting, promising
 from edgekit.search.holdout import hold_out
 from edgekit.search.limits import Failed, Limits, Outcome, document_of, result_of
-from edgekit.search.pool import Here, Pool, Processes
-from edgekit.search.problem import Problem, Windows
-from edgekit.search.program import convert_compressed
+from edgekit.search.problem import Windows
 from edgekit.search.proposals import Proposals
-from edgekit.search.sensitivity import Cost, way_down
-from edgekit.search.space import Choice, Option, compression_of
+from edgekit.search.sensitivity import Sensitivity, worth_it
+from edgekit.search.space import Choice, Option, Space
 from edgekit.search.storage import Asked, Storage
-from edgekit.search.trial import Job
+from edgekit.search.ways import Cost, way_down, ways
+from edgekit.target import load_target
 
+ASKED = [
+    Asked((Choice("a", (Option("int8"), *(Option(f"int{b}", (WeightRule("W", bits=b),)) for b in (4, 2)))),), {"a": at})
+    for at in range(3)
+]
 PLAIN = Outcome(0.2, 0.3, 88.0, 1000, 50_000, 46_000, 2000, 7000.0, "plain")
 SMALL, SMALLER = Choice("a", tuple(map(Option, "012"))), Choice("b", tuple(map(Option, "01234")))
 
@@ -38,13 +41,14 @@ def trial(drop: float, weights: int, error: float = 0.1, instructions: float = 7
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("24kB", 24_000), ("16KiB", 16_384), ("1.5 MB", 1_500_000), ("24000", 24_000), ("7b", 7)]
+    ("text", "count"),
+    [("24kB", 24_000), ("16KiB", 16_384), ("1.5 MB", 1_500_000), ("24000", 24_000), ("7b", 7), ("2.01kB", 2010)],
 )
 def test_sizes_are_read(text: str, count: int) -> None:
     assert bytes_of("--max-flash", text) == count
 
 
-@pytest.mark.parametrize("text", ["", "kB", "-3", "0", "0.1B", "3 q", "1e3", "24kB!", "∞"])
+@pytest.mark.parametrize("text", ["", "kB", "-3", "0", "0.1B", "3 q", "1e3", "24kB!", "∞", "9" * 400])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--max-flash"):
         limits_of(1.0, text, None)
@@ -54,6 +58,12 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_a_promise_has_a_drop(drop: float | None) -> None:
     with pytest.raises(UsageError, match="--max-drop"):
         limits_of(drop, "24kB", None)
+
+
+@pytest.mark.parametrize("count", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_number_of_instructions_is_finite_and_above_0(count: float) -> None:
+    with pytest.raises(UsageError, match="--max-instructions"):
+        limits_of(1.0, None, None, instructions=count)
 
 
 def test_a_fifth_is_held_out_by_subject_or_in_runs() -> None:
@@ -121,8 +131,72 @@ def test_the_way_down_takes_first_what_saves_most_for_its_loss() -> None:
 
 
 def test_results_are_plain_values() -> None:
-    for result in (PLAIN, Failed("no program")):
+    for result in (PLAIN, replace(PLAIN, instructions=None, drop=1), Failed("no program")):
         assert result_of(json.loads(json.dumps(document_of(result)))) == result
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({"drop": value} for value in (None, "1", float("nan"), True)),
+        *({"flash": value} for value in (1.5, None)),
+        {"instructions": "7"},
+        {"program": None},
+        {"more": 1},
+    ],
+)
+def test_what_is_no_result_is_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(DataError):
+        result_of({**document_of(PLAIN), **other})
+    with pytest.raises(DataError):
+        result_of({"reason": 5})
+
+
+def test_what_a_target_has_is_a_limit() -> None:
+    limits = Limits(1.0, weights=46_000).on(replace(load_target("smartwatch-m33"), flash_bytes=49_000, ram_bytes=1500))
+    assert not limits.kept(PLAIN)
+    assert limits.excess(PLAIN) == {"drop": pytest.approx(-0.8), "flash": 1000, "weights": 0, "ram": 500}
+    assert limits.size_name == "weights"
+    (told,) = limiting([trial(0.5, 30_000)], Limits(1.0).on(replace(load_target("smartwatch-m33"), flash_bytes=30_000)))
+    assert told == "flash: the least that loses no more than 1 point is 37,000 bytes, 7,000 too many"
+
+
+def sensitivity(plain: Outcome, *others: Outcome) -> Sensitivity:
+    options = tuple(Option(f"option {at}") for at in range(len(others) + 1))
+    return Sensitivity(plain, (Choice("a", options),), {"a": [plain, *others]})
+
+
+def labels(space: Space) -> list[str]:
+    return [option.label for choice in space for option in choice.options]
+
+
+def test_an_option_that_saves_what_is_limited_alone_is_worth_a_search() -> None:
+    larger = replace(PLAIN, program="other", flash=51_000, ram=1000, instructions=6000.0)
+    seen = sensitivity(PLAIN, larger, replace(larger, program="worse", flash=52_000))
+    assert worth_it(seen, Limits(1.0), {}) == ((), [{}])
+    for limits in (Limits(1.0, ram=1500), Limits(1.0, instructions=6500.0), Limits(1.0, target_ram=1500)):
+        space, costs = worth_it(seen, limits, {})
+        assert labels(space) == ["option 0", "option 1"]
+        assert ways(space, costs) == [{}, {"a": 1}]
+
+
+def test_an_option_that_loses_less_is_worth_a_search_where_int8_loses_too_much() -> None:
+    wider = replace(PLAIN, program="wider", flash=90_000, drop=0.1)
+    smaller = replace(PLAIN, program="smaller", flash=40_000, drop=0.4)
+    space, _ = worth_it(sensitivity(PLAIN, wider, smaller), Limits(0.3), {})
+    assert labels(space) == ["option 0", "option 2"]
+    space, costs = worth_it(sensitivity(PLAIN, wider, smaller), Limits(0.15), {})
+    assert labels(space) == ["option 0", "option 1", "option 2"]
+    assert ways(space, costs) == [{}, {"a": 1}, {"a": 2}]
+
+
+def test_so_many_points_of_a_way_are_tried_the_last_among_them() -> None:
+    space = (SMALL, SMALLER)
+    costs = {"a": [Cost(0, 100), Cost(1, 90), Cost(3, 80)], "b": [Cost(0, 100), Cost(0, 95), Cost(9, 60)]}
+    way = ways(space, [costs])
+    assert len(way) == 5
+    assert ways(space, [costs], 3) == [way[0], way[2], way[4]]
+    assert ways(space, [costs], 1) == [{}]
 
 
 def result_at(point: Mapping[str, int]) -> Outcome | Failed:
@@ -151,24 +225,63 @@ def test_proposals_are_the_same_for_a_seed_and_none_comes_twice_before_all_came(
     assert len({tuple(sorted(point.items())) for point in (*asked, {})}) == 13  # of 3 · 5
 
 
+@pytest.mark.parametrize("seed", [0, 42_949, 2**63 - 1])
+def test_a_space_comes_to_an_end_for_any_seed(seed: int) -> None:
+    asked = proposed(seed, 6)
+    assert len(asked) == len({tuple(sorted(point.items())) for point in asked}) == 14
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**63}, "--seed"),
+        ({"trials": 0}, "--trials 0"),
+        ({"minutes": float("nan")}, "--minutes nan"),
+        ({"minutes": -1.0}, "--minutes -1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Settings(**values)
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     path = tmp_path / "trials.search"
     with Storage(path, {"model": "m"}) as storage:
-        for at in range(3):
-            storage.record("search", Asked((SMALL,), {"a": at}), PLAIN, Limits(1.0))
+        for each in ASKED:
+            storage.record("search", each, PLAIN, Limits(1.0))
     return path
 
 
 def test_a_storage_keeps_whole_lines_only(journal: Path) -> None:
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-40])  # as a crash while the last line was written leaves it
-    asked = [Asked((SMALL,), {"a": at}) for at in range(3)]
     with Storage(journal, {"model": "m"}) as storage:
-        known = [storage.known(each.job) for each in asked]
-    # without rules all options are the same compression: one job
-    assert known == [PLAIN] * 3
-    assert journal.read_bytes().endswith(b"\n")
+        assert [storage.known(each.job) for each in ASKED] == [PLAIN, PLAIN, None]
+    assert journal.read_bytes() == whole[: whole[:-1].rindex(b"\n") + 1]
+
+
+def test_a_storage_that_was_only_begun_goes_on(journal: Path) -> None:
+    first, second, *rest = journal.read_bytes().splitlines(keepends=True)
+    for begun in (b"", first[:40], first, first + second[:20]):
+        journal.write_bytes(begun)
+        with Storage(journal, {"model": "m"}) as storage:
+            storage.record("search", ASKED[0], PLAIN, Limits(1.0))
+        with Storage(journal, {"model": "m"}) as storage:
+            assert storage.known(ASKED[0].job) == PLAIN
+    journal.write_bytes(first + b"".join(rest))  # trials, and nobody knows of what
+    with pytest.raises(DataError, match="is not the storage"):
+        Storage(journal, {"model": "m"})
+
+
+def test_a_storage_with_results_that_are_none_is_refused(journal: Path) -> None:
+    whole = journal.read_bytes()
+    journal.write_bytes(whole.replace(rb"\"drop\": 0.2", rb"\"drop\": null"))
+    assert journal.read_bytes() != whole
+    with pytest.raises(DataError, match=r"trials\.search: is not the storage"):
+        Storage(journal, {"model": "m"})
 
 
 def test_a_storage_is_of_one_problem_and_one_search_at_a_time(journal: Path) -> None:
@@ -178,89 +291,17 @@ def test_a_storage_is_of_one_problem_and_one_search_at_a_time(journal: Path) -> 
         Storage(journal, {"model": "m"})
 
 
-@pytest.mark.parametrize("content", [b"no journal\n", b'{"op_code": 99}\n', b'{"a": 1}\n', b"\x00\xff" * 20, b"[]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"no journal\n", b'{"op_code": 99}\n', b'{"a": 1}\n', b"\x00\xff" * 20, b"[]\n", b"\n", b"[" * 9999 + b"\n"),
+        *(b'{"hidden": 12}', b"{", b'{\n "hidden": 12,\n "layers": 3\n}', b'{"hidden": 12}\n{"la'),
+        b'{"op_code":0,"worker_id":"w","study_name":"mine","directions":[1]}\n{"op_co',
+    ],
+)
 def test_what_is_no_storage_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.search"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"x\.search"):
         Storage(path, {"model": "m"})
     assert path.read_bytes() == content
-
-
-@pytest.fixture(scope="module")
-def problem() -> Problem:
-    """A net of one hidden layer that decides among three classes."""
-    torch = pytest.importorskip("torch")
-    from edgekit.frontends import import_module
-    from edgekit.models.mlp import MLP
-
-    torch.manual_seed(1)
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(300, 1, 8)).astype(np.float32)
-    imported = import_module(MLP(sizes=[8, 12, 3]).eval(), torch.zeros(1, 8), name="net")
-    made = Problem.of(imported, "smartwatch", x[:200], Windows(x[200:]))
-    expected = made.jury.expected
-    assert expected is not None
-    labels = np.where(rng.random(100) < 0.1, 0, expected)
-    return Problem.of(imported, "smartwatch", x[:200], Windows(x[200:], labels))
-
-
-def pools(problem: Problem) -> Iterator[Pool]:
-    yield Processes(problem, 2)
-    ray = pytest.importorskip("ray")
-    del ray
-    from edgekit.search.ray_pool import RayPool
-
-    yield RayPool(problem, "local", 2)
-
-
-def space_jobs(problem: Problem) -> list[Job]:
-    from edgekit.search.space import space_of
-
-    space = space_of(problem.optimised, problem.target, ("weights *", "units *"))
-    points = [{}, *({choice.name: at} for choice in space for at in (1, len(choice.options) - 1))]
-    return [Job(compression_of(space, point)) for point in points]
-
-
-@pytest.mark.drawn(3)
-def test_processes_and_ray_give_the_results_of_one_process(problem: Problem) -> None:
-    jobs = space_jobs(problem)[:4]
-    expected = dict(Here(problem).run(jobs))
-    assert len({str(result) for result in expected.values()}) == len(jobs)
-    for pool in pools(problem):
-        try:
-            assert dict(pool.run(jobs)) == expected, pool.name
-        finally:
-            pool.close()
-
-
-def test_a_ray_cluster_that_does_not_answer_is_refused_within_seconds(problem: Problem) -> None:
-    pytest.importorskip("ray")
-    from edgekit.search.ray_pool import RayPool
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # bound, and nobody listens
-        address = f"127.0.0.1:{held.getsockname()[1]}"
-        with pytest.raises(UsageError, match=f"--ray {address}: is no cluster that answers"):
-            RayPool(problem, address)
-
-
-def test_a_search_goes_on_with_other_limits_and_its_artifact_has_the_program_of_its_trial(
-    problem: Problem, tmp_path: Path
-) -> None:
-    settings = Settings(trials=4, batch=2, vary=("units *",))
-    with Storage(tmp_path / "s.search", problem.identity) as storage:
-        first = Search(problem, Limits(50.0), settings, Here(problem), storage).run()
-        assert first.fresh == len(storage) > 0
-        again = Search(problem, Limits(50.0), settings, Here(problem), storage).run()
-        assert again.trials == first.trials
-        assert again.fresh == 0
-    best = chosen(first.trials, Limits(50.0), 0.0)
-    assert best is not None
-    assert best.outcome.flash < first.plain.flash
-    made = convert_compressed(problem, problem.imported, best.compression)
-    manifest = made.artifact.manifest
-    assert manifest["graph_sha256"] == best.outcome.program
-    assert manifest["sizes"]["flash_bytes"] == best.outcome.flash
-    assert manifest["sizes"]["weights_bytes"] == best.outcome.weights
-    assert len(first.sensitivity.rows) == sum(len(c.options) - 1 for c in first.sensitivity.space)

@@ -10,12 +10,16 @@ import sys
 import time
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edgekit.artifact import Artifact
+from edgekit.cli.app import app
+from edgekit.cli.search_work import workers
+from edgekit.errors import EdgekitError, UsageError
 from edgekit.search.space import MEASURES
 
 EDGEKIT = str(Path(sys.executable).with_name("edgekit"))
@@ -38,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         x = rng.normal(size=(count, 8)).astype(np.float32)
         y = model(torch.from_numpy(x)).argmax(1).numpy()
         np.savez(made / f"{name}.npz", x=x, y=np.where(rng.random(count) < 0.1, 0, y))
+    np.save(made / "unlabelled.npy", x)
     return made
 
 
@@ -136,6 +141,8 @@ def test_the_sensitivity_of_each_thing_is_told(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert {change["option"] for change in answer["changes"]} == {f"{n} by {by}" for n in (8, 4) for by in MEASURES}
     assert all(change["flash"] > 0 for change in answer["changes"])
+    assert answer["storage"] == "alone.search"
+    assert (folder / "alone.search").exists()
 
 
 @pytest.mark.parametrize(
@@ -144,6 +151,7 @@ def test_the_sensitivity_of_each_thing_is_told(folder: Path) -> None:
         (("--max-flash", "24kB"), "--max-drop: is missing"),
         (("--max-drop", "1", "--precision", "int8"), "--precision: does not go with --max-drop"),
         (("--max-drop", "1", "--calib", "synthetic"), "--max-drop: needs windows"),
+        (("--max-drop", "1", "--min-agreement", "0"), "--min-agreement: does not go with --max-drop"),
         (("--max-drop", "1", "--sequence"), "--sequence: does not go with --max-drop"),
         (("--max-drop", "1", "--tflite-states", "resource"), "--tflite-states: does not go with --max-drop"),
     ],
@@ -159,9 +167,15 @@ def test_a_conversion_with_a_promise_refuses_what_the_search_decides(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--sensitivity", "--trials", "5"), "--sensitivity: writes nothing and knows no limits: not with --trials"),
-        (("--sensitivity", "--seed", "5"), "--sensitivity: writes nothing and knows no limits: not with --seed"),
-        (("--sensitivity", "--margin", "2"), "--sensitivity: writes nothing and knows no limits: not with --margin"),
+        (
+            ("--sensitivity", "--trials", "5"),
+            "--sensitivity: writes no artifact and knows no limits: not with --trials",
+        ),
+        (("--sensitivity", "--seed", "5"), "--sensitivity: writes no artifact and knows no limits: not with --seed"),
+        (
+            ("--sensitivity", "--margin", "2"),
+            "--sensitivity: writes no artifact and knows no limits: not with --margin",
+        ),
     ],
 )
 def test_an_option_that_would_not_be_read_is_refused(folder: Path, more: tuple[str, ...], said: str) -> None:
@@ -178,3 +192,84 @@ def test_a_limit_of_instructions_that_nothing_counts_is_refused(folder: Path) ->
     assert code == 2
     assert answer["error"].startswith("--max-instructions: nothing counts the instructions of host")
     assert not (folder / "counted.edge").exists()
+
+
+def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str, *more: str) -> object:
+    monkeypatch.chdir(folder)
+    return app([verb, "net.pt", "--target", "smartwatch", "--quiet", *more], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("-o net.pt", "net.pt: is what is to be read"),
+        ("-o test.npz", "test.npz: is what is to be read"),
+        ("--html ./train.npz", "train.npz: is what is to be read"),
+        ("--storage valid.npz", "valid.npz: is what is to be read"),
+        ("-o found.search", "found.search: would hold both the artifact and the trials"),
+        ("--html x.edge -o x.edge", "x.edge: would hold both the artifact and the page"),
+        ("--html ../search0/x.search -o x.edge", "x.search: would hold both the trials and the page"),
+        ("-o .", ".: is a folder"),
+        ("--storage notes.json", "notes.json: is not the storage of a search"),
+        ("--max-instructions nan", "--max-instructions nan: is no number"),
+        ("--margin inf", "--margin inf: is no number"),
+        ("--minutes inf", "--minutes inf: is no time"),
+        ("--seed 9223372036854775808", "--seed 9223372036854775808: is no seed"),
+        ("--calib-method minmax", "calibration method 'minmax': is not known"),
+        ("--tune 1 --valid unlabelled.npy", "unlabelled.npy: has no labels to train with"),
+        ("--tune 1 --calib unlabelled.npy", "unlabelled.npy: has no labels to train with"),
+        ("--replay x.edge --jobs 2", "--replay: does not search"),
+    ],
+)
+def test_no_file_is_touched_where_an_option_is_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, more: str, said: str
+) -> None:
+    (folder / "notes.json").write_text(json.dumps({"hidden": 12}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    windows = ("--calib", "train.npz", "--valid", "valid.npz", "--eval", "test.npz")
+    more = more.replace("../search0", f"../{folder.name}")
+    with pytest.raises(EdgekitError) as refused:
+        in_process(folder, monkeypatch, "search", *windows, "--max-drop", "1", *more.split())
+    assert said in str(refused.value).splitlines()[0]
+    left = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert {name: left[name] for name in before} == before
+    assert not left.keys() - before.keys() - {"net.smartwatch.search", "x.search"}
+
+
+@pytest.mark.parametrize("option", ["--calib", "--valid", "--eval"])
+def test_a_conversion_does_not_replace_its_windows(folder: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    (folder / "windows.edge").write_bytes((folder / "train.npz").read_bytes())
+    asked = ("--calib", "train.npz", "--max-drop", "1", option, "windows.edge", "-o", "windows.edge")
+    with pytest.raises(UsageError, match="is what is to be read"):
+        in_process(folder, monkeypatch, "convert", *asked)
+    assert (folder / "windows.edge").read_bytes() == (folder / "train.npz").read_bytes()
+
+
+def test_what_is_made_again_otherwise_is_not_written_and_why_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "recipe.toml").write_text('schema_version = 1\nprecision = "int4"\n')
+    calibrated = ("--calib", "train.npz", "--calib-method", "mse")
+    in_process(folder, monkeypatch, "convert", "--recipe", "recipe.toml", *calibrated, "-o", "mse.edge")
+    again = ("--calib", "train.npz", "--valid", "valid.npz", "--replay", "mse.edge", "-o", "other.edge", "--json")
+    assert in_process(folder, monkeypatch, "search", *again) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["same"], answer["artifact"]) == (False, None)
+    assert answer["reasons"] == ["another --calib-method: mse before, min-max now"]
+    assert not (folder / "other.edge").exists()
+
+
+@pytest.mark.parametrize(("jobs", "count"), [(None, None), (1, 1), (3, 3)])
+def test_a_number_of_jobs_counts_on_a_cluster_too(
+    monkeypatch: pytest.MonkeyPatch, jobs: int | None, count: int | None
+) -> None:
+    made: list[object] = []
+
+    def pool(_: object, *given: object) -> SimpleNamespace:
+        made.extend(given)
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr("edgekit.search.ray_pool.RayPool", pool)
+    asked = SimpleNamespace(jobs=jobs, ray="local")
+    with workers(None, asked, lambda *_: None):  # type: ignore[arg-type]
+        assert made == ["local", count]
