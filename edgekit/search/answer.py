@@ -49,10 +49,14 @@ class Answer:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be known of the figures."""
-        if self.found.plain.instructions is not None:
-            return []
-        return [f"RAM is states and scratch: nothing measures the stack of {self.search.problem.target_name} here"]
+        """What is to be known of the figures, and of the search."""
+        found = []
+        if self.found.plain.instructions is None:
+            target = self.search.problem.target_name
+            found.append(f"RAM is states and scratch: nothing measures the stack of {target} here")
+        if self.found.exhausted:
+            found.append("every combination of what is worth a search was tried: there are no more trials")
+        return found
 
     @property
     def frontier(self) -> list[Trial]:

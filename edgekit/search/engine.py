@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 
 from edgekit.compress.rules import Tuning
 from edgekit.compress.shrink import units
@@ -72,6 +72,7 @@ class Found:
     trials: tuple[Trial, ...]
     seconds: float
     fresh: int  # trials that were not known from before
+    exhausted: bool = False  # whether every point of the space was tried
 
     @property
     def plain(self) -> Outcome:
@@ -133,7 +134,7 @@ class Search:
             batch = self.settings.batch if total is None else min(self.settings.batch, total - len(found))
             asked_for = proposals.ask(batch)
             if not asked_for:
-                break  # every point of the space was tried
+                break
             told = tried(asked_for, Stage("search", len(found), total))
             found += told
             if len(told) < len(asked_for):
@@ -142,7 +143,8 @@ class Search:
         trials = _trials(found)
         if self.settings.epochs:
             trials += self._trained(name, space, trials, self._clock(started))
-        return Found(seen, space, tuple(trials), time.monotonic() - started, len(self.storage) - before)
+        exhausted = len(found) == prod(len(choice.options) for choice in space)
+        return Found(seen, space, tuple(trials), time.monotonic() - started, len(self.storage) - before, exhausted)
 
     def _trained(self, name: str, space: Space, trials: Sequence[Trial], stop: Stop) -> list[Trial]:
         """Trials that may keep the promise once they are trained: some of all sizes, then some between those."""

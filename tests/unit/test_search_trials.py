@@ -157,12 +157,14 @@ def searched(problem: Problem, folder: Path, settings: Settings, limits: Limits 
 def test_as_many_trials_are_run_as_were_asked_for(problem: Problem, tmp_path: Path, wanted: int) -> None:
     found = searched(problem, tmp_path, Settings(trials=wanted))
     assert len(found.trials) == len({trial.words for trial in found.trials}) == wanted
+    assert not found.exhausted
     assert found.trials[0].words == "plain int8"
 
 
 def test_a_space_that_is_exhausted_ends_the_search(problem: Problem, tmp_path: Path) -> None:
     found = searched(problem, tmp_path, Settings(trials=None, minutes=60.0, vary=("units *",)))
     (choice,) = found.space
+    assert found.exhausted
     assert len(found.trials) == len({trial.words for trial in found.trials}) == len(choice.options)
 
 
