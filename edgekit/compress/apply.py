@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgekit.compress.calibrate import Calibration
 from edgekit.compress.masks import Mask, pruned
-from edgekit.compress.matching import fitting
+from edgekit.compress.matching import fits, fitting
 from edgekit.compress.matrices import Moments, filters, matrices, moments_of, power_of
 from edgekit.compress.named import OPERANDS, STATES, roles
 from edgekit.compress.recipes import RECIPES, Recipe
-from edgekit.compress.rules import Compression, check_compression
+from edgekit.compress.rules import Compression, WeightRule, check_compression
 from edgekit.compress.settings import Setting, setting
 from edgekit.compress.split import Parts, factored, sliced
 from edgekit.compress.stored import Array
@@ -87,10 +87,26 @@ def _split(graph: Graph, compression: Compression, moments: Moments) -> tuple[Gr
         ("group", sliced),
     )
     for what, split in steps:
+        if what == "group":
+            _check_groups(graph, compression.weights, came)
         asked = {n: getattr(setting(compression.weights, n, *came.get(n, ())), what) for n in matrices(graph)}
         graph, parts = split(graph, {n: size for n, size in asked.items() if size is not None}, moments)
         came |= {new: (old, *came.get(old, ())) for old, made in parts.items() for new in made}
     return graph, came
+
+
+def _check_groups(graph: Graph, rules: Sequence[WeightRule], came: Came) -> None:
+    """UsageError for a rule that slices none of the matrices that it fits; one that keeps them whole after all may."""
+    widths = {name: graph.tensors[name].shape[1] for name in matrices(graph)} | dict.fromkeys(filters(graph), 0)
+    grouped: set[str] = set()
+    for rule in rules:
+        if rule.group is None:
+            continue
+        found = {n: w for n, w in widths.items() if any(fits(rule.match, name) for name in (n, *came.get(n, ())))}
+        if found and not grouped & found.keys() and (most := max(found.values())) <= rule.group:
+            cause = f"slices nothing: what match = {rule.match!r} fits has {most} inputs at most"
+            raise UsageError(f"group = {rule.group}", cause, "take a smaller group, or leave it out")
+        grouped |= found.keys()
 
 
 def _pruned(graph: Graph, settings: Mapping[str, Setting], moments: Moments) -> tuple[Graph, dict[str, Mask]]:

@@ -14,6 +14,20 @@ WIDTHS = {2: INT4, 4: INT4, 8: INT8, 16: INT16}
 SAME = 1e-6  # by which two scales may differ, relatively, that stand for one
 
 
+def largest_of_bits(bits: int) -> int:
+    """The largest magnitude of a weight of so many bits."""
+    return int(2 ** (bits - 1) - 1)
+
+
+def levels_fault(bits: int, levels: int) -> tuple[str, str] | None:
+    """What is wrong with levels of a matrix of so many bits, and the remedy; None where nothing is."""
+    if bits == 2:
+        return f"levels = {levels} is not used with bits = 2: its outputs have scales of their own", "leave levels out"
+    if levels > (most := largest_of_bits(bits)):
+        return f"levels = {levels} is more than the {most} of {bits} bits", f"give at most {most}, or more bits"
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Form:
     """How the weights of a matrix [out, in] become integers.
@@ -39,7 +53,7 @@ class Form:
     @property
     def largest(self) -> int:
         """The largest magnitude of a weight, in steps."""
-        largest = int(2 ** (self.bits - 1) - 1)
+        largest = largest_of_bits(self.bits)
         return largest if self.levels is None else min(largest, self.levels)
 
     @property

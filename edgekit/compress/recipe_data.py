@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from edgekit.compress.rules import (
+    LARGEST,
     Compression,
     NestedRule,
     StateRule,
@@ -16,6 +17,7 @@ from edgekit.compress.rules import (
     UnitRule,
     WeightRule,
     check_compression,
+    without_idle,
 )
 from edgekit.errors import UsageError
 
@@ -48,8 +50,11 @@ def _default(field: Field[Any]) -> object:
     return field.default
 
 
-def from_data(data: Mapping[str, Any]) -> Compression:
-    """The compression that such data describe; UsageError for unknown keys, wrong types and what no model could do."""
+def from_data(data: Mapping[str, Any], *, stored: bool = False) -> Compression:
+    """The compression that such data describe; UsageError for unknown keys, wrong types and what no model could do.
+
+    Data that are `stored` with a program may say what has no effect, which earlier versions let pass: it is left out.
+    """
     version = data.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
         told = "is missing" if version is None else f"= {version!r:.40} is unknown"
@@ -68,7 +73,7 @@ def from_data(data: Mapping[str, Any]) -> Compression:
     if not isinstance(tuning, Mapping):
         raise UsageError("recipe", "tuning is no table", "write its keys below a line [tuning]")
     made["tuning"] = _rule(Tuning, tuning, "tuning")
-    compression = Compression(**made)
+    compression = without_idle(Compression(**made)) if stored else Compression(**made)
     check_compression(compression)
     return compression
 
@@ -99,15 +104,19 @@ def _text(value: Any, where: str) -> str:
 
 
 def _whole(value: Any, where: str) -> int:
-    if type(value) is not int or abs(value) >= 2**31:
+    if type(value) is not int or abs(value) > LARGEST:
         raise UsageError("recipe", f"{where} = {value!r:.60} is no whole number", "give one")
     return value
 
 
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    try:
+        found = float(value) if type(value) in (int, float) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        found = math.inf
+    if not math.isfinite(found):
         raise UsageError("recipe", f"{where} = {value!r:.60} is no number", "give one")
-    return float(value)
+    return found
 
 
 def _list(item: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any, ...]]:

@@ -31,7 +31,7 @@ def read_recipe(path: Path) -> Compression:
         found = Artifact.open(path).manifest.get("compression")
         if not found:
             raise UsageError(str(path), "was made without a recipe", "give a .toml file, or another artifact")
-        return from_data(found["recipe"])
+        return from_data(found["recipe"], stored=True)
     try:
         size = path.stat().st_size
         if size > LARGEST:
@@ -50,6 +50,8 @@ def parse_recipe(text: str, where: str = "recipe") -> Compression:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(where, f"is no TOML: {error}", "see docs/COMPRESS.md for an example") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UsageError(where, f"is no TOML: {error}", "write shorter numbers") from error
     except RecursionError as error:
         raise UsageError(where, "is nested too deeply", "see docs/COMPRESS.md for an example") from error
     try:
@@ -60,12 +62,9 @@ def parse_recipe(text: str, where: str = "recipe") -> Compression:
 
 
 def _line(text: str, cause: str) -> int | None:
-    """The line of what a fault names: `units[0].keep`, or `weights 'W_*'` by its pattern; None where none is found."""
-    if named := re.match(r"(\w+)\[(\d+)\]\.(\w+)", cause):
-        table, at, key = named[1], int(named[2]), named[3]
-    elif named := re.match(r"(\w+) '([^']*)'", cause):
-        pattern = re.compile(rf"\s*match\s*=\s*[\"']{re.escape(named[2])}[\"']")
-        return next((n for n, line in enumerate(text.splitlines(), 1) if pattern.match(line)), None)
+    """The line of what a fault names: `units[0].keep`, or `weights[1] 'W_*': bits = 3`; None where none is found."""
+    if named := re.match(r"(\w+)\[(\d+)\](?:\.(\w+)|.*: (\w+) (?:=|is))?", cause):
+        table, at, key = named[1], int(named[2]), named[3] or named[4] or "match"
     elif named := re.match(r"(?:(tuning)[.:] ?)?(\w+)", cause):
         table, at, key = named[1] or "", 0, named[2]
     else:

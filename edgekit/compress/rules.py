@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from edgekit.compress.forms import largest_of_bits, levels_fault
 from edgekit.compress.recipes import RECIPES
 from edgekit.errors import UsageError
 
@@ -15,6 +16,7 @@ SALIENCES = ("magnitude", "activity", "taylor")
 WEIGHT_SALIENCES = SALIENCES[:2]
 HOLDS = ("bits", "palette", "levels", "group", "rank", "density")  # what a rule for weights can say
 MOST_LEVELS = 127
+LARGEST = 2**31 - 1  # whole number in a recipe
 SCHEDULES = ("one-shot", "gradual")
 
 
@@ -114,31 +116,44 @@ def check_compression(compression: Compression) -> None:
         raise UsageError("recipe", fault, remedy)
 
 
+def without_idle(compression: Compression) -> Compression:
+    """The same without what does nothing in its rules: a measure by which nothing is chosen, levels beyond the bits."""
+    units = tuple(replace(rule, by=SALIENCES[0]) if rule.drop else rule for rule in compression.units)
+    weights = tuple(replace(r, by=WEIGHT_SALIENCES[0]) if r.density is None else r for r in compression.weights)
+    return replace(compression, units=units, weights=tuple(map(_within_bits, weights)))
+
+
+def _within_bits(rule: WeightRule) -> WeightRule:
+    if rule.levels is None or rule.bits not in BITS or levels_fault(rule.bits, rule.levels) is None:
+        return rule
+    return replace(rule, levels=None if rule.bits == BITS[-1] else largest_of_bits(rule.bits))
+
+
 def _faults(compression: Compression) -> Iterator[tuple[str, str]]:
     """What is wrong with rules, each with its remedy."""
     if compression.precision not in PRECISIONS:
         yield f"precision = {compression.precision!r} is not known", f"known are {', '.join(PRECISIONS)}"
     integer = compression.precision in INTEGER
-    for unit in compression.units:
-        where = f"units {unit.match!r}"
-        yield from _units(where, unit)
-    for weights in compression.weights:
-        where = f"weights {weights.match!r}"
+    for at, unit in enumerate(compression.units):
+        yield from _units(f"units[{at}] {unit.match!r}", unit)
+    for at, weights in enumerate(compression.weights):
+        where = f"weights[{at}] {weights.match!r}"
         yield from _weights(where, weights)
         low = [k for k in ("bits", "palette", "levels", "group") if getattr(weights, k) is not None]
         if low and not integer:
             remedy = f"it is for {', '.join(INTEGER)}"
             yield f"{where}: {low[0]} is not used with precision {compression.precision!r}", remedy
-    for state in compression.states:
-        where = f"states {state.match!r}"
+    for at, state in enumerate(compression.states):
+        where = f"states[{at}] {state.match!r}"
         if state.bits not in STATE_BITS:
             yield f"{where}: bits = {state.bits} is not possible", f"give one of {', '.join(map(str, STATE_BITS))}"
         if not integer:
             yield f"{where}: is not used with precision {compression.precision!r}", f"it is for {', '.join(INTEGER)}"
-    for nested in compression.nested:
+    for at, nested in enumerate(compression.nested):
         shares = nested.widths
         if not shares or list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
-            yield f"nested {nested.match!r}: widths = {list(shares)} do not rise to 1", "give such as [0.25, 0.5, 1]"
+            cause = f"nested[{at}] {nested.match!r}: widths = {list(shares)} do not rise to 1"
+            yield cause, "give such as [0.25, 0.5, 1]"
     yield from _tuning(compression.tuning)
 
 
@@ -147,6 +162,8 @@ def _units(where: str, rule: UnitRule) -> Iterator[tuple[str, str]]:
         yield f"{where}: has {'both keep and' if rule.drop else 'neither keep nor'} drop", "give one of them"
     if rule.keep is not None and not 0 < rule.keep <= 1:
         yield f"{where}: keep = {rule.keep:g} is no share above 0", "give a number up to 1"
+    if rule.drop and rule.by != SALIENCES[0]:
+        yield f"{where}: by is not used with drop", "leave it out: drop names the units that go"
     if any(at < 0 for at in rule.drop):
         yield f"{where}: drop = {list(rule.drop)} has a negative index", "indices start at 0"
     if rule.by not in SALIENCES:
@@ -161,11 +178,13 @@ def _weights(where: str, rule: WeightRule) -> Iterator[tuple[str, str]]:
             yield f"{where}: has both {key} and palette", "a palette has levels of int8; give one of them"
     if rule.levels is not None and not 1 <= rule.levels <= MOST_LEVELS:
         yield f"{where}: levels = {rule.levels} is not possible", f"give 1 to {MOST_LEVELS}"
+    elif rule.levels is not None and rule.bits in BITS and (fault := levels_fault(rule.bits, rule.levels)):
+        yield f"{where}: {fault[0]}", fault[1]
     for key, allowed in (("bits", BITS), ("palette", PALETTE_BITS)):
         if getattr(rule, key) not in (None, *allowed):
             yield f"{where}: {key} = {getattr(rule, key)} is not possible", f"give {', '.join(map(str, allowed))}"
     for key in ("group", "rank"):
-        if (getattr(rule, key) or 1) < 1:
+        if getattr(rule, key) is not None and getattr(rule, key) < 1:
             yield f"{where}: {key} = {getattr(rule, key)} is not possible", "give a number of 1 or more"
     if rule.density is not None and not 0 < rule.density <= 1:
         yield f"{where}: density = {rule.density:g} is no share above 0", "give a number up to 1"
@@ -173,18 +192,23 @@ def _weights(where: str, rule: WeightRule) -> Iterator[tuple[str, str]]:
         yield f"{where}: block = {list(rule.block)} is no block", "give [outputs, inputs], such as [1, 4]"
     if rule.density is None and rule.block != (1, 1):
         yield f"{where}: block is not used without density", "give a density"
+    if rule.density is None and rule.by != WEIGHT_SALIENCES[0]:
+        yield f"{where}: by is not used without density", "give a density"
     if rule.by not in WEIGHT_SALIENCES:
         yield f"{where}: by = {rule.by!r} is not known", f"known are {', '.join(WEIGHT_SALIENCES)}"
 
 
 def _tuning(tuning: Tuning) -> Iterator[tuple[str, str]]:
     where = "tuning"
-    if tuning.epochs < 0 or tuning.batch < 1 or tuning.seed < 0:
-        yield f"{where}: epochs, batch or seed is out of range", "epochs and seed from 0, batch from 1"
+    for key, least in (("epochs", 0), ("batch", 1), ("seed", 0)):
+        if not least <= getattr(tuning, key) <= LARGEST:
+            yield f"{where}: {key} = {getattr(tuning, key)} is out of range", f"give {least} to {LARGEST:,}"
     if not tuning.rate > 0 or not tuning.temperature > 0:
         yield f"{where}: rate and temperature have to be above 0", "such as 1e-3 and 2"
     if min(tuning.hard, tuning.soft, tuning.traces) < 0:
         yield f"{where}: a part of the loss is negative", "give 0 or more"
+    elif not max(tuning.hard, tuning.soft, tuning.traces):
+        yield f"{where}: hard, soft and traces are 0: there is nothing to learn from", "set one of them above 0"
     if not 0 <= tuning.average < 1:
         yield f"{where}: average = {tuning.average:g} is no share below 1", "give such as 0.999, or 0"
     if tuning.schedule not in SCHEDULES:

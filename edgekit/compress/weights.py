@@ -9,10 +9,11 @@ import numpy as np
 
 from edgekit.compress.accumulate import ALIKE
 from edgekit.compress.bounds import Bounds
-from edgekit.compress.forms import WIDTHS, Form
+from edgekit.compress.forms import WIDTHS, Form, levels_fault
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.stored import Array, largest_of
 from edgekit.compress.terms import Dot, Memory, Sums, Term, spiking
+from edgekit.errors import UsageError
 from edgekit.ir import INT16
 
 SUMS16 = 32600  # what sums in int16 are scaled to, less than 32767 because of rounding
@@ -42,7 +43,10 @@ class Weights:
         """In which integers a matrix is held, apart from whether others of its sum have more bits."""
         recipe, name = self.recipe, dot.tensor
         levels, palette = recipe.levels.get(name), recipe.palettes.get(name)
-        return Form(self.bits(dot, feedback), levels, palette, recipe.units.get(name), alone=name in recipe.alone)
+        bits = self.bits(dot, feedback)
+        if levels is not None and (fault := levels_fault(bits, levels)):  # of several rules, or of the precision
+            raise UsageError(f"weights {name}", *fault)
+        return Form(bits, levels, palette, recipe.units.get(name), alone=name in recipe.alone)
 
     def forms(self, dots: Sequence[Dot], stepped: bool = False) -> list[Form]:
         """Those of all matrices of a sum that spikes go through, few bits in steps. One with fewer bits than another is

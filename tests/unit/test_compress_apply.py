@@ -169,7 +169,36 @@ def test_slices_have_scales_of_their_own_and_add_up(family: str) -> None:
         assert (np.abs(integers(program, f"{name}.{k}")).max(axis=1) == 7).all()
 
 
+def test_a_group_that_slices_nothing_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"group = 1000: slices nothing: what match = 'W_\*' fits has 24 inputs at most"
+    ):
+        small(float_step("l2mu"), WeightRule("W_*", group=1000))
+    graph = float_step("l2mu")  # that keeps one matrix whole does something
+    made = small(graph, WeightRule("W_*", group=8), WeightRule("W_h*", group=1000))
+    assert "W_h.weight" in matrices(made.graph)
+    assert "W_m.weight.1" in matrices(made.graph)
+
+
 # --- few levels ---
+
+
+@pytest.mark.parametrize(
+    ("precision", "rules", "says"),
+    [
+        ("int8", (WeightRule("W_h*", levels=1), WeightRule("*", bits=2)), "levels = 1 is not used with bits = 2"),
+        (
+            "int8",
+            (WeightRule("*", bits=4), WeightRule("W_h*", levels=100)),
+            "levels = 100 is more than the 7 of 4 bits",
+        ),
+        ("int4", (WeightRule("W_h*", levels=8),), "levels = 8 is more than the 7 of 4 bits"),
+    ],
+)
+def test_levels_beyond_the_bits_are_refused(precision: str, rules: tuple[WeightRule, ...], says: str) -> None:
+    """Also where several rules, or the precision, have made them meet."""
+    with pytest.raises(UsageError, match=f"weights W_h.weight: {says}"):
+        program_of(small(float_step("l2mu"), *rules, precision=precision))
 
 
 def brute(weights: np.ndarray, count: int, power: np.ndarray) -> float:
