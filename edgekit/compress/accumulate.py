@@ -13,6 +13,7 @@ from edgekit.compress.forms import SAME, Form
 from edgekit.compress.stored import Array, Rounded, Stored
 from edgekit.compress.terms import Dot
 from edgekit.compress.writer import Writer
+from edgekit.errors import GraphError
 from edgekit.ir import INT32, DType
 from edgekit.ir.quant import QuantParams
 
@@ -118,7 +119,8 @@ def _share(p: Product, coarser: Product) -> bool:
 def common_scale(products: Sequence[Product], bias: Array, result: Array | float = 0.0) -> Array:
     """The finest scale per output at which the weights fit their bits and no sum can leave int32; the pinned one.
 
-    It is at most 2^19 times finer than that of the `result`: the multiplier between them then has 12 bits.
+    It is at most 2^19 times finer than that of the `result`: the multiplier between them then has 12 bits. GraphError
+    where weights or operands are so large that there is none.
     """
     scales = [p.own_scale for p in products]
     pinned = [p.pinned for p in products if p.pinned is not None]
@@ -126,6 +128,8 @@ def common_scale(products: Sequence[Product], bias: Array, result: Array | float
         return known
     reach = sum(np.abs(p.effective).sum(axis=1) * p.x.limit for p in products) + np.abs(bias)
     scale = np.maximum.reduce([*scales, reach / (LARGEST_SUM - 2**20), np.broadcast_to(result, reach.shape) / FINEST])
+    if not np.isfinite(scale).all():
+        raise GraphError(f"sums with {products[0].tensor}", "have no scale: NaN, Inf or more than float32 holds")
     scale = np.asarray(np.where(scale > 0, scale, scale.max() if scale.max() > 0 else 1.0))
     while not (fits := _sums(products, bias, scale) <= LARGEST_SUM).all():
         scale = np.asarray(np.where(fits, scale, scale * 1.001))

@@ -21,8 +21,8 @@ def multiplier(ratio: Array) -> tuple[Array, int]:
     if largest == 0:
         return np.zeros(ratio.shape, np.int64), NORMAL_SHIFT
     shift = max(0, min(NORMAL_SHIFT, integer_multiplier(largest)[1]))
-    scaled = np.floor(np.asarray(ratio, np.float64) * 2.0**shift + 0.5).astype(np.int64)
-    return np.clip(scaled, *INT32.limits), shift
+    scaled = np.floor(np.asarray(ratio, np.float64) * 2.0**shift + 0.5)
+    return np.clip(scaled, *INT32.limits).astype(np.int64), shift  # in this order: int64 would wrap around
 
 
 class Writer:

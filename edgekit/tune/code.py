@@ -16,7 +16,7 @@ from edgekit.tune.fitting import Augment
 def augment_of(name: str) -> Augment:
     """The function package.module:function(x [N, T, *shape] in raw units, generator) that returns windows like x.
 
-    UsageError where there is none, or where what it returns is of another shape or dtype.
+    UsageError where there is none, or where what it returns is of another shape or dtype, or holds NaN or Inf.
     """
     function = _named("--augment", name)
 
@@ -28,6 +28,8 @@ def augment_of(name: str) -> Augment:
         if not isinstance(made, torch.Tensor) or made.shape != x.shape or made.dtype != x.dtype:
             found = f"{tuple(made.shape)} {made.dtype}" if isinstance(made, torch.Tensor) else type(made).__name__
             raise UsageError(f"--augment {name}", f"returned {found}", f"return {tuple(x.shape)} {x.dtype}")
+        if not torch.isfinite(made).all():
+            raise UsageError(f"--augment {name}", "returned NaN or Inf", "return finite numbers")
         return made
 
     return augment

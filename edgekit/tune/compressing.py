@@ -14,6 +14,7 @@ from edgekit.compress.calibrate import calibrate
 from edgekit.compress.integer import IntegerProgram, quantise_program
 from edgekit.compress.recipes import Recipe
 from edgekit.convert.inputs import Inputs
+from edgekit.errors import GraphError
 from edgekit.ir import Graph
 from edgekit.tune.fake_quant import FakeQuantisation
 from edgekit.tune.network import Change, GraphNetwork
@@ -35,9 +36,12 @@ class Rounding:
     masks: Masks = field(default_factory=dict)
 
     def program(self, graph: Graph, recipe: Recipe | None = None) -> IntegerProgram:
-        """The integer program of the step with other constants."""
+        """The integer program of the step with other constants; GraphError where its values are no numbers any more."""
         known = self.step.normalisation
-        seen = calibrate(graph, self.calibration, normalisation=known)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, in a line
+            seen = calibrate(graph, self.calibration, normalisation=known)
+        if not all(np.isfinite(found).all() for found in (*seen.moments.values(), *seen.variances.values())):
+            raise GraphError("values of the step", "are NaN, Inf, or too large to be squared")
         return quantise_program(graph, seen, recipe or self.recipe, known)
 
     def apply(self, network: GraphNetwork, recipe: Recipe | None = None) -> IntegerProgram:

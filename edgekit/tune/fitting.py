@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isfinite
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from edgekit.compress.nested import Nesting, nested
 from edgekit.compress.pinned import pinned
 from edgekit.compress.recipes import Recipe
 from edgekit.compress.rules import Tuning
-from edgekit.errors import UsageError
+from edgekit.errors import GraphError, UsageError
 from edgekit.ir import Graph
 from edgekit.ir.widths import at_width
 from edgekit.tune.compressing import Masks, Rounding, Thin
@@ -138,7 +138,19 @@ class Fit:
         return ceil(len(self.data.train.y) / self.tuning.batch)
 
     def run_epoch(self) -> Epoch:
-        """Train on every window once, judge the integer program, keep it if it is the best so far."""
+        """Train on every window once, judge the integer program, keep it if it is the best so far.
+
+        UsageError where the loss, or what the integer program would have to hold, is no number any more.
+        """
+        try:
+            return self._epoch()
+        except GraphError as error:  # of a scale: there was an integer program before
+            raise self._diverged() from error
+
+    def _diverged(self) -> UsageError:
+        return UsageError("training", f"diverged in epoch {len(self.history) + 1}", "a lower rate")
+
+    def _epoch(self) -> Epoch:
         self._thin()
         program = self.rounding.apply(self.network, self.settled)
         recipe = pinned(self.rounding.recipe, program)
@@ -198,6 +210,10 @@ class Fit:
             self.schedule.step()
             self._average()
             total += loss.item() * len(y)
+            if not isfinite(total):
+                raise self._diverged()
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.network.parameters()):
+            raise self._diverged()
         return total / len(self._y)
 
     def _average(self) -> None:

@@ -47,6 +47,11 @@ def test_a_multiplier_is_its_ratio_to_31_bits(ratio: float) -> None:
     assert shift == 31 or times >= 2**30
 
 
+@pytest.mark.parametrize("ratio", [2.0**31, 1e12, 1e30])
+def test_a_ratio_beyond_int32_stays_at_its_end(ratio: float) -> None:
+    assert multiplier(np.array([ratio, -ratio]))[0].tolist() == [2**31 - 1, -(2**31)]
+
+
 @given(st.lists(st.floats(-0.999, 0.999), min_size=1, max_size=9))
 def test_ratios_below_one_share_the_shift_that_is_one_rounding_instruction(ratios: list[float]) -> None:
     times, shift = multiplier(np.array(ratios))
