@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from edgekit.cli.apart import check_apart
 from edgekit.cli.arrays import check_output, read_finite
 from edgekit.cli.imports import (
     MODEL_HELP,
@@ -91,7 +93,8 @@ def compress(
     from edgekit.tune.code import augment_of
     from edgekit.tune.fitting import Hooks
     from edgekit.tune.model import Run
-    from edgekit.tune.outcome import Asked, outcome, teachers_of
+    from edgekit.tune.outcome import Asked, outcome
+    from edgekit.tune.teachers import teachers_of
 
     importing = import_options(
         config=config,
@@ -111,7 +114,8 @@ def compress(
     assert recipe is not None
     assert train is not None
     assert valid is not None
-    paths = _paths(output, model or weights, target)
+    sources = (model, weights, config, recipe, train, valid, eval_, *(teacher or ()))
+    paths = _paths(output, model or weights, target, sources)
     started = time.perf_counter()
     out = Output(as_json=json, quiet=quiet)
     rules = _asked(read_recipe(recipe), seed, epochs)
@@ -127,7 +131,8 @@ def compress(
     with tuning_bar(out, rules.tuning.epochs) as (stage, on_epoch):
         stage("import")
         imported = import_with(model, importing, None)
-        taught = teachers_of([import_with(path, type(importing)(), None) for path in teacher or ()])
+        others = [(path.name, import_with(path, type(importing)(), None)) for path in teacher or ()]
+        taught = teachers_of(others, imported, windows[train])
         asked = Asked(
             compression=rules,
             train=windows[train],
@@ -141,7 +146,8 @@ def compress(
         done = outcome(imported, asked, run, progress=stage)
     replaced = done.write(paths["edge"], paths["model"])
     trust_own(done.conversion.artifact.sha256, paths["edge"].name, replaced)
-    paths["checkpoint"].unlink(missing_ok=True)
+    if rules.tuning.epochs:
+        paths["checkpoint"].unlink(missing_ok=True)
     seconds = time.perf_counter() - started
 
     def human(console: Console) -> None:
@@ -152,23 +158,34 @@ def compress(
 
 
 def _asked(rules: Compression, seed: int | None, epochs: int | None) -> Compression:
-    """The recipe with what the command line replaces in it."""
+    """The recipe with what the command line replaces in it; UsageError for what no recipe could hold."""
+    from edgekit.compress.rules import check_compression
+
     tuning = rules.tuning
     tuning = tuning if seed is None else dataclasses.replace(tuning, seed=seed)
     tuning = tuning if epochs is None else dataclasses.replace(tuning, epochs=epochs)
-    return dataclasses.replace(rules, tuning=tuning)
+    asked = dataclasses.replace(rules, tuning=tuning)
+    check_compression(asked)
+    return asked
 
 
-def _paths(output: Path | None, source: Path | None, target: str) -> dict[str, Path]:
-    """Where things are written: the artifact, the tuned model beside it, and what an interrupted run needs."""
+def _paths(output: Path | None, source: Path | None, target: str, sources: Sequence[Path | None]) -> dict[str, Path]:
+    """Where things are written: the artifact, the tuned model beside it, and what an interrupted run needs.
+
+    UsageError where one of them is among the `sources`, or would take the place of a model that was not tuned here.
+    """
+    from edgekit.frontends.graph_files import holds_graph
+
     edge = output or Path(f"{source.stem if source else 'model'}.{target}.edge")
     if edge.suffix != ".edge":
         raise UsageError(f"-o {edge}", "is not the name of an .edge file", f"name it {edge.name}.edge")
     paths = {"edge": edge, "model": edge.with_suffix(".pt"), "checkpoint": edge.with_suffix(".tuning")}
     for path in paths.values():
         check_output(path)
-    if source is not None and paths["model"].exists() and paths["model"].samefile(source):
-        raise UsageError(str(paths["model"]), "is what is to be read", "name another output with -o")
+    check_apart(paths, sources)
+    if paths["model"].exists() and not holds_graph(paths["model"]):
+        cause = f"is a file that compress has not written, and the tuned model of {edge} has its name"
+        raise UsageError(str(paths["model"]), cause, "name another output with -o, or move it away")
     return paths
 
 
@@ -193,12 +210,12 @@ def _print(console: Console, done: Outcome, paths: dict[str, Path]) -> None:
         if any(value is not None for value in values):
             rows.add_row(what, *(_shown(what, value) for value in values))
     console.print(rows)
-    core = done.compressed.core
-    console.print(f"instructions: {f'emulated, {core}' if core else 'unavailable, this target is not emulated'}")
+    side = done.compressed
+    console.print(f"instructions: {f'emulated, {side.core}' if side.core else f'unavailable: {side.uncounted}'}")
     if fitted is not None:
         from_epoch = f"epoch {fitted.best} of {len(fitted.history)}" if fitted.best else "before training"
         console.print(f"the best on validation windows: {from_epoch}, seed {asked.compression.tuning.seed}")
-    for note in (*done.tuned.compressed.notes, *done.conversion.notes):
+    for note in done.notes:
         console.print(f"note: {note}")
     console.print(f"{paths['edge']}, and the tuned model as {paths['model']}", soft_wrap=True)
 

@@ -54,6 +54,14 @@ def is_graph(content: Mapping[str, Any]) -> bool:
     return content.get("format") == FORMAT
 
 
+def holds_graph(path: Path) -> bool:
+    """Whether a file is one that `save_graph` wrote; nothing in it is run."""
+    try:
+        return is_graph(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    except Exception:  # any other file raises RuntimeError, UnpicklingError, AttributeError and others
+        return False
+
+
 def import_graph(path: Path, content: Mapping[str, Any], name: str, config: Mapping[str, Any] | None) -> Imported:
     """The graph of such a file; a `config` may replace its io section, as it may that of `edgekit.save`.
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgekit.compress.rules import Tuning
+from edgekit.errors import UsageError
 from edgekit.ir import SPIKE, Graph
 from edgekit.tune.network import GraphNetwork
 from edgekit.tune.windows import Step
@@ -93,6 +94,11 @@ class Several:
     def teach(self, x: Values, watch: Sequence[str] = ()) -> Taught:
         first, *others = (t.teach(x, () if at else watch) for at, t in enumerate(self._teachers))
         scores = [torch.log_softmax(taught.scores, 1) for taught in (first, *others)]
+        if len({one.shape for one in scores}) > 1:
+            found = ", ".join(str(tuple(one.shape[1:])) for one in scores)
+            raise UsageError(
+                "teachers", f"give scores of the shapes {found}", "take those that decide between the same"
+            )
         return Taught(torch.stack(scores).mean(0), first.traces)
 
 

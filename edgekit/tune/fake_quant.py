@@ -13,7 +13,7 @@ from edgekit.compress.integer import IntegerProgram
 from edgekit.compress.stored import Rounded, Stored
 from edgekit.ir import SPIKE, Graph
 from edgekit.tune.functions import rounded, straight
-from edgekit.tune.network import Change, GraphNetwork
+from edgekit.tune.network import Change
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,6 @@ class FakeQuantisation:
             if name in made and stored.dtype is not SPIKE and graph.tensors[name].dtype is not SPIKE
         }
         return cls(weights, values)
-
-    def apply(self, network: GraphNetwork) -> None:
-        """Have a network of the same graph compute so."""
-        network.weights = dict(self.weights)
-        network.values = dict(self.values)
 
 
 def rounding(unit: np.ndarray[tuple[int, ...], np.dtype[np.float64]], low: float, high: float) -> Change:

@@ -77,9 +77,12 @@ def few(windows: Array) -> Array:
 def tune(imported: Imported, compression: Compression, data: Data, run: Run | None = None) -> Tuned:
     """Apply a recipe to a model and train what is left of it by the recipe's section `tuning`.
 
-    UsageError for a recipe that does not fit the model, and as `fit` raises; DataError for windows that do not.
+    UsageError for a recipe that does not fit the model, for a teacher that nothing is learned from, and as `fit`
+    raises; DataError for windows that do not.
     """
     run, step = run or Run(), step_of(imported)
+    if run.teacher is not None and not (compression.tuning.soft or compression.tuning.traces):
+        raise UsageError("teacher", "teaches nothing: soft and traces are 0", "leave it out, or set soft above 0")
     step.check("training windows", data.train)
     calibration = few(data.train.x)
     seen = calibrate(step.graph, step.inputs(calibration), normalisation=step.normalisation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,12 @@ from edgekit.convert.options import Options
 from edgekit.convert.pipeline import Conversion, convert_imported
 from edgekit.convert.progress import Progress, silent
 from edgekit.convert.writing import write_together
-from edgekit.errors import ToolchainError, UsageError
+from edgekit.errors import CapacityError, ToolchainError, UsageError
 from edgekit.frontends.graph_files import graph_file
 from edgekit.profile.counts import count_steps
 from edgekit.profile.stimulus import given_stimulus
 from edgekit.runtime import load
 from edgekit.runtime.streams import MachineStream
-from edgekit.tune.distil import GraphTeacher, Several, Teacher
 from edgekit.tune.model import Run, Tuned, few, step_of, tune
 from edgekit.tune.windows import Array, Data, Step, Windows
 
@@ -49,16 +47,17 @@ class Asked:
 class Side:
     """One program: per cent of windows decided right, bytes, and mean instructions of a step on an emulated core.
 
-    None stands for what is not available; `core` names the core.
+    None stands for what is not available; `core` names the core, `uncounted` tells why there are no instructions.
     """
 
-    validation: float
+    validation: float | None
     test: float | None = None
     weights: int | None = None
     flash: int | None = None
     ram: int | None = None
     instructions: float | None = None
     core: str = ""
+    uncounted: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +70,13 @@ class Outcome:
     exact: Side
     plain: Side
     compressed: Side
+    misfit: str = ""  # why there is no plain integer program
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks in plain words."""
+        beside = (f"the plain {PLAIN} program has no accuracy here: {self.misfit}",) if self.misfit else ()
+        return (*beside, *self.tuned.compressed.notes, *self.conversion.notes)
 
     def rows(self) -> list[tuple[str, list[Any]]]:
         """Lines of a table: what, and the values of the three sides."""
@@ -95,7 +101,7 @@ class Outcome:
             "compressed": vars(self.compressed),
             "grades": {"accuracy": "measured", "bytes": "derived", "instructions": "emulated"},
             "compression": self.conversion.artifact.manifest.get("compression"),
-            "notes": [*self.tuned.compressed.notes, *self.conversion.notes],
+            "notes": list(self.notes),
         }
 
     def write(self, edge: Path, model: Path) -> str | None:
@@ -108,23 +114,21 @@ class Outcome:
         return replaced
 
 
-def teachers_of(models: Sequence[Imported]) -> Teacher | None:
-    """Models as one teacher; None without any."""
-    found = [GraphTeacher(step_of(model)) for model in models]
-    return None if not found else found[0] if len(found) == 1 else Several(found)
-
-
 def outcome(imported: Imported, asked: Asked, run: Run, *, progress: Progress = silent) -> Outcome:
     """Compress and tune a model, convert it, and measure it beside what it was.
 
-    Raises as `tune` and `convert_imported` do.
+    Raises as `tune` and `convert_imported` do; that the plain integer program does not fit the target is no error.
     """
     step = step_of(imported)
     for what, windows in (("training", asked.train), ("validation", asked.valid), ("test", asked.test)):
         if windows is not None:
             step.check(f"{what} windows", windows)
     plain = Options(target=asked.target, precision=PLAIN, calib=few(asked.train.x), compiler=asked.compiler)
-    before = convert_imported(imported, plain, progress=progress)  # first: what the target refuses, it refuses now
+    before: Conversion | CapacityError
+    try:
+        before = convert_imported(imported, plain, progress=progress)  # first: what the target refuses, it refuses now
+    except CapacityError as error:  # a reason to compress it
+        before = error
     progress("compress")
     tuned = tune(imported, asked.compression, Data(asked.train, asked.valid), run)
     options = Options(
@@ -139,8 +143,16 @@ def outcome(imported: Imported, asked: Asked, run: Run, *, progress: Progress = 
     conversion = convert_imported(tuned.imported, options, progress=progress)
     progress("measure")
     exact = Side(step.exact_accuracy(asked.valid), None if asked.test is None else step.exact_accuracy(asked.test))
-    sides = [_side(step, done.artifact, asked) for done in (before, conversion)]
-    return Outcome(asked, tuned, conversion, exact, *sides)
+    misfit = str(before) if isinstance(before, CapacityError) else ""
+    beside = _too_large(before) if isinstance(before, CapacityError) else _side(step, before.artifact, asked)
+    return Outcome(asked, tuned, conversion, exact, beside, _side(step, conversion.artifact, asked), misfit)
+
+
+def _too_large(misfit: CapacityError) -> Side:
+    """What is known of a program that does not fit: the bytes that it would take."""
+    is_ram = misfit.thing.endswith("RAM")
+    flash, ram = (None, misfit.required) if is_ram else (misfit.required, None)
+    return Side(None, flash=flash, ram=ram, uncounted=str(misfit))
 
 
 def _told(imported: Imported, asked: Asked, run: Run, tuned: Tuned) -> dict[str, Any]:
@@ -162,26 +174,24 @@ def _told(imported: Imported, asked: Asked, run: Run, tuned: Tuned) -> dict[str,
 def _side(step: Step, artifact: Artifact, asked: Asked) -> Side:
     sizes = artifact.manifest["sizes"]
     (some,) = step.inputs(asked.valid.x[:: max(1, len(asked.valid.x) // COUNTED)][:COUNTED]).values()
-    counted = _instructions(artifact, some)
     return Side(
         validation=step.accuracy(artifact.graph, asked.valid),
         test=None if asked.test is None else step.accuracy(artifact.graph, asked.test),
         weights=sizes["weights_bytes"],
         flash=sizes["flash_bytes"],
         ram=sizes["ram_bytes"] + sizes.get("stack_bytes", 0),
-        instructions=None if counted is None else counted[0],
-        core="" if counted is None else counted[1],
+        **_counted(artifact, some),
     )
 
 
-def _instructions(artifact: Artifact, windows: Array) -> tuple[float, str] | None:
-    """Mean instructions of a step over windows [N, T, *shape], and the core; None where that is not emulated."""
+def _counted(artifact: Artifact, windows: Array) -> dict[str, Any]:
+    """Mean instructions of a step over windows [N, T, *shape], and the core, or why there are none."""
     try:
         session = load(artifact, engine="emulator")
-    except (ToolchainError, UsageError):
-        return None
+    except (ToolchainError, UsageError) as error:
+        return {"uncounted": str(error)}
     stream = session.engine_stream
     if not isinstance(stream, MachineStream) or not stream.counts:
-        return None
+        return {"uncounted": f"{session.engine} counts none"}
     counts = count_steps(artifact, given_stimulus(session, windows, "windows"), stream=stream)
-    return counts.total, counts.core
+    return {"instructions": counts.total, "core": counts.core}

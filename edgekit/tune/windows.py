@@ -80,7 +80,11 @@ class Step:
             raise DataError(thing, f"its labels are not one class of {self.classes} for each window")
 
     def inputs(self, x: Array) -> Inputs:
-        """Windows in raw units as the inputs of the step, [N, T, *shape]."""
+        """Windows in raw units as the inputs of the step, [N, T, *shape]; DataError where they do not fit it."""
+        spec = self.meta.get("input") or {}
+        channels = len(spec.get("scale") or ())
+        if spec.get("layout") == "flattened" and x.ndim == 3 and channels and x.shape[2] not in (channels, x[0].size):
+            raise DataError("windows", f"have {x.shape[2]} channels, the model takes windows of {channels}")
         return raw_inputs(self.graph, self.meta, x)
 
     @property
@@ -89,11 +93,9 @@ class Step:
         return normalisation_of(self.graph, self.meta)
 
     def normalised(self, x: Values) -> Values:
-        """The same in torch, normalised as the step takes it."""
-        (name,) = self.graph.entries["step"].inputs
-        shape = self.graph.tensors[name].shape
-        if x.shape[2:] != shape:  # one step: a row, or a window laid out flat
-            x = x.reshape(len(x), 1, *shape)
+        """The same in torch, normalised as the step takes it; DataError as `inputs` raises it."""
+        (laid_out,) = self.inputs(np.broadcast_to(np.float32(0), x.shape)).values()
+        x = x.reshape(laid_out.shape)
         for offset, scale in self.normalisation.values():
             x = (x - torch.from_numpy(offset)) * torch.from_numpy(scale)
         return x

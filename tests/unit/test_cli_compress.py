@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tuned_models import CONFIGS, imported, windows
 import edgekit
 from edgekit import models
 from edgekit.cli.app import run_command_line
+from edgekit.errors import ToolchainError
+from edgekit.target import load_target
 
 RECIPE = """
 schema_version = 1
@@ -51,7 +54,10 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, count, seed in (("train", 96, 1), ("valid", 48, 2), ("test", 48, 3)):
         made = windows(count, seed)
         np.savez(f"{name}.npz", x=made.x, y=made.y)
-    Path("turn.py").write_text("def flip(x, generator):\n    return x\ndef wrong(x, generator):\n    return x[:, :2]\n")
+    Path("turn.py").write_text(
+        "def flip(x, generator):\n    return x\ndef wrong(x, generator):\n    return x[:, :2]\n"
+        "def nan(x, generator):\n    return x / 0 - x / 0\n"
+    )
     return tmp_path
 
 
@@ -111,6 +117,7 @@ def test_what_it_cannot_do_is_one_line(
         ((*base, *DATA, "-o", "out.bin"), "is not the name of an .edge file"),
         ((*base, *DATA, "-o", "mlp.edge"), "is what is to be read"),
         ((*base, *DATA, "--augment", "turn:wrong"), "returned"),
+        ((*base, *DATA, "--augment", "turn:nan"), "--augment turn:nan: returned NaN or Inf"),
         ((*base, *DATA, "--augment", "turn:absent"), "failed"),
         ((*base, *DATA, "--augment", "turn"), "is not of the form"),
         (
@@ -126,6 +133,97 @@ def test_what_it_cannot_do_is_one_line(
         assert "Traceback" not in error
     assert not list(folder.glob("*.edge"))
     assert not list(folder.glob("*.tuning"))  # nothing was trained before it was refused
+
+
+OTHERS = {
+    "longer": ({"sizes": [45, 24, 3]}, {"window": 15, "stride": 15}, {}),
+    "channels": ({"sizes": [36, 24, 3]}, {"window": 9, "stride": 9, "offset": [0.0] * 4, "scale": [1.0] * 4}, {}),
+    "more": ({"sizes": [36, 24, 4]}, {}, {"classes": ["a", "b", "c", "d"]}),
+    "order": ({"sizes": [36, 24, 3]}, {}, {"classes": ["a", "c", "b"]}),
+    "silent": ({"sizes": [36, 24, 3]}, {}, {"decision": None}),
+}
+
+
+def test_teachers_that_cannot_teach_are_refused_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is trained: other windows, other classes, the same ones in another order."""
+    known = imported("mlp").io or {}
+    for name, (config, given, told) in OTHERS.items():
+        model = models.build("mlp", config).eval()
+        io = {**known, **told, "input": {**known["input"], **given}}
+        model.io = {key: value for key, value in io.items() if value is not None}
+        edgekit.save(model, f"{name}.pt")
+    step_by_step = models.build("lmu", CONFIGS["lmu"]).eval()
+    step_by_step.io = imported("lmu").io
+    edgekit.save(step_by_step, "lmu.pt")
+    for side in ("train", "valid"):
+        found = np.load(f"{side}.npz")
+        np.savez(f"flat_{side}.npz", x=found["x"].reshape(len(found["x"]), -1), y=found["y"])
+    base = ("compress", "mlp.pt", "--recipe", "r.toml", "-o", "t.edge")
+    flat = ("--train", "flat_train.npz", "--valid", "flat_valid.npz")
+    for teachers, files, says in (
+        (("longer",), DATA, "--teacher longer.pt: does not take the training windows"),
+        (("channels",), DATA, "--teacher channels.pt: does not take the training windows (have 3 channels"),
+        (("lmu",), flat, "--teacher lmu.pt: does not take the training windows"),
+        (("order", "more"), DATA, "--teacher order.pt: has other classes, or another order: its class 1 is 'c', the"),
+        (("lmu", "more"), DATA, "--teacher more.pt: decides between 4 classes, the model between 3"),
+    ):
+        options = [word for name in teachers for word in ("--teacher", f"{name}.pt")]
+        assert run(monkeypatch, *base, *files, *options) == 2, teachers
+        (line,) = capsys.readouterr().err.splitlines()
+        assert says in line
+    assert not list(folder.glob("t.*"))
+    Path("hard.toml").write_text(RECIPE + "hard = 1\nsoft = 0\n")
+    hard = ("compress", "mlp.pt", "--recipe", "hard.toml", *DATA, "--teacher", "lmu.pt", "-o", "t.edge")
+    assert run(monkeypatch, *hard) == 2
+    assert "teacher: teaches nothing" in capsys.readouterr().err
+
+
+def test_nothing_that_is_read_or_of_somebody_else_is_written_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("big", "other"):
+        (folder / f"{name}.pt").write_bytes(Path("mlp.pt").read_bytes())
+    once = ("compress", "mlp.pt", "--recipe", "r.toml", *DATA, "--epochs", "0", "-q")
+    (folder / "a.tuning").write_bytes(b"of another run")
+    assert run(monkeypatch, *once, "-o", "a.edge") == 0
+    assert (folder / "a.tuning").read_bytes() == b"of another run"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    train = ("compress", "mlp.pt", "--recipe", "r.toml", *DATA)
+    for arguments, says in (
+        ((*train, "--teacher", "big.pt", "-o", "big.edge"), "big.pt: is what is to be read"),
+        (("compress", "mlp.pt", "--recipe", "a.edge", *DATA, "-o", "a.edge"), "a.edge: is what is to be read"),
+        ((*train, "--teacher", "a.pt", "-o", "a.edge"), "a.pt: is what is to be read"),
+        ((*train, "-o", "other.edge"), "other.pt: is a file that compress has not written"),
+        ((*train, "--seed", "5000000000", "-o", "b.edge"), "tuning: seed = 5000000000 is out of range"),
+        ((*train, "--seed", str(2**64), "-o", "b.edge"), "is out of range"),
+    ):
+        assert run(monkeypatch, *arguments) == 2, arguments
+        assert says in capsys.readouterr().err.splitlines()[0]
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert run(monkeypatch, *once, "-o", "a.edge") == 0  # its own tuned model it may replace
+
+
+def test_a_model_that_fits_when_it_is_compressed_needs_no_larger_target(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert folder
+    small = ("compress", "mlp.pt", "--recipe", "r.toml", *DATA, "--target", "smartwatch-m4", "--epochs", "0")
+    narrow = replace(load_target("smartwatch-m4"), flash_bytes=4000)
+    monkeypatch.setattr("edgekit.convert.pipeline.load_target", lambda _name: narrow)
+    assert run(monkeypatch, *small, "-o", "a.edge", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["compressed"]["flash"] <= 4000 < answer["int8"]["flash"]
+    assert answer["int8"]["validation"] is None
+    assert "available 4,000 bytes" in answer["notes"][0]
+    monkeypatch.setattr("edgekit.tune.outcome.load", absent)
+    assert run(monkeypatch, *small, "-o", "a.edge") == 0
+    assert "instructions: unavailable: emulation: unicorn is not installed" in capsys.readouterr().out
+
+
+def absent(*_arguments: object, **_options: object) -> None:
+    raise ToolchainError("emulation", "unicorn is not installed", "pip install edgekit[emulate]")
 
 
 def test_a_disk_that_is_full_is_told_and_nothing_is_left(folder: Path) -> None:

@@ -237,6 +237,25 @@ def test_what_does_not_fit_is_refused() -> None:
         tuned("mlp", replace(RULES, tuning=replace(TUNING, schedule="gradual")))
 
 
+def nan(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
+    return x * torch.nan
+
+
+@pytest.mark.parametrize(
+    ("family", "rate", "hooks"),
+    [("mlp", 1e30, Hooks()), ("mlp", 1e38, Hooks()), ("elm", 1e30, Hooks()), ("l2mu", 2e-2, Hooks(augment=nan))],
+)
+def test_a_training_that_diverges_ends_in_a_line(family: str, rate: float, hooks: Hooks) -> None:
+    with pytest.raises(UsageError, match=r"training: diverged in epoch \d; a lower rate"):
+        tuned(family, replace(RULES, tuning=replace(TUNING, rate=rate)), Run(hooks=hooks))
+
+
+def test_teachers_of_other_classes_are_refused() -> None:
+    wrong = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 4))
+    with pytest.raises(UsageError, match="teachers: give scores of the shapes"):
+        tuned("mlp", run=Run(Several([GraphTeacher(step("elm")), ModuleTeacher(wrong, "four")])))
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
