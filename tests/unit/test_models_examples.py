@@ -150,7 +150,10 @@ def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:
     ("line", "stdout", "code", "said"),
     [
         ("os.kill(os.getpid(), signal.SIGINT)", os.devnull, 130, "error: interrupted; no file is half written\n"),
-        ("print('x' * 5)", "/dev/full", 2, "error: standard output: cannot be written: No space left on device; make some room\n"),
+        (
+            *("print('x' * 5)", "/dev/full", 2),
+            "error: standard output: cannot be written: No space left on device; make some room\n",
+        ),
         ("os.dup2(closed, 1); print('x' * 5)", os.devnull, 0, ""),
     ],
 )
