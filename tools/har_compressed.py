@@ -48,13 +48,17 @@ class Goal:
         return self.family if self.bytes is not None else f"{self.family} in int4"
 
 
+def taught(*families: str) -> tuple[str, ...]:
+    """The options for teachers, mean of their log probabilities."""
+    return tuple(word for family in families for word in ("--teacher", str(CHECKPOINTS / f"{family}_B.pt")))
+
+
 TURNED = ("--augment", "examples.har.augment:turned")
-TAUGHT = tuple(w for family in ("elm", "mlp") for w in ("--teacher", str(CHECKPOINTS / f"{family}_B.pt")))
 GOALS = (
-    Goal("l2mu", "l2mu", 16 * KB, 1.0),
+    Goal("l2mu", "l2mu", 16 * KB, 1.0, taught("elm", "l2mu")),
     Goal("elm", "elm", 10 * KB, 1.0),
     Goal("lmu", "lmu", 8 * KB, 1.0),
-    Goal("mlp", "mlp", 8 * KB, 1.5, (*TURNED, *TAUGHT)),
+    Goal("mlp", "mlp", 8 * KB, 1.5, (*TURNED, *taught("elm", "mlp"))),
     *(Goal(family, "int4", None, NEAR) for family in ("l2mu", "elm", "lmu", "mlp")),
 )
 
