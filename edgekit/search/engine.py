@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, prod
 
-from edgekit.compress.rules import Tuning
+from edgekit.compress.rules import LARGEST, Tuning
 from edgekit.compress.shrink import units
 from edgekit.convert.progress import Progress, silent
 from edgekit.errors import UsageError
@@ -22,7 +22,6 @@ from edgekit.search.storage import ALONE, Asked, Storage
 from edgekit.search.ways import ways
 
 FINALISTS, ROUNDS = 4, 2  # trials that are trained at a time, and how often
-MOST_SEED = 2**63 - 1  # of torch, whose generators shuffle where trials are trained
 
 Ended = tuple[Asked, Result]
 
@@ -46,8 +45,8 @@ class Settings:
     vary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed <= MOST_SEED:
-            raise UsageError(f"--seed {self.seed}", "is no seed", f"give one from 0 to {MOST_SEED}")
+        if not 0 <= self.seed <= LARGEST:
+            raise UsageError(f"--seed {self.seed}", "is no seed", f"give one from 0 to {LARGEST:,}")
         if self.trials is not None and self.trials < 1:
             raise UsageError(f"--trials {self.trials}", "is no number of trials", "give 1 or more")
         if self.minutes is not None and not 0 <= self.minutes < inf:

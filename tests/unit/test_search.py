@@ -225,7 +225,7 @@ def test_proposals_are_the_same_for_a_seed_and_none_comes_twice_before_all_came(
     assert len({tuple(sorted(point.items())) for point in (*asked, {})}) == 13  # of 3 · 5
 
 
-@pytest.mark.parametrize("seed", [0, 42_949, 2**63 - 1])
+@pytest.mark.parametrize("seed", [0, 42_949, 2**31 - 1])
 def test_a_space_comes_to_an_end_for_any_seed(seed: int) -> None:
     asked = proposed(seed, 6)
     assert len(asked) == len({tuple(sorted(point.items())) for point in asked}) == 14
@@ -235,7 +235,7 @@ def test_a_space_comes_to_an_end_for_any_seed(seed: int) -> None:
     ("values", "said"),
     [
         ({"seed": -1}, "--seed -1"),
-        ({"seed": 2**63}, "--seed"),
+        ({"seed": 2**31}, "--seed"),
         ({"trials": 0}, "--trials 0"),
         ({"minutes": float("nan")}, "--minutes nan"),
         ({"minutes": -1.0}, "--minutes -1"),

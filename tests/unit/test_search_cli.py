@@ -214,7 +214,7 @@ def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str, *more: 
         ("--max-instructions nan", "--max-instructions nan: is no number"),
         ("--margin inf", "--margin inf: is no number"),
         ("--minutes inf", "--minutes inf: is no time"),
-        ("--seed 9223372036854775808", "--seed 9223372036854775808: is no seed"),
+        ("--seed 2147483648", "--seed 2147483648: is no seed"),
         ("--calib-method minmax", "calibration method 'minmax': is not known"),
         ("--tune 1 --valid unlabelled.npy", "unlabelled.npy: has no labels to train with"),
         ("--tune 1 --calib unlabelled.npy", "unlabelled.npy: has no labels to train with"),
