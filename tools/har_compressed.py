@@ -120,8 +120,11 @@ def run(goal: Goal, seed: int, folder: Path) -> dict[str, Any]:
             export = ("-m", "examples.har.export", "--split", "B", "--side", side, "-o", str(folder / f"{side}.npz"))
             subprocess.run([sys.executable, *export], check=True, cwd=ROOT)
     whole = command(goal, seed, str(folder))
-    checkpoint = Path(whole[-1]).with_suffix(".tuning")
-    resume = ("--resume",) if checkpoint.is_file() else ()
+    checkpoint, note = (Path(whole[-1]).with_suffix(suffix) for suffix in (".tuning", ".asked"))
+    follows = json.dumps(asked(goal), sort_keys=True)
+    goes_on = checkpoint.is_file() and note.is_file() and note.read_text() == follows  # not one of another recipe
+    resume = ("--resume",) if goes_on else ()
+    write_atomic(note, follows.encode())
     program = str(Path(sys.executable).with_name("edgekit"))
     done = subprocess.run(
         [program, *whole[1:], *resume, "--json"], cwd=ROOT, capture_output=True, text=True, check=False

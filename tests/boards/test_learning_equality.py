@@ -126,7 +126,7 @@ def test_emulated_boards_are_in_the_state_of_the_reference(family: str, target: 
     same(snapshots(session, BOARDS[target]), family, done)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 def test_the_digits_of_a_watch(capsys: pytest.CaptureFixture[str]) -> None:
     """One epoch a task: integers as good as floats, and the watch in the state of the reference."""

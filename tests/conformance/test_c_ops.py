@@ -67,7 +67,7 @@ def compare(slices: list[tuple[str, slice]], got: np.ndarray, wanted: np.ndarray
             np.testing.assert_allclose(got[where], wanted[where], rtol=3e-6, atol=3e-6, err_msg=label)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize(("compiler", "flags"), VARIANTS, ids=lambda v: v if isinstance(v, str) else "".join(v))
 def test_every_op_equals_the_reference(compiler: str, flags: tuple[str, ...]) -> None:
     graph, slices = everything()
@@ -80,7 +80,7 @@ def test_every_op_equals_the_reference(compiler: str, flags: tuple[str, ...]) ->
         compare(slices, got, expect(graph, x, s))
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "dot"), [("raspberrypi4", 0), ("raspberrypi5", 1), *([("stm32mp157", 0)] if SWEEPS else [])]

@@ -44,6 +44,7 @@ PARTS = 4
 SWEEPS = pytest.mark.skipif("EDGEKIT_SWEEPS" not in os.environ, reason="make test-all compiles expansions too")
 
 
+@pytest.mark.drawn(2)
 def test_nothing_is_left_out_silently() -> None:
     out = Counter(c.reason for c in node_tests() if isinstance(c, Excluded))
     print(f"\n{len(running())} node tests run, {out.total()} do not: {dict(sorted(out.items()))}")

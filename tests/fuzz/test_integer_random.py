@@ -25,7 +25,7 @@ def library(engine: str, numbers: tuple[int, ...]) -> Library:
     return Library(build(HOST[engine], [expected(n).graph for n in numbers]))
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", [e for e in HOST if e != "clang" or "EDGEKIT_SWEEPS" in os.environ])
 def test_random_programs_are_byte_equal(engine: str, drawn_seed: int) -> None:
@@ -47,6 +47,7 @@ def test_square_waves_at_both_ends_are_byte_equal(engine: str) -> None:
         check(library(engine, batch).stream(graph), wanted, label(n, f"{engine}, square waves"))
 
 
+@pytest.mark.drawn(2)
 def test_a_state_goes_from_one_engine_to_the_next() -> None:
     """Saved after every few steps and taken over by another engine, the stream is the reference's to the end."""
     batch = batches(seeds(0))[0]

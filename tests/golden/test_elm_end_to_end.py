@@ -111,9 +111,11 @@ def test_w8_of_a_released_neuron_stays_near_and_keeps_its_decays(shared):
     artifact = converted(golden, precision="w8")
     y = edgekit.load(artifact).run(golden.x)
     assert np.abs(y - golden.expected).max() < 0.05 * np.abs(golden.expected).max()
-    floats = {t.data.tobytes() for t in artifact.graph.consts.values() if t.dtype.is_float and t.data is not None}
     with np.load(golden.path) as z:
-        assert z["kappa_m"].astype(np.float32).tobytes() in floats
+        kappa = z["kappa_m"].astype(np.float32)
+    floats = [t.data for t in artifact.graph.consts.values() if t.dtype.is_float and t.shape == kappa.shape]
+    # The last bit of torch's exp is another one on other processors; int8 would be a thousand times as coarse.
+    assert any((np.abs(data - kappa) <= np.spacing(kappa)).all() for data in floats)
     stored = [t for t in artifact.graph.consts.values() if t.dtype.name == "int8"]
     assert {t.shape for t in stored} == {(45, 1278), (200, 45), (200, 100), (100, 200), (2, 100)}
 

@@ -483,7 +483,7 @@ def test_the_target_table_has_every_emulated_target_and_shows_what_failed(monkey
     assert "compiler: gave up" in _printed(failed)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 def test_a_run_grades_every_figure_and_all_subjects_agree(tmp_path: Path) -> None:
     for package in ("onnxruntime", "onnxscript", "unicorn"):

@@ -22,7 +22,7 @@ def row(hidden: int, touched: float, constants: int, us: float, family: str = "m
     return ScalingRow(family, hidden, int(touched), touched, constants, Spread(us, us, us), 0.5 * touched)
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 def test_two_sizes_are_measured_and_counted():
     pytest.importorskip("unicorn")

@@ -228,6 +228,7 @@ def check(rivals: list[Rival], case: Case, least: int) -> dict[str, Rival]:
     return found
 
 
+@pytest.mark.drawn(2)
 def test_the_peers_of_this_python_compute_the_step_with_their_states(elm: Case, tmp_path: Path) -> None:
     for package in ("onnxruntime", "onnxscript"):
         pytest.importorskip(package)

@@ -110,10 +110,12 @@ def equals_the_batch(running: Engine, played: Recorded, names: tuple[str, ...]) 
         assert (last.right, last.known) == (sum(a == b for a, b in zip(batch, truth, strict=True)), len(truth))
 
 
+@pytest.mark.drawn(2)
 def test_the_stream_decides_as_the_batch_does():
     equals_the_batch(engine(clips=28), source(28), MADE_UP)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.slow
 def test_so_it_does_on_recordings_of_people(shared: Path):
     played = source(63, real=True)

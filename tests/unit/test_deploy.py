@@ -478,6 +478,7 @@ def test_folders_are_absolute_or_below_home():
     assert destination("ssh://host/opt/edge") == Destination("ssh://host/opt/edge", "ssh://host", "/opt/edge")
 
 
+@pytest.mark.drawn(2)
 def test_the_boards_own_edgekit_trusts_what_was_deployed_and_nothing_else(start):
     board, first, second = start({"python3": f'PYTHONPATH={ROOT} exec {sys.executable} "$@"'}), artifact("mlp"), other()
     listed = board.temporary.parent / "home" / "edgekit" / "trust.json"

@@ -66,6 +66,7 @@ esac
 SYSTEMD = {**QUICK, "systemctl": SYSTEMCTL, "id": "echo 1000"}
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.slow
 def test_a_service_reads_a_sensor_and_follows_its_versions(start, tmp_path):
     board = start(SYSTEMD)

@@ -56,7 +56,7 @@ def figures():
     return figures_of(setting(), ("b", "c", "a"), 1, begin) | {"note": "a note"}
 
 
-@pytest.mark.drawn(2)
+@pytest.mark.drawn(4)
 @pytest.mark.slow
 def test_wearers_are_learned_by_all_rules_and_figures_are_those_of_their_records():
     rules = figures()["parts"]["b"]["rules"]

@@ -67,7 +67,7 @@ def test_every_example_is_run_and_in_the_table() -> None:
     assert [name for name in files if f"({name}.py)" not in table] == []
 
 
-@pytest.mark.drawn(6)
+@pytest.mark.drawn(8)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_an_example_does_what_it_says(case: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_runs_of_slow_steps_are_short():
     converted = artifact("mlp")
     program = by_hand(
         converted,
-        step="volatile int i; for (i = 0; i < 1000000; ++i) {} y[0] = x[0]; return 0;",
+        step="volatile int i; for (i = 0; i < 10000000; ++i) {} y[0] = x[0]; return 0;",
         run="uint32_t i; for (i = 0; i < n; ++i) STEP(m, x + 3 * i, y + 4 * i); return 0;",
     )
     with Here() as place:
