@@ -41,7 +41,7 @@ class RayPool:
             ray.init(address=address, **here, **QUIET)
         except (OSError, ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            remedy = f"see that it runs, and that Ray's own configuration here has its token; or give {LOCAL}"
+            remedy = f"see that it runs; if it wants a token, set RAY_AUTH_MODE=token here; or give {LOCAL}"
             raise UsageError(f"--ray {address}", f"is no cluster that answers ({first})", remedy) from error
         cores = int(ray.cluster_resources().get("CPU", 1))
         self._count = min(count or cores, cores)
