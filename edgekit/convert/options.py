@@ -97,5 +97,6 @@ def _check_recipe(compression: Compression, options: Options) -> None:
         cause = f"has precision = {compression.precision!r}, asked for is {options.precision!r}"
         raise UsageError("recipe", cause, "leave --precision out, or change one of them")
     if compression.tuning.epochs and options.held is None:
-        cause = f"asks for {compression.tuning.epochs} epochs of training, and a conversion does not train"
+        count = compression.tuning.epochs
+        cause = f"asks for {count} epoch{'s' * (count > 1)} of training, and a conversion does not train"
         raise UsageError("recipe", cause, "use edgekit compress, or leave [tuning] out")
