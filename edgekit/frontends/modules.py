@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from edgekit.frontends.aten_table import ROWS
 from edgekit.frontends.discover import Discovered, discover
 from edgekit.frontends.imported import Imported, finished, identifier
 from edgekit.frontends.lower import Lowering
+from edgekit.frontends.threads import one_thread
 from edgekit.frontends.torch_original import TorchOriginal
 from edgekit.frontends.trace import trace
 from edgekit.ir import Graph
@@ -37,7 +37,7 @@ def import_module(
     when the module cannot be run or copied.
     """
     example = _example(module) if example_input is None else example_input
-    with _one_thread():
+    with one_thread():  # for a few streams a second one only waits, and on a busy machine it waits for long
         found = discover(module, example, method)
         traced = trace(found, decomposer(ROWS.keys() | COMPLEX_ROWS.keys()))
         graph = Lowering(identifier(name), dt, ROWS, COMPLEX_ROWS).run(traced, found)
@@ -66,17 +66,6 @@ def _forgetful(found: Discovered, graph: Graph) -> tuple[str, ...]:
         return ()
     names = ", ".join(found.states[:4])
     return (f"{names}: written in every step, but no output depends on what was there: the graph has no state",)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: for a few streams a second one only waits, and on a busy machine it waits for long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _io(module: nn.Module) -> dict[str, Any] | None:

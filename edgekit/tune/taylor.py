@@ -13,9 +13,9 @@ from torch.nn import functional
 from edgekit.compress.gone import Mask
 from edgekit.compress.saliency import AROUND, each
 from edgekit.compress.shrink import Units
+from edgekit.frontends.threads import one_thread
 from edgekit.ir import Graph
 from edgekit.tune.network import GraphNetwork
-from edgekit.tune.threads import one_thread
 from edgekit.tune.windows import Step, Windows
 
 MOST = 4096  # windows that it is measured on

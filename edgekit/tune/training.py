@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.compress.rules import Tuning
+from edgekit.frontends.threads import one_thread
 from edgekit.tune.checkpoint import restore, save
 from edgekit.tune.compressing import Rounding
 from edgekit.tune.distil import Teacher
 from edgekit.tune.fitting import Fit, Fitted, Hooks
-from edgekit.tune.threads import one_thread
 from edgekit.tune.windows import Data
 
 
