@@ -134,6 +134,7 @@ def kept(storage: Any) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = f"{len(storage):,} trials are kept in {storage.path}"
+        count = len(storage)
+        kept = f"{count:,} trial{' is' if count == 1 else 's are'} kept in {storage.path}"
         print(f"{kept}: the same command goes on from there", file=sys.stderr, flush=True)
         raise
